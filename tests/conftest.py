@@ -1,0 +1,93 @@
+"""Small real video files, made on the spot, whose frames say which frame they are."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+NUM_BITS = 8
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def frame_with_index(index: int, height: int, width: int) -> NDArray[np.uint8]:
+    """A frame of upright bars, white for 1 and black for 0: the index in binary, highest bit left."""
+    bits = [(index >> (NUM_BITS - 1 - bit)) & 1 for bit in range(NUM_BITS)]
+    row = np.array(bits, dtype=np.uint8)[np.arange(width) * NUM_BITS // width] * 255
+    return np.broadcast_to(row[None, :, None], (height, width, 3)).copy()
+
+
+def index_of_frame(frame: torch.Tensor) -> int:
+    """Read the index back from ``(H, W, 3)``, at any size."""
+    row = frame.float().mean(dim=(0, 2))
+    centres = [(2 * bit + 1) * len(row) // (2 * NUM_BITS) for bit in range(NUM_BITS)]
+    return sum(int(row[centre] > 127) << (NUM_BITS - 1 - bit) for bit, centre in enumerate(centres))
+
+
+def indices_of_clip(clip: torch.Tensor) -> list[int]:
+    """Read the indices back from a clip ``(C, T, H, W)`` that shows whole frames."""
+    return [index_of_frame(frame) for frame in clip.permute(1, 2, 3, 0)]
+
+
+def _encode_video(
+    path: Path,
+    num_frames: int = 19,
+    height: int = 46,
+    width: int = 62,
+    codec: str = "libx264",
+    options: dict[str, str] | None = None,
+    rotation: int | None = None,
+) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=24, options=options or {})
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        stream.codec_context.thread_count = 1
+        if rotation is not None:
+            stream.set_display_rotation(rotation)
+        for index in range(num_frames):
+            frame = av.VideoFrame.from_ndarray(frame_with_index(index, height, width), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def encode_video() -> Callable[..., Path]:
+    """``encode_video(path, num_frames=, height=, width=, ...)`` writes a video and returns its path.
+
+    Frame i shows i as a bar code; read it with the fixture ``read_index``.
+    """
+    return _encode_video
+
+
+@pytest.fixture
+def read_index() -> Callable[[torch.Tensor], int]:
+    """Which frame a decoded ``(H, W, 3)`` frame is."""
+    return index_of_frame
+
+
+@pytest.fixture
+def read_indices() -> Callable[[torch.Tensor], list[int]]:
+    """Which frames a clip ``(C, T, H, W)`` of whole frames is made of."""
+    return indices_of_clip
+
+
+@pytest.fixture(scope="session")
+def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven small videos in three class folders, 13 to 31 frames long."""
+    folder = tmp_path_factory.mktemp("videos")
+    for number, (name, num_frames) in enumerate(zip("aabbbcc", (13, 17, 19, 23, 29, 31, 1), strict=True)):
+        _encode_video(folder / name / f"clip_{number}.mp4", num_frames=num_frames)
+    return folder
+
+
+@pytest.fixture
+def shared_clips() -> Path:
+    """The folder ``../shared/clips`` of real videos; skips where it is absent."""
+    if not (SHARED / "clips").is_dir():
+        pytest.skip(f"{SHARED / 'clips'} is absent")
+    return SHARED / "clips"

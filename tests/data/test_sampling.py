@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+from videonl.data.sampling import clip_span, even_clips, random_clip
+
+
+def test_span_counts_first_and_last() -> None:
+    assert clip_span(num_frames=3, stride_frames=5) == 11
+    assert clip_span(num_frames=1, stride_frames=5) == 1
+
+
+def test_random_clips_take_every_start_that_fits_and_no_other() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clips = [random_clip(13, num_frames=3, stride_frames=5, generator=generator) for _ in range(100)]
+    assert {tuple(clip) for clip in clips} == {(0, 5, 10), (1, 6, 11), (2, 7, 12)}
+
+
+def test_random_clip_follows_the_global_generator_without_one() -> None:
+    torch.manual_seed(3)
+    first = random_clip(1009, 3, 2)
+    torch.manual_seed(3)
+    assert random_clip(1009, 3, 2) == first
+
+
+@pytest.mark.parametrize(
+    ("num_clips", "starts"), [(1, [3]), (2, [0, 7]), (3, [0, 3, 7]), (5, [0, 1, 3, 5, 7]), (8, list(range(8)))]
+)
+def test_even_clips_reach_from_the_first_to_the_last_start(num_clips: int, starts: list[int]) -> None:
+    clips = even_clips(12, num_frames=3, stride_frames=2, num_clips=num_clips)
+    assert clips == [[start, start + 2, start + 4] for start in starts]
+
+
+@pytest.mark.parametrize(("video_num_frames", "expected"), [(1, [0, 0, 0]), (4, [0, 3, 3]), (7, [0, 3, 6])])
+def test_short_videos_repeat_their_last_frame(video_num_frames: int, expected: list[int]) -> None:
+    assert random_clip(video_num_frames, 3, 3) == expected
+    assert even_clips(video_num_frames, 3, 3, num_clips=2) == [expected, expected]

@@ -1,0 +1,152 @@
+import dataclasses
+from pathlib import Path
+
+import av
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from videonl.errors import UserError
+from videonl.visualization import film, strip
+from videonl.visualization.grid import pixels_of
+
+PANEL_SCALE = 4  # 40 x 56 pixels enlarged to 160 x 224
+
+
+def _picture(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def _decoded(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
+        return [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+
+
+def test_strip_changes_the_attended_cell_alone(tmp_path, frames, one_hot):
+    nothing, something = tmp_path / "nothing.png", tmp_path / "something.png"
+    # A weight of 1 is full colour in both, so that titles and colour bars are the same.
+    strip(frames, one_hot((0, 0, 0), weight=0.0), nothing)
+    strip(frames, one_hot((2, 3, 6)), something)
+    rows, columns = (_picture(nothing) != _picture(something)).any(-1).nonzero()
+    cell = 8 * PANEL_SCALE
+    assert rows.max() - rows.min() + 1 == cell
+    # Time cell 2 is frames 4 and 5: the same columns of two panels, 224 pixels and a gap apart.
+    per_column = np.unique(columns)
+    assert len(per_column) == 2 * cell
+    assert 224 < per_column[cell] - per_column[0] < 240
+    assert len(rows) == 2 * cell * cell
+
+
+def test_strip_wraps_after_eight_frames(tmp_path, frames, one_hot):
+    heights, widths = [], []
+    for num_frames in (8, 9, 17):
+        strip(frames[:1].expand(num_frames, -1, -1, -1), one_hot((0, 0, 0)), tmp_path / "strip.png")
+        height, width, _ = _picture(tmp_path / "strip.png").shape
+        heights.append(height)
+        widths.append(width)
+    assert widths[0] == widths[1] == widths[2] > 8 * 224
+    assert heights[1] - heights[0] == heights[2] - heights[1] > 2 * 160
+
+
+def test_strip_marks_the_query_on_its_frame_only(tmp_path, frames, one_hot):
+    strip(frames, one_hot((0, 0, 0), weight=0.0), tmp_path / "strip.png")
+    cyan = (_picture(tmp_path / "strip.png") == [0, 255, 255]).all(-1)
+    columns = cyan.nonzero()[1]
+    assert len(columns) > 0
+    assert columns.max() - columns.min() < 8 * PANEL_SCALE + 8
+    # The query's time cell 1 has its centre in frame 3, the fourth panel.
+    assert columns.min() > 3 * 224
+    assert columns.max() < 4 * 224 + 50
+
+
+@pytest.mark.parametrize("name", ["res3.1 $x", "$\\frac{$", "a.very.long.name." * 8])
+def test_any_name_can_be_drawn(tmp_path, frames, one_hot, name):
+    attention = dataclasses.replace(one_hot((0, 0, 0)), block=name)
+    strip(frames[:1], attention, tmp_path / "strip.png")
+    film(frames[:1], attention, tmp_path / "film.mp4")
+    assert _picture(tmp_path / "strip.png").shape[1] >= 10 * len(name)
+
+
+def test_negative_weights_are_named_in_the_strip(tmp_path, frames, one_hot):
+    strip(frames, one_hot((0, 0, 0), weight=0.0), tmp_path / "zero.png")
+    strip(frames, one_hot((0, 0, 0), weight=-0.5), tmp_path / "negative.png")
+    # Both are drawn as 0; what differs is the name of the colour bar, right of the six panels.
+    columns = (_picture(tmp_path / "zero.png") != _picture(tmp_path / "negative.png")).any(-1).nonzero()[1]
+    assert columns.min() > 6 * 224
+
+
+def test_strip_does_not_follow_the_users_matplotlib_settings(tmp_path, frames, one_hot):
+    strip(frames, one_hot((0, 0, 0)), tmp_path / "plain.png")
+    with matplotlib.rc_context({"savefig.dpi": 300, "savefig.bbox": "tight"}):
+        strip(frames, one_hot((0, 0, 0)), tmp_path / "settings.png")
+    assert np.array_equal(_picture(tmp_path / "plain.png"), _picture(tmp_path / "settings.png"))
+
+
+def test_film_holds_the_query_frame_for_a_second(tmp_path, frames, one_hot):
+    film(frames, one_hot((0, 4, 6)), tmp_path / "new" / "film.mp4", fps=5)
+    shown = _decoded(tmp_path / "new" / "film.mp4")
+    assert len(shown) == 5 + 5
+    height, width, _ = shown[0].shape
+    assert height % 2 == width % 2 == 0 and height > width * 40 / 56 > 256
+    is_lit = [_mean_change(picture, width // 56, (4, 6)) > 40 for picture in shown]
+    assert is_lit == [True] * 2 + [False] * 8
+
+
+def _mean_change(picture: np.ndarray, scale: int, cell: tuple[int, int]) -> float:
+    rows, columns = (pixels_of(c, g, s) for c, g, s in zip(cell, (5, 7), (40, 56), strict=True))
+    inside = picture[rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale]
+    return float(np.abs(inside - 90).mean())
+
+
+def test_film_marks_the_query_clearly_on_its_frame_and_faintly_on_others(tmp_path, frames, one_hot):
+    film(frames, one_hot((0, 4, 6), weight=0.0), tmp_path / "film.mp4", fps=2)
+    shown = _decoded(tmp_path / "film.mp4")
+    scale = shown[0].shape[1] // 56
+    around = [np.abs(picture[: 40 * scale] - 90).max() for picture in shown]
+    held = [change > 120 for change in around]
+    assert held == [False] * 3 + [True] * 2 + [False] * 2
+    assert all(change > 20 for change in around)
+
+
+def test_film_of_an_odd_size(tmp_path, one_hot):
+    odd = torch.zeros(2, 257, 301, 3, dtype=torch.uint8)
+    film(odd, one_hot((0, 0, 0)), tmp_path / "film.mp4", fps=29.97)
+    height, width, _ = _decoded(tmp_path / "film.mp4")[0].shape
+    assert width == 302 and height % 2 == 0
+
+
+@pytest.mark.parametrize("fps", [0, -1, 1000, float("nan")])
+def test_film_at_an_impossible_pace(tmp_path, frames, one_hot, fps):
+    with pytest.raises(UserError, match=f"fps {fps}"):
+        film(frames, one_hot((0, 0, 0)), tmp_path / "film.mp4", fps=fps)
+
+
+def test_wrong_ending_is_named(tmp_path, frames, one_hot):
+    with pytest.raises(UserError, match=r"film\.gif.*\.mp4"):
+        film(frames, one_hot((0, 0, 0)), tmp_path / "film.gif")
+    with pytest.raises(UserError, match=r"strip\.jpg.*\.png"):
+        strip(frames, one_hot((0, 0, 0)), tmp_path / "strip.jpg")
+
+
+def test_a_failed_film_leaves_the_old_file_and_no_other(tmp_path, frames, one_hot, monkeypatch):
+    target = tmp_path / "film.mp4"
+    target.write_text("old")
+    monkeypatch.setattr("videonl.visualization.render.marked", _fail)
+    with pytest.raises(RuntimeError, match="out of ink"):
+        film(frames, one_hot((0, 0, 0)), target)
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
+    assert target.read_text() == "old"
+
+
+def _fail(*args, **kwargs):
+    raise RuntimeError("out of ink")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, frames, one_hot):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        strip(frames, one_hot((0, 0, 0)), tmp_path / "file" / "strip.png")

@@ -1,0 +1,11 @@
+"""3D CNNs as a stem and named stages res2 to res5."""
+
+from collections.abc import Callable
+
+from videonl.backbones.contract import Backbone
+from videonl.backbones.resnet3d import RESNETS, resnet3d
+
+BACKBONES: dict[str, Callable[..., Backbone]] = {**RESNETS}
+"""Builders by the name that configurations use; each is called as ``build(num_classes, **options)``."""
+
+__all__ = ["BACKBONES", "Backbone", "resnet3d"]

@@ -1,0 +1,20 @@
+"""What a backbone tells about itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A 3D CNN, head included, with names for its parts.
+
+    Attributes:
+        network: Maps clips (B, 3, T, H, W) to logits (B, num_classes). It knows nothing of attention blocks, and its
+            ``state_dict`` keys are those of its public checkpoints.
+        stages: For each stage name (res2, res3, ...) the module paths of its residual units, in order.
+    """
+
+    network: nn.Module
+    stages: Mapping[str, tuple[str, ...]]

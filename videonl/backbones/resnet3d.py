@@ -1,0 +1,87 @@
+"""C2D, I3D and Slow: bottleneck ResNets that differ only in their temporal kernels.
+
+Built with pytorchvideo's ``create_resnet``, so that ``state_dict`` keys are those of its hub checkpoints.
+Sources: Wang et al. 2018, arXiv:1711.07971 (C2D, I3D); Feichtenhofer et al. 2019, arXiv:1812.03982 (Slow).
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from videonl.backbones.contract import Backbone
+
+Kernel = tuple[int, int, int]
+POINT: Kernel = (1, 1, 1)
+TEMPORAL: Kernel = (3, 1, 1)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What tells one ResNet family from another.
+
+    Attributes:
+        stem_temporal_kernel: Frames that the stem's convolution spans.
+        conv_a: For res2 to res5 the kernels of the bottlenecks' first convolution, taken in turn by its residuals.
+        pool_after_res2: Whether a 2x1x1 max pool halves the frames after res2.
+    """
+
+    stem_temporal_kernel: int
+    conv_a: tuple[tuple[Kernel, ...], ...]
+    pool_after_res2: bool
+
+
+VARIANTS = {
+    "c2d": Variant(1, ((POINT,), (POINT,), (POINT,), (POINT,)), pool_after_res2=True),
+    "i3d": Variant(5, ((TEMPORAL,), (TEMPORAL, POINT), (TEMPORAL, POINT), (POINT, TEMPORAL)), pool_after_res2=True),
+    "slow": Variant(1, ((POINT,), (POINT,), (TEMPORAL,), (TEMPORAL,)), pool_after_res2=False),
+}
+
+
+def resnet3d(variant: str, depth: int, num_classes: int, *, width: int = 64, dropout: float = 0.5) -> Backbone:
+    """Builds a C2D, I3D or Slow ResNet.
+
+    Args:
+        variant: ``c2d``, ``i3d`` or ``slow``.
+        depth: 50 or 101 layers.
+        num_classes: Size of the head.
+        width: Channels of the stem, 64 in the papers; every other width follows. 16 gives a network for a laptop.
+        dropout: Probability before the head.
+
+    Returns:
+        The backbone with stages res2 to res5. Its head averages over all positions, so it accepts any clip size.
+    """
+    # Imported here because pytorchvideo takes a second to import, and naming a backbone should not.
+    with warnings.catch_warnings():
+        # It decorates functions with torch.jit.script, which current torch deprecates; nothing here calls them.
+        warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")
+        from pytorchvideo.models.resnet import create_resnet
+
+    spec = VARIANTS[variant]
+    network = create_resnet(
+        model_depth=depth,
+        model_num_class=num_classes,
+        dropout_rate=dropout,
+        stem_dim_out=width,
+        stem_conv_kernel_size=(spec.stem_temporal_kernel, 7, 7),
+        stage1_pool=nn.MaxPool3d if spec.pool_after_res2 else None,
+        stage_conv_a_kernel_size=tuple(list(kernels) for kernels in spec.conv_a),
+        head_pool=nn.AdaptiveAvgPool3d,
+    )
+    return Backbone(network, _stages(network))
+
+
+def _stages(network: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Residuals by stage: pytorchvideo keeps stem, stages, an optional pool and the head in one list of ``blocks``."""
+    stages: dict[str, tuple[str, ...]] = {}
+    for path, module in network.named_modules():
+        if path.endswith(".res_blocks") and isinstance(module, nn.ModuleList):
+            stages[f"res{len(stages) + 2}"] = tuple(f"{path}.{index}" for index in range(len(module)))
+    return stages
+
+
+RESNETS: dict[str, Callable[..., Backbone]] = {
+    f"{variant}_r{depth}": partial(resnet3d, variant, depth) for variant in VARIANTS for depth in (50, 101)
+}

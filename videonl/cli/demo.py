@@ -1,0 +1,112 @@
+"""``videonl demo``: the whole tool on an embedded data set, or on the user's own clips."""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from videonl.data.index import LabelledPath, read_source
+from videonl.errors import UserError
+
+NETWORKS = {"baseline": "without a block", "nonlocal": "with a non-local block"}
+TURNS = ("train", "train", "val", "train", "test")  # which part each clip of a class goes to, over and over
+TRAINED_CLIPS = 2400  # how many own clips each network sees in all: minutes on two cores
+console = Console()
+
+
+@dataclass(frozen=True)
+class DemoData:
+    """What the demo trains on: the root of the sources, options that describe it, and a test video to look at."""
+
+    root: Path
+    options: Sequence[str]
+    video: Path
+
+
+def demo(clips: Path | None = None, dir: Path = Path("runs/demo")) -> None:
+    """Writes clips, trains a network with and without a non-local block, tests both and shows the attention.
+
+    Args:
+        clips: Your own clips as CLASS/CLIP.mp4; without it, the synthetic data set is written and used.
+        dir: Folder for all that the demo makes. Data of an earlier demo is used again; its runs are replaced.
+    """
+    start = time.monotonic()
+    data = _synthetic_clips(dir / "data") if clips is None else _own_clips(clips, dir / "splits")
+    top1 = {name: _train_and_test(name, dir / name, data) for name in NETWORKS}
+    checkpoint = dir / "nonlocal" / "checkpoints" / "best.ckpt"
+    pictures = dir / "attention"
+    _videonl("attention", "--checkpoint", str(checkpoint), "--video", str(data.video), "--out", str(pictures))
+    seconds = time.monotonic() - start
+    (dir / "summary.json").write_text(json.dumps({"top1": top1, "seconds": round(seconds)}, indent=2) + "\n")
+    places = {"attention, as pictures and films": pictures, "checkpoint": checkpoint, "logs, also for W&B": dir}
+    _summarise(top1, places, seconds)
+
+
+def _synthetic_clips(root: Path) -> DemoData:
+    _videonl("synth", str(root))
+    return DemoData(root, [], sorted((root / "test").glob("*/*.mp4"))[0])
+
+
+def _own_clips(clips: Path, splits: Path) -> DemoData:
+    """Splits class folders 3:1:1 into lists, and fits the length of the training to their number."""
+    parts: dict[str, list[LabelledPath]] = {name: [] for name in dict.fromkeys(TURNS)}
+    for label, videos in _by_class(read_source(str(clips.resolve()))).items():
+        if len(videos) < len(TURNS):
+            raise UserError(
+                f"class {label!r} in {clips} has {len(videos)} clips; the demo needs at least {len(TURNS)}, to train, "
+                "validate and test on different ones"
+            )
+        for position, video in enumerate(videos):
+            parts[TURNS[position % len(TURNS)]].append(video)
+    splits.mkdir(parents=True, exist_ok=True)
+    for name, part in parts.items():
+        with (splits / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["path", "label"], *((video.path, video.label) for video in part)])
+    num_epochs = max(TRAINED_CLIPS // len(parts["train"]), 1)
+    sources = [word for name in parts for word in (f"--data.{name}", f"{name}.csv")]
+    options = ["--config", "experiment/demo/own_clips.yaml", *sources, "--trainer.max_epochs", str(num_epochs)]
+    return DemoData(splits, options, parts["test"][0].path)
+
+
+def _by_class(videos: Sequence[LabelledPath]) -> dict[str, list[LabelledPath]]:
+    return {label: [video for video in videos if video.label == label] for label in sorted({v.label for v in videos})}
+
+
+def _train_and_test(name: str, run: Path, data: DemoData) -> float:
+    experiment = ["--config", f"experiment/demo/{name}.yaml", *data.options]
+    common = [*experiment, "--data.root", str(data.root), "--run.dir", str(run)]
+    _videonl("fit", *common, "--run.overwrite", "true")
+    _videonl("test", *common)
+    with (run / "test.csv").open(newline="") as file:
+        return _accuracy(list(csv.DictReader(file)))
+
+
+def _accuracy(rows: Sequence[dict[str, str]]) -> float:
+    return sum(row["label"] == row["prediction"] for row in rows) / len(rows)
+
+
+def _videonl(*arguments: str) -> None:
+    """Runs a command as a user would, and shows it."""
+    console.rule(style="dim")
+    console.print(f"videonl {' '.join(arguments)}", style="bold", soft_wrap=True, markup=False, highlight=False)
+    code = subprocess.run([sys.executable, "-m", "videonl", *arguments], check=False).returncode
+    if code:
+        raise UserError(f"videonl {arguments[0]} ended with exit code {code}; its message stands above")
+
+
+def _summarise(top1: dict[str, float], places: dict[str, Path], seconds: float) -> None:
+    console.rule("summary")
+    table = Table("network", "top-1 on the test videos")
+    for name, accuracy in top1.items():
+        table.add_row(NETWORKS[name], f"{100 * accuracy:.1f} %")
+    console.print(table)
+    for what, place in places.items():
+        console.print(f"{what}: {place}", soft_wrap=True, markup=False, highlight=False)
+    console.print(f"{seconds / 60:.1f} minutes")

@@ -1,0 +1,120 @@
+"""Entry point of the ``videonl`` command: finds the subcommand, and turns a user's mistakes into plain messages."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+from videonl import __version__
+from videonl.errors import UserError
+
+TRAINER_COMMANDS = {
+    "fit": "train a network",
+    "validate": "accuracy of a checkpoint on the validation videos",
+    "test": "accuracy with several views per video, one CSV row per video",
+    "predict": "score the test videos, or with --video FILE --checkpoint CKPT one video",
+}
+
+
+class Command(NamedTuple):
+    """A command that is one function: where in ``videonl.cli``, and whether its required arguments are positional."""
+
+    module: str
+    function: str
+    text: str
+    positional: bool = False
+
+
+COMMANDS = {
+    "attention": Command("attention", "attention", "show what the inserted blocks attend to in a video"),
+    "demo": Command("demo", "demo", "the whole tool in ten minutes: data, training, accuracies, attention"),
+    "synth": Command(
+        "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
+    ),
+}
+PREDICT_VIDEO = Command("predict", "predict", "the best classes of one video")
+
+
+def usage() -> str:
+    """The overview that ``videonl --help`` prints."""
+    texts = TRAINER_COMMANDS | {name: command.text for name, command in COMMANDS.items()}
+    lines = [f"  {name:<10} {text}" for name, text in texts.items()]
+    return "\n".join(
+        [
+            f"videonl {__version__}: spacetime attention in 3D CNNs for action recognition",
+            "",
+            "usage: videonl COMMAND [--config FILE ...] [options]",
+            "",
+            *lines,
+            "",
+            "videonl COMMAND --help lists a command's options.",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line.
+
+    Args:
+        arguments: The words after ``videonl``; those of the process when not given.
+
+    Returns:
+        The exit code: 0 when all went well, 2 for a mistake of the user, 130 when interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"videonl {__version__}")
+        return 0
+    try:
+        _dispatch(words[0], words[1:])
+    except UserError as error:
+        print(f"videonl: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("videonl: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _dispatch(command: str, arguments: list[str]) -> None:
+    _set_up_logging()
+    if command == "predict" and any(word.split("=")[0] == "--video" for word in arguments):
+        _run(PREDICT_VIDEO, arguments)
+    elif command in TRAINER_COMMANDS:
+        # Imported late: these take seconds, and `videonl --help` should not.
+        from videonl.cli.configuration import expand
+        from videonl.cli.run import VideonlCLI
+
+        VideonlCLI([command, *expand(arguments)])
+    elif command in COMMANDS:
+        _run(COMMANDS[command], arguments)
+    else:
+        raise UserError(f"unknown command {command!r}; the commands are: {', '.join([*TRAINER_COMMANDS, *COMMANDS])}")
+
+
+def _run(command: Command, arguments: list[str]) -> None:
+    from jsonargparse import auto_cli
+
+    function: Callable[..., None] = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
+    auto_cli(function, args=arguments, as_positional=command.positional, prog=f"videonl {command.function}")
+
+
+def _set_up_logging() -> None:
+    # Of no use to the user: what Lightning says about the torch it runs on, and what it would like to sell.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+    from rich.logging import RichHandler
+
+    logger = logging.getLogger("videonl")
+    if not logger.handlers:
+        logger.addHandler(RichHandler(show_path=False))
+    logger.setLevel(logging.INFO)
+
+
+def entry_point() -> None:
+    """The console script."""
+    sys.exit(main())

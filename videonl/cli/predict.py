@@ -1,0 +1,40 @@
+"""``videonl predict --video FILE``: the best classes of one video."""
+
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from videonl.data.dataset import read_views
+from videonl.data.transforms import ClipFormat, Views, normalise
+from videonl.models.checkpoints import load_trained
+
+
+def predict(
+    video: Path, checkpoint: Path, num_clips: int = 10, num_crops: int = 3, top: int = 5, decoder: str = "pyav"
+) -> None:
+    """Prints the most probable classes of one video, averaged over its views.
+
+    Args:
+        video: A video file.
+        checkpoint: A checkpoint of ``videonl fit``.
+        num_clips: Clips, evenly spaced in time.
+        num_crops: Crops of each clip, evenly spaced along its longer side.
+        top: How many classes to print.
+        decoder: ``pyav`` or ``decord``.
+    """
+    console = Console()
+    trained = load_trained(checkpoint)
+    clip_format = ClipFormat(**trained.clip)
+    with console.status("reading and scoring"), torch.inference_mode():
+        views = read_views(video, clip_format, Views(num_clips, num_crops), decoder)
+        # One view at a time: thirty views of a large network at once would need tens of gigabytes.
+        logits = [trained.network(normalise(view, clip_format.mean, clip_format.std)) for view in views.split(1)]
+        probabilities = torch.cat(logits).double().softmax(dim=1).mean(dim=0)
+    table = Table(title=f"{video.name}: {num_clips} clips x {num_crops} crops")
+    table.add_column("class")
+    table.add_column("probability", justify="right")
+    for index in probabilities.argsort(descending=True)[:top].tolist():
+        table.add_row(trained.class_names[index], f"{100 * float(probabilities[index]):.2f} %")
+    console.print(table)

@@ -1,0 +1,143 @@
+"""``videonl fit``, ``validate``, ``test`` and ``predict``: LightningCLI with a folder for every run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichModelSummary, RichProgressBar
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+
+from videonl.data.datamodule import ClipDataModule
+from videonl.errors import UserError
+from videonl.training import ClipModule, UnreadableVideos, WriteScores
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run is kept and who hears of it.
+
+    Attributes:
+        dir: Folder of the run: its config.yaml, checkpoints, logs and scores.
+        wandb: ``online`` and ``offline`` log to Weights & Biases; ``offline`` needs no account, and ``wandb sync`` can
+            send it later.
+        project: Project on Weights & Biases.
+        overwrite: Start anew in a folder that already holds a run.
+    """
+
+    dir: str = "runs/videonl"
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    project: str = "videonl"
+    overwrite: bool = False
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of best.ckpt and last.ckpt."""
+        return Path(self.dir) / "checkpoints"
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Saves the whole configuration of a training as config.yaml in the run's folder."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes config.yaml, from which the run can be repeated, resumed and evaluated."""
+        if stage == "fit":
+            directory = Path(self.config.run.dir)
+            directory.mkdir(parents=True, exist_ok=True)
+            self.parser.save(
+                self.config, directory / "config.yaml", skip_none=False, overwrite=True, multifile=self.multifile
+            )
+
+
+class VideonlCLI(LightningCLI):
+    """Trainer, :class:`ClipModule` and :class:`ClipDataModule` from configurations and flags."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        super().__init__(
+            ClipModule,
+            ClipDataModule,
+            save_config_callback=SaveRunConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            # Our samplers shard the data themselves: Lightning's would pad evaluations and count videos twice.
+            trainer_defaults={"use_distributed_sampler": False},
+            args=list(arguments),
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the run's settings, and hands the data's classes and clip format to model and network."""
+        parser.add_argument("--run", type=Run, default=Run())
+        parser.link_arguments("data.num_classes", "model.network.init_args.num_classes", apply_on="instantiate")
+        parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
+        parser.link_arguments("data.clip", "model.clip", apply_on="instantiate")
+        parser.link_arguments("seed_everything", "data.loading.seed", compute_fn=int)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parses the arguments given, without Lightning's warning that ``sys.argv`` holds others: it holds ours."""
+        self.config = parser.parse_args(args)  # type: ignore[arg-type]  # always a list here
+
+    def before_instantiate_classes(self) -> None:
+        """Settles which checkpoint is meant, and refuses to write over an earlier run."""
+        config = self.config[self.subcommand]
+        if self.subcommand == "fit":
+            _check_free(Path(config.run.dir), config.run.overwrite or config.ckpt_path is not None)
+        config.ckpt_path = _checkpoint(config.ckpt_path, Path(config.run.dir) / "checkpoints", self.subcommand == "fit")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Adds the run's loggers, checkpoints and reports to what the configuration asks for."""
+        config = self.config_init[self.subcommand]
+        run: Run = config.run
+        config.trainer.callbacks = [*(config.trainer.callbacks or []), *self._callbacks(run)]
+        if config.trainer.logger is None:
+            kwargs["logger"] = self._loggers(run)
+        return super().instantiate_trainer(**kwargs)
+
+    def _callbacks(self, run: Run) -> list[Callback]:
+        validates = "val" in self.datamodule.videos
+        checkpoint = ModelCheckpoint(
+            run.checkpoints,
+            filename="best",
+            monitor="val/top1" if validates else None,
+            mode="max",
+            save_top_k=1 if validates else 0,
+            save_last=True,
+            enable_version_counter=False,
+        )
+        callbacks = [checkpoint, UnreadableVideos(), WriteScores(Path(run.dir))]
+        if self.subcommand == "fit":
+            callbacks.append(LearningRateMonitor(logging_interval="step"))
+        if self.config_init[self.subcommand].trainer.enable_progress_bar is not False:
+            callbacks += [RichProgressBar(), RichModelSummary(max_depth=2)]
+        return callbacks
+
+    def _loggers(self, run: Run) -> list[Logger]:
+        loggers: list[Logger] = [CSVLogger(run.dir, name=f"logs/{self.subcommand}")]
+        if run.wandb != "disabled":
+            loggers.append(
+                WandbLogger(
+                    name=Path(run.dir).name, project=run.project, save_dir=run.dir, offline=run.wandb == "offline"
+                )
+            )
+        return loggers
+
+
+def _check_free(directory: Path, allowed: bool) -> None:
+    if (directory / "config.yaml").exists() and not allowed:
+        raise UserError(
+            f"{directory} already holds a run; choose another --run.dir, resume it with --ckpt_path last, or start "
+            "anew in its place with --run.overwrite true"
+        )
+
+
+def _checkpoint(asked: str | None, folder: Path, training: bool) -> str | None:
+    """The checkpoint's path; ``best`` and ``last`` are those of the run's folder, and an evaluation wants the best."""
+    if asked is None and training:
+        return None
+    name = asked or "best"
+    path = folder / f"{name}.ckpt" if name in ("best", "last") else Path(name)
+    if not path.is_file():
+        raise UserError(f"checkpoint {path} does not exist; name one by --ckpt_path, or the run's folder by --run.dir")
+    return str(path)

@@ -1,0 +1,80 @@
+"""In which order videos are visited, and by which process.
+
+Both samplers ask ``torch.distributed`` for rank and world size when they are iterated, not when they are built: data
+loaders are often built before the processes know each other. The trainer must leave them as they are
+(``use_distributed_sampler=False``).
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.distributed
+from torch.utils.data import Sampler
+
+
+def _rank_and_world_size() -> tuple[int, int]:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+class TrainingSampler(Sampler[tuple[int, int]]):
+    """Every video once per epoch, in an order that depends on the seed and the epoch alone.
+
+    Yields ``(epoch, index)``, so that the data set can make every random choice a pure function of both. Process r of w
+    takes positions r, r + w, ... of the order; its end is padded from its beginning so that all take equally many.
+
+    Args:
+        num_videos: Number of videos.
+        seed: Seed of the order.
+    """
+
+    def __init__(self, num_videos: int, seed: int = 0) -> None:
+        self.num_videos = num_videos
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration; the trainer calls this before each."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        rank, world_size = _rank_and_world_size()
+        order = self._order()
+        for position in range(rank, len(self) * world_size, world_size):
+            yield self.epoch, order[position % self.num_videos]
+
+    def __len__(self) -> int:
+        _, world_size = _rank_and_world_size()
+        return -(-self.num_videos // world_size)
+
+    def _order(self) -> list[int]:
+        # Large odd multiplier: neighbouring seeds must not share their epochs' orders (seed 0 epoch 1, seed 1 epoch 0).
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
+        order: list[int] = torch.randperm(self.num_videos, generator=generator).tolist()
+        return order
+
+
+class EvaluationBatchSampler(Sampler[list[int]]):
+    """Batches of consecutive videos; process r of w takes batches r, r + w, ...
+
+    Nothing is padded, so no video counts twice, and a batch holds the same videos whatever the number of processes.
+    Processes may therefore differ by one in their number of batches.
+
+    Args:
+        num_videos: Number of videos.
+        batch_size: Number of videos per batch; the last batch may be smaller.
+    """
+
+    def __init__(self, num_videos: int, batch_size: int) -> None:
+        self.num_videos = num_videos
+        self.batch_size = batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rank, world_size = _rank_and_world_size()
+        for first in range(rank * self.batch_size, self.num_videos, world_size * self.batch_size):
+            yield list(range(first, min(first + self.batch_size, self.num_videos)))
+
+    def __len__(self) -> int:
+        rank, world_size = _rank_and_world_size()
+        return len(range(rank * self.batch_size, self.num_videos, world_size * self.batch_size))

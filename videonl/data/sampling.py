@@ -1,0 +1,68 @@
+"""Which frames make a clip: pure arithmetic on frame indices.
+
+A clip is ``num_frames`` frames, ``stride_frames`` apart. Of a video shorter than the clip's span the last frame is
+repeated: indices are clamped to it, so a video of one frame becomes that frame ``num_frames`` times.
+"""
+
+import torch
+
+
+def clip_span(num_frames: int, stride_frames: int) -> int:
+    """How many frames of the video a clip reaches over, first and last included.
+
+    >>> clip_span(num_frames=8, stride_frames=8)
+    57
+    """
+    return (num_frames - 1) * stride_frames + 1
+
+
+def random_clip(
+    video_num_frames: int, num_frames: int, stride_frames: int, generator: torch.Generator | None = None
+) -> list[int]:
+    """Frame indices of a clip that starts anywhere it fits, each start equally likely.
+
+    Args:
+        video_num_frames: Number of frames in the video, at least 1.
+        num_frames: Number of frames in the clip.
+        stride_frames: Distance between consecutive frames of the clip.
+        generator: Where the randomness comes from; torch's global generator if ``None``.
+
+    Returns:
+        ``num_frames`` indices in ``[0, video_num_frames)``, never decreasing.
+    """
+    last_start = _last_start(video_num_frames, num_frames, stride_frames)
+    start = int(torch.randint(last_start + 1, (), generator=generator))
+    return _clip_from(start, video_num_frames, num_frames, stride_frames)
+
+
+def even_clips(video_num_frames: int, num_frames: int, stride_frames: int, num_clips: int) -> list[list[int]]:
+    """Frame indices of clips whose starts are evenly spaced from the first to the last possible one.
+
+    A single clip is centred. Clips overlap, or coincide, where the video is too short for them.
+
+    >>> even_clips(video_num_frames=9, num_frames=3, stride_frames=2, num_clips=3)
+    [[0, 2, 4], [2, 4, 6], [4, 6, 8]]
+
+    Args:
+        video_num_frames: Number of frames in the video, at least 1.
+        num_frames: Number of frames in each clip.
+        stride_frames: Distance between consecutive frames of a clip.
+        num_clips: Number of clips.
+
+    Returns:
+        ``num_clips`` lists of ``num_frames`` indices in ``[0, video_num_frames)``.
+    """
+    last_start = _last_start(video_num_frames, num_frames, stride_frames)
+    if num_clips == 1:
+        starts = [last_start // 2]
+    else:
+        starts = [last_start * clip // (num_clips - 1) for clip in range(num_clips)]
+    return [_clip_from(start, video_num_frames, num_frames, stride_frames) for start in starts]
+
+
+def _last_start(video_num_frames: int, num_frames: int, stride_frames: int) -> int:
+    return max(0, video_num_frames - clip_span(num_frames, stride_frames))
+
+
+def _clip_from(start: int, video_num_frames: int, num_frames: int, stride_frames: int) -> list[int]:
+    return [min(start + step * stride_frames, video_num_frames - 1) for step in range(num_frames)]

@@ -1,0 +1,69 @@
+"""Trained networks back from the checkpoints of ``videonl fit``."""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from videonl.errors import UserError
+from videonl.models.classifier import ClipClassifier
+
+NETWORK_PREFIX = "network."  # where the LightningModule of a training run keeps the network
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and what it needs to be used.
+
+    Attributes:
+        network: In eval mode, on the CPU.
+        class_names: Names of the classes, in the order of the logits.
+        clip: The clip format as plain data: frames, stride, sizes, mean and std.
+    """
+
+    network: ClipClassifier
+    class_names: list[str]
+    clip: dict[str, Any]
+
+
+def load_trained(path: str | Path) -> Trained:
+    """Rebuilds the network of a training run from its checkpoint alone.
+
+    Args:
+        path: A checkpoint that ``videonl fit`` wrote. It is read with ``weights_only=True``: no code in it runs.
+
+    Returns:
+        The trained network with its classes and clip format.
+
+    Raises:
+        UserError: When the file is missing, is no checkpoint, or was not written by ``videonl fit``.
+    """
+    checkpoint = _read(Path(path))
+    about = checkpoint.get("videonl")
+    if about is None or "state_dict" not in checkpoint:
+        raise UserError(f"{path} is not a checkpoint of videonl fit: it does not say which network it belongs to")
+    if about["network"] is None:
+        raise UserError(f"{path} holds a network that is not a videonl ClipClassifier; only those can be rebuilt")
+    network = ClipClassifier.from_settings(about["network"])
+    weights = {
+        key.removeprefix(NETWORK_PREFIX): value
+        for key, value in checkpoint["state_dict"].items()
+        if key.startswith(NETWORK_PREFIX)
+    }
+    network.load_state_dict(weights)
+    return Trained(network.eval(), list(about["class_names"]), dict(about["clip"]))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"checkpoint {path} does not exist; give the path of a .ckpt file that videonl fit wrote")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be read as a checkpoint ({reason}); was it copied completely?") from error
+    if not isinstance(checkpoint, dict):
+        raise UserError(f"{path} holds a {type(checkpoint).__name__}, not a checkpoint of videonl fit")
+    return checkpoint

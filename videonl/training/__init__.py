@@ -1,0 +1,7 @@
+"""Training and evaluation loops, with Lightning."""
+
+from videonl.training.callbacks import UnreadableVideos, WriteScores
+from videonl.training.module import ClipModule
+from videonl.training.optimisation import Optimisation
+
+__all__ = ["ClipModule", "Optimisation", "UnreadableVideos", "WriteScores"]

@@ -1,0 +1,170 @@
+"""The LightningModule: one training step, and evaluation with several views per video."""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+
+from videonl.data.dataset import EvaluationBatch, TrainingBatch
+from videonl.data.transforms import ClipFormat, normalise
+from videonl.errors import UserError
+from videonl.evaluation import VideoScore, VideoScores, accuracies, stack
+from videonl.training.optimisation import Optimisation, build_optimizer, lr_factor
+
+
+class ClipModule(LightningModule):
+    """Trains and evaluates any network that maps clips (B, 3, T, H, W) to logits (B, K).
+
+    Args:
+        network: The network. When it has ``settings`` (plain data), they travel with the checkpoint, so that the
+            network can be rebuilt from the checkpoint alone.
+        class_names: Names of the classes, in the order of the logits.
+        clip: What the network expects of a clip.
+        optimisation: Optimiser and schedule.
+        label_smoothing: Share of each label spread over all classes.
+        channels_last: Store activations with channels innermost. The results are the same up to rounding; convolutions
+            are faster on most machines.
+        views_per_step: Most views scored in one forward pass of an evaluation.
+
+    Attributes:
+        scores: After an evaluation, the score of every video, the same in every process.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        class_names: list[str],
+        clip: ClipFormat,
+        optimisation: Optimisation = Optimisation(),
+        label_smoothing: float = 0.0,
+        channels_last: bool = True,
+        views_per_step: int = 32,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.class_names = class_names
+        self.clip = clip
+        self.optimisation = optimisation
+        self.label_smoothing = label_smoothing
+        self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
+        self.views_per_step = views_per_step
+        self.scores: list[VideoScore] = []
+        self._collected = VideoScores()
+
+    def configure_model(self) -> None:
+        """Lays the weights out as the convolutions want them."""
+        self.network.to(memory_format=self.memory_format)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Scores raw clips.
+
+        Args:
+            clip: Pixels from 0 to 255, (B, 3, T, H, W) uint8.
+
+        Returns:
+            Logits, (B, K).
+        """
+        normalised = normalise(clip, self.clip.mean, self.clip.std)
+        logits: Tensor = self.network(normalised.contiguous(memory_format=self.memory_format))
+        return logits
+
+    def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
+        """Cross-entropy of one batch of clips."""
+        logits = self(batch["clip"])
+        loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.label_smoothing)
+        hits = (logits.detach().argmax(dim=1) == batch["label"]).float().mean()
+        size = len(batch["label"])
+        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size)
+        self.log("train/top1", hits, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
+        return loss
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Optimiser, and a schedule that moves every step."""
+        optimizer = build_optimizer(self.network, self.optimisation)
+        num_steps = int(self.trainer.estimated_stepping_batches)
+        schedule = LambdaLR(optimizer, lr_factor(self.optimisation, num_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _score_views(self, batch: EvaluationBatch) -> None:
+        if not len(batch["video"]):  # none of the batch's files could be read
+            return
+        logits = torch.cat([self(views) for views in batch["clip"].split(self.views_per_step)])
+        self._collected.update(logits, batch["video"], batch["label"], batch["path"])
+
+    def _finish_scores(self) -> None:
+        self.scores = self._collected.gather()
+        self._collected = VideoScores()
+
+    def _log_accuracies(self, stage: str) -> None:
+        self._finish_scores()
+        if self.scores:
+            metrics = accuracies(*stack(self.scores))
+            named = {f"{stage}/{name}": value for name, value in metrics.items()}
+            # Every process has gathered every score, so synchronising averages equal numbers.
+            self.log_dict(named, prog_bar=stage == "val", sync_dist=True)
+
+    def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
+        """Scores the views of some videos."""
+        self._score_views(batch)
+
+    def test_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
+        """Scores the views of some videos."""
+        self._score_views(batch)
+
+    def predict_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
+        """Scores the views of some videos."""
+        self._score_views(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Averages views per video and logs the accuracies."""
+        self._log_accuracies("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Averages views per video and logs the accuracies."""
+        self._log_accuracies("test")
+
+    def on_predict_epoch_end(self) -> None:
+        """Averages views per video."""
+        self._finish_scores()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what is needed to use the weights without the run that made them."""
+        checkpoint["videonl"] = {
+            "network": getattr(self.network, "settings", None),
+            "class_names": self.class_names,
+            "clip": asdict(self.clip),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of other classes or of another network, before any weight is touched.
+
+        Raises:
+            UserError: When they differ; the message says in what.
+        """
+        trained = checkpoint.get("videonl", {}).get("class_names", self.class_names)
+        if trained != self.class_names:
+            raise UserError(
+                "the checkpoint was trained on other classes than the data has: "
+                f"{_difference(trained, self.class_names)}; evaluate it on its own classes, or train a new network"
+            )
+        missing = self.state_dict().keys() ^ checkpoint["state_dict"].keys()
+        if missing:
+            raise UserError(
+                f"the checkpoint belongs to another network: {len(missing)} weights exist on one side only, such as "
+                f"{min(missing)}; use the configuration that was saved beside the checkpoint"
+            )
+
+
+def _difference(trained: list[str], given: list[str]) -> str:
+    """What tells two class lists apart, in a few words."""
+    if set(trained) == set(given):
+        return "the same names in another order"
+    only_trained = sorted(set(trained) - set(given))[:3]
+    only_given = sorted(set(given) - set(trained))[:3]
+    counts = f"{len(trained)} against {len(given)} classes"
+    return f"{counts}, only the checkpoint has {only_trained}, only the data {only_given}"
