@@ -1,6 +1,7 @@
 """Entry point of the ``videonl`` command: finds the subcommand, and turns a user's mistakes into plain messages."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +17,16 @@ TRAINER_COMMANDS = {
     "test": "accuracy with several views per video, one CSV row per video",
     "predict": "score the test videos, or with --video FILE --checkpoint CKPT one video",
 }
+
+# Warnings of Lightning's that are of no use here, as regular expressions.
+NOISE = (
+    ".*LeafSpec.*is deprecated",  # it was written for an older torch
+    "Checkpoint directory .* exists and is not empty",  # so it is when a run is resumed, and nothing is overwritten
+    "The dirpath has changed from",  # a checkpoint may be evaluated in another folder
+    "Total length of `list` across ranks is zero",  # there are no validation videos
+    "predict returned None",  # the scores are collected beside Lightning's predictions
+    "You are using a custom batch sampler `EvaluationBatchSampler`",  # it returns every video once; the tests count
+)
 
 
 class Command(NamedTuple):
@@ -82,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(command: str, arguments: list[str]) -> None:
-    _set_up_logging()
+    _set_up_messages()
     if command == "predict" and any(word.split("=")[0] == "--video" for word in arguments):
         _run(PREDICT_VIDEO, arguments)
     elif command in TRAINER_COMMANDS:
@@ -104,11 +115,13 @@ def _run(command: Command, arguments: list[str]) -> None:
     auto_cli(function, args=arguments, as_positional=command.positional, prog=f"videonl {command.function}")
 
 
-def _set_up_logging() -> None:
-    # Of no use to the user: what Lightning says about the torch it runs on, and what it would like to sell.
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated")
+def _set_up_messages() -> None:
+    """Lets the package's own log through, and keeps back what a user can do nothing about."""
     from rich.logging import RichHandler
 
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message=message)
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     logger = logging.getLogger("videonl")
     if not logger.handlers:
         logger.addHandler(RichHandler(show_path=False))

@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichModelSummary, RichProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from videonl.data.datamodule import ClipDataModule
 from videonl.errors import UserError
@@ -43,12 +44,15 @@ class SaveRunConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes config.yaml, from which the run can be repeated, resumed and evaluated."""
-        if stage == "fit":
-            directory = Path(self.config.run.dir)
-            directory.mkdir(parents=True, exist_ok=True)
-            self.parser.save(
-                self.config, directory / "config.yaml", skip_none=False, overwrite=True, multifile=self.multifile
-            )
+        if stage != "fit":
+            return
+        config = self.config.clone()
+        # What was said about this start alone: kept, it would make a later fit resume and a later test miss the best.
+        config.ckpt_path = None
+        config.run.overwrite = False
+        path = Path(config.run.dir) / "config.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.parser.save(config, path, skip_none=False, overwrite=True, multifile=self.multifile)
 
 
 class VideonlCLI(LightningCLI):
@@ -82,8 +86,8 @@ class VideonlCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Settles which checkpoint is meant, and refuses to write over an earlier run."""
         config = self.config[self.subcommand]
-        if self.subcommand == "fit":
-            _check_free(Path(config.run.dir), config.run.overwrite or config.ckpt_path is not None)
+        if self.subcommand == "fit" and config.ckpt_path is None:
+            _make_free(Path(config.run.dir), config.run.overwrite)
         config.ckpt_path = _checkpoint(config.ckpt_path, Path(config.run.dir) / "checkpoints", self.subcommand == "fit")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -95,18 +99,24 @@ class VideonlCLI(LightningCLI):
             kwargs["logger"] = self._loggers(run)
         return super().instantiate_trainer(**kwargs)
 
+    def _close_loggers(self) -> None:
+        for logger in self.trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish()
+
+    after_fit = after_validate = after_test = after_predict = _close_loggers
+
     def _callbacks(self, run: Run) -> list[Callback]:
-        validates = "val" in self.datamodule.videos
-        checkpoint = ModelCheckpoint(
-            run.checkpoints,
-            filename="best",
-            monitor="val/top1" if validates else None,
-            mode="max",
-            save_top_k=1 if validates else 0,
-            save_last=True,
-            enable_version_counter=False,
+        last = ModelCheckpoint(
+            run.checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
         )
-        callbacks = [checkpoint, UnreadableVideos(), WriteScores(Path(run.dir))]
+        callbacks: list[Callback] = [last, UnreadableVideos(), WriteScores(Path(run.dir))]
+        if "val" in self.datamodule.videos:
+            callbacks.append(
+                ModelCheckpoint(
+                    run.checkpoints, filename="best", monitor="val/top1", mode="max", enable_version_counter=False
+                )
+            )
         if self.subcommand == "fit":
             callbacks.append(LearningRateMonitor(logging_interval="step"))
         if self.config_init[self.subcommand].trainer.enable_progress_bar is not False:
@@ -124,12 +134,19 @@ class VideonlCLI(LightningCLI):
         return loggers
 
 
-def _check_free(directory: Path, allowed: bool) -> None:
-    if (directory / "config.yaml").exists() and not allowed:
+@rank_zero_only
+def _make_free(directory: Path, overwrite: bool) -> None:
+    """Sees that a new training starts in a folder without another run's results."""
+    if not (directory / "config.yaml").exists():
+        return
+    if not overwrite:
         raise UserError(
             f"{directory} already holds a run; choose another --run.dir, resume it with --ckpt_path last, or start "
             "anew in its place with --run.overwrite true"
         )
+    # Left in place, an older best.ckpt would be taken for this run's until its first validation.
+    for stale in (*directory.glob("checkpoints/*.ckpt"), *directory.glob("*.csv")):
+        stale.unlink()
 
 
 def _checkpoint(asked: str | None, folder: Path, training: bool) -> str | None:

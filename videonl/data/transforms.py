@@ -8,6 +8,8 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
 
+from videonl.errors import UserError
+
 
 @dataclass(frozen=True)
 class ClipFormat:
@@ -99,7 +101,7 @@ class TrainTransform:
         augmentation: How clips are varied.
 
     Raises:
-        ValueError: The short side may be drawn smaller than the crop.
+        UserError: The short side may be drawn smaller than the crop.
     """
 
     def __init__(self, clip_format: ClipFormat, augmentation: Augmentation) -> None:
@@ -135,7 +137,7 @@ class ViewTransform:
             bottom).
 
     Raises:
-        ValueError: The crop is larger than the short side.
+        UserError: The crop is larger than the short side.
     """
 
     def __init__(self, clip_format: ClipFormat, views: Views) -> None:
@@ -195,4 +197,4 @@ def _resize_short_side(frames: torch.Tensor, short_side_px: int) -> torch.Tensor
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
-        raise ValueError(message)
+        raise UserError(message)

@@ -1,7 +1,6 @@
 """What happens beside training: files that cannot be read are named, and evaluations are written down."""
 
 import logging
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,59 +20,42 @@ class UnreadableVideos(Callback):
 
     def __init__(self) -> None:
         self._named: set[str] = set()
-        self._seen: Counter[str] = Counter()
+        self._training: set[str] = set()  # those of this epoch
+        self._evaluation: set[str] = set()  # apart, because a validation happens before the training epoch ends
 
-    def _note(self, batch: Any) -> None:
+    def _note(self, batch: Any, unreadable: set[str]) -> None:
         for failure in batch["failures"]:
-            self._seen[failure.path] += 1
+            unreadable.add(failure.path)
             if failure.path not in self._named:
                 self._named.add(failure.path)
                 logger.warning("skipped %s: %s", failure.path, failure.reason)
 
-    def _count(self, module: LightningModule, consequence: str) -> None:
-        if self._seen:
-            logger.warning("%d unreadable videos %s", len(self._seen), consequence)
-        self._seen.clear()
+    def _count(self, unreadable: set[str], consequence: str) -> None:
+        if unreadable:
+            logger.warning("videos that could not be read and %s: %d", consequence, len(unreadable))
+        unreadable.clear()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Names the batch's failures."""
-        self._note(batch)
+        self._note(batch, self._training)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Counts the epoch's failures; the count is logged too."""
-        unreadable = torch.tensor(float(len(self._seen)), device=pl_module.device)
-        pl_module.log("train/unreadable_videos", unreadable, sync_dist=True, reduce_fx="sum")
-        self._count(pl_module, f"were skipped in epoch {trainer.current_epoch}, others stood in for them")
+        number = torch.tensor(float(len(self._training)), device=pl_module.device)
+        pl_module.log("train/unreadable_videos", number, sync_dist=True, reduce_fx="sum")
+        self._count(self._training, f"were replaced by others in epoch {trainer.current_epoch}")
 
-    def on_validation_batch_start(
+    def _note_evaluation(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Names the batch's failures."""
-        self._note(batch)
+        self._note(batch, self._evaluation)
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Counts the failures."""
-        self._count(pl_module, "have no score and are left out of the validation accuracy")
+    def _count_evaluation(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._count(self._evaluation, "have no score")
 
-    def on_test_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Names the batch's failures."""
-        self._note(batch)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Counts the failures."""
-        self._count(pl_module, "have no score and are left out of the accuracy")
-
-    def on_predict_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Names the batch's failures."""
-        self._note(batch)
-
-    def on_predict_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Counts the failures."""
-        self._count(pl_module, "have no score")
+    # Validation, test and prediction differ in nothing that matters here.
+    on_validation_batch_start = on_test_batch_start = on_predict_batch_start = _note_evaluation
+    on_validation_epoch_end = on_test_epoch_end = on_predict_epoch_end = _count_evaluation
 
 
 class WriteScores(Callback):

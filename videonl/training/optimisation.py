@@ -8,6 +8,8 @@ from typing import Any, Literal
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from videonl.errors import UserError
+
 
 @dataclass(frozen=True)
 class Optimisation:
@@ -35,12 +37,12 @@ class Optimisation:
 
     def __post_init__(self) -> None:
         if self.lr <= 0:
-            raise ValueError(f"lr must be positive, got {self.lr}")
+            raise UserError(f"lr must be positive, got {self.lr}")
         if self.weight_decay < 0:
-            raise ValueError(f"weight_decay must not be negative, got {self.weight_decay}")
+            raise UserError(f"weight_decay must not be negative, got {self.weight_decay}")
         for fraction in (self.warmup_fraction, *self.milestone_fractions):
             if not 0 <= fraction <= 1:
-                raise ValueError(f"warmup_fraction and milestone_fractions are shares from 0 to 1, got {fraction}")
+                raise UserError(f"warmup_fraction and milestone_fractions are shares from 0 to 1, got {fraction}")
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -1,0 +1,74 @@
+"""A data set and a training small enough for tests, and the command line run in this process."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import videonl.cli.run  # Lightning binds its log to the stderr of the moment it is first imported
+from videonl.cli.main import main
+from videonl.data.synthetic import write_synthetic
+
+SMALL = """
+extends: experiment/demo/nonlocal.yaml
+trainer: {max_epochs: 1, accelerator: cpu, log_every_n_steps: 1, enable_progress_bar: false}
+model: {network: {init_args: {width: 3}}}
+data:
+  clip: {num_frames: 5, short_side_px: 37, crop_px: 31}
+  augmentation: {short_side_px: [37, 41]}
+  test_views: {num_clips: 2, num_crops: 3}
+  loading: {batch_size: 5, num_workers: 0}
+run: {wandb: disabled}
+"""
+
+
+class Ran(NamedTuple):
+    """What a command line did: its exit code, and all it printed on one line."""
+
+    code: int
+    text: str
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """13 training, 7 validation and 11 test clips of two classes."""
+    folder = tmp_path_factory.mktemp("data") / "synthetic"
+    write_synthetic(folder, num_train=13, num_val=7, num_test=11, size_px=38, num_frames=7)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_config(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Path:
+    """A configuration that trains on the clips within seconds."""
+    path = tmp_path_factory.mktemp("configs") / "small.yaml"
+    shipped = Path(__file__).resolve().parents[2] / "configs"
+    text = SMALL.replace("extends: ", f"extends: {shipped}/").replace("data:\n", f"data:\n  root: {clips}\n")
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def videonl(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """``videonl("fit", "--config", ...)`` runs a command and returns its exit code and output."""
+    # Wide enough that rich breaks no path in two.
+    monkeypatch.setenv("COLUMNS", "400")
+
+    def run(*words: object) -> Ran:
+        capfd.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stopped:  # the argument parser's own way to end
+            code = int(stopped.code or 0)
+        captured = capfd.readouterr()
+        return Ran(code, " ".join((captured.out + captured.err).split()))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, small_config: Path) -> Path:
+    """The folder of a finished small training."""
+    run = tmp_path_factory.mktemp("runs") / "trained"
+    assert main(["fit", "--config", str(small_config), "--run.dir", str(run)]) == 0
+    return run

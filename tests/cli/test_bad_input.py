@@ -1,0 +1,168 @@
+"""Every mistake a user makes gets a message that names it and the remedy, an exit code, and no traceback."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Videonl = Callable[..., object]
+
+
+@pytest.fixture
+def refuse(videonl: Videonl, small_config: Path, tmp_path: Path) -> Callable[..., str]:
+    """Runs ``fit`` with more options, sees it refused before anything is written, and returns what it said."""
+
+    def run(*options: object, command: str = "fit") -> str:
+        refused = videonl(command, "--config", small_config, "--run.dir", tmp_path / "run", *options)
+        assert refused.code == 2
+        assert "Traceback" not in refused.text
+        assert not (tmp_path / "run").exists()
+        return str(refused.text)
+
+    return run
+
+
+def test_missing_folder(refuse: Callable[..., str], tmp_path: Path) -> None:
+    text = refuse("--data.root", tmp_path / "nowhere")
+    assert str(tmp_path / "nowhere") in text
+    assert "--data.root" in text
+
+
+def test_missing_csv(refuse: Callable[..., str], tmp_path: Path) -> None:
+    text = refuse("--data.train", tmp_path / "train.csv")
+    assert f"{tmp_path / 'train.csv'}: no such folder or list file" in text
+
+
+def test_empty_class(refuse: Callable[..., str], clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "train" / "running").mkdir(parents=True)
+    text = refuse("--data.train", tmp_path / "train")
+    assert f"{tmp_path / 'train' / 'running'}: no videos in this class folder" in text
+
+
+def test_line_without_label(refuse: Callable[..., str], clips: Path, tmp_path: Path) -> None:
+    video = next((clips / "train").glob("*/*.mp4"))
+    (tmp_path / "train.csv").write_text(f"{video} sum_0\n{video}\n")
+    text = refuse("--data.train", tmp_path / "train.csv")
+    assert f"{tmp_path / 'train.csv'}:2" in text
+    assert "label" in text
+
+
+def test_label_outside_the_classes(refuse: Callable[..., str], clips: Path, tmp_path: Path) -> None:
+    video = next((clips / "train").glob("*/*.mp4"))
+    (tmp_path / "val.csv").write_text(f"{video} sum_7\n")
+    text = refuse("--data.val", tmp_path / "val.csv")
+    assert f"{tmp_path / 'val.csv'}:1: label 'sum_7' is none of the 2 classes (sum_0, sum_1)" in text
+
+
+def test_data_of_other_classes_than_the_checkpoint(
+    videonl: Videonl, trained: Path, clips: Path, tmp_path: Path
+) -> None:
+    video = next((clips / "train").glob("*/*.mp4"))
+    (tmp_path / "other.csv").write_text(f"{video} run\n{video} walk\n")
+    sources = [word for name in ("train", "val", "test") for word in (f"--data.{name}", tmp_path / "other.csv")]
+    refused = videonl("test", "--config", trained / "config.yaml", *sources)
+    assert refused.code == 2
+    assert "trained on other classes" in refused.text
+    assert "sum_0" in refused.text
+    assert "walk" in refused.text
+
+
+def test_checkpoint_of_another_network(videonl: Videonl, trained: Path) -> None:
+    without = ["--model.network.init_args.blocks", "[]"]
+    refused = videonl("test", "--config", trained / "config.yaml", *without)
+    assert refused.code == 2
+    assert "belongs to another network" in refused.text
+
+
+def test_missing_checkpoint(refuse: Callable[..., str], tmp_path: Path) -> None:
+    assert f"{tmp_path / 'no.ckpt'} does not exist" in refuse("--ckpt_path", tmp_path / "no.ckpt", command="test")
+    assert "best.ckpt does not exist" in refuse(command="test")
+
+
+@pytest.mark.parametrize(
+    ("blocks", "expected"),
+    [
+        ("[{block: nonlocal, after: {res7: [1]}}]", "unknown stage 'res7' for a block; this backbone has: res2, res3"),
+        ("[{block: nonlocal, after: {res3: [4]}}]", "residual 4 of res3 does not exist; res3 has residuals 0 to 3"),
+        ("[{block: nonlocl, after: {res3: [1]}}]", "unknown block 'nonlocl'; the blocks are: nonlocal"),
+        ("[{block: nonlocal, after: {res3: [1]}, options: {dim_inner: 0}}]", "dim_inner must be at least 1, got 0"),
+        ("[{block: nonlocal, after: {res3: [1]}, options: {heads: 2}}]", "'heads'"),
+    ],
+)
+def test_unknown_place_or_block(refuse: Callable[..., str], blocks: str, expected: str) -> None:
+    assert expected in refuse("--model.network.init_args.blocks", blocks)
+
+
+def test_unknown_backbone(refuse: Callable[..., str]) -> None:
+    text = refuse("--model.network.init_args.backbone", "i3d_r49")
+    assert "unknown backbone 'i3d_r49'" in text
+    assert "i3d_r50" in text
+
+
+def test_unknown_decoder(refuse: Callable[..., str]) -> None:
+    text = refuse("--data.loading.decoder", "ffmpeg")
+    assert "unknown decoder 'ffmpeg'" in text
+    assert "pyav" in text
+
+
+def test_unknown_key(refuse: Callable[..., str], small_config: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("data: {trian: train}\n")
+    assert "trian" in refuse("--config", wrong)
+
+
+@pytest.mark.parametrize("value", ["[5, 0]", "40"])
+def test_bad_clip_format_quotes_the_value(refuse: Callable[..., str], value: str) -> None:
+    assert value.strip("[]") in refuse("--data.clip.crop_px", value)
+
+
+def test_missing_and_malformed_configs(videonl: Videonl, tmp_path: Path) -> None:
+    missing = videonl("fit", "--config", tmp_path / "no.yaml")
+    assert missing.code == 2
+    assert "no.yaml does not exist" in missing.text
+    malformed = tmp_path / "malformed.yaml"
+    malformed.write_text("data: [1,\n")
+    assert "malformed.yaml is not valid YAML" in videonl("fit", "--config", malformed).text
+    circle = tmp_path / "circle.yaml"
+    circle.write_text("extends: circle.yaml\n")
+    assert "circle.yaml extends itself" in videonl("fit", "--config", circle).text
+
+
+def test_unknown_command_lists_the_commands(videonl: Videonl) -> None:
+    refused = videonl("train")
+    assert refused.code == 2
+    assert "unknown command 'train'; the commands are: fit, validate, test, predict" in refused.text
+
+
+@pytest.mark.parametrize("command", ["attention", "predict"])
+def test_one_video_commands_name_what_is_wrong(videonl: Videonl, trained: Path, tmp_path: Path, command: str) -> None:
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    text_file = tmp_path / "notes.mp4"
+    text_file.write_text("no video\n" * 31)
+    refused = videonl(command, "--checkpoint", checkpoint, "--video", text_file)
+    assert refused.code == 2
+    assert str(text_file) in refused.text
+    refused = videonl(command, "--checkpoint", text_file, "--video", text_file)
+    assert refused.code == 2
+    assert f"{text_file} cannot be read as a checkpoint" in refused.text
+
+
+@pytest.mark.parametrize(("query", "expected"), [("9,0,0", "9"), ("here", "here")])
+def test_attention_names_a_bad_query(
+    videonl: Videonl, trained: Path, clips: Path, tmp_path: Path, query: str, expected: str
+) -> None:
+    video = next((clips / "test").glob("*/*.mp4"))
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    refused = videonl("attention", "--checkpoint", checkpoint, "--video", video, "--query", query, "--out", tmp_path)
+    assert refused.code == 2
+    assert expected in refused.text
+    assert not list(tmp_path.iterdir())
+
+
+def test_video_of_one_frame_works(
+    videonl: Videonl, trained: Path, encode_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    video = encode_video(tmp_path / "one.mp4", num_frames=1)
+    predicted = videonl("predict", "--checkpoint", trained / "checkpoints" / "best.ckpt", "--video", video)
+    assert predicted.code == 0
+    assert "sum_0" in predicted.text

@@ -1,0 +1,51 @@
+"""A real offline run of Weights & Biases, read back from its file."""
+
+import json
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BLOCK_BYTES, HEADER_BYTES = 32768, 7
+
+
+def records_of(run_file: Path) -> Iterator[bytes]:
+    """The records of a .wandb file: LevelDB's log format after a file header of seven bytes."""
+    data = run_file.read_bytes()
+    assert data.startswith(b":W&B")
+    position, parts = HEADER_BYTES, []
+    while position + HEADER_BYTES <= len(data):
+        left_in_block = BLOCK_BYTES - position % BLOCK_BYTES
+        if left_in_block < HEADER_BYTES:  # too little for a header: padding
+            position += left_in_block
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, position)
+        position += HEADER_BYTES
+        parts.append(data[position : position + length])
+        position += length
+        if kind in (1, 4):  # a whole record, or its last part
+            yield b"".join(parts)
+            parts = []
+
+
+def history_of(run_file: Path) -> list[dict[str, Any]]:
+    """What was logged, one mapping for each call."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    records = [Record.FromString(data) for data in records_of(run_file)]
+    rows = [record.history.item for record in records if record.HasField("history")]
+    return [{"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in row} for row in rows]
+
+
+@pytest.mark.filterwarnings("ignore")  # wandb has many of its own
+def test_offline_run_holds_what_was_logged(videonl: Callable[..., Any], small_config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert videonl("fit", "--config", small_config, "--run.dir", run, "--run.wandb", "offline").code == 0
+    (run_file,) = run.glob("wandb/offline-run-*/*.wandb")
+    rows = history_of(run_file)
+    assert {"train/loss_step", "train/top1", "val/top1", "lr-AdamW/pg1"} <= {key for row in rows for key in row}
+    losses = [row["train/loss_step"] for row in rows if "train/loss_step" in row]
+    assert len(losses) == 2
+    assert all(0 < loss < 10 for loss in losses)

