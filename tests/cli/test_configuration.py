@@ -23,6 +23,13 @@ def test_bases_are_found_relative_to_the_file(tmp_path: Path, monkeypatch: pytes
     assert load(tmp_path / "deep" / "own.yaml") == {"a": 1}
 
 
+def test_an_own_config_extends_a_shipped_one(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("extends: model/i3d_r50.yaml\nseed_everything: 7\n")
+    config = load(tmp_path / "own.yaml")
+    assert config["seed_everything"] == 7
+    assert config["model"]["network"]["init_args"] == {"backbone": "i3d_r50"}
+
+
 @pytest.mark.parametrize("words", [["--config", "{}"], ["-c", "{}"], ["--config={}"]])
 def test_every_way_to_name_a_config_is_expanded(tmp_path: Path, words: list[str]) -> None:
     (tmp_path / "base.yaml").write_text("a: 1\n")

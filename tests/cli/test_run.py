@@ -53,6 +53,15 @@ def test_resuming_trains_on_from_the_last_epoch(
     assert yaml.safe_load((run / "config.yaml").read_text())["ckpt_path"] is None
 
 
+def test_mixed_precision_trains(videonl: Videonl, small_config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert videonl("fit", "--config", small_config, "--run.dir", run, "--trainer.precision", "bf16-mixed").code == 0
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    weights = checkpoint["state_dict"]["network.network.blocks.3.res_blocks.3.block.norm.weight"]
+    assert weights.dtype == torch.float32
+    assert weights.any()  # gamma has left zero, where it starts
+
+
 def test_overwriting_leaves_nothing_of_the_run_before(videonl: Videonl, small_config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)

@@ -48,7 +48,7 @@ def load(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Reads a configuration and what it extends; the file's own values win.
 
     Args:
-        path: A YAML file. Under ``extends`` it may list others, relative to itself.
+        path: A YAML file. Under ``extends`` it may list others, relative to itself or among those shipped.
         extending: The files that led here, to notice a circle.
 
     Returns:
@@ -64,7 +64,7 @@ def load(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     bases = own.pop("extends", [])
     merged: dict[str, Any] = {}
     for base in [bases] if isinstance(bases, str) else bases:
-        merged = merge(merged, load(path.parent / base, (*extending, path)))
+        merged = merge(merged, load(_find(base, path.parent), (*extending, path)))
     return merge(merged, own)
 
 
@@ -83,22 +83,19 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(name: str) -> str:
-    return yaml.safe_dump(load(_find(name)), sort_keys=False)
+    return yaml.safe_dump(load(_find(name, Path())), sort_keys=False)
 
 
-def _find(name: str) -> Path:
-    shipped = shipped_configs() / name
-    for path in (Path(name), shipped):
+def _find(name: str, folder: Path) -> Path:
+    for path in (folder / name, shipped_configs() / name):
         if path.is_file():
             return path
-    raise UserError(f"configuration {name} does not exist, neither here nor among those shipped in {shipped_configs()}")
+    raise UserError(f"configuration {folder / name} does not exist, nor {name} among those in {shipped_configs()}")
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text())
-    except FileNotFoundError as error:
-        raise UserError(f"configuration {path} does not exist; a file lists it under 'extends'") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"configuration {path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
