@@ -1,12 +1,15 @@
 """Blocks that are past their initialisation."""
 
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Awaken = Callable[[nn.Module], nn.Module]
+GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden"
 
 
 @pytest.fixture
@@ -26,3 +29,27 @@ def awaken() -> Awaken:
         return block
 
     return randomise
+
+
+@pytest.fixture
+def load_golden() -> Callable[[nn.Module, str, dict[str, str]], dict[str, Tensor]]:
+    """Give a block the weights of a public implementation; returns its inputs and output. Skips where they are absent.
+
+    ``names`` maps the public names of modules and parameters to the block's. Weights of 2D blocks get a third axis.
+    """
+
+    def load(block: nn.Module, case: str, names: dict[str, str]) -> dict[str, Tensor]:
+        path = GOLDEN / f"{case}.npz"
+        if not path.is_file():
+            pytest.skip(f"{path} is absent")
+        tensors = {key: torch.from_numpy(value) for key, value in np.load(path).items()}
+        own = block.state_dict()
+        state = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
+        for key in [key for key in tensors if key.startswith("state.")]:
+            module, _, parameter = key.removeprefix("state.").rpartition(".")
+            name = f"{names[module]}.{parameter}" if module else names[parameter]
+            state[name] = tensors.pop(key).reshape(own[name].shape)
+        block.load_state_dict(state)
+        return tensors
+
+    return load

@@ -15,8 +15,57 @@ from videonl.blocks import BLOCKS, AttentionBlock
 
 Awaken = Callable[[nn.Module], nn.Module]
 CHANNELS, SIZE = 11, (3, 5, 7)
+# Few bins, to be told from a matrix of queries by keys; no dropout, because every call draws it anew.
+PYRAMIDS: list[dict[str, Any]] = [
+    {"sizes": [(1, 1, 1), (2, 3, 2)]},
+    {"sizes": [(1, 2, 2)], "dim_inner": 3, "dim_value": 5},
+    {"sizes": [(1, 1, 1), (2, 3, 2)], "wrapper": "concat", "dropout": 0.0},
+]
 OPTIONS: dict[str, list[dict[str, Any]]] = {
-    "nonlocal": [{}, {"subsample": False}, {"scale": True}, {"dim_inner": 2}, {"dim_inner": 13, "subsample": False}],
+    "nonlocal": [
+        {},
+        {"subsample": False},
+        {"scale": True},
+        {"dim_inner": 2},
+        {"dim_inner": 13, "subsample": False},
+        {"pool_order": "pre"},
+        {"norm": "none"},
+        {"reach": "space"},
+        {"reach": "time"},
+        {"reach": "groups", "group_frames": 2},
+        {"pairwise": "gaussian"},
+        {"pairwise": "gaussian", "dim_inner": 13, "pool_order": "pre"},
+        {"pairwise": "dot_product"},
+        {"pairwise": "dot_product", "subsample": False, "reach": "space"},
+        {"pairwise": "concatenation"},
+        {"pairwise": "concatenation", "subsample": False},
+        {"pairwise": "concatenation", "pool_order": "pre", "reach": "groups", "group_frames": 2},
+    ],
+    "global_context": [
+        {},
+        {"ratio": 4, "norm": "none"},
+        {"fusion": "multiply"},
+        {"fusion": "multiply_from_one"},
+        {"pooling": "average", "transform": "linear"},
+        {"pooling": "average", "transform": "linear", "fusion": "multiply_from_one"},
+    ],
+    "gc": [{}, {"ratio": 4}],
+    "criss_cross": [{}, {"num_recurrences": 1}],
+    "asymmetric_pyramid": PYRAMIDS,
+    "asymmetric_fusion": PYRAMIDS,
+}
+# In bfloat16 or autocast to it, relative to the largest output: measured over all cases on a CPU. Hops that read what
+# hops have read, with logits of 50, pass their rounding on.
+BFLOAT16_ERROR = {
+    "nonlocal": 0.02,
+    "asymmetric_pyramid": 0.007,
+    "asymmetric_fusion": 0.006,
+    "criss_cross": 0.006,
+    "axial": 0.012,
+    "global_context": 0.006,
+    "snl": 0.006,
+    "gc": 0.006,
+    "se": 0.006,
 }
 CASES = [(name, options) for name in BLOCKS for options in OPTIONS.get(name, [{}])]
 SIZES = [(1, 1, 1), (1, 1, 7), (1, 5, 1), (3, 1, 1), (1, 5, 7), (2, 2, 2), (3, 5, 7), (5, 4, 3)]
@@ -31,6 +80,11 @@ def case_id(case: tuple[str, dict[str, Any]]) -> str:
 def build(request: pytest.FixtureRequest) -> Callable[..., AttentionBlock]:
     name, options = request.param
     return lambda channels=CHANNELS: BLOCKS[name](channels, **options)
+
+
+def bfloat16_bound(block: AttentionBlock) -> float:
+    (name,) = (name for name, kind in BLOCKS.items() if kind is type(block))
+    return 2 * BFLOAT16_ERROR[name]
 
 
 def features(*size: int, channels: int = CHANNELS, batch: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -60,7 +114,8 @@ def _no_dynamo_state() -> Iterator[None]:
 @pytest.mark.parametrize("training", [True, False])
 def test_block_is_exactly_the_identity_at_initialisation(build, size, training) -> None:
     x = features(*size)
-    assert torch.equal(build().train(training)(x), x)
+    block = build().train(training)
+    assert torch.equal(block(x), x) == block.identity_at_init
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -90,8 +145,8 @@ def test_memory_format_does_not_change_the_result(build, awaken: Awaken) -> None
 
 @pytest.mark.parametrize(
     ("dtype", "bound"),
-    # Measured over all cases on a CPU: 7e-7 in float32, 0.019 in bfloat16, 0.0026 in float16.
-    [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 4e-2), (torch.float16, 6e-3)],
+    # Measured over all cases on a CPU: 7e-7 in float32, 0.0026 in float16; for bfloat16 see above.
+    [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, None), (torch.float16, 6e-3)],
     ids=str,
 )
 def test_every_dtype_runs_is_kept_and_stays_close_to_float64(build, awaken: Awaken, dtype, bound) -> None:
@@ -99,7 +154,7 @@ def test_every_dtype_runs_is_kept_and_stays_close_to_float64(build, awaken: Awak
     expected = copy.deepcopy(block).double()(features(dtype=torch.float64))
     z = block.to(dtype)(features(dtype=dtype))
     assert z.dtype == dtype
-    assert (z.double() - expected).abs().max() / expected.abs().max() < bound
+    assert (z.double() - expected).abs().max() / expected.abs().max() < (bound or bfloat16_bound(block))
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -148,15 +203,12 @@ def test_autocast_is_close_to_full_precision(build, awaken: Awaken) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         z = block(features())
         weights = block.attention(features(), torch.tensor([0, 31, 104]))
-    print(
-        "DIFF autocast",
-        ((z - expected).abs().max() / expected.abs().max()).item(),
-        (weights.float().sum(dim=(2, 3, 4)) - 1).abs().max(),
-    )
-    assert z.dtype == torch.float32
-    # Measured over all cases: 0.019, and sums of weights off by 0.003.
-    assert (z - expected).abs().max() / expected.abs().max() < 4e-2
-    torch.testing.assert_close(weights.float().sum(dim=(2, 3, 4)), torch.ones(2, 3), rtol=0, atol=1e-2)
+    # A wrapper that concatenates ends in a convolution, whose output autocast leaves narrow, as any backbone's.
+    assert z.dtype == (torch.bfloat16 if isinstance(getattr(block, "fuse", None), nn.Module) else torch.float32)
+    assert (z - expected).abs().max() / expected.abs().max() < bfloat16_bound(block)
+    # Measured over all cases: sums of weights are off by 0.003.
+    if block.weights_sum_to_one:
+        torch.testing.assert_close(weights.float().sum(dim=(2, 3, 4)), torch.ones(2, 3), rtol=0, atol=1e-2)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -168,8 +220,10 @@ def test_attention_is_a_distribution_over_the_key_grid(build, awaken: Awaken, si
     assert weights.shape[:2] == (2, 3)
     assert weights.ndim == 5
     assert all(key <= query for key, query in zip(weights.shape[2:], size, strict=True))
-    assert (weights >= 0).all()
-    torch.testing.assert_close(weights.sum(dim=(2, 3, 4)), torch.ones(2, 3))
+    assert weights.isfinite().all()
+    if block.weights_sum_to_one:
+        assert (weights >= 0).all()
+        torch.testing.assert_close(weights.sum(dim=(2, 3, 4)), torch.ones(2, 3))
 
 
 def test_attention_of_a_query_does_not_depend_on_the_others_asked(build, awaken: Awaken) -> None:
@@ -191,14 +245,14 @@ def test_forward_and_backward_never_build_queries_by_keys(build, memory_format, 
         z = block(x)
         if training:
             z.sum().backward()
-    # The widest features have 13 channels; queries by keys have 216 or 969 numbers at each of the 969 positions.
-    assert 0 < largest.numel <= 13 * 3 * 17 * 19
+    # The lines through a position have 39 others; queries by keys have 216 or 969 numbers at each of the 969 positions.
+    assert 0 < largest.numel <= (3 + 17 + 19) * 3 * 17 * 19
 
 
 def test_attention_never_builds_queries_by_keys(build) -> None:
     with LargestTensor() as largest:
         build().attention(features(3, 17, 19, batch=1), torch.tensor([0, 31, 968]))
-    assert 0 < largest.numel <= 13 * 3 * 17 * 19
+    assert 0 < largest.numel <= (3 + 17 + 19) * 3 * 17 * 19
 
 
 @pytest.mark.parametrize("channels", [0, -3])
@@ -215,6 +269,7 @@ def test_options_are_keyword_only() -> None:
 
 def test_options_name_only_blocks_that_exist() -> None:
     assert OPTIONS.keys() <= BLOCKS.keys()
+    assert BFLOAT16_ERROR.keys() == BLOCKS.keys()
 
 
 def test_the_detector_sees_a_matrix_of_queries_by_keys() -> None:

@@ -263,6 +263,6 @@ def test_settings_are_plain_data() -> None:
             return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
         if isinstance(value, list):
             return all(map(is_plain, value))
-        return isinstance(value, str | int | float | bool)
+        return value is None or isinstance(value, str | int | float | bool)
 
     assert is_plain(classifier().settings)

@@ -53,3 +53,10 @@ def test_pooled_keys_lie_where_pooling_took_them_from():
 def test_a_single_pooled_key_covers_its_grid():
     assert spread(torch.ones(1, 1, 1), grid=(1, 1, 1), size=(2, 3, 5)).eq(1).all()
     assert spread(torch.ones(1, 1, 1), grid=(4, 4, 6), size=(8, 8, 12)).eq(1).all()
+
+
+def test_keys_finer_than_the_grid_lie_on_their_own_cells():
+    # A block on a 2 x 2 grid may read an earlier stage of 4 x 4 keys.
+    keys = torch.arange(16.0).reshape(1, 4, 4)
+    pixels = spread(keys, grid=(1, 2, 2), size=(1, 8, 8))
+    assert torch.equal(pixels, keys.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2))

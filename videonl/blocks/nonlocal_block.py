@@ -1,31 +1,55 @@
 """The non-local block (Wang et al. 2018, arXiv:1711.07971)."""
 
 import math
+from typing import Literal, get_args
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videonl import ops
-from videonl.blocks.contract import AttentionBlock
+from videonl.blocks.contract import AttentionBlock, require_features
+from videonl.blocks.options import require_known, require_positive
+from videonl.blocks.reach import Reach, join_reach, reachable_keys, require_reach, split_reach
 
 INIT_STD = 0.01  # of every projection, as in the authors' code
+Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
+CONV: dict[int, type[Conv]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+MAX_POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+
+Pairwise = Literal["embedded_gaussian", "gaussian", "dot_product", "concatenation"]
+PoolOrder = Literal["post", "pre"]
+Norm = Literal["batch", "none"]
 
 
 class NonLocal(AttentionBlock):
-    """Embedded-Gaussian spacetime non-local block: ``z = BN(W y) + x``, ``y_i = sum_j softmax_j(theta_i . phi_j) g_j``.
+    """Non-local block: ``z = BN(W y) + x``, where ``y_i`` sums ``f(x_i, x_j) g(x_j) / C(x)`` over all positions j.
 
-    Source: equations 2, 4 and 6 of arXiv:1711.07971. Every position reads every other position of the clip. The last
-    norm starts with gamma = 0, so the block starts as the identity.
+    Source: equations 1 to 6 of arXiv:1711.07971. The last norm starts with gamma = 0, so the block starts as the
+    identity. None of the four forms builds a tensor of queries by keys.
 
     Args:
         channels: Channels C of the features.
+        pairwise: The function f and its normaliser. ``embedded_gaussian``: softmax of theta_i . phi_j. ``gaussian``:
+            softmax of x_i . x_j, without theta and phi; where |x_i|^2 reaches tens, a position reads hardly any but
+            itself. ``dot_product``: theta_i . phi_j, divided by the number of keys. ``concatenation``:
+            ReLU(w . [theta_i, phi_j]), divided by the number of keys.
         dim_inner: Channels Ci of theta, phi and g; half of ``channels`` (at least 1) when not given.
-        subsample: Max-pool phi and g by (1, 2, 2), which makes keys four times fewer; odd sizes floor, and an axis of
-            one position is left alone.
-        scale: Divide the logits by sqrt(Ci). Off in the paper, on in PySlowFast and pytorchvideo.
+        subsample: Max-pool the keys and values by 2 in height and width (over time in 1D), which makes keys four times
+            fewer; odd sizes floor, and an axis of one position is left alone. For ``time`` there is nothing to pool.
+        pool_order: What is pooled: the projections (``post``, as AlexHex7 and mmcv do), or x before it is projected
+            (``pre``, as PySlowFast and Caffe2 do). They give different numbers: take the one that the weights were
+            trained with.
+        scale: Divide the logits of the embedded Gaussian by sqrt(Ci). Off in the paper, on in PySlowFast.
+        reach: Which positions a query reads: all of the clip (``spacetime``), those of its frame (``space``), those at
+            its pixel (``time``), or those of its chunk of frames (``groups``).
+        group_frames: Frames of a chunk, for ``groups``; the last chunk may be shorter.
+        norm: ``batch`` normalises the result and starts with gamma = 0; ``none`` has W start at 0 instead.
+        num_dims: 3 for (B, C, T, H, W), 2 for (B, C, H, W), 1 for (B, C, T); ``reach`` is for 3.
 
     Raises:
-        ValueError: When a size is not a positive number.
+        ValueError: When a size is not a positive number, a choice is unknown, or an option does not go with the others.
 
     Example:
         >>> import torch
@@ -41,55 +65,135 @@ class NonLocal(AttentionBlock):
         self,
         channels: int,
         *,
+        pairwise: Pairwise = "embedded_gaussian",
         dim_inner: int | None = None,
         subsample: bool = True,
+        pool_order: PoolOrder = "post",
         scale: bool = False,
+        reach: Reach = "spacetime",
+        group_frames: int | None = None,
+        norm: Norm = "batch",
+        num_dims: Literal[1, 2, 3] = 3,
     ) -> None:
         super().__init__()
         dim_inner = max(channels // 2, 1) if dim_inner is None else dim_inner
-        for name, value in (("channels", channels), ("dim_inner", dim_inner)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        require_positive(channels=channels, dim_inner=dim_inner)
+        require_known(get_args(Pairwise), pairwise=pairwise)
+        require_known(get_args(PoolOrder), pool_order=pool_order)
+        require_known(get_args(Norm), norm=norm)
+        require_known(CONV, num_dims=num_dims)
+        if scale and pairwise != "embedded_gaussian":
+            raise ValueError(f"scale={scale} is for pairwise='embedded_gaussian', got pairwise={pairwise!r}")
+        require_reach(reach, group_frames, num_dims)
+        subsample = subsample and reach != "time"  # a tube has one pixel
+        if pool_order == "pre" and not subsample:
+            raise ValueError(f"pool_order={pool_order!r} needs something to pool: subsample=True, and not reach='time'")
+        self.pairwise = pairwise
+        self.weights_sum_to_one = pairwise in ("embedded_gaussian", "gaussian")
         self.subsample = subsample
+        self.pool_order = pool_order
+        self._pools_projections = subsample and pool_order == "post"
         self.scale = 1 / math.sqrt(dim_inner) if scale else 1.0
-        self.theta = nn.Conv3d(channels, dim_inner, kernel_size=1)
-        self.phi = nn.Conv3d(channels, dim_inner, kernel_size=1)
-        self.g = nn.Conv3d(channels, dim_inner, kernel_size=1)
-        self.out = nn.Conv3d(dim_inner, channels, kernel_size=1)
-        self.norm = nn.BatchNorm3d(channels)
+        self.reach = reach
+        self.group_frames = group_frames
+        self.num_dims = num_dims
+        conv = CONV[num_dims]
+        if pairwise != "gaussian":
+            self.theta = conv(channels, dim_inner, kernel_size=1)
+            self.phi = conv(channels, dim_inner, kernel_size=1)
+        if pairwise == "concatenation":
+            self.concat = nn.Parameter(INIT_STD * torch.randn(2 * dim_inner))  # w_theta, then w_phi
+        self.g = conv(channels, dim_inner, kernel_size=1)
+        self.out = conv(dim_inner, channels, kernel_size=1)
+        self.norm = NORM[num_dims](channels) if norm == "batch" else nn.Identity()
         self._initialise()
 
     def _initialise(self) -> None:
-        for conv in (self.theta, self.phi, self.g, self.out):
-            nn.init.normal_(conv.weight, std=INIT_STD)
-            assert conv.bias is not None
-            nn.init.zeros_(conv.bias)
-        nn.init.zeros_(self.norm.weight)
+        for conv in self.children():
+            if isinstance(conv, Conv):
+                nn.init.normal_(conv.weight, std=INIT_STD)
+                assert conv.bias is not None
+                nn.init.zeros_(conv.bias)
+        # Either start makes the block the identity.
+        nn.init.zeros_(self.out.weight if isinstance(self.norm, nn.Identity) else self.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Adds to every position what it reads from all others; see :class:`AttentionBlock`."""
-        theta = _positions(self.theta(x))
-        phi = _positions(self._pool(self.phi(x)))
-        g = _positions(self._pool(self.g(x)))
-        y = ops.embedded_gaussian(theta, phi, g, scale=self.scale)
-        y = y.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])  # (B, N, Ci) -> (B, Ci, T, H, W)
+        """Adds to every position what it reads from the others; see :class:`AttentionBlock`."""
+        require_features(x, self.num_dims)
+        source = self._source(x)
+        projections = self._queries(x), self._keys(source), self._pool_projection(self.g(source))
+        split = [split_reach(part, self.reach, self.group_frames) for part in projections]
+        y = join_reach([self._aggregate(*parts) for parts in zip(*split, strict=True)], x.shape, self.reach)
         z: Tensor = self.norm(self.out(y)) + x
         return z
 
     def attention(self, x: Tensor, queries: Tensor) -> Tensor:
-        """Softmax weights of the asked positions; see :class:`AttentionBlock`."""
+        """Weights of the asked positions; see :class:`AttentionBlock`.
+
+        Softmax weights are a distribution. Those of the dot product and the concatenation do not sum to 1, and those of
+        the dot product may be negative. Keys out of reach have weight 0.
+        """
+        require_features(x, self.num_dims)
         asked = x.flatten(2)[:, :, queries]  # (B, C, T, H, W) -> (B, C, Q)
-        theta = _positions(self.theta(asked[..., None, None]))
-        keys = self._pool(self.phi(x))
-        weights = ops.embedded_gaussian_weights(theta, _positions(keys), scale=self.scale)
-        return weights.reshape(*weights.shape[:2], *keys.shape[2:])  # (B, Q, M) -> (B, Q, T', H', W')
+        theta = self._queries(asked.unflatten(2, (-1, *[1] * (self.num_dims - 1)))).flatten(2)
+        phi = self._keys(self._source(x))
+        reachable = None
+        if self.reach != "spacetime":
+            reachable = reachable_keys(queries, x.shape[2:], phi.shape[2:], self.reach, self.group_frames)
+        weights = self._weights(theta, phi.flatten(2), reachable)
+        return weights.reshape(*weights.shape[:2], *phi.shape[2:])  # (B, Q, M) -> (B, Q, T', H', W')
+
+    def _queries(self, x: Tensor) -> Tensor:
+        """What queries bring to f: (B, Ci, *grid), x itself for the Gaussian, one number each for the concatenation."""
+        if self.pairwise == "gaussian":
+            return x
+        if self.pairwise == "concatenation":
+            return _folded(self.theta, self.concat.chunk(2)[0], x)
+        theta: Tensor = self.theta(x)
+        return theta
+
+    def _keys(self, source: Tensor) -> Tensor:
+        """The same of keys, on the grid that is left after pooling."""
+        if self.pairwise == "concatenation" and not self._pools_projections:
+            return _folded(self.phi, self.concat.chunk(2)[1], source)
+        keys = self._pool_projection(source if self.pairwise == "gaussian" else self.phi(source))
+        return _channel_product(self.concat.chunk(2)[1], keys) if self.pairwise == "concatenation" else keys
+
+    def _source(self, x: Tensor) -> Tensor:
+        """What keys and values are projected from."""
+        return self._pool(x) if self.subsample and self.pool_order == "pre" else x
+
+    def _pool_projection(self, x: Tensor) -> Tensor:
+        return self._pool(x) if self._pools_projections else x
+
+    def _aggregate(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+        """What queries read: (B', _, N), (B', _, M) and (B', Ci, M) -> (B', Ci, N)."""
+        values = g.mT
+        if self.pairwise == "concatenation":
+            return ops.concatenation(theta.squeeze(1), phi.squeeze(1), values).mT
+        if self.pairwise == "dot_product":
+            return ops.dot_product(theta.mT, phi.mT, values).mT
+        return ops.embedded_gaussian(theta.mT, phi.mT, values, scale=self.scale).mT
+
+    def _weights(self, theta: Tensor, phi: Tensor, reachable: Tensor | None) -> Tensor:
+        """How queries read keys: (B, _, Q) and (B, _, M) -> (B, Q, M)."""
+        if self.pairwise == "concatenation":
+            return ops.concatenation_weights(theta.squeeze(1), phi.squeeze(1), reachable=reachable)
+        if self.pairwise == "dot_product":
+            return ops.dot_product_weights(theta.mT, phi.mT, reachable=reachable)
+        return ops.embedded_gaussian_weights(theta.mT, phi.mT, scale=self.scale, reachable=reachable)
 
     def _pool(self, x: Tensor) -> Tensor:
-        if not self.subsample:
-            return x
-        height, width = x.shape[-2:]
-        return F.max_pool3d(x, kernel_size=(1, min(2, height), min(2, width)))
+        windows = [min(2, size) for size in x.shape[2:][-2:]]  # of (H, W), or of (T,)
+        return MAX_POOL[self.num_dims](x, kernel_size=[1, *windows] if self.num_dims == 3 else windows)
 
 
-def _positions(x: Tensor) -> Tensor:
-    return x.flatten(2).transpose(1, 2)  # (B, C, T, H, W) -> (B, N, C)
+def _folded(conv: Conv, vector: Tensor, x: Tensor) -> Tensor:
+    """The product of a vector with the channels of ``conv(x)``: (B, C, *grid) -> (B, 1, *grid)."""
+    assert conv.bias is not None
+    # Two linear maps make one: a vector of C numbers instead of C x Ci, and no Ci channels in between.
+    return _channel_product(vector @ conv.weight.flatten(1), x) + vector @ conv.bias
+
+
+def _channel_product(vector: Tensor, x: Tensor) -> Tensor:
+    return torch.matmul(vector, x.flatten(2)).reshape(x.shape[0], 1, *x.shape[2:])  # (B, C, *grid) -> (B, 1, *grid)

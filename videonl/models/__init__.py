@@ -1,6 +1,7 @@
 """Networks put together: backbone, blocks and head."""
 
 from videonl.models.classifier import ClipClassifier
-from videonl.models.placement import InsertedAfter, Insertion, insert
+from videonl.models.placement import Insertion, insert
+from videonl.models.wrapping import InsertedAfter
 
 __all__ = ["ClipClassifier", "InsertedAfter", "Insertion", "insert"]

@@ -1,15 +1,20 @@
 """Which block stands after which residual of a backbone, and how it gets there."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from videonl.backbones import Backbone
 from videonl.blocks import BLOCKS, AttentionBlock
 from videonl.errors import UserError
+from videonl.models.wrapping import Handover, InsertedAfter
+
+Place = tuple[str, int]  # a stage and one of its residuals
+Stages = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -20,46 +25,14 @@ class Insertion:
         block: Short name of the block, for example ``nonlocal``.
         after: For each stage the 0-based indices of the residuals that the block follows: ``{res3: [1, 3]}``.
         options: Keyword arguments of the block.
+        low: For a block that reads a second, earlier stage: that stage, ``res4``, or one residual of it, ``res4.3``.
+            The block gets what leaves it, blocks inserted there included.
     """
 
     block: str
     after: dict[str, list[int]]
     options: dict[str, Any] = field(default_factory=dict)
-
-
-class InsertedAfter(nn.Module):
-    """A residual unit followed by a block, invisible in the ``state_dict``.
-
-    The residual's keys stay as they were without the wrapper, so checkpoints of the plain backbone load unchanged; the
-    block's keys follow under ``block.``.
-    """
-
-    def __init__(self, residual: nn.Module, block: AttentionBlock) -> None:
-        super().__init__()
-        if hasattr(residual, "block"):
-            raise ValueError(f"{type(residual).__name__} has a member named 'block', the name of the inserted one")
-        self.residual = residual
-        self.block = block
-        self.register_state_dict_post_hook(_hide_wrapper)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self.register_load_state_dict_pre_hook(_restore_wrapper)  # type: ignore[no-untyped-call]  # likewise
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Runs the residual, then the block."""
-        z: Tensor = self.block(self.residual(x))
-        return z
-
-
-def _hide_wrapper(module: nn.Module, state: dict[str, Any], prefix: str, metadata: object) -> None:
-    hidden = f"{prefix}residual."
-    for key in [key for key in state if key.startswith(prefix)]:
-        # Every key of the prefix is put back, so that their order stays that of the modules.
-        value = state.pop(key)
-        state[prefix + key.removeprefix(hidden) if key.startswith(hidden) else key] = value
-
-
-def _restore_wrapper(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
-    for key in [key for key in state if key.startswith(prefix) and not key.startswith(f"{prefix}block.")]:
-        state[f"{prefix}residual.{key.removeprefix(prefix)}"] = state.pop(key)
+    low: str | None = None
 
 
 def insert(backbone: Backbone, insertions: Sequence[Insertion]) -> dict[str, AttentionBlock]:
@@ -76,35 +49,63 @@ def insert(backbone: Backbone, insertions: Sequence[Insertion]) -> dict[str, Att
         UserError: For an unknown block, stage or residual, a residual named twice, or options the block refuses; the
             message lists what exists.
     """
-    wanted: dict[tuple[str, int], Insertion] = {}
+    stages, network = backbone.stages, backbone.network
+    wanted = _plan(stages, insertions)
+    if not wanted:
+        return {}
+    lows = {place: low for place in wanted if (low := _low_place(stages, place, wanted[place])) is not None}
+    paths = {place: stages[place[0]][place[1]] for place in [*wanted, *lows.values()]}
+    channels = output_channels(network, list(paths.values()))
+    # All blocks are built before the first is inserted, so that a refusal leaves the backbone alone.
+    blocks = {}
+    for place, insertion in wanted.items():
+        low_channels = channels[paths[lows[place]]] if place in lows else None
+        blocks[place] = _build(insertion, channels[paths[place]], low_channels)
+    for place, block in blocks.items():
+        _wrap(network, paths[place], block, paths[lows[place]] if place in lows else None)
+    return {f"{stage}.{index}": block for (stage, index), block in blocks.items()}
+
+
+def _wrap(network: nn.Module, path: str, block: AttentionBlock, low_path: str | None) -> None:
+    handover = None
+    if low_path is not None:
+        handover = Handover()
+        # Places are wrapped in network order, so a block after the low residual already stands in its wrapper.
+        network.get_submodule(low_path).register_forward_hook(handover.keep)
+    network.set_submodule(path, InsertedAfter(network.get_submodule(path), block, handover))
+
+
+def _build(insertion: Insertion, channels: int, low_channels: int | None) -> AttentionBlock:
+    block = BLOCKS[insertion.block]
+    known = [name for name in inspect.signature(block).parameters if name not in ("channels", "low_channels")]
+    for name in insertion.options:
+        if name not in known:
+            raise UserError(
+                f"unknown option {name!r} of block {insertion.block!r}; its options are: {', '.join(known) or 'none'}"
+            )
+    low = {} if low_channels is None else {"low_channels": low_channels}
+    try:
+        return block(channels, **low, **insertion.options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"block {insertion.block!r} with options {insertion.options}: {error}") from error
+
+
+def _plan(stages: Stages, insertions: Sequence[Insertion]) -> dict[Place, Insertion]:
+    """What stands where, in the order in which a clip meets it."""
+    wanted: dict[Place, Insertion] = {}
     for insertion in insertions:
-        _check_block(insertion.block)
+        if insertion.block not in BLOCKS:
+            raise UserError(f"unknown block {insertion.block!r}; the blocks are: {', '.join(sorted(BLOCKS))}")
         for stage, indices in insertion.after.items():
             for index in indices:
-                _check_residual(backbone.stages, stage, index)
+                _check_residual(stages, stage, index)
                 if (stage, index) in wanted:
                     raise UserError(f"two blocks are placed after residual {index} of {stage}; name it once")
                 wanted[stage, index] = insertion
-    if not wanted:
-        return {}
-    paths = {(stage, index): backbone.stages[stage][index] for stage, index in wanted}
-    channels = output_channels(backbone.network, list(paths.values()))
-    # Sorted by stage and residual, so that blocks are reported in the order in which a clip meets them.
-    order = sorted(wanted, key=lambda place: (list(backbone.stages).index(place[0]), place[1]))
-    return {
-        f"{stage}.{index}": _wrap(
-            backbone.network, paths[stage, index], wanted[stage, index], channels[paths[stage, index]]
-        )
-        for stage, index in order
-    }
+    return {place: wanted[place] for place in sorted(wanted, key=lambda place: _order(stages, place))}
 
 
-def _check_block(name: str) -> None:
-    if name not in BLOCKS:
-        raise UserError(f"unknown block {name!r}; the blocks are: {', '.join(sorted(BLOCKS))}")
-
-
-def _check_residual(stages: Mapping[str, tuple[str, ...]], stage: str, index: int) -> None:
+def _check_residual(stages: Stages, stage: str, index: int) -> None:
     if stage not in stages:
         raise UserError(f"unknown stage {stage!r} for a block; this backbone has: {', '.join(stages)}")
     if not 0 <= index < len(stages[stage]):
@@ -113,13 +114,29 @@ def _check_residual(stages: Mapping[str, tuple[str, ...]], stage: str, index: in
         )
 
 
-def _wrap(network: nn.Module, path: str, insertion: Insertion, channels: int) -> AttentionBlock:
-    try:
-        block = BLOCKS[insertion.block](channels, **insertion.options)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"block {insertion.block!r} with options {insertion.options}: {error}") from error
-    network.set_submodule(path, InsertedAfter(network.get_submodule(path), block))
-    return block
+def _order(stages: Stages, place: Place) -> tuple[int, int]:
+    return list(stages).index(place[0]), place[1]
+
+
+def _low_place(stages: Stages, place: Place, insertion: Insertion) -> Place | None:
+    """The residual whose features the block at a place reads besides its own; None for blocks that read one stage."""
+    name, low = insertion.block, insertion.low
+    if not BLOCKS[name].takes_low:
+        if low is None:
+            return None
+        fusing = ", ".join(sorted(other for other, block in BLOCKS.items() if block.takes_low))
+        raise UserError(f"block {name!r} reads no second stage, so low: {low} has no meaning; these do: {fusing}")
+    if low is None:
+        raise UserError(f"block {name!r} reads an earlier stage: give low, one of {', '.join(stages)}")
+    stage, dot, residual = low.partition(".")
+    if dot and not residual.isdecimal():
+        raise UserError(f"low {low!r} is neither a stage such as res4 nor a residual of one such as res4.3")
+    # Without an index the stage's last residual; 0 stands in for it until the stage is known to exist.
+    _check_residual(stages, stage, int(residual) if dot else 0)
+    source = stage, int(residual) if dot else len(stages[stage]) - 1
+    if _order(stages, source) >= _order(stages, place):
+        raise UserError(f"low {low!r} does not come before {place[0]}.{place[1]}, where block {name!r} stands")
+    return source
 
 
 def output_channels(network: nn.Module, paths: Sequence[str]) -> dict[str, int]:

@@ -105,11 +105,11 @@ class _Reader:
     maps: dict[str, AttentionMap]
 
     def __call__(self, block: AttentionBlock, args: tuple[Tensor, ...], output: Tensor) -> None:
-        x = args[0]
+        x, *low = args  # some blocks read the features of an earlier stage too
         _, _, *shape = x.shape
         grid = (shape[0], shape[1], shape[2])
         cell = _most_changed(x, output) if self.query is None else cell_of(self.query, grid, self.size)
-        weights = block.attention(x, _flat_index(cell, grid, x.device))[0, 0].float().cpu()
+        weights = block.attention(x, _flat_index(cell, grid, x.device), *low)[0, 0].float().cpu()
         if not weights.isfinite().all():
             raise UserError(
                 f"block {self.name!r} computed attention weights that are not finite; its parameters or the clip hold "

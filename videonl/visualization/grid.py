@@ -75,6 +75,8 @@ def spread(weights: Tensor, grid: Sequence[int], size: Sequence[int]) -> Tensor:
 
 
 def _keys_of_pixels(num_keys: int, num_cells: int, num_pixels: int) -> Tensor:
+    if num_keys > num_cells:  # the keys are those of an earlier, finer stage
+        return torch.arange(num_pixels) * num_keys // num_pixels
     cells = torch.arange(num_pixels) * num_cells // num_pixels
     if num_keys == num_cells // 2:
         # 2x pooling floors: 7 cells become 3 keys of exactly 2 cells, not of 7/3, and the last cell belongs to none.

@@ -1,0 +1,167 @@
+"""Criss-cross attention (Huang et al. 2019, arXiv:1811.11721) and axial attention, one axis after another."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from videonl import ops
+from videonl.blocks.contract import AttentionBlock, require_features
+from videonl.blocks.options import require_known, require_positive
+
+CONVS = {2: nn.Conv2d, 3: nn.Conv3d}
+CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+class LineAttention(nn.Module):
+    """One hop: ``gamma * y + x``, where y reads the lines through every position along some axes.
+
+    Args:
+        channels: Channels C of the features.
+        dim_inner: Channels of theta and phi.
+        axes: Axes of the features to read along; T, H, W are 2, 3, 4.
+        num_dims: Axes of the grid.
+    """
+
+    def __init__(self, channels: int, dim_inner: int, axes: Sequence[int], num_dims: Literal[2, 3]) -> None:
+        super().__init__()
+        self.axes = tuple(axes)
+        conv = CONVS[num_dims]
+        self.theta = conv(channels, dim_inner, kernel_size=1)
+        self.phi = conv(channels, dim_inner, kernel_size=1)
+        self.g = conv(channels, channels, kernel_size=1)
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Adds to every position what it reads from its lines; fastest where channels are innermost in memory."""
+        return torch.addcmul(x, self.gamma, ops.criss_cross(self.theta(x), self.phi(x), self.g(x), self.axes))
+
+    def weights(self, x: Tensor) -> Tensor:
+        """Weights of every position over its lines, (B, *grid, S)."""
+        return ops.criss_cross_weights(self.theta(x), self.phi(x), self.axes)
+
+
+class LineHops(AttentionBlock):
+    """Hops of line attention, one after another; the same hop may return.
+
+    Args:
+        num_dims: Axes of the grid: 3 for features (B, C, T, H, W), 2 for (B, C, H, W).
+    """
+
+    def __init__(self, num_dims: Literal[2, 3]) -> None:
+        super().__init__()
+        self.num_dims = num_dims
+
+    @abstractmethod
+    def hops(self) -> list[LineAttention]:
+        """The hops in the order in which features pass them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Lets features hop along their lines; see :class:`AttentionBlock`."""
+        z = self._innermost(x)
+        for hop in self.hops():
+            z = hop(z)
+        return torch.empty_like(x, dtype=z.dtype).copy_(z)  # in the memory format of x, for the layers that follow
+
+    def attention(self, x: Tensor, queries: Tensor) -> Tensor:
+        """The product of the hops' weights, the asked rows alone; see :class:`AttentionBlock`.
+
+        With ``A_r`` the N x N weights of hop r, of the features that reach it, these are rows of ``A_R ... A_2 A_1``:
+        where the paths that pass through every hop's aggregation come from. Paths that skip a hop through its residual
+        are left out, and so are gamma and g; every row therefore sums to 1.
+        """
+        z, weights = self._innermost(x), []
+        for hop in self.hops():
+            weights.append(hop.weights(z))
+            z = hop(z)
+        rows = F.one_hot(queries, x[0, 0].numel()).to(weights[0].dtype)
+        rows = rows.expand(x.shape[0], -1, -1).unflatten(2, x.shape[2:])  # (Q, N) -> (B, Q, *grid)
+        for hop, hop_weights in zip(reversed(self.hops()), reversed(weights), strict=True):
+            rows = ops.criss_cross_hop(rows, hop_weights, hop.axes)
+        return rows
+
+    def _innermost(self, x: Tensor) -> Tensor:
+        require_features(x, self.num_dims)
+        # Channels innermost for all hops: a line is then a matrix as it stands, and 1x1x1 convolutions are faster too.
+        return x.contiguous(memory_format=CHANNELS_LAST[self.num_dims])
+
+
+class CrissCross(LineHops):
+    """Recurrent criss-cross attention: every position reads the axis lines through it, R times with the same weights.
+
+    Source: section 3.3 of arXiv:1811.11721. One softmax, without a scale, runs over the T + H + W - 2 positions on the
+    three lines. A position reaches any other in as many recurrences as the grid has axes: 3 for clips, 2 for images.
+    gamma starts at 0, so the block starts as the identity.
+
+    Args:
+        channels: Channels C of the features.
+        num_recurrences: R, how often features hop along their lines.
+        reduction: theta and phi have C / reduction channels, at least 1.
+        num_dims: 3 for features (B, C, T, H, W), 2 for (B, C, H, W).
+
+    Raises:
+        ValueError: When a size is not a positive number, or ``num_dims`` neither 2 nor 3.
+
+    Example:
+        >>> block = CrissCross(6)
+        >>> x = torch.randn(2, 6, 3, 5, 7)
+        >>> torch.equal(block(x), x)  # the identity at initialisation
+        True
+        >>> block.attention(x, torch.tensor([0, 104])).shape
+        torch.Size([2, 2, 3, 5, 7])
+    """
+
+    def __init__(
+        self, channels: int, *, num_recurrences: int = 3, reduction: int = 8, num_dims: Literal[2, 3] = 3
+    ) -> None:
+        super().__init__(num_dims)
+        _check(channels, reduction, num_dims)
+        require_positive(num_recurrences=num_recurrences)
+        self.num_recurrences = num_recurrences
+        self.hop = LineAttention(channels, max(channels // reduction, 1), range(2, num_dims + 2), num_dims)
+
+    def hops(self) -> list[LineAttention]:
+        """The one hop, R times."""
+        return [self.hop] * self.num_recurrences
+
+
+class Axial(LineHops):
+    """Axial attention: along H, then along W, then along T, each a hop with its own projections and residual.
+
+    Source: the axis after axis form of criss-cross attention (arXiv:1811.11721); every position reaches every other.
+    Each axis has its own theta, phi, g and gamma, because lines in time and lines in space mean different things.
+    Every gamma starts at 0, so the block starts as the identity.
+
+    Args:
+        channels: Channels C of the features.
+        reduction: theta and phi have C / reduction channels, at least 1.
+        num_dims: 3 for features (B, C, T, H, W), 2 for (B, C, H, W), without the hop along T.
+
+    Raises:
+        ValueError: When a size is not a positive number, or ``num_dims`` neither 2 nor 3.
+
+    Example:
+        >>> block = Axial(6)
+        >>> x = torch.randn(2, 6, 3, 5, 7)
+        >>> torch.equal(block(x), x)  # the identity at initialisation
+        True
+    """
+
+    def __init__(self, channels: int, *, reduction: int = 8, num_dims: Literal[2, 3] = 3) -> None:
+        super().__init__(num_dims)
+        _check(channels, reduction, num_dims)
+        axes = (3, 4, 2) if num_dims == 3 else (2, 3)  # H, W, T of (B, C, T, H, W); H, W of (B, C, H, W)
+        dim_inner = max(channels // reduction, 1)
+        self.steps = nn.ModuleList(LineAttention(channels, dim_inner, (axis,), num_dims) for axis in axes)
+
+    def hops(self) -> list[LineAttention]:
+        """One hop for each axis."""
+        return [cast(LineAttention, step) for step in self.steps]
+
+
+def _check(channels: int, reduction: int, num_dims: int) -> None:
+    require_known(CONVS, num_dims=num_dims)
+    require_positive(channels=channels, reduction=reduction)
