@@ -41,14 +41,11 @@ def features(*size: int, channels: int = CHANNELS, batch: int = 2, dtype: torch.
 class LargestTensor(TorchDispatchMode):
     """Notes the size of the largest tensor that any operation puts out."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.numel = 0
+    numel = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
-        sizes = [leaf.numel() for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-        self.numel = max(self.numel, *sizes) if sizes else self.numel
+        self.numel = max([self.numel, *(leaf.numel() for leaf in tree_leaves(output) if isinstance(leaf, Tensor))])
         return output
 
 

@@ -51,7 +51,8 @@ def resnet3d(variant: str, depth: int, num_classes: int, *, width: int = 64, dro
         dropout: Probability before the head.
 
     Returns:
-        The backbone with stages res2 to res5. Its head averages over all positions, so it accepts any clip size.
+        The backbone with stages res2 to res5. Its head averages over all positions, so it accepts clips of any
+        size; C2D and I3D need two frames or more, for the pool after res2.
     """
     # Imported here because pytorchvideo takes a second to import, and naming a backbone should not.
     with warnings.catch_warnings():

@@ -1,6 +1,6 @@
 """Trained networks back from the checkpoints of ``videonl fit``."""
 
-import pickle
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,29 +41,36 @@ def load_trained(path: str | Path) -> Trained:
         UserError: When the file is missing, is no checkpoint, or was not written by ``videonl fit``.
     """
     checkpoint = _read(Path(path))
-    about = checkpoint.get("videonl")
-    if about is None or "state_dict" not in checkpoint:
-        raise UserError(f"{path} is not a checkpoint of videonl fit: it does not say which network it belongs to")
-    if about["network"] is None:
-        raise UserError(f"{path} holds a network that is not a videonl ClipClassifier; only those can be rebuilt")
-    network = ClipClassifier.from_settings(about["network"])
-    weights = {
-        key.removeprefix(NETWORK_PREFIX): value
-        for key, value in checkpoint["state_dict"].items()
-        if key.startswith(NETWORK_PREFIX)
-    }
-    network.load_state_dict(weights)
-    return Trained(network.eval(), list(about["class_names"]), dict(about["clip"]))
+    try:
+        about, weights = checkpoint["videonl"], checkpoint["state_dict"]
+        if about["network"] is None:
+            raise UserError(f"{path} holds a network that is not a videonl ClipClassifier; only those can be rebuilt")
+        network = ClipClassifier.from_settings(about["network"])
+        trained = Trained(network.eval(), list(about["class_names"]), dict(about["clip"]))
+        network.load_state_dict(
+            {key.removeprefix(NETWORK_PREFIX): weights[key] for key in weights if key.startswith(NETWORK_PREFIX)}
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is not a checkpoint of videonl fit: it does not say which network it holds") from error
+    except RuntimeError as error:
+        raise UserError(f"{path}: its weights do not fit the network that it names: {_first_line(error)}") from error
+    return trained
 
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"checkpoint {path} does not exist; give the path of a .ckpt file that videonl fit wrote")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch thinks of files that are no checkpoints
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file of any bytes may break the unpickler in any way
+        reason = _first_line(error)
         raise UserError(f"{path} cannot be read as a checkpoint ({reason}); was it copied completely?") from error
     if not isinstance(checkpoint, dict):
         raise UserError(f"{path} holds a {type(checkpoint).__name__}, not a checkpoint of videonl fit")
     return checkpoint
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -21,9 +21,10 @@ def embedded_gaussian(theta: Tensor, phi: Tensor, g: Tensor, *, scale: float = 1
     Returns:
         The aggregated values, (B, N, Cg). Nothing of size N x M is kept: PyTorch's fused attention works in tiles.
     """
-    # A head axis of one (B, 1, N, Ci) is what the fused kernels ask for.
-    y = scaled_dot_product_attention(theta.unsqueeze(1), phi.unsqueeze(1), g.unsqueeze(1), scale=scale)
-    return y.squeeze(1)
+    # The fused kernels ask for a head axis (B, 1, N, Ci) and for channels innermost; without either, PyTorch silently
+    # builds the N x M matrix.
+    query, key, value = (part.unsqueeze(1).contiguous() for part in (theta, phi, g))
+    return scaled_dot_product_attention(query, key, value, scale=scale).squeeze(1)
 
 
 def embedded_gaussian_weights(theta: Tensor, phi: Tensor, *, scale: float = 1.0) -> Tensor:

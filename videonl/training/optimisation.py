@@ -10,6 +10,10 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from videonl.errors import UserError
 
+OPTIMIZERS = ("sgd", "adamw")
+SCHEDULES = ("cosine", "step", "constant")
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+
 
 @dataclass(frozen=True)
 class Optimisation:
@@ -36,9 +40,12 @@ class Optimisation:
     step_factor: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.lr <= 0:
+        for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in choices:
+                raise UserError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if not 0 < self.lr < math.inf:
             raise UserError(f"lr must be positive, got {self.lr}")
-        if self.weight_decay < 0:
+        if not 0 <= self.weight_decay < math.inf:
             raise UserError(f"weight_decay must not be negative, got {self.weight_decay}")
         for fraction in (self.warmup_fraction, *self.milestone_fractions):
             if not 0 <= fraction <= 1:
@@ -46,13 +53,12 @@ class Optimisation:
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Splits parameters into those that decay and those that do not.
-
-    Norms and biases are exactly the parameters with fewer than two axes.
-    """
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    decayed = [parameter for parameter in parameters if parameter.ndim > 1]
-    kept = [parameter for parameter in parameters if parameter.ndim <= 1]
+    """Splits the trainable parameters into those that decay and those, of norms and all biases, that do not."""
+    trainable = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    norms = {id(parameter) for part in module.modules() if isinstance(part, NORMS) for parameter in part.parameters()}
+    spared = {name for name, parameter in trainable.items() if id(parameter) in norms or name.endswith("bias")}
+    decayed = [parameter for name, parameter in trainable.items() if name not in spared]
+    kept = [parameter for name, parameter in trainable.items() if name in spared]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
 
 

@@ -1,0 +1,52 @@
+"""Accuracies against numbers worked out by hand."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from videonl.evaluation import accuracies
+
+
+def ranking(*orders: list[int]) -> Tensor:
+    """One row per video whose largest probability is the first class named, and so on."""
+    rows = torch.zeros(len(orders), len(orders[0]), dtype=torch.float64)
+    for row, order in zip(rows, orders, strict=True):
+        for place, index in enumerate(order):
+            row[index] = len(order) - place
+    return rows / rows.sum(dim=1, keepdim=True)
+
+
+def test_top1_counts_videos_and_mean_class_counts_classes() -> None:
+    # Class 0: 3 of 4 right. Class 1: 0 of 1. Class 2: 1 of 2.
+    first = [0, 0, 0, 1, 0, 2, 1]
+    probabilities = ranking(*([index, *({0, 1, 2} - {index})] for index in first))
+    metrics = accuracies(probabilities, torch.tensor([0, 0, 0, 0, 1, 2, 2]))
+    assert metrics == {"top1": pytest.approx(4 / 7), "mean_class": pytest.approx((3 / 4 + 0 + 1 / 2) / 3)}
+
+
+def test_classes_that_nobody_has_do_not_count() -> None:
+    # Class 1 is predicted once, class 2 neither predicted nor true.
+    probabilities = ranking([0, 1, 2, 3], [1, 0, 2, 3], [3, 0, 1, 2])
+    metrics = accuracies(probabilities, torch.tensor([0, 0, 3]))
+    assert metrics["mean_class"] == pytest.approx((1 / 2 + 1) / 2)
+
+
+def test_top5_takes_the_true_class_among_the_first_five() -> None:
+    order = [6, 2, 4, 0, 1, 5, 3]
+    probabilities = ranking(*[order] * 4)
+    metrics = accuracies(probabilities, torch.tensor([6, 1, 5, 3]))  # places 1, 5, 6 and 7
+    assert metrics["top1"] == pytest.approx(1 / 4)
+    assert metrics["top5"] == pytest.approx(2 / 4)
+    assert metrics["mean_class"] == pytest.approx(1 / 4)
+    assert list(metrics) == ["top1", "top5", "mean_class"]
+
+
+@pytest.mark.parametrize(("num_classes", "has_top5"), [(2, False), (5, False), (6, True)])
+def test_top5_needs_more_than_five_classes(num_classes: int, has_top5: bool) -> None:
+    metrics = accuracies(torch.eye(num_classes, dtype=torch.float64), torch.arange(num_classes))
+    assert ("top5" in metrics) is has_top5
+    assert set(metrics.values()) == {1.0}
+
+
+def test_one_video_is_enough() -> None:
+    assert accuracies(ranking([1, 0, 2]), torch.tensor([1])) == {"top1": 1.0, "mean_class": 1.0}

@@ -1,0 +1,157 @@
+"""One score per video: views are averaged, nothing is lost, and processes agree."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed
+from torch import Tensor
+
+from videonl.evaluation import VideoScore, VideoScores, stack
+
+ROOT = Path(__file__).resolve().parents[2]
+NUM_CLASSES = 7
+
+
+def views(videos: list[int], num_views: int, seed: int = 3) -> tuple[Tensor, Tensor, Tensor, list[str]]:
+    """Logits that depend on the video and the view alone, as an evaluation batch has them."""
+    logits, video = [], []
+    for index in videos:
+        generator = torch.Generator().manual_seed(1000 * seed + index)
+        logits.append(3 * torch.randn(num_views, NUM_CLASSES, generator=generator))
+        video += [index] * num_views
+    return torch.cat(logits), torch.tensor(video), torch.tensor(video) % NUM_CLASSES, [f"{v}.mp4" for v in video]
+
+
+def collected(batches: list[list[int]], num_views: int = 3) -> VideoScores:
+    scores = VideoScores()
+    for videos in batches:
+        scores.update(*views(videos, num_views))
+    return scores
+
+
+def plain(scores: list[VideoScore]) -> list[tuple[int, str, int, list[float]]]:
+    return [(score.video, score.path, score.label, score.probabilities.tolist()) for score in scores]
+
+
+def as_process_of(monkeypatch: pytest.MonkeyPatch, parts: list[VideoScores]) -> None:
+    """Let every process see what these processes hold."""
+
+    def all_gather_object(gathered: list[object], own: object) -> None:
+        assert any(own is part._scores for part in parts)
+        gathered[:] = [part._scores for part in parts]
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: len(parts))
+    monkeypatch.setattr(torch.distributed, "all_gather_object", all_gather_object)
+
+
+def test_probabilities_and_not_logits_are_averaged() -> None:
+    scores = VideoScores()
+    # Softmax of (0, ln 3) is (1/4, 3/4), of (ln 9, 0) is (9/10, 1/10).
+    logits = torch.tensor([[0.0, 3.0], [9.0, 1.0]]).clamp(min=1.0).log()
+    scores.update(logits, torch.tensor([5, 5]), torch.tensor([1, 1]), ["a.mp4", "a.mp4"])
+    (score,) = scores.gather()
+    assert (score.video, score.path, score.label) == (5, "a.mp4", 1)
+    assert score.probabilities.dtype == torch.float64
+    assert score.probabilities.tolist() == pytest.approx([(1 / 4 + 9 / 10) / 2, (3 / 4 + 1 / 10) / 2], abs=1e-7)
+
+
+def test_interleaved_views_find_their_video() -> None:
+    logits, video, label, path = views([2, 11, 5], num_views=3)
+    shuffle = torch.tensor([4, 0, 8, 2, 6, 3, 7, 1, 5])
+    shuffled, ordered = VideoScores(), collected([[2, 11, 5]])
+    shuffled.update(logits[shuffle], video[shuffle], label[shuffle], [path[i] for i in shuffle.tolist()])
+    for one, other in zip(shuffled.gather(), ordered.gather(), strict=True):
+        assert (one.video, one.path, one.label) == (other.video, other.path, other.label)
+        torch.testing.assert_close(one.probabilities, other.probabilities, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+def test_scores_of_any_precision_are_distributions(dtype: torch.dtype) -> None:
+    scores = VideoScores()
+    logits, *rest = views([3], num_views=5)
+    scores.update((100 * logits).to(dtype).requires_grad_(), *rest)
+    (score,) = scores.gather()
+    assert score.probabilities.sum().item() == pytest.approx(1, abs=1e-12)
+    assert not score.probabilities.requires_grad
+
+
+def test_batches_do_not_change_the_scores() -> None:
+    assert plain(collected([[0, 1], [2], [3, 4, 5, 6]]).gather()) == plain(collected([[0, 1, 2, 3, 4, 5, 6]]).gather())
+
+
+def test_videos_come_in_the_order_of_the_data_set() -> None:
+    assert [score.video for score in collected([[11, 3], [7, 0], [5]]).gather()] == [0, 3, 5, 7, 11]
+
+
+def test_two_parts_give_the_whole_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = plain(collected([list(range(7))]).gather())
+    parts = [collected([[0, 2], [4, 6]]), collected([[1, 3], [5]])]
+    as_process_of(monkeypatch, parts)
+    assert plain(parts[0].gather()) == plain(parts[1].gather()) == whole
+
+
+def test_a_video_scored_twice_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samplers may pad the last round of processes with videos that another one has too."""
+    parts = [collected([[0, 2]]), collected([[1, 0]])]
+    as_process_of(monkeypatch, parts)
+    assert [score.video for score in parts[0].gather()] == [0, 1, 2]
+
+
+def test_a_process_without_videos_gets_the_scores_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [collected([[0, 1]]), VideoScores()]
+    whole = plain(parts[0].gather())
+    as_process_of(monkeypatch, parts)
+    assert plain(parts[1].gather()) == whole
+
+
+def test_no_videos_give_no_scores() -> None:
+    assert VideoScores().gather() == []
+
+
+def test_stack_keeps_rows_together() -> None:
+    scores = collected([[3, 5]]).gather()
+    probabilities, labels = stack(scores)
+    assert probabilities.shape == (2, NUM_CLASSES)
+    assert torch.equal(probabilities[1], scores[1].probabilities)
+    assert labels.tolist() == [3, 5]
+
+
+PROCESS = """
+import json, sys
+import torch, torch.distributed as dist
+from videonl.evaluation import VideoScores
+
+rank, rendezvous, batches = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
+scores = VideoScores()
+for logits, video, label, path in batches:
+    scores.update(torch.tensor(logits), torch.tensor(video), torch.tensor(label), path)
+print(json.dumps([(s.video, s.path, s.label, s.probabilities.tolist()) for s in scores.gather()]))
+dist.destroy_process_group()
+"""
+
+
+def test_two_real_processes_agree_with_one(tmp_path: Path) -> None:
+    rendezvous = (tmp_path / "rendezvous").as_uri()
+    batches = [[[0, 4], [2]], [[3, 1]]]
+    processes = []
+    for rank, videos in enumerate(batches):
+        plain_batches = [
+            [part.tolist() if isinstance(part, Tensor) else part for part in views(some, num_views=3)]
+            for some in videos
+        ]
+        command = [sys.executable, "-c", PROCESS, str(rank), rendezvous, json.dumps(plain_batches)]
+        processes.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
+    try:
+        outputs = [process.communicate(timeout=120)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0]
+    whole = [list(score) for score in plain(collected([[0, 1, 2, 3, 4]]).gather())]
+    assert [json.loads(output.splitlines()[-1]) for output in outputs] == [whole, whole]
