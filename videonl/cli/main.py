@@ -101,7 +101,7 @@ def _dispatch(command: str, arguments: list[str]) -> None:
         _run(PREDICT_VIDEO, arguments)
     elif command in TRAINER_COMMANDS:
         # Imported late: these take seconds, and `videonl --help` should not.
-        from lightning.pytorch.utilities.exceptions import MisconfigurationException
+        from lightning.fabric.utilities.exceptions import MisconfigurationException
 
         from videonl.cli.configuration import expand
         from videonl.cli.run import VideonlCLI
