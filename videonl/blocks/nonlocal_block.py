@@ -73,7 +73,8 @@ class NonLocal(AttentionBlock):
         g = _positions(self._pool(self.g(x)))
         y = ops.embedded_gaussian(theta, phi, g, scale=self.scale)
         y = y.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])  # (B, N, Ci) -> (B, Ci, T, H, W)
-        z: Tensor = self.norm(self.out(y)) + x
+        # x first: the sum keeps its first term's memory format, and convolutions after the block round as without it.
+        z: Tensor = x + self.norm(self.out(y))
         return z
 
     def attention(self, x: Tensor, queries: Tensor) -> Tensor:

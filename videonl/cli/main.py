@@ -23,6 +23,7 @@ NOISE = (
     ".*LeafSpec.*is deprecated",  # it was written for an older torch
     "Checkpoint directory .* exists and is not empty",  # so it is when a run is resumed, and nothing is overwritten
     "The dirpath has changed from",  # a checkpoint may be evaluated in another folder
+    "Grad strides do not match bucket view strides",  # of 1x1x1 kernels, whose memory formats are one and the same
     "Precision .* is not supported by the model summary",  # the size it prints is that of the float32 weights
     "Total length of `list` across ranks is zero",  # there are no validation videos
     "predict returned None",  # the scores are collected beside Lightning's predictions
