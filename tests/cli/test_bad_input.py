@@ -159,6 +159,28 @@ def test_attention_names_a_bad_query(
     assert not list(tmp_path.iterdir())
 
 
+def test_training_on_unreadable_videos_alone_stops_and_lists_them(
+    videonl: Videonl, small_config: Path, tmp_path: Path
+) -> None:
+    videos = [tmp_path / f"broken_{number}.mp4" for number in range(5)]
+    for video in videos:
+        video.write_text("no video\n" * 31)
+    (tmp_path / "train.csv").write_text("".join(f"{video},sum_{number % 2}\n" for number, video in enumerate(videos)))
+    source = ["--data.train", tmp_path / "train.csv", "--data.val", "null", "--data.loading.num_workers", 1]
+    stopped = videonl("fit", "--config", small_config, "--run.dir", tmp_path / "run", *source)
+    assert stopped.code == 2
+    assert "Traceback" not in stopped.text
+    assert "none of 5 videos in a row can be decoded" in stopped.text
+    assert all(str(video) in stopped.text for video in videos)
+
+
+def test_lightnings_refusals_are_messages_too(videonl: Videonl, small_config: Path, tmp_path: Path) -> None:
+    refused = videonl("fit", "--config", small_config, "--run.dir", tmp_path / "run", "--trainer.accelerator", "abacus")
+    assert refused.code != 0
+    assert "Traceback" not in refused.text
+    assert "abacus" in refused.text
+
+
 def test_video_of_one_frame_works(
     videonl: Videonl, trained: Path, encode_video: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ NOISE = (
     ".*LeafSpec.*is deprecated",  # it was written for an older torch
     "Checkpoint directory .* exists and is not empty",  # so it is when a run is resumed, and nothing is overwritten
     "The dirpath has changed from",  # a checkpoint may be evaluated in another folder
+    "Grad strides do not match bucket view strides",  # of 1x1x1 kernels, whose memory formats are one and the same
     "Precision .* is not supported by the model summary",  # the size it prints is that of the float32 weights
     "Total length of `list` across ranks is zero",  # there are no validation videos
     "predict returned None",  # the scores are collected beside Lightning's predictions
@@ -85,7 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _dispatch(words[0], words[1:])
     except UserError as error:
-        print(f"videonl: error: {error}", file=sys.stderr)
+        # From a worker process it arrives with that process's traceback before it.
+        message = str(error).rpartition(f"{UserError.__name__}: ")[2]
+        print(f"videonl: error: {message.strip()}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("videonl: interrupted", file=sys.stderr)
@@ -99,10 +102,15 @@ def _dispatch(command: str, arguments: list[str]) -> None:
         _run(PREDICT_VIDEO, arguments)
     elif command in TRAINER_COMMANDS:
         # Imported late: these take seconds, and `videonl --help` should not.
+        from lightning.fabric.utilities.exceptions import MisconfigurationException
+
         from videonl.cli.configuration import expand
         from videonl.cli.run import VideonlCLI
 
-        VideonlCLI([command, *expand(arguments)])
+        try:
+            VideonlCLI([command, *expand(arguments)])
+        except MisconfigurationException as error:  # Lightning's own word for a mistake of the user's
+            raise UserError(str(error)) from error
     elif command in COMMANDS:
         _run(COMMANDS[command], arguments)
     else:

@@ -97,7 +97,10 @@ class VideonlCLI(LightningCLI):
         config.trainer.callbacks = [*(config.trainer.callbacks or []), *self._callbacks(run)]
         if config.trainer.logger is None:
             kwargs["logger"] = self._loggers(run)
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except ValueError as error:  # a value that the Trainer refuses, such as an accelerator that is not there
+            raise UserError(str(error)) from error
 
     def _close_loggers(self) -> None:
         for logger in self.trainer.loggers:

@@ -25,6 +25,7 @@ _FPS = 8
 _X264_OPTIONS = {"crf": "14", "preset": "veryfast", "threads": "1", "x264-params": "asm=0"}
 _FORMAT_VERSION = 1
 _SETTINGS_FILE = "synthetic.json"
+_UNFINISHED_FILE = "synthetic.json.part"
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,8 @@ def write_video(path: Path, frames: NDArray[np.uint8]) -> None:
 
 def _write_all(directory: Path, settings: SyntheticSettings, progress: Callable[[int, int], None]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
+    unfinished = directory / _UNFINISHED_FILE
+    unfinished.write_text(json.dumps(_described(settings), indent=2) + "\n", encoding="utf-8")
     total = settings.num_train + settings.num_val + settings.num_test
     clues = []
     for clue, frames in synthetic_clips(settings):
@@ -154,34 +157,37 @@ def _write_all(directory: Path, settings: SyntheticSettings, progress: Callable[
         clues.append(clue)
         progress(len(clues), total)
     _write_clues(directory / "clues.csv", clues)
-    # Written last: its presence says that the data set is complete.
-    (directory / _SETTINGS_FILE).write_text(json.dumps(_described(settings), indent=2) + "\n", encoding="utf-8")
+    # Renamed last: its presence says that the data set is complete.
+    unfinished.replace(directory / _SETTINGS_FILE)
 
 
 def _described(settings: SyntheticSettings) -> dict[str, Any]:
     rule = f"label = (cue + probe) mod {settings.num_classes}"
-    return {"format": _FORMAT_VERSION, **asdict(settings), "shapes": SHAPES[: settings.num_classes], "rule": rule}
+    shapes = list(SHAPES[: settings.num_classes])
+    return {"format": _FORMAT_VERSION, **asdict(settings), "shapes": shapes, "rule": rule}
 
 
 def _is_there(directory: Path, settings: SyntheticSettings) -> bool:
+    """Whether this very data set is complete; one that was interrupted is written again in its place."""
     if not directory.exists():
         return False
     if not directory.is_dir():
         raise UserError(f"{directory}: is a file. Name a new or empty folder.")
-    settings_file = directory / _SETTINGS_FILE
-    if not settings_file.exists():
-        if any(directory.iterdir()):
-            raise UserError(
-                f"{directory}: not empty, and no finished data set. Name another folder, or delete this one."
-            )
-        return False
+    for name in (_SETTINGS_FILE, _UNFINISHED_FILE):
+        if (directory / name).exists():
+            if _read_json(directory / name) != _described(settings):
+                raise UserError(f"{directory}: holds a data set with other settings ({name}). Name another folder.")
+            return name == _SETTINGS_FILE
+    if any(directory.iterdir()):
+        raise UserError(f"{directory}: not empty, and no data set of ours. Name another folder.")
+    return False
+
+
+def _read_json(path: Path) -> Any:
     try:
-        found = json.loads(settings_file.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        found = None
-    if found != json.loads(json.dumps(_described(settings))):
-        raise UserError(f"{directory}: holds a data set with other settings ({settings_file}). Name another folder.")
-    return True
+        return None
 
 
 def _write_clues(path: Path, clues: list[Clue]) -> None:
