@@ -143,6 +143,13 @@ def test_memory_format_does_not_change_the_result(build, awaken: Awaken) -> None
         torch.testing.assert_close(block.attention(view, queries), block.attention(x, queries), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d], ids=str)
+@pytest.mark.parametrize("training", [True, False])
+def test_features_leave_in_the_memory_format_they_came_in(build, awaken: Awaken, memory_format, training) -> None:
+    x = features().contiguous(memory_format=memory_format)
+    assert awaken(build()).train(training)(x).stride() == x.stride()
+
+
 @pytest.mark.parametrize(
     ("dtype", "bound"),
     # Measured over all cases on a CPU: 7e-7 in float32, 0.0026 in float16; for bfloat16 see above.

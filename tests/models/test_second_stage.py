@@ -132,9 +132,6 @@ def test_block_without_its_low_stage_says_so() -> None:
         backbone.network.high[1](torch.randn(2, 7, 3, 5, 7))
 
 
-@pytest.mark.xfail(
-    strict=False, reason="ops.fused_softmax: dynamo cannot trace its autograd.Function within a network, nonlocal alike"
-)
 def test_compile_needs_no_graph_break() -> None:
     network = classifier().eval()
     torch.compiler.reset()

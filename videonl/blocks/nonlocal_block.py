@@ -124,7 +124,8 @@ class NonLocal(AttentionBlock):
         projections = self._queries(x), self._keys(source), self._pool_projection(self.g(source))
         split = [split_reach(part, self.reach, self.group_frames) for part in projections]
         y = join_reach([self._aggregate(*parts) for parts in zip(*split, strict=True)], x.shape, self.reach)
-        z: Tensor = self.norm(self.out(y)) + x
+        # x first: the sum keeps its first term's memory format, and convolutions after the block round as without it.
+        z: Tensor = x + self.norm(self.out(y))
         return z
 
     def attention(self, x: Tensor, queries: Tensor) -> Tensor:

@@ -26,7 +26,8 @@ def fused_softmax(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Te
     """
     on_cpu = query.device.type == "cpu"
     exact = all(part.dtype in (torch.float32, torch.float64) for part in (query, key, value))
-    if on_cpu and exact and not torch.is_autocast_enabled("cpu"):
+    # Dynamo cannot trace an autograd.Function within a network.
+    if on_cpu and exact and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling():
         y: Tensor = _TiledBackward.apply(query, key, value, scale)
         return y
     return _fused_kernel(query, key, value, scale)
