@@ -14,13 +14,17 @@ MAY_IMPORT = {
     "errors": set(),
     "ops": set(),
     "blocks": {"ops", "errors"},
+    "benchmarks": {"blocks", "ops", "errors"},
     "backbones": {"errors"},
     "models": {"backbones", "blocks", "errors"},
     "data": {"errors"},
     "evaluation": {"errors"},
     "training": {"data", "evaluation", "errors"},
     "visualization": {"blocks", "ops", "data.decoding", "errors"},
-    "cli": {"data", "models", "training", "visualization", "evaluation", "blocks", "backbones", "ops", "errors"},
+    "cli": {
+        *("data", "models", "training", "visualization", "evaluation", "benchmarks", "blocks", "backbones", "ops"),
+        "errors",
+    },
     "__init__": set(),
     "__main__": {"cli"},
 }

@@ -32,16 +32,28 @@ NOISE = (
 
 
 class Command(NamedTuple):
-    """A command that is one function: where in ``videonl.cli``, and whether its required arguments are positional."""
+    """A command that is one function.
+
+    Attributes:
+        module: Where in ``videonl.cli``.
+        function: Its name there.
+        text: What it does, for the overview.
+        positional: Whether its required arguments are positional.
+        switches: Options that may be given without a value, which then is true.
+    """
 
     module: str
     function: str
     text: str
     positional: bool = False
+    switches: tuple[str, ...] = ()
 
 
 COMMANDS = {
     "attention": Command("attention", "attention", "show what the inserted blocks attend to in a video"),
+    "bench": Command(
+        "bench", "bench", "time the blocks against plain implementations", positional=True, switches=("--json",)
+    ),
     "demo": Command("demo", "demo", "the whole tool in ten minutes: data, training, accuracies, attention"),
     "synth": Command(
         "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
@@ -120,6 +132,7 @@ def _dispatch(command: str, arguments: list[str]) -> None:
 def _run(command: Command, arguments: list[str]) -> None:
     from jsonargparse import auto_cli
 
+    arguments = [f"{word}=true" if word in command.switches else word for word in arguments]
     function: Callable[..., None] = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
     auto_cli(function, args=arguments, as_positional=command.positional, prog=f"videonl {command.function}")
 

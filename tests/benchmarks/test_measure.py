@@ -1,0 +1,117 @@
+"""Measurements: what fits, what a peak is, how growth is fitted, and what the JSON says."""
+
+import json
+
+import pytest
+import torch
+
+from videonl.benchmarks import CASES, Measurement, Row, Setting, as_json, check, comparison, grid_of, measure, report
+from videonl.benchmarks.cases import Implementation, select_cases
+from videonl.benchmarks.memory import peak_bytes, predicted_bytes
+from videonl.errors import UserError
+
+MIB = 2**20
+KEYS = {"bench", "case", "positions", "device", "dtype", "ours", "plain", "ratio_forward", "ratio_step", "ratio_memory"}
+
+
+def row(positions: int, ours: Measurement | None, plain: Measurement | None) -> Row:
+    return Row(CASES[0], positions, Setting(grid_of(positions), 7), ours, plain, 11, 13, 17)
+
+
+def test_json_has_ratios_of_plain_by_ours() -> None:
+    line = json.loads(json.dumps(as_json(row(784, Measurement(2.0, 5.0, 3.0), Measurement(14.0, 65.0, 33.0)))))
+    assert line.keys() >= KEYS
+    assert (line["bench"], line["case"], line["positions"]) == ("blocks", "gaussian", 784)
+    assert line["ours"] == {"forward_ms": 2, "step_ms": 5, "peak_mib": 3}
+    assert (line["ratio_forward"], line["ratio_step"], line["ratio_memory"]) == (7, 13, 11)
+
+
+def test_json_of_what_does_not_fit_is_null() -> None:
+    line = as_json(row(784, Measurement(2.0, 5.0, 3.0), None))
+    assert (line["plain"], line["ratio_forward"], line["ratio_step"], line["ratio_memory"]) == (None, None, None, None)
+
+
+def test_growth_is_the_exponent() -> None:
+    rows = [row(n, Measurement(1, 3 * n, 5), Measurement(1, 7 * n**2, 5) if n < 999 else None) for n in (35, 77, 1001)]
+    assert report.growth(rows, "ours", "step_ms") == pytest.approx(1)
+    assert report.growth(rows, "plain", "step_ms") == pytest.approx(2)
+    assert report.growth(rows, "ours", "peak_mib") == pytest.approx(0, abs=1e-12)
+    assert report.growth(rows[:1], "ours", "step_ms") is None
+    assert report.growth_table(rows[:1]) is None
+
+
+def test_peak_is_that_of_the_worst_moment() -> None:
+    def work() -> None:
+        torch.ones(30 * MIB)  # 120 MiB, freed at once
+        torch.ones(10 * MIB)
+
+    assert peak_bytes(work, torch.device("cpu")) / MIB == pytest.approx(120, rel=0.1)
+
+
+def test_prediction_counts_what_is_alive_at_once() -> None:
+    x = torch.empty(7, 11, device="meta")
+    assert predicted_bytes(lambda: (x + 1).exp().view(11, 7) * 2) == 2 * 7 * 11 * 4
+
+
+def test_prediction_follows_the_n_by_n_matrix() -> None:
+    setting = Setting((1, 28, 28), channels=7)
+    block, x = measure._prepare(Implementation("embedded_gaussian", "matrix"), setting, "meta")
+    matrix_bytes = 784 * 784 * 4
+    predicted = predicted_bytes(lambda: measure._step(Implementation("embedded_gaussian", "matrix"), block, x))
+    assert 2 * matrix_bytes < predicted < 6 * matrix_bytes
+
+
+def test_what_would_not_fit_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(measure, "run_apart", lambda *_: pytest.fail("tried"))
+    assert measure.measure_apart(Implementation("gc", "as_written"), Setting((1, 5, 7), channels=7)) is None
+
+
+@pytest.mark.parametrize("message", ["DefaultCPUAllocator: can't allocate memory: you tried to allocate 7 bytes"])
+def test_running_out_of_memory_is_a_result(monkeypatch: pytest.MonkeyPatch, message: str) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(measure, "_step", fail)
+    assert measure.measure(Implementation("gc"), Setting((1, 5, 7), channels=7)) is None
+
+
+def test_other_mathematics_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "run_apart", lambda function, *arguments: function(*arguments))
+    cases = select_cases(["dot_product"])
+    setting = Setting((1, 5, 7), channels=7)
+    check(cases, setting)
+    monkeypatch.setattr(measure.Implementation, "__call__", lambda self, block, x: x * (1 + len(self.form)))
+    with pytest.raises(RuntimeError, match="dot_product and its plain form differ by"):
+        check(cases, setting)
+
+
+def test_slow_calls_are_timed_once_and_quick_ones_at_most_15_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[float] = []
+
+    def lasting(duration_ms: float) -> int:
+        calls.clear()
+        monkeypatch.setattr(measure, "_call_ms", lambda *_: calls.append(duration_ms) or duration_ms)
+        assert measure._median_ms(lambda: None, torch.device("cpu"), seconds=1) == duration_ms
+        return len(calls)
+
+    assert [lasting(duration) for duration in (5000, 300, 1)] == [1, 4, 16]
+
+
+def test_an_unknown_block_is_answered_with_the_list() -> None:
+    with pytest.raises(UserError, match=r"unknown block 'gcc'; the blocks are: gaussian, .*concatenation, apnb.*, se"):
+        select_cases(["gcc"])
+
+
+def test_blocks_and_single_cases_can_be_selected() -> None:
+    assert [case.name for case in select_cases(["gc", "concatenation_vs_broadcast"])] == [
+        *("concatenation_vs_broadcast", "gc", "gc_vs_embedded_gaussian")
+    ]
+    assert select_cases([]) == CASES
+
+
+@pytest.mark.parametrize(
+    ("positions", "grid"), [(784, (1, 28, 28)), (25088, (32, 28, 28)), (35, (1, 5, 7)), (13, (1, 1, 13))]
+)
+def test_grid(positions: int, grid: tuple[int, int, int]) -> None:
+    assert grid_of(positions) == grid

@@ -1,0 +1,98 @@
+"""Bytes: how many a computation takes, how many it would take, and how many there are."""
+
+import gc
+import os
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+STATUS = Path("/proc/self/status")
+
+
+def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
+    """How many bytes more than before are in use at the worst moment of some work.
+
+    On CUDA these are the allocator's own. On CPUs it is resident memory: Linux counts its high-water mark, which is set
+    back first; elsewhere the mark cannot be set back, and work that stays below what the process once held reads as 0.
+    """
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        work()
+        torch.cuda.synchronize(device)
+        return int(torch.cuda.max_memory_allocated(device)) - before
+    before = _resident_mark(reset=True)
+    work()
+    return max(_resident_mark() - before, 0)
+
+
+def _resident_mark(*, reset: bool = False) -> int:
+    if not STATUS.exists():
+        import resource  # Unix alone has it
+
+        mark = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return mark if os.uname().sysname == "Darwin" else mark * 1024
+    if reset:
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:  # a sandbox may forbid it; the mark then still holds what the process took to start
+            return _status("VmRSS")
+    return _status("VmHWM")
+
+
+def _status(field: str) -> int:
+    lines = STATUS.read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that a new process could take without swapping; None where the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        return None
+    lines = meminfo.read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+
+
+def predicted_bytes(work: Callable[[], object]) -> int:
+    """Peak of the tensors alive during some work on the ``meta`` device, where they have sizes and no memory."""
+    live = _LiveBytes()
+    with live:
+        work()
+    return live.peak
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Counts the bytes of the storages that operations make, until they are freed."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = 0
+        self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, torch.Tensor):
+                self._count(leaf.untyped_storage())
+        return out
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        if storage in self._seen:
+            return
+        self._seen.add(storage)
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._free, storage.nbytes()).atexit = False
+
+    def _free(self, num_bytes: int) -> None:
+        self.now -= num_bytes

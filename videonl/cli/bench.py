@@ -1,0 +1,117 @@
+"""``videonl bench blocks``: every block beside plain implementations of the same mathematics."""
+
+import json as json_lines
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from videonl.benchmarks import (
+    Case,
+    Row,
+    Setting,
+    as_json,
+    check,
+    compare,
+    grid_of,
+    growth_table,
+    machine,
+    select_cases,
+    table,
+)
+from videonl.errors import UserError
+
+DTYPES = {"cpu": ("float32",), "cuda": ("float32", "bfloat16")}
+
+
+def bench(
+    what: Literal["blocks"],
+    positions: str = "784,3136,6272,25088",
+    channels: int = 512,
+    blocks: str = "all",
+    device: Literal["all", "cpu", "cuda"] = "all",
+    dtype: Literal["default", "float32", "bfloat16"] = "default",
+    seconds: float = 3.0,
+    json: bool = False,
+) -> None:
+    """Times the attention blocks against plain N x N implementations with the same weights, at batch 1.
+
+    Each measurement has a process of its own. Times are medians of at most 15 calls after a warm-up; peak memory is
+    that of a training step beyond features and parameters. What would not fit into free memory is not tried. Before
+    anything is timed, both sides are checked to agree at the smallest size.
+
+    Args:
+        what: What to measure.
+        positions: Numbers of positions, with commas between. Multiples of 784 are frames of 28 x 28.
+        channels: Channels of the features.
+        blocks: Names with commas between: gaussian, embedded_gaussian, dot_product, concatenation, apnb, afnb,
+            criss_cross, axial, snl, gc, se; or single cases by the names that --json prints.
+        device: ``all`` is the CPU, and CUDA where present.
+        dtype: By default float32, and on CUDA bfloat16 as well.
+        seconds: Time for the repeats of each measurement; a call that takes longer is timed once.
+        json: Print one JSON object a line, as soon as it is measured, instead of tables.
+    """
+    cases = select_cases([] if blocks == "all" else [name.strip() for name in blocks.split(",")])
+    sizes = _sizes(positions)
+    settings = _settings(device, dtype, channels, grid_of(sizes[0]), seconds)
+    console = Console()
+    if not json:
+        console.print(machine())
+    rows = []
+    for row in _measure(cases, sizes, settings):
+        rows.append(row)
+        if json:
+            print(json_lines.dumps(as_json(row)), flush=True)
+    if not json:
+        _show(console, rows, settings)
+
+
+def _measure(cases: list[Case], sizes: list[int], settings: list[Setting]) -> Iterator[Row]:
+    checks = {setting.device: setting for setting in settings}
+    with _progress(len(cases) * (len(checks) + len(sizes) * len(settings))) as advance:
+        for setting in checks.values():
+            check(cases, setting, lambda case: advance(f"{case.name} agrees"))
+        for row in compare(cases, sizes, settings):
+            advance(f"{row.case.name}, {row.positions:,} positions, {row.setting.device}")
+            yield row
+
+
+def _show(console: Console, rows: list[Row], settings: list[Setting]) -> None:
+    for device, dtype in ((setting.device, setting.dtype) for setting in settings):
+        own = [row for row in rows if (row.setting.device, row.setting.dtype) == (device, dtype)]
+        for shown in (table(own), growth_table(own)):
+            if shown is not None:
+                console.print(shown)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[str], None]]:
+    """A bar on stderr, so that stdout has the results alone; what it yields says what was done last."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    # Left to itself, rich would send to stderr what is printed meanwhile.
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+        task = progress.add_task("checking that both sides agree", total=total)
+        yield lambda text: progress.update(task, advance=1, description=text)
+
+
+def _sizes(positions: str) -> list[int]:
+    words = [word.strip() for word in positions.split(",")]
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise UserError(f"--positions must be positive whole numbers with commas between, got {positions!r}")
+    return sorted({int(word) for word in words})
+
+
+def _settings(device: str, dtype: str, channels: int, grid: tuple[int, int, int], seconds: float) -> list[Setting]:
+    if channels < 1 or not seconds > 0:
+        raise UserError(f"--channels and --seconds must be positive, got {channels} and {seconds}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda needs a CUDA GPU, and torch finds none")
+    devices = [name for name in DTYPES if device in (name, "all") and (name == "cpu" or torch.cuda.is_available())]
+    return [
+        Setting(grid, channels, name, chosen, seconds)
+        for name in devices
+        for chosen in (DTYPES[name] if dtype == "default" else (dtype,))
+    ]
