@@ -84,7 +84,10 @@ def test_missing_checkpoint(refuse: Callable[..., str], tmp_path: Path) -> None:
     [
         ("[{block: nonlocal, after: {res7: [1]}}]", "unknown stage 'res7' for a block; this backbone has: res2, res3"),
         ("[{block: nonlocal, after: {res3: [4]}}]", "residual 4 of res3 does not exist; res3 has residuals 0 to 3"),
-        ("[{block: nonlocl, after: {res3: [1]}}]", "unknown block 'nonlocl'; the blocks are: nonlocal"),
+        (
+            "[{block: nonlocl, after: {res3: [1]}}]",
+            "unknown block 'nonlocl'; the blocks are: asymmetric_fusion, asymmetric_pyramid, axial",
+        ),
         ("[{block: nonlocal, after: {res3: [1]}, options: {dim_inner: 0}}]", "dim_inner must be at least 1, got 0"),
         ("[{block: nonlocal, after: {res3: [1]}, options: {heads: 2}}]", "'heads'"),
     ],

@@ -31,7 +31,8 @@ def test_fit_keeps_config_checkpoints_and_log(trained: Path) -> None:
 def test_checkpoint_is_plain_data_and_describes_the_network(trained: Path) -> None:
     checkpoint = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["videonl"]["class_names"] == ["sum_0", "sum_1"]
-    assert checkpoint["videonl"]["network"]["blocks"] == [{"block": "nonlocal", "after": {"res3": [3]}, "options": {}}]
+    (insertion,) = checkpoint["videonl"]["network"]["blocks"]
+    assert insertion == {"block": "nonlocal", "after": {"res3": [3]}, "options": {}, "low": None}
     assert checkpoint["videonl"]["clip"]["crop_px"] == 31
 
 
