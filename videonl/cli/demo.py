@@ -17,7 +17,7 @@ from videonl.errors import UserError
 
 NETWORKS = {"baseline": "without a block", "nonlocal": "with a non-local block"}
 TURNS = ("train", "train", "val", "train", "test")  # which part each clip of a class goes to, over and over
-TRAINED_CLIPS = 2400  # how many own clips each network sees in all: minutes on two cores
+TRAINED_CLIPS = 8000  # how many own clips each network sees in all: minutes on two cores
 console = Console()
 
 
