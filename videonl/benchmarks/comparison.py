@@ -1,5 +1,6 @@
 """The whole comparison, row after row."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -10,6 +11,7 @@ from videonl.benchmarks.cases import Case, Implementation, grid_of
 from videonl.benchmarks.measure import Measurement, Setting, difference, flops, measure_apart, run_apart
 
 TOLERANCE = 1e-4
+CHECKED_POSITIONS = 784  # the plain forms of larger grids take minutes and gigabytes to say the same
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,16 @@ def check(cases: Sequence[Case], smallest: Setting, done: Callable[[Case], None]
 
     Args:
         cases: Those whose two implementations should agree are run side by side, in float32.
-        smallest: Where to run them.
+        smallest: Where to run them, on 784 positions at most.
         done: Called after each case.
 
     Raises:
         RuntimeError: When two differ by more than 1e-4 of the largest change: a bug of ours.
     """
+    checked = grid_of(min(math.prod(smallest.grid), CHECKED_POSITIONS))
     for case in cases:
         if case.same_mathematics:
-            apart = run_apart(difference, case, replace(smallest, dtype="float32"))
+            apart = run_apart(difference, case, replace(smallest, dtype="float32", grid=checked))
             if not apart < TOLERANCE:
                 raise RuntimeError(f"{case.name} and its plain form differ by {apart:.1e}; {TOLERANCE:.0e} is allowed")
         done(case)
