@@ -42,7 +42,7 @@ def strip(frames: Tensor, attention: AttentionMap, path: str | Path) -> None:
     figure = strip_figure(frames, attention)
     with replacing(path, ".png") as temporary:
         # Not savefig: its resolution and margins follow the user's matplotlibrc, and the strip is laid out in pixels.
-        FigureCanvasAgg(figure).print_png(temporary)  # type: ignore[no-untyped-call]
+        FigureCanvasAgg(figure).print_png(temporary)  # type: ignore[no-untyped-call]  # untyped in matplotlib
 
 
 def film(frames: Tensor, attention: AttentionMap, path: str | Path, fps: float = 4.0) -> None:
