@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from videonl.blocks import BLOCKS
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.models import ClipClassifier, Insertion
@@ -113,6 +114,16 @@ def test_channels_last_changes_nothing_but_the_layout() -> None:
     assert not weight.is_contiguous()
     torch.testing.assert_close(fast.eval()(clip), plain.eval()(clip), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(fast.train()(clip), plain.train()(clip), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("block", sorted(BLOCKS))
+def test_every_block_trains_with_channels_last(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    insertion = Insertion(block, {"res3": [1]}, low="res2" if BLOCKS[block].takes_low else None)
+    module = module_of(ClipClassifier("c2d_r50", 3, [insertion], width=4), monkeypatch)
+    module.configure_model()
+    batch = {"clip": clips(batch=3, size=(5, 37, 41)), "label": torch.tensor([0, 2, 1]), "failures": []}
+    module.training_step(batch, 0).backward()
+    assert all(parameter.grad is not None for parameter in module.network.blocks["res3.1"].parameters())
 
 
 @pytest.mark.parametrize("views_per_step", [1, 2, 32])

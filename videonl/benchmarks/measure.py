@@ -19,7 +19,6 @@ from videonl.benchmarks.memory import free_bytes, peak_bytes, predicted_bytes
 from videonl.blocks import AttentionBlock
 
 MAX_REPEATS = 15
-WARM_UP_GRID = (1, 2, 2)
 FREE_SHARE = 0.9  # of free memory that may be planned with; kernels need some beside the tensors
 MIB = 2**20
 P = ParamSpec("P")
@@ -57,20 +56,17 @@ class Measurement:
 def measure(implementation: Implementation, setting: Setting) -> Measurement | None:
     """Measures in this process, which should have done nothing before; None when memory runs out.
 
-    A step differentiates with respect to the features and every parameter. Its peak is that of the first step, after a
-    step on 4 positions has loaded the libraries, and leaves out features and parameters.
+    A step differentiates with respect to the features and every parameter. Its peak leaves out features and parameters,
+    and what the first step leaves behind: libraries and the kernels that they compile for these sizes.
     """
     device = torch.device(setting.device)
     torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32 on both sides
     try:
         block, x = _prepare(implementation, setting)
-        _step(implementation, block, x[:, :, :1, :1, :1].repeat(1, 1, *WARM_UP_GRID))
         step = partial(_step, implementation, block, x)
-        peak = peak_bytes(step, device)
         step_ms = _median_ms(step, device, setting.seconds)
-        return Measurement(
-            _median_ms(partial(_forward, implementation, block, x), device, setting.seconds), step_ms, peak / MIB
-        )
+        forward_ms = _median_ms(partial(_forward, implementation, block, x), device, setting.seconds)
+        return Measurement(forward_ms, step_ms, peak_bytes(step, device) / MIB)
     except torch.OutOfMemoryError:
         return None
     except RuntimeError as error:

@@ -102,7 +102,7 @@ class NonLocal(AttentionBlock):
             self.theta = conv(channels, dim_inner, kernel_size=1)
             self.phi = conv(channels, dim_inner, kernel_size=1)
         if pairwise == "concatenation":
-            self.concat = nn.Parameter(INIT_STD * torch.randn(2 * dim_inner))  # w_theta, then w_phi
+            self.concat = nn.Parameter(torch.empty(2 * dim_inner))  # w_theta, then w_phi
         self.g = conv(channels, dim_inner, kernel_size=1)
         self.out = conv(dim_inner, channels, kernel_size=1)
         self.norm = NORM[num_dims](channels) if norm == "batch" else nn.Identity()
@@ -114,6 +114,11 @@ class NonLocal(AttentionBlock):
                 nn.init.normal_(conv.weight, std=INIT_STD)
                 assert conv.bias is not None
                 nn.init.zeros_(conv.bias)
+        if self.pairwise == "concatenation":
+            # As public implementations start it, by the default of a convolution to one channel. At 0.01 the affinities
+            # vanish beside the epsilon of the norm, and training stands still.
+            bound = self.concat.numel() ** -0.5
+            nn.init.uniform_(self.concat, -bound, bound)
         # Either start makes the block the identity.
         nn.init.zeros_(self.out.weight if isinstance(self.norm, nn.Identity) else self.norm.weight)
 

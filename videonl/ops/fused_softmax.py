@@ -65,19 +65,19 @@ class _TiledBackward(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         (grad_y,) = grad_outputs
         query, key, value, y = ctx.saved_tensors
-        query = query * ctx.scale  # once, instead of every tile
-        # A softmax subtracts from the gradient its weighted mean, sum_j p_ij (v_j . dy_i) = y_i . dy_i.
-        mean = (grad_y * y).sum(dim=2, keepdim=True)
-        grad_key, grad_value = torch.zeros_like(key), torch.zeros_like(value)
-        grad_query = []
+        grad_query, grad_key, grad_value = (torch.zeros_like(part) for part in (query, key, value))
         rows = _rows_per_tile(query, key)
-        for q, dy, m in zip(query.split(rows, 1), grad_y.split(rows, 1), mean.split(rows, 1), strict=True):
-            weights = torch.matmul(q, key.mT).softmax(dim=2)
+        tiles = zip(*(part.split(rows, 1) for part in (query, grad_query, grad_y, y)), strict=True)
+        for q, dq, dy, y_rows in tiles:
+            weights = torch.matmul(ctx.scale * q, key.mT).softmax(dim=2)
             grad_value.baddbmm_(weights.mT, dy)
-            grad_affinity = torch.matmul(dy, value.mT).sub_(m).mul_(weights)
-            grad_query.append(torch.matmul(grad_affinity, key))
-            grad_key.baddbmm_(grad_affinity.mT, q)
-        return torch.cat(grad_query, dim=1) * ctx.scale, grad_key, grad_value, None
+            # A softmax subtracts from the gradient its weighted mean, sum_j p_ij (v_j . dy_i) = y_i . dy_i.
+            mean = (dy * y_rows).sum(dim=2, keepdim=True)
+            grad_affinity = torch.matmul(dy, value.mT).sub_(mean).mul_(weights)
+            dq.baddbmm_(grad_affinity, key, alpha=ctx.scale)
+            grad_key.baddbmm_(grad_affinity.mT, q, alpha=ctx.scale)
+            del weights, grad_affinity  # before the next ones are there
+        return grad_query, grad_key, grad_value, None
 
 
 def _rows_per_tile(query: Tensor, key: Tensor) -> int:

@@ -57,8 +57,10 @@ class ClipModule(LightningModule):
         self._collected = VideoScores()
 
     def configure_model(self) -> None:
-        """Lays the weights out as the convolutions want them."""
-        self.network.to(memory_format=self.memory_format)
+        """Lays the weights of convolutions out as they want them."""
+        for module in self.network.modules():
+            if isinstance(module, nn.Conv3d):  # others may have weights of another rank, which Module.to would refuse
+                module.to(memory_format=self.memory_format)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Scores raw clips.
