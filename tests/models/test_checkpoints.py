@@ -161,7 +161,7 @@ def test_code_that_a_checkpoint_names_does_not_run(checkpoint: dict[str, Any], t
     path = save(checkpoint, tmp_path / "evil.ckpt")
     assert "os.mkdir" in refusal(path)
     assert not trace.exists()
-    with pytest.raises(UserError, match="not a torch.nn.Module"):
+    with pytest.raises(UserError, match=r"not a torch\.nn\.Module"):
         load_trained(path, trust_code=True)
     assert trace.exists()  # the attack itself is sound
 

@@ -40,6 +40,7 @@ class Command(NamedTuple):
         text: What it does, for the overview.
         positional: Whether its required arguments are positional.
         switches: Options that may be given without a value, which then is true.
+        parses: Whether it takes the words of the command line as they are.
     """
 
     module: str
@@ -47,6 +48,7 @@ class Command(NamedTuple):
     text: str
     positional: bool = False
     switches: tuple[str, ...] = ()
+    parses: bool = False
 
 
 COMMANDS = {
@@ -55,6 +57,10 @@ COMMANDS = {
         "bench", "bench", "time the blocks against plain implementations", positional=True, switches=("--json",)
     ),
     "demo": Command("demo", "demo", "the whole tool in ten minutes: data, training, accuracies, attention"),
+    "models": Command("models", "models", "list the backbones and blocks there are", switches=("--json",)),
+    "summary": Command(
+        "summary", "summary", "sizes, cost and memory of a configuration's network, before training", parses=True
+    ),
     "synth": Command(
         "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
     ),
@@ -130,10 +136,13 @@ def _dispatch(command: str, arguments: list[str]) -> None:
 
 
 def _run(command: Command, arguments: list[str]) -> None:
+    function: Callable[..., None] = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
+    if command.parses:
+        function(arguments)
+        return
     from jsonargparse import auto_cli
 
     arguments = [f"{word}=true" if word in command.switches else word for word in arguments]
-    function: Callable[..., None] = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
     auto_cli(function, args=arguments, as_positional=command.positional, prog=f"videonl {command.function}")
 
 

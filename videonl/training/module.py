@@ -58,7 +58,10 @@ class ClipModule(LightningModule):
 
     def configure_model(self) -> None:
         """Lays the weights out as the convolutions want them."""
-        self.network.to(memory_format=self.memory_format)
+        for weight in self.network.parameters():
+            # Of these alone: Module.to would refuse the 4D weights of a layer norm over (C, 1, 1, 1).
+            if weight.ndim == 5:
+                weight.data = weight.data.contiguous(memory_format=self.memory_format)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Scores raw clips.
