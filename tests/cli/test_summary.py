@@ -85,9 +85,7 @@ def test_models_prints_tables(videonl: Callable[..., tuple[int, str]]) -> None:
     assert all(name in text for name in [*BACKBONES, *BLOCKS])
 
 
-def test_a_network_by_dotted_path_from_the_command_line(
-    videonl: Callable[..., tuple[int, str]], tmp_path: Path
-) -> None:
+def test_a_network_by_dotted_path_takes_blocks(videonl: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     config = tmp_path / "x3d.yaml"
     config.write_text(
         """

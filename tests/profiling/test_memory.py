@@ -68,10 +68,10 @@ def test_mixed_precision_keeps_less() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is read from /proc")
 def test_a_process_grows_by_what_is_predicted() -> None:
-    small_blocks = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", MEASURE],
-        env={**os.environ, **small_blocks},
+        env=environment,
         capture_output=True,
         text=True,
     )

@@ -213,3 +213,14 @@ def test_optimizer_sees_the_networks_parameters_and_moves_every_step(monkeypatch
         optimizer.step()
         schedule.step()
     assert rates == [[0.3, 0.3], [0.3, 0.3], [pytest.approx(0.03)] * 2, [pytest.approx(0.03)] * 2]
+
+
+def test_weights_of_every_rank_are_laid_out_with_channels_innermost() -> None:
+    """Global context has a layer norm over (C, 1, 1, 1), whose 4D weights have no such format."""
+    network = ClipClassifier("c2d_r50", 3, [Insertion("gc", {"res3": [1]})], width=4)
+    module = module_of(network)
+    module.configure_model()
+    stem = network.network.blocks[0].conv.weight
+    assert stem.is_contiguous(memory_format=torch.channels_last_3d) and not stem.is_contiguous()
+    module(clips(size=(3, 32, 32))).sum().backward()
+    assert network.blocks["res3.1"].reduce[1].weight.grad is not None

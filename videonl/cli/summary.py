@@ -110,7 +110,7 @@ def as_json(plan: Plan, rows: Sequence[Row], memory: Memory) -> dict[str, Any]:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         "videonl summary",
-        description="Prints the parts of a network, what they put out and cost, and the memory that training would take.",
+        description="Prints the parts of a network, what they put out and cost, and the memory of a training.",
         epilog="All options of `videonl fit` are taken too: --config FILE, --model.network.init_args.width 16, ...",
         allow_abbrev=False,
     )
@@ -148,8 +148,8 @@ def _told(plan: Plan, memory: Memory) -> str:
     once = [f"weights {_mib(memory.weights)}", f"gradients {_mib(memory.gradients)}"]
     once.append(f"{plan.optimizer} {_mib(memory.optimiser)}")
     return (
-        f"training memory, predicted from shapes ({plan.precision}): {', '.join(once)}, and {_mib(memory.per_clip)} for "
-        f"each clip; [bold]{_mib(memory.of_batch(plan.batch_size))}[/bold] for a batch of {plan.batch_size}"
+        f"training memory, predicted from shapes ({plan.precision}): {', '.join(once)}, and {_mib(memory.per_clip)} "
+        f"for each clip; [bold]{_mib(memory.of_batch(plan.batch_size))}[/bold] for a batch of {plan.batch_size}"
     )
 
 
