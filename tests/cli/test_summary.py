@@ -25,14 +25,7 @@ def test_summary_of_a_configuration_without_its_data(capfd: pytest.CaptureFixtur
 
 
 def test_summary_takes_the_options_of_fit(videonl: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
-    options = [
-        "--model.network.init_args.width",
-        "16",
-        "--data.clip.num_frames",
-        "13",
-        "--data.root",
-        tmp_path / "none",
-    ]
+    options = ["--model.network.init_args.width", 16, "--data.clip.num_frames", 13, "--data.root", tmp_path / "none"]
     adamw = ["--model.optimisation.optimizer", "adamw", "--trainer.precision", "32-true", "--num_classes", "7"]
     code, text = videonl("summary", "--config", NL5, *options, *adamw)
     assert code == 0

@@ -52,7 +52,9 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "attention": Command("attention", "attention", "show what the inserted blocks attend to in a video"),
+    "attention": Command(
+        "attention", "attention", "show what the inserted blocks attend to in a video", switches=("--trust_code",)
+    ),
     "bench": Command(
         "bench", "bench", "time the blocks against plain implementations", positional=True, switches=("--json",)
     ),
@@ -65,7 +67,7 @@ COMMANDS = {
         "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
     ),
 }
-PREDICT_VIDEO = Command("predict", "predict", "the best classes of one video")
+PREDICT_VIDEO = Command("predict", "predict", "the best classes of one video", switches=("--trust_code",))
 
 
 def usage() -> str:

@@ -67,7 +67,7 @@ def _require_known_code(path: str | Path, backbone: str) -> None:
     if "." in backbone and not is_of_library(backbone):
         raise UserError(
             f"{path} has its network built by {backbone}, and a checkpoint of unknown origin could name any code; if "
-            "it is yours, say --trust_code true"
+            "it is yours, say --trust_code"
         )
 
 
