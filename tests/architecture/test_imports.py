@@ -14,7 +14,8 @@ MAY_IMPORT = {
     "errors": set(),
     "ops": set(),
     "blocks": {"ops", "errors"},
-    "benchmarks": {"blocks", "ops", "errors"},
+    "profiling": {"errors"},
+    "benchmarks": {"blocks", "ops", "profiling", "errors"},
     "backbones": {"errors"},
     "models": {"backbones", "blocks", "errors"},
     "data": {"errors"},
@@ -23,7 +24,7 @@ MAY_IMPORT = {
     "visualization": {"blocks", "ops", "data.decoding", "errors"},
     "cli": {
         *("data", "models", "training", "visualization", "evaluation", "benchmarks", "blocks", "backbones", "ops"),
-        "errors",
+        *("profiling", "errors"),
     },
     "__init__": set(),
     "__main__": {"cli"},

@@ -8,7 +8,9 @@ from pytorchvideo.models import hub
 from torch import nn
 
 from videonl.backbones import BACKBONES, Backbone
+from videonl.backbones.resnet3d import RESNETS
 from videonl.blocks import NonLocal
+from videonl.errors import UserError
 
 NAMES_R50 = ["c2d_r50", "i3d_r50", "slow_r50"]
 FIVE_BLOCKS_R50 = {"res3": 2, "res4": 3}
@@ -58,7 +60,7 @@ def test_parameter_counts_with_five_blocks_are_the_published_ones(name: str, mil
     assert (count(shapes_only(name).network) + added) / 1e6 == pytest.approx(millions, abs=0.01)
 
 
-@pytest.mark.parametrize("name", sorted(BACKBONES))
+@pytest.mark.parametrize("name", sorted(RESNETS))
 def test_stages_name_every_residual_in_order(name: str) -> None:
     backbone = shapes_only(name)
     num_res4 = 23 if name.endswith("101") else 6
@@ -157,3 +159,39 @@ def test_heads_return_logits_and_not_probabilities() -> None:
         for training in (True, False):
             sums = network.train(training)(torch.randn(2, 3, 3, 32, 32)).exp().sum(dim=1)
             assert (sums - 1).abs().min() > 0.1
+
+
+# Frames at the stem's end, and of res3 to res5, for 33 frames.
+@pytest.mark.parametrize(
+    ("profile", "stem_frames", "res3_frames"), [("short", 33, 16), ("long", 8, 4), ("mmaction2", 9, 4)]
+)
+def test_stride_profiles_thin_out_the_frames(profile: str, stem_frames: int, res3_frames: int) -> None:
+    with torch.device("meta"):
+        backbone = BACKBONES["i3d_r50"](7, width=4, stride_profile=profile)
+        plain = BACKBONES["i3d_r50"](7, width=4)
+    shapes = []
+    for path in ("blocks.0", backbone.stages["res3"][-1]):
+        backbone.network.get_submodule(path).register_forward_hook(lambda *seen: shapes.append(seen[2].shape[2]))
+    backbone.network(torch.empty(1, 3, 33, 64, 64, device="meta"))
+    assert shapes == [stem_frames, res3_frames]
+    # Weights do not tell which profile they were trained with.
+    assert [(key, value.shape) for key, value in backbone.network.state_dict().items()] == [
+        (key, value.shape) for key, value in plain.network.state_dict().items()
+    ]
+
+
+def test_the_long_pool_takes_pairs_of_frames_and_mmaction2_drops_every_other() -> None:
+    """Frame t of the stem's output is 10 t; the convolution keeps every other frame."""
+    clip = 10.0 * torch.arange(8).reshape(1, 1, 8, 1, 1).expand(1, 3, 8, 5, 5)
+    expected = {"long": [20.0, 60.0], "mmaction2": [0.0, 40.0]}
+    for profile, frames in expected.items():
+        stem = BACKBONES["c2d_r50"](7, width=1, stride_profile=profile).network.blocks[0]
+        with torch.no_grad():
+            stem.conv.weight.zero_()[0, 0, 0, 3, 3] = 1
+        stem.norm = nn.Identity()
+        assert stem(clip)[0, 0, :, 0, 0].tolist() == frames
+
+
+def test_an_unknown_stride_profile_is_refused() -> None:
+    with pytest.raises(UserError, match="short, long, mmaction2; got 'longer'"):
+        BACKBONES["i3d_r50"](7, stride_profile="longer")

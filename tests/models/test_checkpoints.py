@@ -152,3 +152,24 @@ def test_weights_that_do_not_fit_their_own_network_are_refused(checkpoint, tmp_p
     else:
         checkpoint["state_dict"][key] = torch.ones(3)
     refusal(save(checkpoint, tmp_path / "damaged.ckpt"))
+
+
+def test_code_that_a_checkpoint_names_does_not_run(checkpoint: dict[str, Any], tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    attack = {"backbone": "os.mkdir", "backbone_options": {"path": str(trace), "num_classes_argument": "mode"}}
+    checkpoint["videonl"]["network"] = {"num_classes": 0o700, "blocks": [], **attack}
+    path = save(checkpoint, tmp_path / "evil.ckpt")
+    assert "os.mkdir" in refusal(path)
+    assert not trace.exists()
+    with pytest.raises(UserError, match=r"not a torch\.nn\.Module"):
+        load_trained(path, trust_code=True)
+    assert trace.exists()  # the attack itself is sound
+
+
+def test_models_of_the_libraries_need_no_trust(tmp_path: Path) -> None:
+    options = {"weights": None, "num_classes_argument": "num_classes"}
+    network = ClipClassifier("torchvision.models.video.mc3_18", 3, backbone_options=options)
+    state = {f"network.{key}": value for key, value in network.state_dict().items()}
+    about = {"network": network.settings, "class_names": CLASS_NAMES, "clip": asdict(ClipFormat())}
+    trained = load_trained(save({"state_dict": state, "videonl": about}, tmp_path / "mc3.ckpt"))
+    assert trained.network.settings == network.settings

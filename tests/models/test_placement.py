@@ -12,7 +12,7 @@ from videonl.backbones import BACKBONES, Backbone
 from videonl.blocks import NonLocal
 from videonl.errors import UserError
 from videonl.models import ClipClassifier, InsertedAfter, Insertion, insert
-from videonl.models.placement import output_channels
+from videonl.models.channels import output_channels
 
 FIVE = Insertion("nonlocal", {"res3": [1, 3], "res4": [1, 3, 5]})
 FIVE_NAMES = ["res3.1", "res3.3", "res4.1", "res4.3", "res4.5"]
@@ -187,8 +187,8 @@ def test_network_survives_pickling(through: str) -> None:
         ([Insertion("nonlocal", {"res6": [1]})], ["'res6'", "res2, res3, res4, res5"]),
         ([Insertion("nonlocal", {"res3": [4]})], ["residual 4 of res3", "0 to 3"]),
         ([Insertion("nonlocal", {"res4": [-1]})], ["residual -1 of res4", "0 to 5"]),
-        ([Insertion("nonlocal", {"res3": [1, 1]})], ["residual 1 of res3", "once"]),
-        ([FIVE, Insertion("nonlocal", {"res4": [3]})], ["residual 3 of res4", "once"]),
+        ([Insertion("nonlocal", {"res3": [1, 1]})], ["res3.1", "once"]),
+        ([FIVE, Insertion("nonlocal", {"res4": [3]})], ["res4.3", "once"]),
         ([Insertion("nonlocal", {"res3": [1]}, {"dim_iner": 5})], ["'nonlocal'", "dim_iner"]),
         ([Insertion("nonlocal", {"res3": [1]}, {"dim_inner": 0})], ["'nonlocal'", "dim_inner", "got 0"]),
     ],
@@ -237,7 +237,7 @@ def test_output_channels_removes_its_hooks_when_the_network_fails() -> None:
     network = TinyBackbone()
     network.second = nn.Conv3d(8, 11, 1)
     with pytest.raises(RuntimeError):
-        output_channels(network, ["first"])
+        output_channels(network, ["second"])
     assert not any(module._forward_hooks for module in network.modules())
 
 

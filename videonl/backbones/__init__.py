@@ -1,11 +1,20 @@
-"""3D CNNs as a stem and named stages res2 to res5."""
+"""3D CNNs as named stages: the field's ResNets, Inceptions, and any other by dotted path."""
 
-from collections.abc import Callable
+from videonl.backbones.building import BACKBONES, backbone_options, build_backbone, require_module
+from videonl.backbones.contract import Backbone, Size
+from videonl.backbones.dotted import is_of_library
+from videonl.backbones.inflate import Inflated, inflate
+from videonl.backbones.resnet3d import resnet3d
 
-from videonl.backbones.contract import Backbone
-from videonl.backbones.resnet3d import RESNETS, resnet3d
-
-BACKBONES: dict[str, Callable[..., Backbone]] = {**RESNETS}
-"""Builders by the name that configurations use; each is called as ``build(num_classes, **options)``."""
-
-__all__ = ["BACKBONES", "Backbone", "resnet3d"]
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "Inflated",
+    "Size",
+    "backbone_options",
+    "build_backbone",
+    "inflate",
+    "is_of_library",
+    "require_module",
+    "resnet3d",
+]

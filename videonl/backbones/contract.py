@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+Size = tuple[int, int, int]
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -13,8 +15,10 @@ class Backbone:
     Attributes:
         network: Maps clips (B, 3, T, H, W) to logits (B, num_classes). It knows nothing of attention blocks, and its
             ``state_dict`` keys are those of its public checkpoints.
-        stages: For each stage name (res2, res3, ...) the module paths of its residual units, in order.
+        stages: For each stage name (res2, res3, ...) the module paths of its units, in order.
+        clip: The clip (T, H, W) that its published figures are for.
     """
 
     network: nn.Module
     stages: Mapping[str, tuple[str, ...]]
+    clip: Size = (8, 224, 224)

@@ -8,14 +8,16 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal, get_args
 
 from torch import nn
 
-from videonl.backbones.contract import Backbone
+from videonl.backbones.contract import Backbone, Size
+from videonl.errors import UserError
 
-Kernel = tuple[int, int, int]
-POINT: Kernel = (1, 1, 1)
-TEMPORAL: Kernel = (3, 1, 1)
+POINT: Size = (1, 1, 1)
+TEMPORAL: Size = (3, 1, 1)
+StrideProfile = Literal["short", "long", "mmaction2"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Variant:
     """
 
     stem_temporal_kernel: int
-    conv_a: tuple[tuple[Kernel, ...], ...]
+    conv_a: tuple[tuple[Size, ...], ...]
     pool_after_res2: bool
 
 
@@ -40,7 +42,38 @@ VARIANTS = {
 }
 
 
-def resnet3d(variant: str, depth: int, num_classes: int, *, width: int = 64, dropout: float = 0.5) -> Backbone:
+@dataclass(frozen=True)
+class Strides:
+    """How a stem thins out the frames.
+
+    Attributes:
+        stem: Temporal stride of its convolution.
+        pool: Temporal stride of its max pool.
+        pool_kernel: Frames that the max pool spans.
+    """
+
+    stem: int
+    pool: int
+    pool_kernel: int
+
+
+# The authors' code has the long form for 32 and 128 frames; mmaction2's pool drops every other frame instead.
+STRIDES: dict[StrideProfile, Strides] = {
+    "short": Strides(stem=1, pool=1, pool_kernel=1),
+    "long": Strides(stem=2, pool=2, pool_kernel=2),
+    "mmaction2": Strides(stem=2, pool=2, pool_kernel=1),
+}
+
+
+def resnet3d(
+    variant: str,
+    depth: int,
+    num_classes: int,
+    *,
+    width: int = 64,
+    dropout: float = 0.5,
+    stride_profile: StrideProfile = "short",
+) -> Backbone:
     """Builds a C2D, I3D or Slow ResNet.
 
     Args:
@@ -49,29 +82,42 @@ def resnet3d(variant: str, depth: int, num_classes: int, *, width: int = 64, dro
         num_classes: Size of the head.
         width: Channels of the stem, 64 in the papers; every other width follows. 16 gives a network for a laptop.
         dropout: Probability before the head.
+        stride_profile: Temporal strides before res2, which weights do not tell. ``short``: none, for clips of 8
+            frames. ``long``: 2 in the stem and 2 in its pool, which spans two frames, for clips of 32 or 128.
+            ``mmaction2``: the same strides with a pool of one frame, as mmaction2's I3D has.
 
     Returns:
         The backbone with stages res2 to res5. Its head averages over all positions, so it accepts clips of any
-        size; C2D and I3D need two frames or more, for the pool after res2.
+        size; C2D and I3D need two frames or more after the stem, for the pool after res2: two with ``short``, five
+        with ``mmaction2``, seven with ``long``.
+
+    Raises:
+        UserError: For an unknown stride profile.
     """
+    if stride_profile not in STRIDES:
+        raise UserError(f"stride_profile must be one of {', '.join(get_args(StrideProfile))}; got {stride_profile!r}")
     # Imported here because pytorchvideo takes a second to import, and naming a backbone should not.
     with warnings.catch_warnings():
         # It decorates functions with torch.jit.script, which current torch deprecates; nothing here calls them.
         warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")
         from pytorchvideo.models.resnet import create_resnet
 
-    spec = VARIANTS[variant]
+    spec, strides = VARIANTS[variant], STRIDES[stride_profile]
     network = create_resnet(
         model_depth=depth,
         model_num_class=num_classes,
         dropout_rate=dropout,
         stem_dim_out=width,
         stem_conv_kernel_size=(spec.stem_temporal_kernel, 7, 7),
+        stem_conv_stride=(strides.stem, 2, 2),
+        stem_pool_kernel_size=(strides.pool_kernel, 3, 3),
+        stem_pool_stride=(strides.pool, 2, 2),
         stage1_pool=nn.MaxPool3d if spec.pool_after_res2 else None,
         stage_conv_a_kernel_size=tuple(list(kernels) for kernels in spec.conv_a),
         head_pool=nn.AdaptiveAvgPool3d,
     )
-    return Backbone(network, _stages(network))
+    network.blocks[0].pool.padding = (0, 1, 1)  # pytorchvideo pads by half a kernel, which shifts pairs of frames
+    return Backbone(network, _stages(network), clip=(8 if stride_profile == "short" else 32, 224, 224))
 
 
 def _stages(network: nn.Module) -> dict[str, tuple[str, ...]]:

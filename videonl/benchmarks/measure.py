@@ -12,11 +12,11 @@ from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from videonl.benchmarks.cases import Case, Implementation
 from videonl.benchmarks.memory import free_bytes, peak_bytes, predicted_bytes
 from videonl.blocks import AttentionBlock
+from videonl.profiling import count_macs
 
 MAX_REPEATS = 15
 FREE_SHARE = 0.9  # of free memory that may be planned with; kernels need some beside the tensors
@@ -101,14 +101,9 @@ def fits(implementation: Implementation, setting: Setting) -> bool:
 
 
 def flops(implementation: Implementation, setting: Setting) -> int:
-    """Operations of a forward: 2 for each multiply-add of convolutions, matrix products and fused attention.
-
-    Elementwise work, sorting and prefix sums are not counted.
-    """
+    """Operations of a forward: 2 for each multiply-add; see :func:`videonl.profiling.count_macs`."""
     block, x = _prepare(implementation, setting, "meta")
-    with FlopCounterMode(display=False) as counter:
-        _forward(implementation, block, x)
-    return int(counter.get_total_flops())
+    return 2 * count_macs(lambda: _forward(implementation, block, x))
 
 
 def difference(case: Case, setting: Setting) -> float:

@@ -13,7 +13,12 @@ from videonl.visualization import attention_maps, film, parse_query, strip
 
 
 def attention(
-    checkpoint: Path, video: Path, out: Path = Path("attention"), query: str | None = None, decoder: str = "pyav"
+    checkpoint: Path,
+    video: Path,
+    out: Path = Path("attention"),
+    query: str | None = None,
+    decoder: str = "pyav",
+    trust_code: bool = False,
 ) -> None:
     """Writes for each inserted block a PNG strip and an MP4 of what one position attends to.
 
@@ -26,10 +31,11 @@ def attention(
         query: The position that asks, as ``t,y,x``: frame of the clip, then pixels of the crop. Without it each block
             is asked at the position whose features it changed the most.
         decoder: ``pyav`` or ``decord``.
+        trust_code: Whether the checkpoint may name any code as its backbone; say so for your own files.
     """
     console = Console()
     position = None if query is None else parse_query(query)
-    trained = load_trained(checkpoint)
+    trained = load_trained(checkpoint, trust_code)
     clip_format = ClipFormat(**trained.clip)
     views = read_views(video, clip_format, Views(num_clips=1, num_crops=1), decoder)
     clip = normalise(views, clip_format.mean, clip_format.std)

@@ -40,6 +40,7 @@ class Command(NamedTuple):
         text: What it does, for the overview.
         positional: Whether its required arguments are positional.
         switches: Options that may be given without a value, which then is true.
+        parses: Whether it takes the words of the command line as they are.
     """
 
     module: str
@@ -47,19 +48,26 @@ class Command(NamedTuple):
     text: str
     positional: bool = False
     switches: tuple[str, ...] = ()
+    parses: bool = False
 
 
 COMMANDS = {
-    "attention": Command("attention", "attention", "show what the inserted blocks attend to in a video"),
+    "attention": Command(
+        "attention", "attention", "show what the inserted blocks attend to in a video", switches=("--trust_code",)
+    ),
     "bench": Command(
         "bench", "bench", "time the blocks against plain implementations", positional=True, switches=("--json",)
     ),
     "demo": Command("demo", "demo", "the whole tool in ten minutes: data, training, accuracies, attention"),
+    "models": Command("models", "models", "list the backbones and blocks there are", switches=("--json",)),
+    "summary": Command(
+        "summary", "summary", "sizes, cost and memory of a configuration's network, before training", parses=True
+    ),
     "synth": Command(
         "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
     ),
 }
-PREDICT_VIDEO = Command("predict", "predict", "the best classes of one video")
+PREDICT_VIDEO = Command("predict", "predict", "the best classes of one video", switches=("--trust_code",))
 
 
 def usage() -> str:
@@ -130,10 +138,13 @@ def _dispatch(command: str, arguments: list[str]) -> None:
 
 
 def _run(command: Command, arguments: list[str]) -> None:
+    function: Callable[..., None] = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
+    if command.parses:
+        function(arguments)
+        return
     from jsonargparse import auto_cli
 
     arguments = [f"{word}=true" if word in command.switches else word for word in arguments]
-    function: Callable[..., None] = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
     auto_cli(function, args=arguments, as_positional=command.positional, prog=f"videonl {command.function}")
 
 

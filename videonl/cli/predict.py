@@ -12,7 +12,13 @@ from videonl.models.checkpoints import load_trained
 
 
 def predict(
-    video: Path, checkpoint: Path, num_clips: int = 10, num_crops: int = 3, top: int = 5, decoder: str = "pyav"
+    video: Path,
+    checkpoint: Path,
+    num_clips: int = 10,
+    num_crops: int = 3,
+    top: int = 5,
+    decoder: str = "pyav",
+    trust_code: bool = False,
 ) -> None:
     """Prints the most probable classes of one video, averaged over its views.
 
@@ -23,9 +29,10 @@ def predict(
         num_crops: Crops of each clip, evenly spaced along its longer side.
         top: How many classes to print.
         decoder: ``pyav`` or ``decord``.
+        trust_code: Whether the checkpoint may name any code as its backbone; say so for your own files.
     """
     console = Console()
-    trained = load_trained(checkpoint)
+    trained = load_trained(checkpoint, trust_code)
     clip_format = ClipFormat(**trained.clip)
     with console.status("reading and scoring"), torch.inference_mode():
         views = read_views(video, clip_format, Views(num_clips, num_crops), decoder)

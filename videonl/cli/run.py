@@ -137,6 +137,28 @@ class VideonlCLI(LightningCLI):
         return loggers
 
 
+class _ParseOnly(VideonlCLI):
+    """Parses as ``fit`` does, and builds nothing."""
+
+    def _set_seed(self) -> None:
+        """Nothing is drawn."""
+
+    def before_instantiate_classes(self) -> None:
+        """No run is written to."""
+
+    def instantiate_classes(self) -> None:
+        """The data need not be there."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Nothing is trained."""
+
+
+def parse_fit(arguments: Sequence[str]) -> dict[str, Any]:
+    """The configuration that ``videonl fit`` would have with the same arguments, as plain data."""
+    config: dict[str, Any] = _ParseOnly(["fit", *arguments]).config["fit"].as_dict()
+    return config
+
+
 @rank_zero_only
 def _make_free(directory: Path, overwrite: bool) -> None:
     """Sees that a new training starts in a folder without another run's results."""

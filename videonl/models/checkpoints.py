@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from videonl.backbones import is_of_library
 from videonl.errors import UserError
 from videonl.models.classifier import ClipClassifier
 
@@ -28,23 +29,28 @@ class Trained:
     clip: dict[str, Any]
 
 
-def load_trained(path: str | Path) -> Trained:
+def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
     """Rebuilds the network of a training run from its checkpoint alone.
 
     Args:
         path: A checkpoint that ``videonl fit`` wrote. It is read with ``weights_only=True``: no code in it runs.
+        trust_code: Whether a network that the checkpoint gives as a dotted path may be built by any callable, and not
+            by models of torchvision and pytorchvideo alone. Say so for your own files.
 
     Returns:
         The trained network with its classes and clip format.
 
     Raises:
-        UserError: When the file is missing, is no checkpoint, or was not written by ``videonl fit``.
+        UserError: When the file is missing, is no checkpoint, was not written by ``videonl fit``, or names code that is
+            not trusted.
     """
     checkpoint = _read(Path(path))
     try:
         about, weights = checkpoint["videonl"], checkpoint["state_dict"]
         if about["network"] is None:
             raise UserError(f"{path} holds a network that is not a videonl ClipClassifier; only those can be rebuilt")
+        if not trust_code:
+            _require_known_code(path, about["network"]["backbone"])
         network = ClipClassifier.from_settings(about["network"])
         trained = Trained(network.eval(), list(about["class_names"]), dict(about["clip"]))
         network.load_state_dict(
@@ -55,6 +61,14 @@ def load_trained(path: str | Path) -> Trained:
     except RuntimeError as error:
         raise UserError(f"{path}: its weights do not fit the network that it names: {_first_line(error)}") from error
     return trained
+
+
+def _require_known_code(path: str | Path, backbone: str) -> None:
+    if "." in backbone and not is_of_library(backbone):
+        raise UserError(
+            f"{path} has its network built by {backbone}, and a checkpoint of unknown origin could name any code; if "
+            "it is yours, say --trust_code"
+        )
 
 
 def _read(path: Path) -> dict[str, Any]:

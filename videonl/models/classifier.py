@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from videonl.backbones import BACKBONES
+from videonl.backbones import build_backbone
 from videonl.errors import UserError
 from videonl.models.placement import Insertion, insert
 
@@ -14,19 +14,25 @@ class ClipClassifier(nn.Module):
     """Classifies clips with a 3D CNN and attention blocks.
 
     Args:
-        backbone: Name of the 3D CNN, for example ``i3d_r50``.
+        backbone: Name of the 3D CNN, for example ``i3d_r50``, or the dotted path of a callable that builds one, such as
+            ``pytorchvideo.models.x3d.create_x3d``. ``videonl models`` lists the names.
         num_classes: Number of classes.
         blocks: Attention blocks to insert; none gives the plain backbone.
-        width: Channels of the stem; 64 is the published width, and all others follow it.
-        dropout: Probability of dropout before the head.
+        width: Channels of the stem, for backbones that can be built at any width; 64 is the published width of the
+            ResNets, and all others follow it. The backbone's own default when not given.
+        dropout: Probability of dropout before the head; likewise.
+        backbone_options: Further keyword arguments of the backbone, such as ``stride_profile: long``.
+        stages: Module paths by stage name, for blocks to be placed after: the stages of a network by dotted path, and
+            more of them for a named backbone.
 
     Attributes:
         network: The backbone with its blocks; its ``state_dict`` keys are those of the public checkpoints.
         blocks: The inserted blocks by name, such as ``res4.3``.
+        stages: Module paths of the backbone's units by stage.
         settings: The arguments as plain data, from which :meth:`from_settings` builds the same network again.
 
     Raises:
-        UserError: For an unknown backbone, block, stage or residual; the message lists what exists.
+        UserError: For an unknown backbone, option, block, stage or residual; the message lists what exists.
     """
 
     def __init__(
@@ -34,29 +40,32 @@ class ClipClassifier(nn.Module):
         backbone: str,
         num_classes: int,
         blocks: list[Insertion] | None = None,
-        width: int = 64,
-        dropout: float = 0.5,
+        width: int | None = None,
+        dropout: float | None = None,
+        backbone_options: dict[str, Any] | None = None,
+        stages: dict[str, list[str]] | None = None,
     ) -> None:
         super().__init__()
-        if backbone not in BACKBONES:
-            raise UserError(f"unknown backbone {backbone!r}; the backbones are: {', '.join(sorted(BACKBONES))}")
         insertions = blocks or []
-        built = BACKBONES[backbone](num_classes, width=width, dropout=dropout)
+        built = build_backbone(backbone, num_classes, _options(width, dropout, backbone_options), stages)
         # A plain dict, not a ModuleDict: the blocks live in the network, and must not be counted or saved twice.
         self.blocks = insert(built, insertions)
         self.network = built.network
+        self.stages = built.stages
         self.settings: dict[str, Any] = {
             "backbone": backbone,
             "num_classes": num_classes,
             "blocks": [asdict(insertion) for insertion in insertions],
             "width": width,
             "dropout": dropout,
+            "backbone_options": backbone_options,
+            "stages": stages,
         }
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> "ClipClassifier":
         """Builds the network that :attr:`settings` describes, with fresh weights."""
-        return cls(**{**settings, "blocks": [Insertion(**insertion) for insertion in settings["blocks"]]})
+        return cls(**{**settings, "blocks": [Insertion(**insertion) for insertion in settings["blocks"] or []]})
 
     def forward(self, clip: Tensor) -> Tensor:
         """Scores clips.
@@ -69,3 +78,15 @@ class ClipClassifier(nn.Module):
         """
         logits: Tensor = self.network(clip)
         return logits
+
+
+def _options(width: int | None, dropout: float | None, others: dict[str, Any] | None) -> dict[str, Any]:
+    """The backbone's options, of which two have a name of their own."""
+    options = dict(others or {})
+    for name, value in (("width", width), ("dropout", dropout)):
+        if value is None:
+            continue
+        if name in options:
+            raise UserError(f"{name} is given twice: as {value}, and in backbone_options as {options[name]}")
+        options[name] = value
+    return options

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from videonl.blocks import AttentionBlock
+from videonl.errors import UserError
 
 
 class Handover:
@@ -55,7 +56,10 @@ class InsertedAfter(nn.Module):
     def __init__(self, residual: nn.Module, block: AttentionBlock, low: Handover | None = None) -> None:
         super().__init__()
         if hasattr(residual, "block"):
-            raise ValueError(f"{type(residual).__name__} has a member named 'block', the name of the inserted one")
+            name = type(residual).__name__
+            raise UserError(
+                f"no block can follow a {name}: it has a member named 'block', the name of the inserted one"
+            )
         self.residual = residual
         self.block = block
         self.low = low

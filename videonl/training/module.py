@@ -57,10 +57,11 @@ class ClipModule(LightningModule):
         self._collected = VideoScores()
 
     def configure_model(self) -> None:
-        """Lays the weights of convolutions out as they want them."""
-        for module in self.network.modules():
-            if isinstance(module, nn.Conv3d):  # others may have weights of another rank, which Module.to would refuse
-                module.to(memory_format=self.memory_format)
+        """Lays the weights out as the convolutions want them."""
+        for weight in self.network.parameters():
+            # Of these alone: Module.to would refuse the 4D weights of a layer norm over (C, 1, 1, 1).
+            if weight.ndim == 5:
+                weight.data = weight.data.contiguous(memory_format=self.memory_format)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Scores raw clips.

@@ -1,0 +1,113 @@
+"""Any other 3D CNN, by the dotted path of what builds it."""
+
+import inspect
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from videonl.backbones.contract import Backbone
+from videonl.errors import UserError
+
+CLASSES_ARGUMENTS = ("model_num_class", "num_classes", "num_class")
+LIBRARIES = ("torchvision.models.", "pytorchvideo.models.")
+
+
+def from_path(path: str, num_classes: int, /, *, num_classes_argument: str | None = None, **options: Any) -> Backbone:
+    """Builds a network with a callable of another package.
+
+    Args:
+        path: Where the callable is, such as ``pytorchvideo.models.x3d.create_x3d``: a function that returns a module,
+            or a class of modules. Importing it runs its package's code.
+        num_classes: Size of the head.
+        num_classes_argument: What the callable calls that; found in its signature when not given.
+        **options: Its other arguments.
+
+    Returns:
+        The network, with no stages.
+
+    Raises:
+        UserError: When the callable cannot be imported, refuses its arguments, builds no module, or when the network
+            ends in a softmax; the message says which.
+    """
+    build = resolve(path)
+    arguments = {**options, num_classes_argument or _classes_argument(path, build): num_classes}
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")  # pytorchvideo's
+            network = build(**arguments)
+    except (TypeError, ValueError, AssertionError) as error:
+        given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        raise UserError(f"backbone {path}({given}): {error}") from error
+    if not isinstance(network, nn.Module):
+        raise UserError(f"backbone {path} builds a {type(network).__name__}, not a torch.nn.Module")
+    _require_logits(path, network)
+    return Backbone(network, {})
+
+
+def resolve(path: str) -> Callable[..., Any]:
+    """Imports what a dotted path names.
+
+    Raises:
+        UserError: Naming the part that does not exist.
+    """
+    module_path, _, name = path.rpartition(".")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")
+            module = import_module(module_path)
+    except ImportError as error:
+        raise UserError(f"backbone {path}: the module {module_path!r} cannot be imported ({error})") from error
+    except (TypeError, ValueError) as error:  # a path with empty parts
+        raise UserError(f"backbone {path!r} is not a dotted path such as package.module.function") from error
+    found = getattr(module, name, None)
+    if found is None:
+        raise UserError(f"backbone {path}: the module {module_path!r} has no {name!r}")
+    if not callable(found):
+        raise UserError(f"backbone {path} is a {type(found).__name__}, which cannot be called to build a network")
+    built: Callable[..., Any] = found
+    return built
+
+
+def is_of_library(path: str) -> bool:
+    """Whether a dotted path names a model of torchvision or pytorchvideo: code that may run for a stranger's file.
+
+    >>> is_of_library("torchvision.models.video.mvit_v2_s"), is_of_library("torchvision.models.video.mvit.math.exp")
+    (True, False)
+    """
+    # The first test keeps a foreign module from being imported, the second refuses what a library's module imports.
+    return path.startswith(LIBRARIES) and f"{getattr(_try(path), '__module__', None)}.".startswith(LIBRARIES)
+
+
+def _try(path: str) -> Any:
+    try:
+        return resolve(path)
+    except UserError:
+        return None
+
+
+def _classes_argument(path: str, build: Callable[..., Any]) -> str:
+    try:
+        names = list(inspect.signature(build).parameters)
+    except (TypeError, ValueError):  # of something written in C
+        names = []
+    for name in CLASSES_ARGUMENTS:
+        if name in names:
+            return name
+    raise UserError(
+        f"backbone {path} has no argument {' or '.join(CLASSES_ARGUMENTS)}: say which of its arguments is the number "
+        f"classes, as backbone_options: {{num_classes_argument: NAME}}; it has: {', '.join(names) or 'none'}"
+    )
+
+
+def _require_logits(path: str, network: nn.Module) -> None:
+    """Refuses a network whose head turns logits into probabilities: training would take their softmax again."""
+    modules = list(network.modules())
+    last = max((place for place, module in enumerate(modules) if [*module.parameters(recurse=False)]), default=0)
+    if any(isinstance(module, nn.Softmax | nn.LogSoftmax) for module in modules[last:]):
+        raise UserError(
+            f"backbone {path} ends in a softmax, and training needs logits; switch it off by its own option, such as "
+            "backbone_options: {head_activation: null} for pytorchvideo's"
+        )

@@ -1,0 +1,91 @@
+"""``videonl models``: the backbones and blocks there are."""
+
+import inspect
+import json as json_text
+import re
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from videonl.backbones import BACKBONES, backbone_options
+from videonl.blocks import BLOCKS
+from videonl.cli.progress import status
+from videonl.profiling import profile_network
+
+NUM_CLASSES = 400
+
+
+def models(json: bool = False) -> None:
+    """Lists the backbones with their sizes and the blocks with their options.
+
+    Parameters and multiply-adds are those of 400 classes and the clip in the table.
+
+    Args:
+        json: Print one JSON object instead of tables.
+    """
+    with status("building every backbone"):
+        backbones = {name: describe_backbone(name) for name in BACKBONES}
+    blocks = {name: describe_block(name) for name in BLOCKS}
+    if json:
+        print(json_text.dumps({"backbones": backbones, "blocks": blocks}, indent=2))
+        return
+    console = Console()
+    console.print(_backbone_table(backbones), _block_table(blocks))
+    console.print("Any other 3D CNN comes by dotted path, such as backbone: pytorchvideo.models.x3d.create_x3d.")
+
+
+def describe_backbone(name: str) -> dict[str, Any]:
+    """A backbone as plain data: parameters, GMACs, the clip they are for, stages, and options with their defaults."""
+    with torch.device("meta"):
+        built = BACKBONES[name](NUM_CLASSES)
+    rows = profile_network(built.network, built.stages, {}, built.clip)
+    return {
+        "parameters": sum(row.parameters for row in rows),
+        "gmacs": sum(row.macs for row in rows) / 1e9,
+        "clip": list(built.clip),
+        "stages": {stage: len(paths) for stage, paths in built.stages.items()},
+        "options": backbone_options(name),
+    }
+
+
+def describe_block(name: str) -> dict[str, Any]:
+    """A block as plain data: options with their defaults, and the arXiv number of its paper."""
+    block = BLOCKS[name]
+    parameters = inspect.signature(block).parameters.values()
+    paper = re.search(r"arXiv:(\d{4}\.\d{5})", inspect.getdoc(block) or "")
+    return {
+        "options": {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "low_channels"},
+        "paper": paper and paper[1],
+        "reads_a_second_stage": block.takes_low,
+    }
+
+
+def _backbone_table(backbones: dict[str, dict[str, Any]]) -> Table:
+    table = Table(title="backbones")
+    table.add_column("backbone", no_wrap=True)
+    for heading in ("parameters", "GMACs", "clip T x H x W"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("stages")
+    table.add_column("options")
+    for name, told in backbones.items():
+        stages = ", ".join(f"{stage} ({count})" for stage, count in told["stages"].items())
+        clip = " x ".join(map(str, told["clip"]))
+        table.add_row(name, f"{told['parameters']:,}", f"{told['gmacs']:.2f}", clip, stages, _options(told["options"]))
+    return table
+
+
+def _block_table(blocks: dict[str, dict[str, Any]]) -> Table:
+    table = Table(title="blocks")
+    for heading in ("block", "arXiv"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("options")
+    for name, told in blocks.items():
+        low = "reads a second place, low; " if told["reads_a_second_stage"] else ""
+        table.add_row(name, told["paper"], low + _options(told["options"]))
+    return table
+
+
+def _options(options: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {json_text.dumps(default)}" for name, default in options.items()) or "none"

@@ -1,0 +1,10 @@
+"""Progress that leaves stdout to the results."""
+
+from contextlib import AbstractContextManager
+
+from rich.console import Console
+
+
+def status(text: str) -> AbstractContextManager[object]:
+    """A spinner on stderr while something is done; nothing where stderr is no terminal."""
+    return Console(stderr=True).status(text)

@@ -1,0 +1,157 @@
+"""``videonl summary``: what a configuration would train, part by part, before it does."""
+
+import json as json_text
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from videonl.cli.configuration import expand
+from videonl.cli.progress import status
+from videonl.errors import UserError
+from videonl.models import ClipClassifier
+from videonl.models.checkpoints import load_trained
+from videonl.profiling import Memory, Row, profile_network, training_memory
+
+MIB = 2**20
+NARROW = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network and how it is to be trained.
+
+    Attributes:
+        network: On the meta device, or with its weights.
+        clip: (T, H, W).
+        batch_size: Clips per process.
+        optimizer: ``sgd`` or ``adamw``.
+        precision: As Lightning calls it.
+        channels_last: Whether channels are innermost.
+    """
+
+    network: ClipClassifier
+    clip: tuple[int, int, int]
+    batch_size: int = 8
+    optimizer: str = "sgd"
+    precision: str = "32-true"
+    channels_last: bool = True
+
+
+def summary(words: Sequence[str]) -> None:
+    """Prints the parts of a network, what they put out and cost, and the memory that training would take.
+
+    Args:
+        words: The command line after ``videonl summary``.
+    """
+    own, others = _parser().parse_known_args(list(words))
+    if own.num_classes < 1:
+        raise UserError(f"--num_classes must be at least 1, got {own.num_classes}")
+    if own.checkpoint is None:
+        plan = plan_of_configuration(others, own.num_classes)
+    elif others:
+        raise UserError(f"--checkpoint says all there is to know; leave out {' '.join(others)}")
+    else:
+        plan = plan_of_checkpoint(own.checkpoint, own.trust_code)
+    with status("running shapes"):
+        rows = profile_network(plan.network.network, plan.network.stages, plan.network.blocks, plan.clip)
+        memory = _memory(plan)
+    if own.json:
+        print(json_text.dumps(as_json(plan, rows, memory), indent=2))
+        return
+    console = Console()
+    console.print(_table(plan, rows))
+    console.print(_told(plan, memory), soft_wrap=True)
+
+
+def plan_of_configuration(words: Sequence[str], num_classes: int) -> Plan:
+    """What ``videonl fit`` would train with the same words; the data need not be there."""
+    from videonl.cli.run import parse_fit
+
+    config = parse_fit(expand(words))
+    network, clip = config["model"]["network"], config["data"]["clip"]
+    if network["class_path"] != f"videonl.models.{ClipClassifier.__name__}":
+        raise UserError(f"summary knows networks of videonl.models.ClipClassifier, not of {network['class_path']}")
+    with torch.device("meta"):
+        built = ClipClassifier.from_settings({**network["init_args"], "num_classes": num_classes})
+    return Plan(
+        built,
+        (clip["num_frames"], clip["crop_px"], clip["crop_px"]),
+        config["data"]["loading"]["batch_size"],
+        config["model"]["optimisation"]["optimizer"],
+        str(config["trainer"]["precision"]),
+        config["model"]["channels_last"],
+    )
+
+
+def plan_of_checkpoint(checkpoint: Path, trust_code: bool) -> Plan:
+    """The network of a checkpoint at its own clip size."""
+    trained = load_trained(checkpoint, trust_code)
+    return Plan(trained.network, (trained.clip["num_frames"], trained.clip["crop_px"], trained.clip["crop_px"]))
+
+
+def as_json(plan: Plan, rows: Sequence[Row], memory: Memory) -> dict[str, Any]:
+    """All that is printed, as plain data; bytes and multiply-adds as whole numbers."""
+    return {
+        "backbone": plan.network.settings["backbone"],
+        "clip": list(plan.clip),
+        "parts": [asdict(row) for row in rows],
+        "parameters": sum(row.parameters for row in rows),
+        "macs": sum(row.macs for row in rows),
+        "memory_bytes": {**asdict(memory), "batch_size": plan.batch_size, "batch": memory.of_batch(plan.batch_size)},
+    }
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        "videonl summary",
+        description="Prints the parts of a network, what they put out and cost, and the memory of a training.",
+        epilog="All options of `videonl fit` are taken too: --config FILE, --model.network.init_args.width 16, ...",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--checkpoint", type=Path, help="a checkpoint of videonl fit, instead of a configuration")
+    parser.add_argument("--num_classes", type=int, default=400, help="size of the head, which fit takes from the data")
+    parser.add_argument("--trust_code", action="store_true", help="let the checkpoint name any code as its backbone")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    return parser
+
+
+def _memory(plan: Plan) -> Memory:
+    return training_memory(
+        plan.network,
+        plan.clip,
+        num_states=2 if plan.optimizer == "adamw" else 1,
+        autocast=NARROW.get(plan.precision),
+        memory_format=torch.channels_last_3d if plan.channels_last else torch.contiguous_format,
+    )
+
+
+def _table(plan: Plan, rows: Sequence[Row]) -> Table:
+    size = " x ".join(map(str, plan.clip))
+    table = Table(title=f"{plan.network.settings['backbone']}, clips of {size}", show_footer=True)
+    table.add_column("part", "total", no_wrap=True)
+    table.add_column("output C x T x H x W", no_wrap=True)
+    table.add_column("parameters", f"{sum(row.parameters for row in rows):,}", justify="right")
+    table.add_column("GMACs", f"{sum(row.macs for row in rows) / 1e9:.2f}", justify="right")
+    for row in rows:
+        name = row.name if row.block is None else f"  + {row.block} after {row.name}"
+        table.add_row(name, " x ".join(map(str, row.output)), f"{row.parameters:,}", f"{row.macs / 1e9:.2f}")
+    return table
+
+
+def _told(plan: Plan, memory: Memory) -> str:
+    once = [f"weights {_mib(memory.weights)}", f"gradients {_mib(memory.gradients)}"]
+    once.append(f"{plan.optimizer} {_mib(memory.optimiser)}")
+    return (
+        f"training memory, predicted from shapes ({plan.precision}): {', '.join(once)}, and {_mib(memory.per_clip)} "
+        f"for each clip; [bold]{_mib(memory.of_batch(plan.batch_size))}[/bold] for a batch of {plan.batch_size}"
+    )
+
+
+def _mib(num_bytes: int) -> str:
+    return f"{num_bytes / MIB:,.0f} MiB"

@@ -1,0 +1,62 @@
+"""How wide the features are that modules put out, for any network of clips."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from videonl.errors import UserError
+
+PROBE = (1, 3, 16, 224, 224)  # a clip that the public 3D CNNs accept
+
+
+class _AllSeenError(Exception):
+    """Ends a forward that has shown all it should."""
+
+
+def output_channels(network: nn.Module, paths: Sequence[str]) -> dict[str, int]:
+    """Finds how many channels modules put out, without computing anything: shapes alone run, on the meta device.
+
+    The network runs no further than the last of the modules, so that a head for clips of one size does not matter.
+
+    Args:
+        network: Takes clips (B, 3, T, H, W).
+        paths: Module paths within the network.
+
+    Returns:
+        Channels by path, in the order in which the modules end.
+
+    Raises:
+        UserError: When one of the modules does not run, or its output is no (B, C, T, H, W).
+    """
+    channels: dict[str, int] = {}
+
+    def record(path: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            channels[path] = _num_channels(path, output)
+            if len(channels) == len(set(paths)):
+                raise _AllSeenError
+
+        return hook
+
+    hooks = [network.get_submodule(path).register_forward_hook(record(path)) for path in paths]
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    shapes = {name: torch.empty_like(value, device="meta") for name, value in tensors.items()}
+    try:
+        with torch.no_grad(), suppress(_AllSeenError):
+            torch.func.functional_call(network, shapes, (torch.empty(PROBE, device="meta"),))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if unseen := [path for path in paths if path not in channels]:
+        raise UserError(f"no block can follow {', '.join(unseen)}: the network does not run it")
+    return channels
+
+
+def _num_channels(path: str, output: Any) -> int:
+    if not isinstance(output, Tensor) or output.ndim != 5:
+        found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise UserError(f"no block can follow {path}: it puts out {found}, and blocks need (B, C, T, H, W)")
+    return output.shape[1]

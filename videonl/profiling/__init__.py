@@ -1,0 +1,7 @@
+"""What a network costs, by shapes alone: nothing is computed."""
+
+from videonl.profiling.memory import Memory, training_memory
+from videonl.profiling.network import Row, profile_network
+from videonl.profiling.operations import count_macs
+
+__all__ = ["Memory", "Row", "count_macs", "profile_network", "training_memory"]

@@ -1,0 +1,149 @@
+"""What each part of a network puts out and costs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from videonl.profiling.imitation import imitate
+from videonl.profiling.operations import operation_counter
+
+Hooks = list[Any]
+STEM, HEAD, REST = "stem", "head", "not run"
+
+
+@dataclass
+class Row:
+    """One part of a network.
+
+    Attributes:
+        name: ``stem``, a stage, the place of a block, ``head``; ``not run`` has parameters that no forward uses.
+        block: The class of the block, for a block.
+        output: Size of what it puts out for one clip: (C, T, H, W), of the head (num_classes,).
+        parameters: How many numbers it holds; those of blocks are not counted with their stage.
+        macs: Multiply-adds of one clip in evaluation.
+    """
+
+    name: str
+    block: str | None = None
+    output: tuple[int, ...] = ()
+    parameters: int = 0
+    macs: int = 0
+
+
+def profile_network(
+    network: nn.Module, stages: Mapping[str, Sequence[str]], blocks: Mapping[str, nn.Module], clip: tuple[int, int, int]
+) -> list[Row]:
+    """Runs one clip through a network by shapes alone.
+
+    Args:
+        network: Maps clips (B, 3, T, H, W) to logits. It may be on the meta device.
+        stages: Module paths by stage, in the order in which they run. What runs before the first is the stem, what runs
+            after the last the head; what runs between two counts with the later one.
+        blocks: Inserted blocks by name.
+        clip: (T, H, W).
+
+    Returns:
+        One row for each part, in the order in which a clip meets them. Their sums are those of the network.
+    """
+    was_training = network.training
+    with imitate(network.eval()) as imitation, operation_counter() as counter, torch.no_grad():
+        ledger = _Ledger(counter)
+        hooks = ledger.follow(network, stages, blocks)
+        try:
+            logits = imitation.run((1, 3, *clip))
+        finally:
+            for hook in hooks:
+                hook.remove()
+            network.train(was_training)
+    return ledger.close(network, tuple(logits.shape[1:]))
+
+
+class _Ledger:
+    """Books what a forward counts, and whose parameters it uses, to the part of the network that it is in."""
+
+    def __init__(self, counter: FlopCounterMode) -> None:
+        self.counter = counter
+        self.rows: dict[str, Row] = {STEM: Row(STEM)}
+        self.within = [STEM]  # where the forward is: a part, and perhaps a block in it
+        self.booked = 0
+        self.owners: dict[int, str] = {}  # of parameters, by id
+
+    def follow(self, network: nn.Module, stages: Mapping[str, Sequence[str]], blocks: Mapping[str, nn.Module]) -> Hooks:
+        """Hooks itself into a network."""
+        hooks: Hooks = []
+        for name, block in blocks.items():
+            hooks += self._follow_block(f"{name} {type(block).__name__}", Row(name, type(block).__name__), block)
+        for stage, paths in stages.items():
+            for path in paths:
+                hooks += self._follow_unit(stage, network.get_submodule(path), last=path == paths[-1])
+        for module in network.modules():
+            own = [id(parameter) for parameter in module.parameters(recurse=False) if id(parameter) not in self.owners]
+            if own:
+                hooks.append(module.register_forward_pre_hook(self._owning(own)))
+        return hooks
+
+    def close(self, network: nn.Module, logits: tuple[int, ...]) -> list[Row]:
+        """The rows, when the forward is over."""
+        self._book()
+        self.rows[self.within[0]].output = logits
+        for parameter in network.parameters():
+            owner = self.owners.get(id(parameter), REST)
+            self.rows.setdefault(owner, Row(REST)).parameters += parameter.numel()
+        return list(self.rows.values())
+
+    def _book(self) -> None:
+        counted = int(self.counter.get_total_flops()) // 2
+        self.rows[self.within[-1]].macs += counted - self.booked
+        self.booked = counted
+
+    def _follow_block(self, key: str, row: Row, block: nn.Module) -> Hooks:
+        self.owners |= {id(parameter): key for parameter in block.parameters()}
+
+        def enter(module: nn.Module, inputs: Any) -> None:
+            self._book()
+            self.rows.setdefault(key, row)
+            self.within.append(key)
+
+        def leave(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            self._book()
+            self.within.pop()
+            row.output = tuple(output.shape[1:])
+
+        return [block.register_forward_pre_hook(enter), block.register_forward_hook(leave)]
+
+    def _follow_unit(self, stage: str, unit: nn.Module, last: bool) -> Hooks:
+        for parameter in unit.parameters():
+            self.owners.setdefault(id(parameter), stage)
+
+        def enter(module: nn.Module, inputs: Any) -> None:
+            self._book()
+            if self.within[0] == STEM:
+                self.rows[STEM].output = tuple(inputs[0].shape[1:])
+            self._enter_stage(stage)
+
+        def leave(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            self._book()
+            self.rows[stage].output = tuple(output.shape[1:])
+            if last:  # until another stage begins
+                self.within[0] = HEAD
+                self.rows[HEAD] = Row(HEAD)
+
+        return [unit.register_forward_pre_hook(enter), unit.register_forward_hook(leave)]
+
+    def _enter_stage(self, stage: str) -> None:
+        self.within[0] = stage
+        row = self.rows.setdefault(stage, Row(stage))
+        if (between := self.rows.pop(HEAD, None)) is not None:
+            row.macs += between.macs
+            self.owners = {key: stage if owner == HEAD else owner for key, owner in self.owners.items()}
+
+    def _owning(self, parameters: Sequence[int]) -> Callable[[nn.Module, Any], None]:
+        def enter(module: nn.Module, inputs: Any) -> None:
+            for parameter in parameters:
+                self.owners.setdefault(parameter, self.within[0])
+
+        return enter
