@@ -40,6 +40,7 @@ class Command(NamedTuple):
         text: What it does, for the overview.
         positional: Whether its required arguments are positional.
         switches: Options that may be given without a value, which then is true.
+        parses: Whether the function takes the words as they are, for flags that no parameter can be named after.
     """
 
     module: str
@@ -47,6 +48,7 @@ class Command(NamedTuple):
     text: str
     positional: bool = False
     switches: tuple[str, ...] = ()
+    parses: bool = False
 
 
 COMMANDS = {
@@ -54,7 +56,11 @@ COMMANDS = {
     "bench": Command(
         "bench", "bench", "time the blocks against plain implementations", positional=True, switches=("--json",)
     ),
+    "convert": Command(
+        "convert", "parse", "turn another project's checkpoint into weights to start from", parses=True
+    ),
     "demo": Command("demo", "demo", "the whole tool in ten minutes: data, training, accuracies, attention"),
+    "export": Command("export", "export", "write a network as ONNX or as a torch.export program, checked against eager"),
     "synth": Command(
         "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
     ),
@@ -132,8 +138,11 @@ def _dispatch(command: str, arguments: list[str]) -> None:
 def _run(command: Command, arguments: list[str]) -> None:
     from jsonargparse import auto_cli
 
-    arguments = [f"{word}=true" if word in command.switches else word for word in arguments]
     function: Callable[..., None] = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
+    if command.parses:
+        function(arguments)
+        return
+    arguments = [f"{word}=true" if word in command.switches else word for word in arguments]
     auto_cli(function, args=arguments, as_positional=command.positional, prog=f"videonl {command.function}")
 
 
