@@ -53,8 +53,9 @@ def set_stem(network: nn.Module, stem: Stem) -> None:
         raise UserError(f"stem: {stem} is for the ResNets (c2d, i3d, slow); leave it out for this backbone")
     conv, pool = parts
     conv.stride = (stem.temporal_stride, *conv.stride[1:])
-    pool.kernel_size = (stem.pool_temporal_kernel, *_triple(pool.kernel_size)[1:])
-    pool.stride = (stem.pool_temporal_stride, *_triple(pool.stride)[1:])
+    (_, *kernel), (_, *stride) = _triple(pool.kernel_size), _triple(pool.stride)
+    pool.kernel_size = (stem.pool_temporal_kernel, kernel[0], kernel[1])
+    pool.stride = (stem.pool_temporal_stride, stride[0], stride[1])
     pool.padding = (0, stem.pool_padding_px, stem.pool_padding_px)
 
 

@@ -84,7 +84,9 @@ def _report(weights: Weights, out: Path) -> None:
         for insertion in weights.network["blocks"]:
             say(f"blocks: {insertion['block']} after {insertion['after']}, {insertion['options']}")
         classes = weights.network["num_classes"]
-        say(f"classes: {classes}" if classes else "the file has no classifier: a training from it starts with a new one")
+        say(
+            f"classes: {classes}" if classes else "the file has no classifier: a training from it starts with a new one"
+        )
     say(f"clips: {weights.clip or 'unknown'}")
     if weights.licence:
         console.print(f"[bold]licence:[/bold] {weights.licence}", soft_wrap=True, highlight=False)

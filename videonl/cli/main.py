@@ -56,11 +56,11 @@ COMMANDS = {
     "bench": Command(
         "bench", "bench", "time the blocks against plain implementations", positional=True, switches=("--json",)
     ),
-    "convert": Command(
-        "convert", "parse", "turn another project's checkpoint into weights to start from", parses=True
-    ),
+    "convert": Command("convert", "parse", "turn another project's checkpoint into weights to start from", parses=True),
     "demo": Command("demo", "demo", "the whole tool in ten minutes: data, training, accuracies, attention"),
-    "export": Command("export", "export", "write a network as ONNX or as a torch.export program, checked against eager"),
+    "export": Command(
+        "export", "export", "write a network as ONNX or as a torch.export program, checked against eager"
+    ),
     "synth": Command(
         "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
     ),

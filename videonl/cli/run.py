@@ -114,7 +114,7 @@ class VideonlCLI(LightningCLI):
         if not isinstance(module.network, ClipClassifier):
             raise UserError(f"model.weights is for networks of videonl, not for {type(module.network).__name__}")
         weights = find_weights(module.weights, module.network)
-        for sentence in load_into(module.network, weights, asdict(module.clip), module.weights_any_clip):
+        for sentence in load_into(module.network, weights, asdict(module.clip)):
             _say(sentence)
 
     def _close_loggers(self) -> None:

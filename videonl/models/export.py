@@ -49,7 +49,9 @@ def export(network: nn.Module, clip: Tensor, path: Path, kind: Format, about: di
         checked = torch.randn(len(clip) + 1 if any_batch else len(clip), *clip.shape[1:])
         largest = _difference(run(checked), network(checked))
         if not largest <= TOLERANCE:
-            raise UserError(f"the exported program differs from the network by {largest:.1e} of the largest logit; it was not kept")
+            raise UserError(
+                f"the exported program differs from the network by {largest:.1e} of the largest logit; it was not kept"
+            )
 
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporters speak of their own internals
@@ -92,8 +94,8 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[s
         )
     except Exception as error:
         raise UserError(
-            f"ONNX has no way to express this network ({_reason(error)}); --format torch-export has. Of videonl's blocks "
-            "the non-local block with pairwise: concatenation is the one without"
+            f"ONNX has no way to express this network ({_reason(error)}); --format torch-export has. Of videonl's "
+            "blocks this concerns the non-local block with pairwise: concatenation"
         ) from error
     assert converted is not None
     converted.model.metadata_props.update({name: json.dumps(value) for name, value in about.items()})

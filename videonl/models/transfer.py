@@ -19,9 +19,7 @@ SAMPLING = ("num_frames", "stride_frames", "crop_px")
 TOLERANCE = 1e-3
 
 
-def load_into(
-    classifier: ClipClassifier, weights: Weights, clip: Mapping[str, Any] | None = None, any_clip: bool = False
-) -> list[str]:
+def load_into(classifier: ClipClassifier, weights: Weights, clip: Mapping[str, Any] | None = None) -> list[str]:
     """Loads weights into a classifier, all or nothing.
 
     What starts anew is said: a head for another number of classes, and blocks that the weights do not have.
@@ -30,7 +28,6 @@ def load_into(
         classifier: The network that a configuration describes.
         weights: What to start from.
         clip: The clip format that the network will be trained with, as plain data.
-        any_clip: Accept pixels normalised otherwise than those that the weights were trained on.
 
     Returns:
         What the user should hear, a sentence each.
@@ -46,7 +43,7 @@ def load_into(
     _require_same_stem(classifier, weights)
     _require_same_blocks(classifier, weights)
     if clip is not None:
-        said += _compare_clips(weights, clip, any_clip)
+        said += _compare_clips(weights, clip)
     own, heads = classifier.network.state_dict(), head_keys(classifier.settings)
     state = dict(weights.state)
     said += _drop_other_head(state, own, heads, weights)
@@ -119,7 +116,7 @@ def _require_same_blocks(classifier: ClipClassifier, weights: Weights) -> None:
 
 def _options_by_place(insertions: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """What each block computes with, defaults included. Widths are left to the comparison of shapes."""
-    places = {}
+    places: dict[str, dict[str, Any]] = {}
     for insertion in insertions:
         parameters = inspect.signature(BLOCKS[insertion["block"]]).parameters.values()
         defaults = {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
@@ -129,27 +126,26 @@ def _options_by_place(insertions: list[dict[str, Any]]) -> dict[str, dict[str, A
     return places
 
 
-def _compare_clips(weights: Weights, clip: Mapping[str, Any], any_clip: bool) -> list[str]:
-    said = []
-    needed = {name: list(weights.clip[name]) for name in ("mean", "std") if not _close(weights.clip.get(name), clip[name])}
+def _compare_clips(weights: Weights, clip: Mapping[str, Any]) -> list[str]:
+    """Refuses pixels normalised otherwise; other lengths and sizes of clips are common, and said."""
+    needed = {
+        name: list(weights.clip[name]) for name in ("mean", "std") if not _close(weights.clip.get(name), clip[name])
+    }
     if needed:
-        differing = f"{weights.source} was trained on pixels normalised otherwise: data.clip should have {_as_yaml(needed)}"
-        if not any_clip:
-            raise UserError(f"{differing}; or accept the difference with --model.weights_any_clip true")
-        said.append(differing)
-    others = {name: weights.clip[name] for name in SAMPLING if weights.clip.get(name, clip[name]) != clip[name]}
-    if others:
-        said.append(f"{weights.source} was trained on other clips: {_as_yaml(others)}")
-    return said
+        raise UserError(
+            f"{weights.source} was trained on pixels normalised otherwise; set data.clip to have {_as_yaml(needed)}"
+        )
+    others = {
+        name: weights.clip[name] for name in SAMPLING if name in weights.clip and weights.clip[name] != clip[name]
+    }
+    return [f"{weights.source} was trained on other clips: {_as_yaml(others)}"] if others else []
 
 
 def _close(theirs: Any, own: Any) -> bool:
     return theirs is None or all(abs(a - b) <= TOLERANCE for a, b in zip(theirs, own, strict=True))
 
 
-def _refuse_misfits(
-    source: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor], missing: list[str]
-) -> None:
+def _refuse_misfits(source: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor], missing: list[str]) -> None:
     problems = [f"the network has no {key}" for key in state if key not in own]
     problems += [f"{key} is missing in the file" for key in missing]
     problems += [
@@ -165,13 +161,17 @@ def _load_block(classifier: ClipClassifier, weights: Weights) -> list[str]:
     assert weights.block is not None
     if len(classifier.blocks) != 1:
         places = ", ".join(classifier.blocks) or "none"
-        raise UserError(f"{weights.source} holds one block; the network must have exactly one to load it to, has {places}")
+        raise UserError(
+            f"{weights.source} holds one block; the network must have exactly one to load it to, has {places}"
+        )
     ((place, block),) = classifier.blocks.items()
     theirs = _options_by_place([{**weights.block, "low": None, "after": {"res2": [0]}}])["res2.0"]
     own = _options_by_place(classifier.settings["blocks"])[place]
     if theirs != own:
         needed = {name: theirs.get(name) for name in sorted(theirs | own) if theirs.get(name) != own.get(name)}
-        raise UserError(f"the block of {weights.source} computes otherwise than that at {place}; set {_as_yaml(needed)}")
+        raise UserError(
+            f"the block of {weights.source} computes otherwise than that at {place}; set {_as_yaml(needed)}"
+        )
     own_state = block.state_dict()
     _refuse_misfits(weights.source, weights.state, own_state, [key for key in own_state if key not in weights.state])
     block.load_state_dict(weights.state)

@@ -29,7 +29,7 @@ class Published:
 
     layout: Layout
     url: Callable[[], tuple[str, list[str] | None]]
-    stated: Stated = Stated()
+    stated: Stated
     hashed: bool = True
 
 
@@ -103,11 +103,11 @@ PUBLISHED = {
         for name in ("c2d_r50", "i3d_r50", "slow_r50")
     },
     **{
-        f"kinetics400/{name}": Published("torchvision", partial(_of_torchvision, name, "KINETICS400_V1"))
+        f"kinetics400/{name}": Published("torchvision", partial(_of_torchvision, name, "KINETICS400_V1"), Stated())
         for name in ("r3d_18", "mc3_18", "r2plus1d_18", "s3d")
     },
     **{
-        f"imagenet/{name}": Published("torchvision", partial(_of_torchvision, name, "IMAGENET1K_V1"))
+        f"imagenet/{name}": Published("torchvision", partial(_of_torchvision, name, "IMAGENET1K_V1"), Stated())
         for name in ("resnet50", "resnet101")
     },
 }

@@ -30,9 +30,8 @@ class ClipModule(LightningModule):
         channels_last: Store activations with channels innermost. The results are the same up to rounding; convolutions
             are faster on most machines.
         views_per_step: Most views scored in one forward pass of an evaluation.
-        weights: What a training starts from: a file of ``videonl convert`` or of an earlier ``fit``, or a published name
-            such as ``kinetics400/i3d_r50``. The command line loads them; resuming and evaluating do not.
-        weights_any_clip: Start from them even if they were trained on pixels of another mean and std.
+        weights: What a training starts from: a file of ``videonl convert``, a checkpoint of an earlier ``fit``, or a
+            published name such as ``kinetics400/i3d_r50``. The command line loads it, unless a training is resumed.
 
     Attributes:
         scores: After an evaluation, the score of every video, the same in every process.
@@ -48,7 +47,6 @@ class ClipModule(LightningModule):
         channels_last: bool = True,
         views_per_step: int = 32,
         weights: str | None = None,
-        weights_any_clip: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
@@ -59,7 +57,6 @@ class ClipModule(LightningModule):
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         self.views_per_step = views_per_step
         self.weights = weights
-        self.weights_any_clip = weights_any_clip
         self.scores: list[VideoScore] = []
         self._collected = VideoScores()
 

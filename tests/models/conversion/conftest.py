@@ -1,7 +1,7 @@
 """Networks of pytorchvideo's own, with its non-local blocks, as the truth that converted ones must agree with."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -43,7 +43,11 @@ def randomise(network: nn.Module) -> nn.Module:
 
 
 def build_public(
-    variant: str = "i3d", block: Callable[[int], nn.Module] | None = None, after: Any = {}, depth: int = 50, **options: Any
+    variant: str = "i3d",
+    block: Callable[[int], nn.Module] | None = None,
+    after: Mapping[str, Sequence[int]] | None = None,
+    depth: int = 50,
+    **options: Any,
 ) -> nn.Module:
     """A ResNet by pytorchvideo alone, in float64; ``block(channels)`` follows the residuals of ``after``."""
     from pytorchvideo.models.resnet import create_resnet
@@ -60,7 +64,7 @@ def build_public(
         **options,
     )
     stages = [part for part in network.blocks if hasattr(part, "res_blocks")]
-    for stage, indices in after.items():
+    for stage, indices in (after or {}).items():
         residuals = stages[int(stage.removeprefix("res")) - 2].res_blocks
         for index in indices:
             residuals[index] = Followed(residuals[index], block(4 * 4 * 2 ** (int(stage[-1]) - 2)))
@@ -103,8 +107,8 @@ def by_place() -> Callable[[nn.Module], dict[str, Tensor]]:
 def agree() -> Callable[[Weights, nn.Module], None]:
     """Asserts that converted weights give the logits of the network they are from."""
 
-    def check(weights: Weights, network: nn.Module, size_px: int = 53, num_frames: int = 16) -> None:
-        clip = torch.randn(2, 3, num_frames, size_px, 47, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    def check(weights: Weights, network: nn.Module, shape: tuple[int, ...] = (2, 3, 16, 53, 47)) -> None:
+        clip = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
         with torch.no_grad():
             expected = network(clip)
         found = logits_of(weights, clip)

@@ -31,7 +31,7 @@ NAMES = ResNetNames(
 NORM_EPSILON = 1e-5  # 1.0000001e-5 there, the same to float32
 GROUP_FRAMES = 4  # of the blocks in res3 where norms are affine, as its code has it
 HINTS = {
-    "strides": "of stem and pool: 1,1 for MODEL_NAME resnet_video and for files of PySlowFast, 2,2 for resnet_video_org",
+    "strides": "of stem and pool: 1,1 for MODEL_NAME resnet_video and PySlowFast, 2,2 for resnet_video_org",
     "pool_padding": "0 for video-nonlocal-net, 1 for files of PySlowFast's model zoo",
 }
 BLOCK_HINTS = {
@@ -64,7 +64,9 @@ def caffe2_nonlocal(content: Any, stated: Stated) -> Foreign:
 
 
 def _block(block: Mapping[str, Tensor], place: Place, affine: bool, stated: Stated) -> Options:
-    stated.require(BLOCK_HINTS if stated.pairwise in (None, "embedded_gaussian") else {"subsample": BLOCK_HINTS["subsample"]})
+    stated.require(
+        BLOCK_HINTS if stated.pairwise in (None, "embedded_gaussian") else {"subsample": BLOCK_HINTS["subsample"]}
+    )
     pairwise = pairwise_of(block, stated, BLOCK_HINTS["pairwise"])
     options = options_of(block, pairwise, pool_order="pre" if stated.subsample else None, scale=bool(stated.scale))
     if affine and place[0] == "res3":

@@ -38,13 +38,15 @@ def assemble(foreign: Foreign, source: str) -> Weights:
     network = on_meta(settings, settings["num_classes"] or 2)
     expected = network.network.state_dict()
     if not found.keys() & expected:
+        example = min([*foreign.left_over, *unknown, *found])
         raise UserError(
-            f"none of its keys is one of this layout and {foreign.backbone}, such as {min([*foreign.left_over, *unknown, *found])}; "
-            "whose checkpoint is it (--from)?"
+            f"none of its keys is one of this layout and {foreign.backbone}, such as {example}; whose is it (--from)?"
         )
     if settings["num_classes"] is None:
         expected = {key: value for key, value in expected.items() if key not in head}
-    state = {key: _inflated(found[key], expected[key]) if foreign.inflated else found[key] for key in found.keys() & expected}
+    state = {
+        key: _inflated(found[key], expected[key]) if foreign.inflated else found[key] for key in found.keys() & expected
+    }
     _refuse_misfits([*foreign.left_over, *unknown, *(found.keys() - expected.keys())], expected, state)
     _refuse_other_epsilon(network, foreign.norm_epsilon)
     # In the network's order; counts of batches, which old norms lack, start anew.
@@ -93,7 +95,11 @@ def _under_our_keys(foreign: Foreign, classifier: ClipClassifier) -> tuple[dict[
         return dict(foreign.weights), []
     blocks = classifier.network.get_submodule("blocks")
     paths = {"stem": "blocks.0", "head": f"blocks.{len(list(blocks.children())) - 1}"}
-    paths |= {f"{stage}.{index}": path for stage, all_paths in classifier.stages.items() for index, path in enumerate(all_paths)}
+    paths |= {
+        f"{stage}.{index}": path
+        for stage, all_paths in classifier.stages.items()
+        for index, path in enumerate(all_paths)
+    }
     found, unknown = {}, []
     for name, weight in foreign.weights.items():
         place = name.partition(".")[0] if not name.startswith("res") else ".".join(name.split(".")[:2])

@@ -25,11 +25,12 @@ def split_blocks(placed: Mapping[str, Tensor]) -> Blocks:
 def pairwise_of(block: Mapping[str, Tensor], stated: Stated, hint: str) -> str:
     """The block's pairwise function: from its weights where they tell, else as stated.
 
-    The Gaussian has no theta, the concatenation has a vector of its own, and the two that are left have the same weights.
+    The Gaussian has no theta, the concatenation a vector of its own, and the two that are left have the same weights.
 
     Raises:
         UserError: When it was not stated although it has to be, or something was stated that the weights are not of.
     """
+    found: tuple[str, ...]
     if "theta.weight" not in block:
         found = ("gaussian",)
     elif "concat" in block:

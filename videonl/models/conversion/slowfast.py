@@ -110,7 +110,9 @@ def _pooled(config: dict[str, Any], stage: int) -> bool:
 
 
 def _clip(config: dict[str, Any], stated: Stated) -> dict[str, Any]:
-    clip = {name.rpartition(".")[2].lower(): tuple(config.get(name, DEFAULTS[name])) for name in ("DATA.MEAN", "DATA.STD")}
+    clip = {
+        name.rpartition(".")[2].lower(): tuple(config.get(name, DEFAULTS[name])) for name in ("DATA.MEAN", "DATA.STD")
+    }
     sizes = {"num_frames": "DATA.NUM_FRAMES", "stride_frames": "DATA.SAMPLING_RATE", "crop_px": "DATA.TRAIN_CROP_SIZE"}
     known = {ours: config[theirs] for ours, theirs in sizes.items() if theirs in config}
     return {**clip, **known, **sampling(stated)}
