@@ -135,7 +135,10 @@ def test_export_of_a_trained_network(videonl: Videonl, trained: Path, tmp_path: 
 def test_export_takes_sizes_and_refuses_impossible_ones(videonl: Videonl, converted: Path, tmp_path: Path) -> None:
     command = ["export", "--checkpoint", converted, "--format", "torch-export", "--out", tmp_path / "program.pt2"]
     assert videonl(*command, "--frames", 4, "--size", 37, "--batch", 2).code == 0
-    assert torch.export.load(tmp_path / "program.pt2").module()(torch.randn(2, 3, 4, 37, 37)).shape == (2, 5)
+    program = torch.export.load(tmp_path / "program.pt2").module()
+    assert program(torch.randn(2, 3, 4, 37, 37)).shape == (2, 5)
+    with pytest.raises((AssertionError, RuntimeError)):
+        program(torch.randn(3, 3, 4, 37, 37))
     assert "--size must be at least 1, got 0" in videonl(*command, "--size", 0).text
 
 

@@ -64,15 +64,6 @@ def test_torch_export_runs_alone_with_any_batch(tmp_path: Path) -> None:
         assert_same(program(x), classifier, x)
 
 
-def test_a_fixed_batch_stays_fixed(tmp_path: Path) -> None:
-    classifier, path = network(), tmp_path / "network.pt2"
-    export(classifier, clip(3), path, "torch-export", ABOUT, any_batch=False)
-    program = torch.export.load(path).module()
-    assert program(clip(3)).shape == (3, 7)
-    with pytest.raises((AssertionError, RuntimeError)):
-        program(clip(2))
-
-
 def test_onnx_runs_alone_with_any_batch_and_carries_what_belongs_to_it(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -77,7 +77,7 @@ def torchvision_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("torchvision_backbones")
-@pytest.mark.parametrize("name", ["r3d_18", "mc3_18", "r2plus1d_18", "s3d"])
+@pytest.mark.parametrize("name", ["r3d_18", "mc3_18", "r2plus1d_18", pytest.param("s3d", marks=pytest.mark.slow)])
 def test_torchvision_video_networks(agree, tmp_path: Path, name: str) -> None:
     from torchvision.models import get_model
 
@@ -97,7 +97,7 @@ def test_torchvision_video_networks(agree, tmp_path: Path, name: str) -> None:
     agree(weights, network, (1, 3, 14, 224, 224) if name == "s3d" else (2, 3, 4, 29, 31))
 
 
-@pytest.mark.parametrize(("depth", "name"), [(50, "resnet50"), (101, "resnet101")])
+@pytest.mark.parametrize(("depth", "name"), [(50, "resnet50"), pytest.param(101, "resnet101", marks=pytest.mark.slow)])
 def test_image_resnet_inflates_so_that_a_still_video_gives_the_image_answer(
     tmp_path: Path, depth: int, name: str
 ) -> None:

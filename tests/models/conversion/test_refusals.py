@@ -7,8 +7,9 @@ from typing import Any, get_args
 import pytest
 import torch
 import yaml
-from torch import Tensor
+from torch import Tensor, nn
 
+from videonl.backbones import BACKBONES, Backbone
 from videonl.errors import UserError
 from videonl.models import ClipClassifier
 from videonl.models.conversion import Layout, Stated, convert
@@ -111,6 +112,7 @@ def slowfast_state(block: bool = True) -> dict[str, Tensor]:
         ("RESNET", "NUM_GROUPS", 32, "RESNET.NUM_GROUPS is 32"),
         ("DATA", "REVERSE_INPUT_CHANNEL", True, "DATA.REVERSE_INPUT_CHANNEL is True"),
         ("NONLOCAL", "GROUP", [[1], [2], [1], [1]], "NONLOCAL.GROUP is [[1], [2], [1], [1]]"),
+        ("NONLOCAL", "INSTANTIATION", "laplace", "NONLOCAL.INSTANTIATION laplace has no counterpart"),
         ("NONLOCAL", "POOL", [[[2, 2, 2]]] * 4, "NONLOCAL.POOL [2, 2, 2] has no counterpart"),
     ],
 )
@@ -143,6 +145,43 @@ def test_slowfast_block_without_batch_norm_is_refused(refusal) -> None:
 def test_unknown_backbone_and_impossible_stem(state, refusal) -> None:
     assert "unknown backbone 'i3d_r49'" in refusal(state, "pytorchvideo", Stated(backbone="i3d_r49"))
     assert "pool_temporal_stride must be at least 1, got 0" in refusal(state, "pytorchvideo", Stated(strides=(1, 0)))
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        (
+            Stated(pairwise="dot_product"),
+            "--pairwise dot_product: the block after res3.1 of the file has embedded_gaussian",
+        ),
+        (Stated(scale=False), "--scale False: the block after res3.1 of the file has True"),
+        (Stated(subsample=False), "--subsample False: the block after res3.1 of the file has True"),
+        (Stated(pool_padding=0), "--pool_padding 0 is not that of this layout, 1"),
+    ],
+)
+def test_what_the_file_knows_otherwise_is_not_passed_over(refusal, stated: Stated, expected: str) -> None:
+    config = yaml.safe_dump({"MODEL": {"ARCH": "c2d"}, "NONLOCAL": {"INSTANTIATION": "softmax"}})
+    assert expected in refusal({"model_state": slowfast_state(), "cfg": config}, "slowfast", stated)
+
+
+def test_weights_for_another_kind_of_network(refusal, state, monkeypatch: pytest.MonkeyPatch) -> None:
+    def plain(num_classes: int, width: int = 64, dropout: float = 0.5) -> Backbone:
+        return Backbone(nn.Conv3d(3, num_classes, 1), {})
+
+    monkeypatch.setitem(BACKBONES, "plain", plain)
+    assert "is for the ResNets" in refusal(state, "pytorchvideo", Stated(backbone="plain"))
+    image = {"conv1.weight": torch.zeros(64, 3, 7, 7)}
+    assert "a ResNet's weights, which plain has no place for" in refusal(image, "torchvision", Stated(backbone="plain"))
+    strides = Stated(backbone="plain", strides=(2, 2))
+    assert "--strides is for the stem of a ResNet" in refusal({"weight": torch.zeros(3)}, "torchvision", strides)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (4, 3, 7)])
+def test_odd_shapes_are_no_crash(refusal, state, shape: tuple[int, ...]) -> None:
+    state["blocks.0.conv.weight"] = torch.zeros(shape)
+    refusal(state, "pytorchvideo")
+    content = {"model_state": {**slowfast_state(), f"{BLOCK}.conv_g.weight": torch.zeros(shape)}}
+    refusal(content, "slowfast", Stated(backbone="c2d_r50", pairwise="dot_product", subsample=True))
 
 
 def test_every_layout_is_known() -> None:

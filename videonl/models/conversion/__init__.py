@@ -54,10 +54,28 @@ def convert(path: Path, layout: Layout, stated: Stated = Stated()) -> Weights:
         return convert_content(content, layout, stated, f"{path.name} ({layout})")
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    except (LookupError, TypeError, ValueError) as error:  # weights of shapes, or a configuration, of no such project
+        raise UserError(f"{path} is not what a checkpoint of {layout} looks like ({error})") from error
 
 
 def convert_content(content: Any, layout: Layout, stated: Stated, source: str) -> Weights:
     """Converts what :func:`convert` has read."""
     if layout == "alexhex7-block":
         return alexhex7_block(content, stated, source)
-    return assemble(NETWORKS[layout](content, stated), source)
+    foreign = NETWORKS[layout](content, stated)
+    _refuse_contradictions(foreign, stated)
+    return assemble(foreign, source)
+
+
+def _refuse_contradictions(foreign: Foreign, stated: Stated) -> None:
+    """What was stated and is known otherwise from the file or its layout must not be passed over."""
+    if foreign.stem is None and stated.strides is not None:
+        raise UserError(f"--strides is for the stem of a ResNet; {foreign.backbone} keeps its own")
+    padding = None if foreign.stem is None else foreign.stem.pool_padding_px
+    if stated.pool_padding not in (None, padding):
+        raise UserError(f"--pool_padding {stated.pool_padding} is not that of this layout, {padding}")
+    for (stage, index), options in foreign.blocks.items():
+        for name in ("pairwise", "scale", "subsample"):
+            value = getattr(stated, name)
+            if value is not None and options.get(name, value) != value:
+                raise UserError(f"--{name} {value}: the block after {stage}.{index} of the file has {options[name]}")

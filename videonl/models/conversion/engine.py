@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from videonl.backbones import read_stem
 from videonl.errors import UserError
 from videonl.models.classifier import ClipClassifier
 from videonl.models.conversion.contract import Foreign, Options, Place
@@ -93,6 +94,8 @@ def _under_our_keys(foreign: Foreign, classifier: ClipClassifier) -> tuple[dict[
     """The weights by key of our network, and the names that say a place it does not have."""
     if not foreign.placed:
         return dict(foreign.weights), []
+    if read_stem(classifier.network) is None:
+        raise UserError(f"the file holds a ResNet's weights, which {foreign.backbone} has no place for")
     blocks = classifier.network.get_submodule("blocks")
     paths = {"stem": "blocks.0", "head": f"blocks.{len(list(blocks.children())) - 1}"}
     paths |= {

@@ -96,7 +96,10 @@ def _block(block: Mapping[str, Tensor], place: Place, config: dict[str, Any] | N
         stated.require({"pairwise": "by NONLOCAL.INSTANTIATION", "subsample": "true for NONLOCAL.POOL [1, 2, 2]"})
         pairwise, pooled = pairwise_of(block, stated, "by NONLOCAL.INSTANTIATION"), bool(stated.subsample)
     else:
-        pairwise = PAIRWISE[config.get("NONLOCAL.INSTANTIATION", DEFAULTS["NONLOCAL.INSTANTIATION"])]
+        instantiation = config.get("NONLOCAL.INSTANTIATION", DEFAULTS["NONLOCAL.INSTANTIATION"])
+        if instantiation not in PAIRWISE:
+            raise UserError(f"NONLOCAL.INSTANTIATION {instantiation} has no counterpart; {', '.join(PAIRWISE)} have")
+        pairwise = PAIRWISE[instantiation]
         pooled = _pooled(config, int(place[0].removeprefix("res")) - 2)
     # Its softmax always divides by sqrt(dim_inner), and what it pools is x.
     return options_of(block, pairwise, pool_order="pre" if pooled else None, scale=True)
