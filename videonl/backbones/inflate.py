@@ -63,7 +63,7 @@ def inflate(weights: Mapping[str, Tensor], backbone: Backbone, how: Inflation = 
     places = {source: target for source, target in _places(backbone) if source in weights and target in own}
     if not places:
         raise UserError("none of the weights are those of a torchvision ResNet (conv1.weight, layer1.0.conv1.weight)")
-    state = {target: _inflated(weights[source], own[target], how) for source, target in places.items()}
+    state = {target: inflated_kernel(weights[source], own[target], how) for source, target in places.items()}
     if wrong := [key for key, value in state.items() if value.shape != own[key].shape]:
         told = (f"{key} is {tuple(own[key].shape)}, the weights {tuple(state[key].shape)}" for key in wrong)
         raise UserError(f"2D weights do not fit the 3D network: {'; '.join(told)}")
@@ -86,7 +86,8 @@ def _places(backbone: Backbone) -> Iterator[tuple[str, str]]:
             yield f"{source}.{name}", f"{target}.{name}"
 
 
-def _inflated(weight: Tensor, own: Tensor, how: Inflation) -> Tensor:
+def inflated_kernel(weight: Tensor, own: Tensor, how: Inflation = "repeat") -> Tensor:
+    """One weight as its 3D counterpart has it: (O, I, H, W) -> (O, I, T, H, W); others as they are."""
     if weight.ndim != 4 or own.ndim != 5:
         return weight.clone()
     num_frames = own.shape[2]

@@ -5,19 +5,17 @@ Sources: Wang et al. 2018, arXiv:1711.07971 (C2D, I3D); Feichtenhofer et al. 201
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, get_args
 
 from torch import nn
 
 from videonl.backbones.contract import Backbone, Size
-from videonl.errors import UserError
+from videonl.backbones.stem import as_stem
 
 POINT: Size = (1, 1, 1)
 TEMPORAL: Size = (3, 1, 1)
-StrideProfile = Literal["short", "long", "mmaction2"]
 
 
 @dataclass(frozen=True)
@@ -42,29 +40,6 @@ VARIANTS = {
 }
 
 
-@dataclass(frozen=True)
-class Strides:
-    """How a stem thins out the frames.
-
-    Attributes:
-        stem: Temporal stride of its convolution.
-        pool: Temporal stride of its max pool.
-        pool_kernel: Frames that the max pool spans.
-    """
-
-    stem: int
-    pool: int
-    pool_kernel: int
-
-
-# The authors' code has the long form for 32 and 128 frames; mmaction2's pool drops every other frame instead.
-STRIDES: dict[StrideProfile, Strides] = {
-    "short": Strides(stem=1, pool=1, pool_kernel=1),
-    "long": Strides(stem=2, pool=2, pool_kernel=2),
-    "mmaction2": Strides(stem=2, pool=2, pool_kernel=1),
-}
-
-
 def resnet3d(
     variant: str,
     depth: int,
@@ -72,7 +47,7 @@ def resnet3d(
     *,
     width: int = 64,
     dropout: float = 0.5,
-    stride_profile: StrideProfile = "short",
+    stride_profile: str | Mapping[str, int] = "short",
 ) -> Backbone:
     """Builds a C2D, I3D or Slow ResNet.
 
@@ -84,7 +59,8 @@ def resnet3d(
         dropout: Probability before the head.
         stride_profile: Temporal strides before res2, which weights do not tell. ``short``: none, for clips of 8
             frames. ``long``: 2 in the stem and 2 in its pool, which spans two frames, for clips of 32 or 128.
-            ``mmaction2``: the same strides with a pool of one frame, as mmaction2's I3D has.
+            ``mmaction2``: the same strides with a pool of one frame, as mmaction2's I3D has. Or the fields of
+            :class:`videonl.backbones.stem.Stem`, for a stem that none of them is.
 
     Returns:
         The backbone with stages res2 to res5. Its head averages over all positions, so it accepts clips of any
@@ -92,32 +68,31 @@ def resnet3d(
         with ``mmaction2``, seven with ``long``.
 
     Raises:
-        UserError: For an unknown stride profile.
+        UserError: For a stride profile that there is not.
     """
-    if stride_profile not in STRIDES:
-        raise UserError(f"stride_profile must be one of {', '.join(get_args(StrideProfile))}; got {stride_profile!r}")
     # Imported here because pytorchvideo takes a second to import, and naming a backbone should not.
     with warnings.catch_warnings():
         # It decorates functions with torch.jit.script, which current torch deprecates; nothing here calls them.
         warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")
         from pytorchvideo.models.resnet import create_resnet
 
-    spec, strides = VARIANTS[variant], STRIDES[stride_profile]
+    spec, stem = VARIANTS[variant], as_stem(stride_profile)
     network = create_resnet(
         model_depth=depth,
         model_num_class=num_classes,
         dropout_rate=dropout,
         stem_dim_out=width,
         stem_conv_kernel_size=(spec.stem_temporal_kernel, 7, 7),
-        stem_conv_stride=(strides.stem, 2, 2),
-        stem_pool_kernel_size=(strides.pool_kernel, 3, 3),
-        stem_pool_stride=(strides.pool, 2, 2),
+        stem_conv_stride=(stem.temporal_stride, 2, 2),
+        stem_pool_kernel_size=(stem.pool_temporal_kernel, 3, 3),
+        stem_pool_stride=(stem.pool_temporal_stride, 2, 2),
         stage1_pool=nn.MaxPool3d if spec.pool_after_res2 else None,
         stage_conv_a_kernel_size=tuple(list(kernels) for kernels in spec.conv_a),
         head_pool=nn.AdaptiveAvgPool3d,
     )
-    network.blocks[0].pool.padding = (0, 1, 1)  # pytorchvideo pads by half a kernel, which shifts pairs of frames
-    return Backbone(network, _stages(network), clip=(8 if stride_profile == "short" else 32, 224, 224))
+    # pytorchvideo pads by half a kernel in time too, which shifts pairs of frames.
+    network.blocks[0].pool.padding = (0, stem.pool_padding_px, stem.pool_padding_px)
+    return Backbone(network, _stages(network), clip=(8 if stem.temporal_stride == 1 else 32, 224, 224))
 
 
 def _stages(network: nn.Module) -> dict[str, tuple[str, ...]]:

@@ -40,7 +40,7 @@ class Command(NamedTuple):
         text: What it does, for the overview.
         positional: Whether its required arguments are positional.
         switches: Options that may be given without a value, which then is true.
-        parses: Whether it takes the words of the command line as they are.
+        parses: Whether the function takes the words as they are, for flags that no parameter can be named after.
     """
 
     module: str
@@ -58,7 +58,11 @@ COMMANDS = {
     "bench": Command(
         "bench", "bench", "time the blocks against plain implementations", positional=True, switches=("--json",)
     ),
+    "convert": Command("convert", "parse", "turn another project's checkpoint into weights to start from", parses=True),
     "demo": Command("demo", "demo", "the whole tool in ten minutes: data, training, accuracies, attention"),
+    "export": Command(
+        "export", "export", "write a network as ONNX or as a torch.export program, checked against eager"
+    ),
     "models": Command("models", "models", "list the backbones and blocks there are", switches=("--json",)),
     "summary": Command(
         "summary", "summary", "sizes, cost and memory of a configuration's network, before training", parses=True

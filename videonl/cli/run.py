@@ -1,7 +1,8 @@
 """``videonl fit``, ``validate``, ``test`` and ``predict``: LightningCLI with a folder for every run."""
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,9 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from videonl.data.datamodule import ClipDataModule
 from videonl.errors import UserError
+from videonl.models import ClipClassifier
+from videonl.models.transfer import load_into
+from videonl.models.zoo import find_weights
 from videonl.training import ClipModule, UnreadableVideos, WriteScores
 
 
@@ -102,6 +106,17 @@ class VideonlCLI(LightningCLI):
         except ValueError as error:  # a value that the Trainer refuses, such as an accelerator that is not there
             raise UserError(str(error)) from error
 
+    def before_fit(self) -> None:
+        """Loads what the training starts from, unless an earlier one is resumed."""
+        module: ClipModule = self.model
+        if module.weights is None or self.config_init[self.subcommand].ckpt_path is not None:
+            return
+        if not isinstance(module.network, ClipClassifier):
+            raise UserError(f"model.weights is for networks of videonl, not for {type(module.network).__name__}")
+        weights = find_weights(module.weights, module.network)
+        for sentence in load_into(module.network, weights, asdict(module.clip)):
+            _say(sentence)
+
     def _close_loggers(self) -> None:
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -157,6 +172,11 @@ def parse_fit(arguments: Sequence[str]) -> dict[str, Any]:
     """The configuration that ``videonl fit`` would have with the same arguments, as plain data."""
     config: dict[str, Any] = _ParseOnly(["fit", *arguments]).config["fit"].as_dict()
     return config
+
+
+@rank_zero_only
+def _say(sentence: str) -> None:
+    logging.getLogger("videonl").info(sentence)
 
 
 @rank_zero_only

@@ -1,4 +1,4 @@
-"""Trained networks back from the checkpoints of ``videonl fit``."""
+"""Trained networks back from the checkpoints of ``videonl fit``, and from converted weights."""
 
 import warnings
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ import torch
 from videonl.backbones import is_of_library
 from videonl.errors import UserError
 from videonl.models.classifier import ClipClassifier
+from videonl.models.weights import FORMAT, Weights
 
-NETWORK_PREFIX = "network."  # where the LightningModule of a training run keeps the network
+NETWORK_PREFIX = "network.network."  # the LightningModule of a training run keeps the classifier, and that the network
 
 
 @dataclass(frozen=True)
@@ -30,37 +31,64 @@ class Trained:
 
 
 def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
-    """Rebuilds the network of a training run from its checkpoint alone.
+    """Rebuilds a network from its file alone.
 
     Args:
-        path: A checkpoint that ``videonl fit`` wrote. It is read with ``weights_only=True``: no code in it runs.
-        trust_code: Whether a network that the checkpoint gives as a dotted path may be built by any callable, and not
-            by models of torchvision and pytorchvideo alone. Say so for your own files.
+        path: A checkpoint of ``videonl fit``, or converted weights with a classifier. It is read with
+            ``weights_only=True``: no code in it runs.
+        trust_code: Whether a network that the file gives as a dotted path may be built by any callable, and not by
+            models of torchvision and pytorchvideo alone. Say so for your own files.
 
     Returns:
-        The trained network with its classes and clip format.
+        The trained network with its classes and clip format. Classes whose names the file does not know are numbered.
 
     Raises:
-        UserError: When the file is missing, is no checkpoint, was not written by ``videonl fit``, or names code that is
-            not trusted.
+        UserError: When the file is missing, is no checkpoint, was not written by videonl, or names code that is not
+            trusted.
     """
-    checkpoint = _read(Path(path))
+    weights = read_weights(Path(path))
+    if weights.network is not None and not trust_code:
+        _require_known_code(path, weights.network["backbone"])
+    network = weights.build()
+    names = weights.class_names or [f"class {index}" for index in range(network.settings["num_classes"])]
+    return Trained(network, names, weights.clip)
+
+
+def read_weights(path: Path) -> Weights:
+    """Reads weights and what belongs to them, from a checkpoint of ``videonl fit`` or a file of ``videonl convert``.
+
+    Raises:
+        UserError: As :func:`load_trained`.
+    """
+    content = _read(path)
     try:
-        about, weights = checkpoint["videonl"], checkpoint["state_dict"]
-        if about["network"] is None:
-            raise UserError(f"{path} holds a network that is not a videonl ClipClassifier; only those can be rebuilt")
-        if not trust_code:
-            _require_known_code(path, about["network"]["backbone"])
-        network = ClipClassifier.from_settings(about["network"])
-        trained = Trained(network.eval(), list(about["class_names"]), dict(about["clip"]))
-        network.load_state_dict(
-            {key.removeprefix(NETWORK_PREFIX): weights[key] for key in weights if key.startswith(NETWORK_PREFIX)}
-        )
+        return _converted(content, path) if "videonl_weights" in content else _trained(content, path)
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is not a checkpoint of videonl fit: it does not say which network it holds") from error
-    except RuntimeError as error:
-        raise UserError(f"{path}: its weights do not fit the network that it names: {_first_line(error)}") from error
-    return trained
+        raise UserError(
+            f"{path} is neither a checkpoint of videonl fit nor weights of videonl convert: it does not say which "
+            "network it holds; videonl convert takes checkpoints of other projects"
+        ) from error
+
+
+def _trained(content: dict[str, Any], path: Path) -> Weights:
+    about, state = content["videonl"], content["state_dict"]
+    if about["network"] is None:
+        raise UserError(f"{path} holds a network that is not a videonl ClipClassifier; only those can be rebuilt")
+    return Weights(
+        state={key.removeprefix(NETWORK_PREFIX): state[key] for key in state if key.startswith(NETWORK_PREFIX)},
+        source=str(path),
+        network=dict(about["network"]),
+        clip=dict(about["clip"]),
+        class_names=list(about["class_names"]),
+    )
+
+
+def _converted(content: dict[str, Any], path: Path) -> Weights:
+    about = dict(content["videonl_weights"])
+    version = about.pop("format")
+    if version != FORMAT:
+        raise UserError(f"{path} is of format {version}, this videonl reads {FORMAT}; convert the original again")
+    return Weights(state=dict(content["state_dict"]), **{**about, "source": str(path)})
 
 
 def _require_known_code(path: str | Path, backbone: str) -> None:

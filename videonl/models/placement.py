@@ -104,14 +104,15 @@ def _plan(backbone: Backbone, insertions: Sequence[Insertion]) -> dict[Place, In
     for insertion in insertions:
         if insertion.block not in BLOCKS:
             raise UserError(f"unknown block {insertion.block!r}; the blocks are: {', '.join(sorted(BLOCKS))}")
-        for place in _places(backbone, insertion):
+        for place in places_of(backbone, insertion):
             if place in wanted:
                 raise UserError(f"two blocks are placed after {place.name}; name it once")
             wanted[place] = insertion
     return wanted
 
 
-def _places(backbone: Backbone, insertion: Insertion) -> list[Place]:
+def places_of(backbone: Backbone, insertion: Insertion) -> list[Place]:
+    """The modules that an insertion's blocks follow."""
     if isinstance(insertion.after, Mapping):
         return [residual(backbone, stage, index) for stage, indices in insertion.after.items() for index in indices]
     return [find_place(backbone, name) for name in insertion.after]

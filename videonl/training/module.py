@@ -30,6 +30,8 @@ class ClipModule(LightningModule):
         channels_last: Store activations with channels innermost. The results are the same up to rounding; convolutions
             are faster on most machines.
         views_per_step: Most views scored in one forward pass of an evaluation.
+        weights: What a training starts from: a file of ``videonl convert``, a checkpoint of an earlier ``fit``, or a
+            published name such as ``kinetics400/i3d_r50``. The command line loads it, unless a training is resumed.
 
     Attributes:
         scores: After an evaluation, the score of every video, the same in every process.
@@ -44,6 +46,7 @@ class ClipModule(LightningModule):
         label_smoothing: float = 0.0,
         channels_last: bool = True,
         views_per_step: int = 32,
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -53,6 +56,7 @@ class ClipModule(LightningModule):
         self.label_smoothing = label_smoothing
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         self.views_per_step = views_per_step
+        self.weights = weights
         self.scores: list[VideoScore] = []
         self._collected = VideoScores()
 

@@ -1,0 +1,151 @@
+"""convert, training from weights, and export, from the command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from videonl.models import ClipClassifier
+from videonl.models.weights import Weights
+
+Videonl = Callable[..., object]
+BLOCK_KEY = "network.network.blocks.3.res_blocks.3.block.theta.weight"
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of pytorchvideo's for five classes, of the backbone that the demo trains."""
+    torch.manual_seed(7)
+    path = tmp_path_factory.mktemp("public") / "C2D.pyth"
+    torch.save({"model_state": ClipClassifier("c2d_r50", 5, width=3).network.state_dict()}, path)
+    return path
+
+
+@pytest.fixture
+def converted(videonl: Videonl, public: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "weights" / "c2d.pt"
+    assert videonl("convert", public, "--from", "pytorchvideo", "--out", path, "--clip", "5x1").code == 0
+    return path
+
+
+def trained_state(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_convert_says_what_it_found(videonl: Videonl, public: Path, tmp_path: Path) -> None:
+    done = videonl("convert", public, "--from=pytorchvideo", "--out", tmp_path / "c2d.pt", "--clip", "8x8")
+    assert done.code == 0
+    assert "weights converted, none left over" in done.text
+    assert "network: c2d_r50, width 3" in done.text
+    assert "classes: 5" in done.text
+    assert torch.load(tmp_path / "c2d.pt", weights_only=True)["videonl_weights"]["clip"]["stride_frames"] == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--from", "mmaction2"], "this is not a checkpoint of mmaction2"),
+        (
+            ["--from", "pytorchvideo", "--strides", "2"],
+            "--strides must be two positive whole numbers such as 2,2, got '2'",
+        ),
+        (["--from", "pytorchvideo", "--clip", "8"], "--clip must be two positive whole numbers such as 32x2, got '8'"),
+        (["--from", "keras"], "keras"),
+        ([], "--from"),
+    ],
+)
+def test_convert_refuses_and_writes_nothing(
+    videonl: Videonl, public: Path, tmp_path: Path, words: list[str], expected: str
+) -> None:
+    refused = videonl("convert", public, *words, "--out", tmp_path / "out" / "c2d.pt")
+    assert refused.code == 2
+    assert expected in refused.text
+    assert "Traceback" not in refused.text
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_starts_from_weights(
+    videonl: Videonl, converted: Path, public: Path, small_config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    frozen = ["--model.optimisation.lr", "1e-30", "--model.optimisation.weight_decay", "0"]
+    pixels = ["--data.clip.mean", "[0.45,0.45,0.45]", "--data.clip.std", "[0.225,0.225,0.225]"]
+    done = videonl("fit", "--config", small_config, "--run.dir", run, "--model.weights", converted, *frozen, *pixels)
+    assert done.code == 0, done.text
+    assert "the head is new, for 2 classes" in done.text
+    assert "start anew, as the identity: res3.3" in done.text
+    state, given = trained_state(run), torch.load(public, weights_only=True)["model_state"]
+    assert torch.equal(state["network.network.blocks.0.conv.weight"], given["blocks.0.conv.weight"])
+    assert BLOCK_KEY in state
+    assert yaml.safe_load((run / "config.yaml").read_text())["model"]["weights"] == str(converted)
+    # Neither resuming nor evaluating goes back to them.
+    converted.unlink()
+    options = ["--config", run / "config.yaml", "--trainer.max_epochs", 2, "--ckpt_path", "last"]
+    assert videonl("fit", *options).code == 0
+    assert videonl("test", "--config", run / "config.yaml").code == 0
+
+
+def test_training_goes_on_from_an_earlier_run(
+    videonl: Videonl, trained: Path, small_config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    frozen = ["--model.optimisation.lr", "1e-30", "--model.optimisation.weight_decay", "0"]
+    best = trained / "checkpoints" / "last.ckpt"
+    done = videonl("fit", "--config", small_config, "--run.dir", run, "--model.weights", best, *frozen)
+    assert done.code == 0, done.text
+    assert "the head is new" not in done.text
+    assert torch.equal(trained_state(run)[BLOCK_KEY], trained_state(trained)[BLOCK_KEY])
+
+
+def test_weights_that_do_not_fit_stop_the_training(
+    videonl: Videonl, converted: Path, small_config: Path, tmp_path: Path
+) -> None:
+    start = ["fit", "--config", small_config, "--run.dir", tmp_path / "run", "--model.weights"]
+    assert "no/such.pt is no file, and no published name" in videonl(*start, "no/such.pt").text
+    refused = videonl(*start, converted, "--data.clip.mean", "[0.5,0.5,0.5]")
+    assert refused.code == 2
+    assert "set data.clip to have {mean: [0.45, 0.45, 0.45]" in refused.text
+    stem = videonl(*start, converted, "--model.network.init_args.stem.temporal_stride", 2)
+    assert stem.code == 2
+    assert "trained with another stem" in stem.text
+
+
+def test_converted_weights_predict(videonl: Videonl, converted: Path, clips: Path) -> None:
+    video = next((clips / "test").glob("*/*.mp4"))
+    done = videonl("predict", "--video", video, "--checkpoint", converted, "--num_clips", 1, "--num_crops", 1)
+    assert done.code == 0, done.text
+    assert "class 4" in done.text
+
+
+def test_export_of_a_trained_network(videonl: Videonl, trained: Path, tmp_path: Path) -> None:
+    program = tmp_path / "network.pt2"
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    done = videonl("export", "--checkpoint", checkpoint, "--format", "torch-export", "--out", program)
+    assert done.code == 0, done.text
+    assert "largest difference from the network" in done.text
+    about = json.loads((tmp_path / "network.pt2.json").read_text())
+    assert about["class_names"] == ["sum_0", "sum_1"]
+    assert about["clip"]["crop_px"] == 31
+    assert torch.export.load(program).module()(torch.randn(3, 3, 5, 31, 31)).shape == (3, 2)
+
+
+def test_export_takes_sizes_and_refuses_impossible_ones(videonl: Videonl, converted: Path, tmp_path: Path) -> None:
+    command = ["export", "--checkpoint", converted, "--format", "torch-export", "--out", tmp_path / "program.pt2"]
+    assert videonl(*command, "--frames", 4, "--size", 37, "--batch", 2).code == 0
+    program = torch.export.load(tmp_path / "program.pt2").module()
+    assert program(torch.randn(2, 3, 4, 37, 37)).shape == (2, 5)
+    with pytest.raises((AssertionError, RuntimeError)):
+        program(torch.randn(3, 3, 4, 37, 37))
+    assert "--size must be at least 1, got 0" in videonl(*command, "--size", 0).text
+
+
+def test_weights_without_a_classifier_are_not_exported(videonl: Videonl, tmp_path: Path) -> None:
+    network = ClipClassifier("c2d_r50", 5, width=3)
+    state = {key: value for key, value in network.network.state_dict().items() if "proj" not in key}
+    Weights(state, "x", {**network.settings, "num_classes": None}).save(tmp_path / "trunk.pt")
+    refused = videonl("export", "--checkpoint", tmp_path / "trunk.pt", "--format", "onnx", "--out", tmp_path / "a.onnx")
+    assert refused.code == 2
+    assert "has no classifier" in refused.text

@@ -1,0 +1,54 @@
+"""``videonl export``: a network as a program that runs without videonl."""
+
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from videonl.data.transforms import ClipFormat
+from videonl.errors import UserError
+from videonl.models.checkpoints import load_trained
+from videonl.models.export import Format
+from videonl.models.export import export as export_network
+
+
+def export(
+    checkpoint: Path,
+    format: Format,
+    out: Path,
+    frames: int | None = None,
+    size: int | None = None,
+    batch: int | None = None,
+    trust_code: bool = False,
+) -> None:
+    """Writes a network as ONNX or as a torch.export program, runs it, and compares it with the original.
+
+    The program takes normalised clips, float32 (batch, 3, frames, size, size), and returns logits. Class names, mean,
+    std and the rest of the clip format are the metadata of the ONNX file, or a JSON file beside the program.
+
+    Args:
+        checkpoint: A checkpoint of ``videonl fit``, or converted weights with a classifier.
+        format: ``onnx`` needs the extra ``export``.
+        out: The file to write. It is kept only if its logits agree with the network's.
+        frames: Frames of a clip; by default as in training.
+        size: Height and width of a clip; by default as in training.
+        batch: A fixed number of clips; by default any number.
+        trust_code: Let the checkpoint name any code as its backbone.
+    """
+    for name, value in (("frames", frames), ("size", size), ("batch", batch)):
+        if value is not None and value < 1:
+            raise UserError(f"--{name} must be at least 1, got {value}")
+    console = Console()
+    trained = load_trained(checkpoint, trust_code)
+    clip = ClipFormat(**trained.clip)
+    shape = (batch or 1, 3, frames or clip.num_frames, size or clip.crop_px, size or clip.crop_px)
+    about = {
+        "class_names": trained.class_names,
+        "clip": {**vars(clip), "num_frames": shape[2], "crop_px": shape[3]},
+        "input": "clip: float32 (batch, 3, frames, height, width), RGB, (pixel / 255 - mean) / std",
+    }
+    with console.status("exporting and comparing"):
+        difference = export_network(trained.network, torch.randn(shape), out, format, about, any_batch=batch is None)
+    sizes = f"({batch or 'any number'}, {', '.join(map(str, shape[1:]))})"
+    console.print(f"{out}: clips {sizes} to {len(trained.class_names)} logits", soft_wrap=True, highlight=False)
+    console.print(f"largest difference from the network: {difference:.1e} of the largest logit", highlight=False)

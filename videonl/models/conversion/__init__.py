@@ -1,0 +1,81 @@
+"""Checkpoints of other projects, converted without guesses: what does not fit or is not known is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from videonl.errors import UserError
+from videonl.models.conversion.alexhex7 import alexhex7_block
+from videonl.models.conversion.caffe2 import caffe2_nonlocal
+from videonl.models.conversion.contract import Foreign, Stated
+from videonl.models.conversion.engine import assemble
+from videonl.models.conversion.inception import i3d_inception
+from videonl.models.conversion.mmaction2 import mmaction2
+from videonl.models.conversion.pytorchvideo import pytorchvideo
+from videonl.models.conversion.reading import read_caffe2, read_torch
+from videonl.models.conversion.slowfast import slowfast
+from videonl.models.conversion.torchvision import torchvision
+from videonl.models.weights import Weights
+
+Layout = Literal[
+    "pytorchvideo", "slowfast", "mmaction2", "torchvision", "caffe2-nonlocal", "i3d-inception", "alexhex7-block"
+]
+NETWORKS: dict[str, Callable[[Any, Stated], Foreign]] = {
+    "pytorchvideo": pytorchvideo,
+    "slowfast": slowfast,
+    "mmaction2": mmaction2,
+    "torchvision": torchvision,
+    "caffe2-nonlocal": caffe2_nonlocal,
+    "i3d-inception": i3d_inception,
+}
+
+__all__ = ["Layout", "Stated", "convert", "convert_content"]
+
+
+def convert(path: Path, layout: Layout, stated: Stated = Stated()) -> Weights:
+    """Converts a checkpoint of another project. No code in the file runs.
+
+    Args:
+        path: The file.
+        layout: Whose it is.
+        stated: What the file does not say.
+
+    Returns:
+        Weights of one of our networks, complete except perhaps for the head, or of one block.
+
+    Raises:
+        UserError: When the file cannot be read as plain weights, anything does not fit, or a fact is missing without
+            which the network could compute other numbers.
+    """
+    if layout not in get_args(Layout):
+        raise UserError(f"unknown layout {layout!r}; known are {', '.join(get_args(Layout))}")
+    content = read_caffe2(path) if layout == "caffe2-nonlocal" else read_torch(path)
+    try:
+        return convert_content(content, layout, stated, f"{path.name} ({layout})")
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (LookupError, TypeError, ValueError) as error:  # weights of shapes, or a configuration, of no such project
+        raise UserError(f"{path} is not what a checkpoint of {layout} looks like ({error})") from error
+
+
+def convert_content(content: Any, layout: Layout, stated: Stated, source: str) -> Weights:
+    """Converts what :func:`convert` has read."""
+    if layout == "alexhex7-block":
+        return alexhex7_block(content, stated, source)
+    foreign = NETWORKS[layout](content, stated)
+    _refuse_contradictions(foreign, stated)
+    return assemble(foreign, source)
+
+
+def _refuse_contradictions(foreign: Foreign, stated: Stated) -> None:
+    """What was stated and is known otherwise from the file or its layout must not be passed over."""
+    if foreign.stem is None and stated.strides is not None:
+        raise UserError(f"--strides is for the stem of a ResNet; {foreign.backbone} keeps its own")
+    padding = None if foreign.stem is None else foreign.stem.pool_padding_px
+    if stated.pool_padding not in (None, padding):
+        raise UserError(f"--pool_padding {stated.pool_padding} is not that of this layout, {padding}")
+    for (stage, index), options in foreign.blocks.items():
+        for name in ("pairwise", "scale", "subsample"):
+            value = getattr(stated, name)
+            if value is not None and options.get(name, value) != value:
+                raise UserError(f"--{name} {value}: the block after {stage}.{index} of the file has {options[name]}")

@@ -1,0 +1,90 @@
+"""What a foreign layout tells about a checkpoint, and what a user has to state because the file does not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from videonl.backbones import Stem
+from videonl.errors import UserError
+
+Options = dict[str, Any]
+Place = tuple[str, int]  # a stage and the residual that a block follows
+
+
+@dataclass(frozen=True)
+class Stated:
+    """Facts about a checkpoint that its user states. None where nothing was stated.
+
+    Attributes:
+        backbone: Our name of the network.
+        strides: Temporal strides of the stem's convolution and of the pool after it.
+        pool_padding: Padding of that pool in height and width.
+        pairwise: The non-local blocks' function, as :class:`videonl.blocks.NonLocal` names it.
+        scale: Whether their logits are divided by sqrt(dim_inner).
+        subsample: Whether their keys and values are pooled.
+        num_frames: Frames of a clip in training.
+        stride_frames: Distance between them.
+    """
+
+    backbone: str | None = None
+    strides: tuple[int, int] | None = None
+    pool_padding: int | None = None
+    pairwise: str | None = None
+    scale: bool | None = None
+    subsample: bool | None = None
+    num_frames: int | None = None
+    stride_frames: int | None = None
+
+    def require(self, hints: Mapping[str, str]) -> None:
+        """Refuses to go on while one of the named facts is unknown.
+
+        Args:
+            hints: For each fact, by attribute, where its value can be looked up.
+
+        Raises:
+            UserError: The message names every fact that is missing, with its flag.
+        """
+        missing = [f"--{name} ({hint})" for name, hint in hints.items() if getattr(self, name) is None]
+        if missing:
+            raise UserError(
+                "the weights alone do not tell how the network computes, and a guess could give other numbers; "
+                f"state {', '.join(missing)}"
+            )
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A checkpoint in names that the engine knows, and what is known about it.
+
+    Attributes:
+        weights: By key. For a ResNet these say places: ``stem.conv.weight``, ``res3.1.branch2.conv_a.weight``,
+            ``res3.1.block.theta.weight``, ``head.proj.bias``; other networks have keys of their own.
+        left_over: Keys of the file that the layout does not know.
+        backbone: Our name of the network.
+        placed: Whether the keys of ``weights`` are places.
+        blocks: Options of the non-local block after each residual that has one.
+        stem: The stem's strides; None for networks that are no ResNets.
+        clip: What is known of the clips it was trained on, by the names of :class:`videonl.data.transforms.ClipFormat`.
+        norm_epsilon: What the file's batch norms add to variances.
+        licence: Restrictions on the use of the weights, where there are any.
+        inflated: Whether these are weights of a 2D network, to be repeated along time.
+    """
+
+    weights: Mapping[str, Tensor]
+    left_over: Sequence[str]
+    backbone: str
+    placed: bool = True
+    blocks: Mapping[Place, Options] = field(default_factory=dict)
+    stem: Stem | None = None
+    clip: Mapping[str, Any] = field(default_factory=dict)
+    norm_epsilon: float = 1e-5
+    licence: str | None = None
+    inflated: bool = False
+
+
+def sampling(stated: Stated) -> dict[str, int]:
+    """The clip's frames and stride, as far as they were stated."""
+    known = {"num_frames": stated.num_frames, "stride_frames": stated.stride_frames}
+    return {name: value for name, value in known.items() if value is not None}

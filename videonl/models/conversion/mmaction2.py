@@ -1,0 +1,77 @@
+"""mmaction2's ``ResNet3d`` and ``ResNet3dSlowOnly`` with mmcv's ``NonLocal3d``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from videonl.backbones import Stem
+from videonl.models.conversion.contract import Foreign, Options, Stated, sampling
+from videonl.models.conversion.nonlocal_blocks import options_of, pairwise_of, split_blocks, with_biases
+from videonl.models.conversion.reading import tensors
+from videonl.models.conversion.resnet_names import ResNetNames
+
+RESIDUAL = "backbone.layer{layer}.{index}"
+NONLOCAL = f"{RESIDUAL}.non_local_block"
+NAMES = ResNetNames(
+    stem=("backbone.conv1.conv", "backbone.conv1.bn"),
+    shortcut=(f"{RESIDUAL}.downsample.conv", f"{RESIDUAL}.downsample.bn"),
+    branch=(
+        *(f"{RESIDUAL}.conv1.conv", f"{RESIDUAL}.conv1.bn"),
+        *(f"{RESIDUAL}.conv2.conv", f"{RESIDUAL}.conv2.bn"),
+        *(f"{RESIDUAL}.conv3.conv", f"{RESIDUAL}.conv3.bn"),
+    ),
+    head="cls_head.fc_cls",
+    block={
+        f"{NONLOCAL}.theta.conv": "theta",
+        f"{NONLOCAL}.phi.conv": "phi",
+        f"{NONLOCAL}.phi.0.conv": "phi",  # number 0 of a sequence where a pool follows
+        f"{NONLOCAL}.g.conv": "g",
+        f"{NONLOCAL}.g.0.conv": "g",
+        f"{NONLOCAL}.concat_project.conv": "concat",
+        f"{NONLOCAL}.conv_out.conv": "out",
+        f"{NONLOCAL}.conv_out.bn": "norm",
+    },
+)
+# Its recipes' mean and std of pixels from 0 to 255.
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+HINTS = {
+    "backbone": "i3d_* for ResNet3d with with_pool2=True, slow_* for ResNet3dSlowOnly, both with style='pytorch'",
+    "strides": "conv1_stride_t,pool1_stride_t of its configuration: 2,2 for its I3D, 1,1 for SlowOnly",
+}
+BLOCK_HINTS = {"pairwise": "mode of non_local_cfg", "scale": "use_scale of non_local_cfg, true where it is not set"}
+
+
+def mmaction2(content: Any, stated: Stated) -> Foreign:
+    """A checkpoint of its training or model zoo. Strides are in its configuration alone, so they have to be stated."""
+    weights = tensors(content, ("state_dict",), "mmaction2")
+    stated.require(HINTS)
+    assert stated.backbone is not None and stated.strides is not None
+    renamed, left_over = NAMES.rename(weights)
+    placed = with_biases(_with_vectors(renamed))
+    pooled = any(".non_local_block.g.0." in key for key in weights)
+    return Foreign(
+        weights=placed,
+        left_over=left_over,
+        backbone=stated.backbone,
+        blocks={place: _block(block, pooled, stated) for place, block in split_blocks(placed).items()},
+        stem=Stem(*stated.strides),
+        clip={
+            "mean": tuple(value / 255 for value in MEAN),
+            "std": tuple(value / 255 for value in STD),
+            **sampling(stated),
+        },
+    )
+
+
+def _block(block: Mapping[str, Tensor], pooled: bool, stated: Stated) -> Options:
+    pairwise = pairwise_of(block, stated, BLOCK_HINTS["pairwise"])
+    if pairwise == "embedded_gaussian":
+        stated.require(BLOCK_HINTS)
+    return options_of(block, pairwise, pool_order="post" if pooled else None, scale=bool(stated.scale))
+
+
+def _with_vectors(placed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The concatenation's convolution as the vector that ours is: (1, 2 * Ci, 1, 1) -> (2 * Ci,)."""
+    vectors = {key: weight.flatten() for key, weight in placed.items() if key.endswith(".block.concat.weight")}
+    return {key.removesuffix(".weight") if key in vectors else key: vectors.get(key, placed[key]) for key in placed}

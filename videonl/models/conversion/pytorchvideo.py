@@ -1,0 +1,39 @@
+"""pytorchvideo's ResNets, whose names and forward pass are ours (``pytorchvideo.models.resnet.create_resnet``)."""
+
+from typing import Any
+
+from videonl.backbones import Stem
+from videonl.models.conversion.contract import Foreign, Stated, sampling
+from videonl.models.conversion.reading import tensors
+from videonl.models.conversion.resnet_names import ResNetNames, backbone_of
+
+RESIDUAL = "blocks.{position}.res_blocks.{index}"
+
+
+def pytorchvideo(content: Any, stated: Stated) -> Foreign:
+    """A file of its hub, or the ``state_dict`` of a network that ``create_resnet`` built."""
+    weights = tensors(content, ("model_state", "state_dict"), "pytorchvideo")
+    # The pool after res2 is a block of its own there, and counts.
+    has_pool = not any(key.startswith("blocks.2.res_blocks.") for key in weights)
+    placed, left_over = _names(has_pool).rename(weights)
+    return Foreign(
+        weights=placed,
+        left_over=left_over,
+        backbone=stated.backbone or backbone_of(placed),
+        stem=Stem(*stated.strides) if stated.strides else Stem(),
+        clip={"mean": (0.45,) * 3, "std": (0.225,) * 3, **sampling(stated)},
+    )
+
+
+def _names(has_pool: bool) -> ResNetNames:
+    return ResNetNames(
+        stem=("blocks.0.conv", "blocks.0.norm"),
+        shortcut=(f"{RESIDUAL}.branch1_conv", f"{RESIDUAL}.branch1_norm"),
+        branch=(
+            *(f"{RESIDUAL}.branch2.conv_a", f"{RESIDUAL}.branch2.norm_a"),
+            *(f"{RESIDUAL}.branch2.conv_b", f"{RESIDUAL}.branch2.norm_b"),
+            *(f"{RESIDUAL}.branch2.conv_c", f"{RESIDUAL}.branch2.norm_c"),
+        ),
+        head="blocks.6.proj" if has_pool else "blocks.5.proj",
+        positions={2: 1, 3: 3, 4: 4, 5: 5} if has_pool else {2: 1, 3: 2, 4: 3, 5: 4},
+    )

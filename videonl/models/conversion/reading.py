@@ -1,0 +1,123 @@
+"""Checkpoints from strangers, read without running any code in them."""
+
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from videonl.errors import UserError
+
+# All that a pickle of numpy arrays calls, under the names of numpy 1 and 2; Python 2 wrote no others.
+ARRAY_PARTS = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    ("_codecs", "encode"),
+}
+
+
+class ArraysOnly(pickle.Unpickler):
+    """Unpickles plain data and numpy arrays, and refuses everything else before it is called."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Admits what arrays are made of."""
+        if (module, name) not in ARRAY_PARTS:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no part of a numpy array")
+        # numpy 2 moved the module, and warns where the old name is used.
+        return super().find_class(_present(module), name)
+
+
+def read_torch(path: Path) -> Any:
+    """Reads a file of ``torch.save`` that holds plain data and tensors.
+
+    Raises:
+        UserError: When the file is missing or holds anything else; nothing in it runs.
+    """
+    _require_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch thinks of files that are no checkpoints
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file of any bytes may break the unpickler in any way
+        raise UserError(
+            f"{path} cannot be read as weights alone ({_first_sentence(error)}); it is damaged, or holds objects that "
+            "only code could restore. If you trust it, load it where it was written and save its state_dict by itself"
+        ) from error
+
+
+def read_caffe2(path: Path) -> Any:
+    """Reads a Caffe2 pickle that holds plain data and numpy arrays.
+
+    Raises:
+        UserError: When the file is missing or holds anything else; nothing in it runs.
+    """
+    _require_file(path)
+    try:
+        with path.open("rb") as file:
+            return ArraysOnly(file, encoding="latin1").load()  # Python 2 strings
+    except Exception as error:  # a file of any bytes may break the unpickler in any way
+        raise UserError(f"{path} cannot be read as a pickle of numpy arrays: {_first_sentence(error)}") from error
+
+
+def tensors(content: Any, under: tuple[str, ...], what: str) -> dict[str, Tensor]:
+    """The weights of a checkpoint, which are all of it or lie under one of some names.
+
+    Args:
+        content: What was read.
+        under: Names that the project keeps its weights under.
+        what: Whose checkpoint this should be, for messages.
+
+    Raises:
+        UserError: When there are no tensors by name.
+    """
+    for name in under:
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    named = isinstance(content, Mapping) and bool(content) and all(isinstance(key, str) for key in content)
+    if not named or not all(isinstance(value, Tensor) for value in content.values()):
+        places = " or ".join(repr(name) for name in under)
+        raise UserError(f"this is not a checkpoint of {what}: it has no tensors by name{places and f' under {places}'}")
+    # DistributedDataParallel prefixes every key.
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def blobs(content: Any) -> dict[str, Tensor]:
+    """The arrays of a Caffe2 pickle as tensors, without what only its training needs.
+
+    Raises:
+        UserError: When it holds none, or arrays of something other than numbers.
+    """
+    found = content.get("blobs", content) if isinstance(content, Mapping) else None
+    if not isinstance(found, Mapping) or not found or not all(isinstance(key, str) for key in found):
+        raise UserError("this is not a checkpoint of video-nonlocal-net: it has no arrays by name under 'blobs'")
+    kept = {key: value for key, value in found.items() if not _of_training(key)}
+    for key, value in kept.items():
+        if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+            raise UserError(f"blob {key} is not an array of floating numbers")
+    # A copy in the machine's byte order, since torch takes no other.
+    return {key: torch.from_numpy(value.astype(value.dtype.newbyteorder("="))) for key, value in kept.items()}
+
+
+def _of_training(key: str) -> bool:
+    return key in ("lr", "model_iter") or key.endswith("_momentum")
+
+
+def _present(module: str) -> str:
+    renamed = module.replace("numpy.core", "numpy._core")
+    return renamed if hasattr(np, "_core") else module.replace("numpy._core", "numpy.core")
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"{path} does not exist or is no file")
+
+
+def _first_sentence(error: Exception) -> str:
+    """Torch goes on to suggest weights_only=False, which is what this module is here to avoid."""
+    text = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return text.split(". ")[0]

@@ -1,0 +1,121 @@
+"""PySlowFast's ResNets with one pathway: C2D, I3D and Slow, with its non-local blocks (facebookresearch/SlowFast)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from torch import Tensor
+
+from videonl.backbones import Stem
+from videonl.blocks.importing import PUBLIC_MODULES
+from videonl.errors import UserError
+from videonl.models.conversion.contract import Foreign, Options, Place, Stated, sampling
+from videonl.models.conversion.nonlocal_blocks import options_of, pairwise_of, split_blocks
+from videonl.models.conversion.reading import tensors
+from videonl.models.conversion.resnet_names import ResNetNames, backbone_of
+
+RESIDUAL = "s{stage}.pathway0_res{index}"
+NONLOCAL = "s{stage}.pathway0_nonlocal{index}"
+NAMES = ResNetNames(
+    stem=("s1.pathway0_stem.conv", "s1.pathway0_stem.bn"),
+    shortcut=(f"{RESIDUAL}.branch1", f"{RESIDUAL}.branch1_bn"),
+    branch=(
+        *(f"{RESIDUAL}.branch2.a", f"{RESIDUAL}.branch2.a_bn"),
+        *(f"{RESIDUAL}.branch2.b", f"{RESIDUAL}.branch2.b_bn"),
+        *(f"{RESIDUAL}.branch2.c", f"{RESIDUAL}.branch2.c_bn"),
+    ),
+    head="head.projection",
+    block={
+        **{f"{NONLOCAL}.{theirs}": ours for theirs, ours in PUBLIC_MODULES["pyslowfast"].items()},
+        f"{NONLOCAL}.norm": "norm",  # in its first releases
+    },
+)
+PAIRWISE = {"softmax": "embedded_gaussian", "dot_product": "dot_product"}  # of ours, by NONLOCAL.INSTANTIATION
+POOLS = {(1, 2, 2): True, (1, 1, 1): False}
+# What our ResNets are, by entry of its configuration; absent entries have these values there too.
+SAME = {
+    "RESNET.TRANS_FUNC": "bottleneck_transform",
+    "RESNET.NUM_GROUPS": 1,
+    "RESNET.STRIDE_1X1": False,
+    "RESNET.SPATIAL_STRIDES": [[1], [2], [2], [2]],
+    "RESNET.SPATIAL_DILATIONS": [[1], [1], [1], [1]],
+    "NONLOCAL.GROUP": [[1], [1], [1], [1]],
+    "DATA.REVERSE_INPUT_CHANNEL": False,
+    "DETECTION.ENABLE": False,
+}
+ARCHITECTURES = ("c2d", "i3d", "slow")
+DEFAULTS = {"NONLOCAL.INSTANTIATION": "dot_product", "DATA.MEAN": [0.45] * 3, "DATA.STD": [0.225] * 3}
+
+
+def slowfast(content: Any, stated: Stated) -> Foreign:
+    """A checkpoint of its training, which carries its configuration, or weights alone with what was stated."""
+    weights = tensors(content, ("model_state",), "PySlowFast")
+    if any(".pathway1_" in key for key in weights):
+        raise UserError("this is a network of two pathways (SlowFast); videonl has those of one: C2D, I3D and Slow")
+    placed, left_over = NAMES.rename(weights)
+    config = _configuration(content)
+    if config is None:
+        stated.require({"backbone": "c2d_r50, i3d_r50 or slow_r50 as in RESNET.DEPTH and MODEL.ARCH, not *_nopool"})
+    blocks = split_blocks(placed)
+    return Foreign(
+        weights=placed,
+        left_over=left_over,
+        backbone=stated.backbone or backbone_of(placed),
+        blocks={place: _block(block, place, config, stated) for place, block in blocks.items()},
+        stem=Stem(*stated.strides) if stated.strides else Stem(),
+        clip=_clip(config or {}, stated),
+    )
+
+
+def _configuration(content: Any) -> dict[str, Any] | None:
+    """Its configuration by dotted name, checked against what ours compute; None where the file has none."""
+    text = content.get("cfg")
+    if not isinstance(text, str):
+        return None
+    try:
+        sections = yaml.safe_load(text)
+        config = {f"{name}.{key}": value for name, section in sections.items() for key, value in _entries(section)}
+    except (yaml.YAMLError, AttributeError) as error:
+        raise UserError(f"the configuration in the file (cfg) is not the YAML of PySlowFast: {error}") from error
+    if config.get("MODEL.ARCH") not in ARCHITECTURES:
+        raise UserError(f"MODEL.ARCH {config.get('MODEL.ARCH')} has no counterpart; {', '.join(ARCHITECTURES)} have")
+    for name, ours in SAME.items():
+        if config.get(name, ours) != ours:
+            raise UserError(f"{name} is {config[name]} in the file's configuration; videonl's ResNets have {ours}")
+    return config
+
+
+def _entries(section: Any) -> list[tuple[str, Any]]:
+    return list(section.items()) if isinstance(section, Mapping) else []
+
+
+def _block(block: Mapping[str, Tensor], place: Place, config: dict[str, Any] | None, stated: Stated) -> Options:
+    if "norm.weight" not in block:
+        raise UserError(f"the non-local block after {place[0]}.{place[1]} has no batch norm; PySlowFast's has")
+    if config is None:
+        stated.require({"pairwise": "by NONLOCAL.INSTANTIATION", "subsample": "true for NONLOCAL.POOL [1, 2, 2]"})
+        pairwise, pooled = pairwise_of(block, stated, "by NONLOCAL.INSTANTIATION"), bool(stated.subsample)
+    else:
+        instantiation = config.get("NONLOCAL.INSTANTIATION", DEFAULTS["NONLOCAL.INSTANTIATION"])
+        if instantiation not in PAIRWISE:
+            raise UserError(f"NONLOCAL.INSTANTIATION {instantiation} has no counterpart; {', '.join(PAIRWISE)} have")
+        pairwise = PAIRWISE[instantiation]
+        pooled = _pooled(config, int(place[0].removeprefix("res")) - 2)
+    # Its softmax always divides by sqrt(dim_inner), and what it pools is x.
+    return options_of(block, pairwise, pool_order="pre" if pooled else None, scale=True)
+
+
+def _pooled(config: dict[str, Any], stage: int) -> bool:
+    pool = tuple(config["NONLOCAL.POOL"][stage][0]) if "NONLOCAL.POOL" in config else (1, 2, 2)
+    if pool not in POOLS:
+        raise UserError(f"NONLOCAL.POOL {list(pool)} has no counterpart; [1, 2, 2] and [1, 1, 1] have")
+    return POOLS[pool]
+
+
+def _clip(config: dict[str, Any], stated: Stated) -> dict[str, Any]:
+    clip = {
+        name.rpartition(".")[2].lower(): tuple(config.get(name, DEFAULTS[name])) for name in ("DATA.MEAN", "DATA.STD")
+    }
+    sizes = {"num_frames": "DATA.NUM_FRAMES", "stride_frames": "DATA.SAMPLING_RATE", "crop_px": "DATA.TRAIN_CROP_SIZE"}
+    known = {ours: config[theirs] for ours, theirs in sizes.items() if theirs in config}
+    return {**clip, **known, **sampling(stated)}

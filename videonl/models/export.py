@@ -1,0 +1,123 @@
+"""A trained network as a program that runs without videonl: ONNX or torch.export, compared with the original."""
+
+import json
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from videonl.errors import UserError
+from videonl.models.weights import write_whole
+
+Format = Literal["onnx", "torch-export"]
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+# Of the largest logit; float32 leaves a hundredth of it.
+TOLERANCE = 1e-4
+INPUT, OUTPUT = "clip", "logits"
+
+
+def export(network: nn.Module, clip: Tensor, path: Path, kind: Format, about: dict[str, Any], any_batch: bool) -> float:
+    """Writes a network as a program, reads it back, runs it and compares it with the network.
+
+    Args:
+        network: In eval mode, on the CPU; it maps clips to logits.
+        clip: Example of its input, normalised, (B, 3, T, H, W). The program takes this size, and with ``any_batch`` any
+            number of clips.
+        path: Where the program goes. It is not there unless the comparison passed.
+        kind: ``onnx`` or ``torch-export``.
+        about: Plain data that goes with it: inside the ONNX file, beside the other as ``path`` + ``.json``.
+        any_batch: Leave the number of clips open.
+
+    Returns:
+        The largest difference between their logits, relative to the largest logit.
+
+    Raises:
+        UserError: When packages are missing, the network cannot be expressed, or the two differ.
+    """
+    if kind == "onnx":
+        _require_onnx()
+    largest = 0.0
+
+    def write_and_compare(temporary: Path) -> None:
+        nonlocal largest
+        run = _write_onnx(program, temporary, about) if kind == "onnx" else _write_torch(program, temporary)
+        # Another batch than the traced one, or a batch that was left open by mistake alone would pass.
+        checked = torch.randn(len(clip) + 1 if any_batch else len(clip), *clip.shape[1:])
+        largest = _difference(run(checked), network(checked))
+        if not largest <= TOLERANCE:
+            raise UserError(
+                f"the exported program differs from the network by {largest:.1e} of the largest logit; it was not kept"
+            )
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporters speak of their own internals
+        program = _trace(network, clip, any_batch)
+        write_whole(path, write_and_compare)
+    if kind == "torch-export":
+        write_whole(beside(path), lambda temporary: temporary.write_text(json.dumps(about, indent=2) + "\n"))
+    return largest
+
+
+def beside(path: Path) -> Path:
+    """The file of class names and clip format that goes with a program of torch.export."""
+    return path.with_name(f"{path.name}.json")
+
+
+def _trace(network: nn.Module, clip: Tensor, any_batch: bool) -> torch.export.ExportedProgram:
+    # A batch of one would be taken for a batch that is always one.
+    example = torch.cat([clip, clip]) if any_batch and len(clip) == 1 else clip
+    open_axes: Any = ({0: torch.export.Dim("batch", min=1)},) if any_batch else None
+    try:
+        return torch.export.export(network, (example,), dynamic_shapes=open_axes)
+    except Exception as error:
+        raise UserError(f"torch.export cannot express this network: {_reason(error)}") from error
+
+
+def _write_torch(program: torch.export.ExportedProgram, path: Path) -> Callable[[Tensor], Tensor]:
+    with path.open("wb") as file:
+        torch.export.save(program, file)
+    with path.open("rb") as file:
+        module = torch.export.load(file).module()
+    return lambda clip: module(clip)
+
+
+def _write_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[str, Any]) -> Callable[[Tensor], Tensor]:
+    import onnxruntime
+
+    try:
+        converted = torch.onnx.export(
+            program, (), dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT], external_data=False
+        )
+    except Exception as error:
+        raise UserError(
+            f"ONNX has no way to express this network ({_reason(error)}); --format torch-export has. Of videonl's "
+            "blocks this concerns the non-local block with pairwise: concatenation"
+        ) from error
+    assert converted is not None
+    converted.model.metadata_props.update({name: json.dumps(value) for name, value in about.items()})
+    converted.save(path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda clip: torch.from_numpy(session.run([OUTPUT], {INPUT: clip.numpy()})[0])
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    if found.shape != expected.shape:
+        raise UserError(f"the exported program gives {tuple(found.shape)}, the network {tuple(expected.shape)}")
+    return float((found - expected).abs().max() / expected.abs().max().clamp(min=torch.finfo(expected.dtype).tiny))
+
+
+def _require_onnx() -> None:
+    missing = [name for name in ONNX_PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UserError(f"--format onnx needs {', '.join(missing)}: pip install 'videonl[export]'")
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause: exporters wrap it in advice to their developers."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

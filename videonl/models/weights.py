@@ -1,0 +1,78 @@
+"""Weights with what they cannot be used without: the network they are of, its clips, where they come from."""
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from videonl.errors import UserError
+from videonl.models.classifier import ClipClassifier
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of a clip classifier, or of one attention block.
+
+    Attributes:
+        state: By key of the classifier's network, which are those of the plain backbone's public checkpoints, or of the
+            block. Without the head's where the file had none.
+        source: The file or name they come from, and its layout.
+        network: The classifier's settings, whose ``num_classes`` is None without a head; None for a single block.
+        block: For a single block its short name and options, ``{"block": ..., "options": ...}``.
+        clip: What is known of the clips it was trained on, by the names of :class:`videonl.data.transforms.ClipFormat`.
+        class_names: Names of the classes, in the order of the logits, where they are known.
+        licence: Restrictions on their use, where there are any.
+    """
+
+    state: Mapping[str, Tensor]
+    source: str
+    network: dict[str, Any] | None = None
+    block: dict[str, Any] | None = None
+    clip: dict[str, Any] = field(default_factory=dict)
+    class_names: list[str] | None = None
+    licence: str | None = None
+
+    def save(self, path: Path) -> None:
+        """Writes plain data and tensors, all or nothing."""
+        about = {name: value for name, value in vars(self).items() if name != "state"}
+        content = {"videonl_weights": {"format": FORMAT, **about}, "state_dict": dict(self.state)}
+        write_whole(path, lambda temporary: torch.save(content, temporary))
+
+    def build(self) -> ClipClassifier:
+        """The classifier these weights are of, with them, in eval mode.
+
+        Raises:
+            UserError: When they are of a single block or lack the head, or do not fit their own description.
+        """
+        if self.network is None:
+            raise UserError(f"{self.source} holds one block, not a network; give it to a network by model.weights")
+        if self.network["num_classes"] is None:
+            raise UserError(f"{self.source} has no classifier: train one from it, by model.weights")
+        classifier = ClipClassifier.from_settings(self.network)
+        try:
+            classifier.network.load_state_dict(self.state)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise UserError(f"{self.source}: its weights do not fit the network that it names: {reason}") from error
+        return classifier.eval()
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes a file under another name and renames it once it is complete.
+
+    Args:
+        path: The file; its folder is made where it is missing.
+        write: Called with the temporary path.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        temporary = Path(folder) / path.name
+        write(temporary)
+        os.replace(temporary, path)

@@ -1,0 +1,113 @@
+"""Published weights by name, from where the libraries that publish them keep them."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from videonl.errors import UserError
+from videonl.models.checkpoints import read_weights
+from videonl.models.classifier import ClipClassifier
+from videonl.models.conversion import Layout, Stated, convert_content
+from videonl.models.weights import Weights
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where weights are kept.
+
+    Attributes:
+        layout: Whose names they have.
+        url: Looks up their address in the installed library, which alone knows it, and the names of their classes.
+        stated: What the file does not say.
+        hashed: Whether the file's name tells its hash.
+    """
+
+    layout: Layout
+    url: Callable[[], tuple[str, list[str] | None]]
+    stated: Stated
+    hashed: bool = True
+
+
+def find_weights(name: str, classifier: ClipClassifier) -> Weights:
+    """Weights by path or name.
+
+    Args:
+        name: A file of ``videonl convert`` or ``videonl fit``, or a published name such as ``kinetics400/i3d_r50``.
+        classifier: The network they are meant for: image weights are inflated to it.
+
+    Raises:
+        UserError: When there is neither such a file nor such a name, or the download fails.
+    """
+    if Path(name).is_file():
+        return read_weights(Path(name))
+    if name in PUBLISHED:
+        return download(name, classifier)
+    raise UserError(f"model.weights {name} is no file, and no published name; these are: {', '.join(PUBLISHED)}")
+
+
+def download(name: str, classifier: ClipClassifier) -> Weights:
+    """Published weights through torch.hub, which keeps them in its cache.
+
+    Raises:
+        UserError: When they are not in the cache and cannot be downloaded.
+    """
+    published = PUBLISHED[name]
+    url, class_names = published.url()
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    try:
+        content = torch.hub.load_state_dict_from_url(
+            url, map_location="cpu", check_hash=published.hashed, weights_only=True
+        )
+    except Exception as error:  # of the network, the disk, or a damaged file
+        raise UserError(
+            f"{name} cannot be had ({next(iter(str(error).splitlines()), type(error).__name__)}); without internet, "
+            f"put the file of {url} at {cached}"
+        ) from error
+    stated = published.stated
+    if name.startswith("imagenet/"):
+        stated = replace(stated, backbone=classifier.settings["backbone"])
+    weights = convert_content(content, published.layout, stated, name)
+    if name.startswith("imagenet/"):
+        assert weights.network is not None
+        # Images say nothing of strides in time, so the network keeps its own.
+        weights.network["backbone_options"] = classifier.settings["backbone_options"]
+    return replace(weights, class_names=class_names)
+
+
+def _of_pytorchvideo(name: str) -> tuple[str, None]:
+    with warnings.catch_warnings():
+        # It decorates functions with torch.jit.script, which current torch deprecates; nothing here calls them.
+        warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")
+        from pytorchvideo.models.hub.resnet import checkpoint_paths
+
+    return checkpoint_paths[name], None
+
+
+def _of_torchvision(name: str, weights: str) -> tuple[str, list[str] | None]:
+    from torchvision.models import get_model_weights
+
+    entry: Any = get_model_weights(name)[weights]
+    return entry.url, list(entry.meta["categories"])
+
+
+PUBLISHED = {
+    **{
+        f"kinetics400/{name}": Published(
+            "pytorchvideo", partial(_of_pytorchvideo, name), Stated(num_frames=8, stride_frames=8), hashed=False
+        )
+        for name in ("c2d_r50", "i3d_r50", "slow_r50")
+    },
+    **{
+        f"kinetics400/{name}": Published("torchvision", partial(_of_torchvision, name, "KINETICS400_V1"), Stated())
+        for name in ("r3d_18", "mc3_18", "r2plus1d_18", "s3d")
+    },
+    **{
+        f"imagenet/{name}": Published("torchvision", partial(_of_torchvision, name, "IMAGENET1K_V1"), Stated())
+        for name in ("resnet50", "resnet101")
+    },
+}
