@@ -13,7 +13,7 @@ from videonl.visualization import attention_maps, film, parse_query, strip
 
 
 def attention(
-    checkpoint: Path, video: Path, out: Path = Path("attention"), query: str | None = None, decoder: str = "pyav"
+    checkpoint: Path, video: Path, out: Path = Path("attention"), query: str | None = None, decoder: str = "auto"
 ) -> None:
     """Writes for each inserted block a PNG strip and an MP4 of what one position attends to.
 
@@ -25,7 +25,7 @@ def attention(
         out: Folder for BLOCK.png and BLOCK.mp4.
         query: The position that asks, as ``t,y,x``: frame of the clip, then pixels of the crop. Without it each block
             is asked at the position whose features it changed the most.
-        decoder: ``pyav`` or ``decord``.
+        decoder: ``auto``, ``pyav``, ``decord`` or ``torchcodec``.
     """
     console = Console()
     position = None if query is None else parse_query(query)

@@ -12,7 +12,7 @@ from videonl.models.checkpoints import load_trained
 
 
 def predict(
-    video: Path, checkpoint: Path, num_clips: int = 10, num_crops: int = 3, top: int = 5, decoder: str = "pyav"
+    video: Path, checkpoint: Path, num_clips: int = 10, num_crops: int = 3, top: int = 5, decoder: str = "auto"
 ) -> None:
     """Prints the most probable classes of one video, averaged over its views.
 
@@ -22,7 +22,7 @@ def predict(
         num_clips: Clips, evenly spaced in time.
         num_crops: Crops of each clip, evenly spaced along its longer side.
         top: How many classes to print.
-        decoder: ``pyav`` or ``decord``.
+        decoder: ``auto``, ``pyav``, ``decord`` or ``torchcodec``.
     """
     console = Console()
     trained = load_trained(checkpoint)
