@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from videonl.data.decoding import DECODERS, DecodingError, open_video
-from videonl.data.pyav_reader import PyAVReader
 from videonl.errors import UserError
 
 Encode = Callable[..., Path]
@@ -25,19 +24,26 @@ def skip_without(decoder: str) -> None:
         pytest.importorskip("decord", reason="decord is optional")
 
 
-def sequential_frames(path: Path, limit: int | None = None) -> tuple[list[torch.Tensor], bool]:
-    """Every frame in order, upright, and whether decoding ended without an error."""
+def sequential_frames(path: Path, limit: int | None = None) -> list[torch.Tensor]:
+    """Every frame in order, upright, as the ffmpeg command gives them: without packets that hold no valid data.
+
+    In one thread, for how FFmpeg mends damage depends on its threads.
+    """
     frames: list[torch.Tensor] = []
-    try:
-        with av.open(str(path)) as container:
-            for frame in container.decode(container.streams.best("video")):
+    with av.open(str(path)) as container:
+        stream = container.streams.best("video")
+        stream.thread_type = "NONE"
+        for packet in container.demux(stream):
+            try:
+                decoded = packet.decode()
+            except av.InvalidDataError:
+                continue
+            for frame in decoded:
                 turned = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
                 frames.append(torch.from_numpy(turned.copy()))
                 if len(frames) == limit:
-                    break
-    except av.FFmpegError:
-        return frames, False
-    return frames, True
+                    return frames
+    return frames
 
 
 def truncate(path: Path, share: float) -> Path:
@@ -70,7 +76,7 @@ def test_every_frame_of_a_video_with_b_frames_is_the_sequential_one(
     path = encode_video(tmp_path / "clip.mp4", num_frames=23, options=B_FRAMES)
     with av.open(str(path)) as container:
         assert "B" in {av.video.frame.PictureType(frame.pict_type).name for frame in container.decode(video=0)}
-    truth, _ = sequential_frames(path)
+    truth = sequential_frames(path)
     for index, frame in enumerate(truth):
         # One at a time: the frames in between are those that may be skipped.
         torch.testing.assert_close(open_video(path, decoder).read([index])[0], frame, rtol=0, atol=2)
@@ -117,14 +123,6 @@ def test_containers_and_codecs(
     assert [read_index(frame) for frame in reader.read([16, 3, 8])] == [16, 3, 8]
 
 
-def test_indices_past_the_last_decodable_frame_give_it_again(
-    tmp_path: Path, encode_video: Encode, read_index: ReadIndex
-) -> None:
-    reader = PyAVReader(encode_video(tmp_path / "clip.mp4"))
-    reader.num_frames += 2  # as where the last packets hold no frame of their own
-    assert [read_index(frame) for frame in reader.read([20, 4, 19])] == [18, 4, 18]
-
-
 @decoders
 @pytest.mark.parametrize("content", [b"", b"no video" * 1000, bytes(5000)])
 def test_files_that_are_no_videos(tmp_path: Path, decoder: str, content: bytes) -> None:
@@ -166,10 +164,11 @@ def test_a_file_corrupt_half_way(tmp_path: Path, encode_video: Encode, read_inde
     start, size = packets[20]
     data[start : start + size] = b"\xff" * size
     path.write_bytes(data)
+    truth = sequential_frames(path)
     reader = open_video(path)
+    assert reader.num_frames == len(truth) < 31  # frames are lost with the damaged key frame
     assert [read_index(frame) for frame in reader.read([12, 3])] == [12, 3]
-    with pytest.raises(DecodingError, match="cannot be decoded"):
-        reader.read([3, 30])
+    assert torch.equal(reader.read(range(len(truth))), torch.stack(truth))
 
 
 def test_audio_alone_is_no_video(tmp_path: Path) -> None:
@@ -185,9 +184,9 @@ def test_audio_alone_is_no_video(tmp_path: Path) -> None:
 
 
 def test_unknown_decoder_lists_those_that_exist(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"unknown decoder 'opencv'.*pyav, decord"):
+    with pytest.raises(UserError, match=r"unknown decoder 'opencv'.*auto, pyav, decord, torchcodec"):
         open_video(tmp_path / "clip.mp4", "opencv")
-    assert set(DECODERS) == {"pyav", "decord"}
+    assert set(DECODERS) == {"auto", "pyav", "decord", "torchcodec"}
 
 
 def test_decord_is_imported_only_when_asked_for() -> None:
@@ -221,20 +220,7 @@ def test_real_files_give_the_sequential_frames(shared_clips: Path) -> None:
     paths = sorted((shared_clips / "odd").iterdir()) + sorted((shared_clips / "ut_interaction").glob("*/*01_00*.avi"))
     assert len(paths) > 32
     for path in paths:
-        truth, intact = sequential_frames(path, limit=41)
+        truth = sequential_frames(path, limit=41)
         wanted = [len(truth) - 1, 0, len(truth) // 2, len(truth) // 3]
         frames = open_video(path).read(wanted)
         assert all(torch.equal(frame, truth[index]) for frame, index in zip(frames, wanted, strict=True)), path
-        if not intact:
-            reader = open_video(path)
-            with pytest.raises(DecodingError):
-                reader.read([reader.num_frames - 1])
-
-
-@pytest.mark.shared
-def test_packets_without_a_frame_at_the_end_of_real_files(shared_clips: Path) -> None:
-    path = shared_clips / "ut_interaction" / "hug" / "set1_seq01_002.avi"
-    truth, _ = sequential_frames(path)
-    reader = open_video(path)
-    assert 0 < reader.num_frames - len(truth) <= 3
-    assert torch.equal(reader.read([reader.num_frames - 1])[0], truth[-1])

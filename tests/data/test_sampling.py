@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from videonl.data.sampling import clip_span, even_clips, random_clip
+from videonl.data.sampling import clip_span, even_clips, even_clips_in_time, random_clip, random_clip_in_time
 
 
 def test_span_counts_first_and_last() -> None:
@@ -34,3 +34,21 @@ def test_even_clips_reach_from_the_first_to_the_last_start(num_clips: int, start
 def test_short_videos_repeat_their_last_frame(video_num_frames: int, expected: list[int]) -> None:
     assert random_clip(video_num_frames, 3, 3) == expected
     assert even_clips(video_num_frames, 3, 3, num_clips=2) == [expected, expected]
+
+
+def test_clips_in_time_take_the_frames_on_screen() -> None:
+    times = torch.tensor([0.0, 0.5, 0.6, 0.7, 2.0, 3.0], dtype=torch.float64)
+    assert even_clips_in_time(times, num_frames=3, stride_seconds=0.65, num_clips=2) == [[0, 2, 3], [3, 4, 5]]
+    assert even_clips_in_time(times, num_frames=2, stride_seconds=9.0, num_clips=1) == [[0, 5]]
+
+
+def test_at_an_even_rate_clips_in_time_are_those_in_frames() -> None:
+    times = torch.arange(41, dtype=torch.float64) / 30
+    assert even_clips_in_time(times, 5, 4 / 30, num_clips=3) == even_clips(41, 5, 4, num_clips=3)
+
+
+def test_random_clips_in_time_stay_within_the_video() -> None:
+    times = torch.arange(41, dtype=torch.float64) / 30
+    clips = [random_clip_in_time(times, 5, 0.2, torch.Generator().manual_seed(seed)) for seed in range(50)]
+    assert {clip[0] for clip in clips} > {0, 5, 10}
+    assert all(0 <= clip[0] <= clip[-1] <= 40 for clip in clips)

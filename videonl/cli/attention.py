@@ -17,7 +17,7 @@ def attention(
     video: Path,
     out: Path = Path("attention"),
     query: str | None = None,
-    decoder: str = "pyav",
+    decoder: str = "auto",
     trust_code: bool = False,
 ) -> None:
     """Writes for each inserted block a PNG strip and an MP4 of what one position attends to.
@@ -30,7 +30,7 @@ def attention(
         out: Folder for BLOCK.png and BLOCK.mp4.
         query: The position that asks, as ``t,y,x``: frame of the clip, then pixels of the crop. Without it each block
             is asked at the position whose features it changed the most.
-        decoder: ``pyav`` or ``decord``.
+        decoder: ``auto``, ``pyav``, ``decord`` or ``torchcodec``.
         trust_code: Whether the checkpoint may name any code as its backbone; say so for your own files.
     """
     console = Console()

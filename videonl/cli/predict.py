@@ -17,7 +17,7 @@ def predict(
     num_clips: int = 10,
     num_crops: int = 3,
     top: int = 5,
-    decoder: str = "pyav",
+    decoder: str = "auto",
     trust_code: bool = False,
 ) -> None:
     """Prints the most probable classes of one video, averaged over its views.
@@ -28,7 +28,7 @@ def predict(
         num_clips: Clips, evenly spaced in time.
         num_crops: Crops of each clip, evenly spaced along its longer side.
         top: How many classes to print.
-        decoder: ``pyav`` or ``decord``.
+        decoder: ``auto``, ``pyav``, ``decord`` or ``torchcodec``.
         trust_code: Whether the checkpoint may name any code as its backbone; say so for your own files.
     """
     console = Console()

@@ -24,13 +24,13 @@ class Loading:
         batch_size: Number of clips per batch and process. In evaluation the views of a video stay together, so a batch
             has at most this many views, or one video.
         num_workers: Number of worker processes that decode; 0 decodes in the main process.
-        decoder: The video decoder, pyav or decord.
+        decoder: The video decoder: auto, pyav, decord or torchcodec.
         seed: Seed of the order of the clips and of everything random about them.
     """
 
     batch_size: int = 8
     num_workers: int = 2
-    decoder: str = "pyav"
+    decoder: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from videonl.data.decoding import DecodingError, open_video
 from videonl.data.index import Video
-from videonl.data.sampling import even_clips, random_clip
+from videonl.data.sampling import even_clips, even_clips_in_time, random_clip, random_clip_in_time
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
 
@@ -90,7 +90,7 @@ class TrainingClips(Dataset[TrainingItem]):
         videos: Sequence[Video],
         clip_format: ClipFormat,
         transform: Callable[[torch.Tensor], torch.Tensor],
-        decoder: str = "pyav",
+        decoder: str = "auto",
         seed: int = 0,
     ) -> None:
         self.videos = videos
@@ -122,7 +122,11 @@ class TrainingClips(Dataset[TrainingItem]):
 
     def _random_clip(self, video: Video) -> torch.Tensor:
         with open_video(video.path, self.decoder) as reader:
-            indices = random_clip(reader.num_frames, self.clip_format.num_frames, self.clip_format.stride_frames)
+            clip = self.clip_format
+            if clip.stride_seconds is None:
+                indices = random_clip(reader.num_frames, clip.num_frames, clip.stride_frames)
+            else:
+                indices = random_clip_in_time(reader.timestamps_seconds, clip.num_frames, clip.stride_seconds)
             frames = reader.read(indices)
         return self.transform(frames.permute(0, 3, 1, 2))  # (T, H, W, C) -> (T, C, H, W)
 
@@ -137,7 +141,7 @@ class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
         decoder: A name in ``decoding.DECODERS``.
     """
 
-    def __init__(self, videos: Sequence[Video], clip_format: ClipFormat, views: Views, decoder: str = "pyav") -> None:
+    def __init__(self, videos: Sequence[Video], clip_format: ClipFormat, views: Views, decoder: str = "auto") -> None:
         self.videos = videos
         self.clip_format = clip_format
         self.views = views
@@ -156,7 +160,7 @@ class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
         return {"clip": clip, "video": index, "label": video.label, "path": str(video.path)}
 
 
-def read_views(path: Path | str, clip_format: ClipFormat, views: Views, decoder: str = "pyav") -> torch.Tensor:
+def read_views(path: Path | str, clip_format: ClipFormat, views: Views, decoder: str = "auto") -> torch.Tensor:
     """Read all views of one video, decoding it once; nothing is random.
 
     Args:
@@ -172,7 +176,11 @@ def read_views(path: Path | str, clip_format: ClipFormat, views: Views, decoder:
         DecodingError: The video cannot be decoded.
     """
     with open_video(path, decoder) as reader:
-        clips = even_clips(reader.num_frames, clip_format.num_frames, clip_format.stride_frames, views.num_clips)
+        num_frames, stride_seconds = clip_format.num_frames, clip_format.stride_seconds
+        if stride_seconds is None:
+            clips = even_clips(reader.num_frames, num_frames, clip_format.stride_frames, views.num_clips)
+        else:
+            clips = even_clips_in_time(reader.timestamps_seconds, num_frames, stride_seconds, views.num_clips)
         needed = sorted({index for clip in clips for index in clip})
         frames = reader.read(needed).permute(0, 3, 1, 2)  # (T, H, W, C) -> (T, C, H, W)
     crops = ViewTransform(clip_format, views)(frames)  # (crops, C, frames needed, H, W)

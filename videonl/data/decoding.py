@@ -1,21 +1,34 @@
 """Frames of a video file by index, through one of several decoders.
 
-Frame i is the i-th frame that sequential decoding produces. That is the one address all tools agree on; random access
-through container headers is off by one or more on many real files. The PyAV backend keeps to it always; decord does on
-plain H.264 in MP4, and not on AVI with packed B-frames, MPEG-PS or edit lists.
+Frame i is the i-th frame in presentation order of sequential decoding, whatever the header says. That is the one
+address all tools agree on; random access through container headers is off by one or more on many real files. Every
+decoder gives that frame or raises a DecodingError: PyAV reads all files so, the others are kept from those where they
+would give another frame.
 """
 
 from collections.abc import Callable
 from pathlib import Path
 
 from videonl.data.decord_reader import DecordReader, import_decord
+from videonl.data.frame_table import FrameTable
 from videonl.data.pyav_reader import PyAVReader
+from videonl.data.scan import table_of
+from videonl.data.torchcodec_reader import TorchCodecReader, import_torchcodec
 from videonl.data.video_reader import DecodingError, VideoReader
 from videonl.errors import UserError
 
-__all__ = ["DECODERS", "DecodingError", "VideoReader", "check_decoder", "open_video"]
+__all__ = ["DECODERS", "DecodingError", "FrameTable", "VideoReader", "check_decoder", "open_video", "why_inexact"]
 
-DECODERS: dict[str, Callable[[Path | str], VideoReader]] = {"pyav": PyAVReader, "decord": DecordReader}
+DECODERS: dict[str, Callable[[Path | str, FrameTable], VideoReader]] = {
+    # Exact first, then fast: PyAV is exact everywhere, and nowhere did an exact decoder beat it by much (docs/readers).
+    "auto": PyAVReader,
+    "pyav": PyAVReader,
+    "decord": DecordReader,
+    "torchcodec": TorchCodecReader,
+}
+# Where frames of plain files were found to be the sequential ones.
+_EXACT_CONTAINERS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"))
+_NOT_IN_DECORD = frozenset(("av1",))
 
 
 def check_decoder(decoder: str) -> None:
@@ -24,18 +37,44 @@ def check_decoder(decoder: str) -> None:
         raise UserError(f"unknown decoder {decoder!r}. The decoders are: {', '.join(DECODERS)}.")
     if decoder == "decord":
         import_decord()
+    if decoder == "torchcodec":
+        import_torchcodec()
 
 
-def open_video(path: Path | str, decoder: str = "pyav") -> VideoReader:
+def why_inexact(decoder: str, table: FrameTable) -> str | None:
+    """Why a decoder may give other frames of a file than sequential decoding does; None where it does not.
+
+    Args:
+        decoder: A name in ``DECODERS``.
+        table: What is known of the file.
+    """
+    if DECODERS[decoder] is PyAVReader:
+        return None
+    if table.container not in _EXACT_CONTAINERS:
+        return f"its container {table.container} does not say when frames are shown"
+    if not table.by_timestamp or not table.is_plain:
+        return "it has hidden, damaged or reordered frames around its key frames"
+    if decoder == "decord" and table.codec in _NOT_IN_DECORD:
+        return f"decord has no {table.codec}"
+    return None
+
+
+def open_video(path: Path | str, decoder: str = "auto", known: FrameTable | None = None) -> VideoReader:
     """Open a video for reading frames.
 
     Args:
         path: The video file.
         decoder: A name in ``DECODERS``.
+        known: What an earlier look found, so that opening costs nothing. By default the packets of the file are listed,
+            once per process as long as the file does not change.
 
     Raises:
         UserError: There is no such decoder.
-        DecodingError: The file cannot be read as a video.
+        DecodingError: The file cannot be read as a video, or the decoder would give other frames of it.
     """
     check_decoder(decoder)
-    return DECODERS[decoder](path)
+    table = known or table_of(path)
+    reason = why_inexact(decoder, table)
+    if reason:
+        raise DecodingError(path, f"{decoder} is not exact on it: {reason}. Use the decoder auto")
+    return DECODERS[decoder](path, table)

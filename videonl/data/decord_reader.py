@@ -1,4 +1,4 @@
-"""The decord backend: optional, and exact on plain H.264 in MP4 only."""
+"""The decord backend: optional, and exact on few formats."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -7,35 +7,36 @@ from typing import Any
 
 import torch
 
-from videonl.data.video_reader import ClosingReader, DecodingError, check_exists, check_indices
+from videonl.data.frame_table import FrameTable
+from videonl.data.video_reader import DecodingError, VideoReader
 from videonl.errors import UserError
 
 
-class DecordReader(ClosingReader):
-    """Reads with decord 0.6: fast, but not exact on every format (see ``decoding``), and not available on ARM.
+class DecordReader(VideoReader):
+    """Reads with decord 0.6, not available on ARM. Which files it is exact on, ``decoding.why_inexact`` says.
 
     Args:
         path: The video file.
+        table: Its frames.
 
     Raises:
-        DecodingError: The file is missing, empty, or not a video that decord can open.
+        DecodingError: decord cannot open the file, or counts other frames.
         UserError: decord is not installed.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, table: FrameTable) -> None:
+        super().__init__(path, table)
         decord = import_decord()
-        self.path = Path(path)
-        check_exists(self.path)
         with self._reporting():
             self._reader = decord.VideoReader(str(path), num_threads=1)
-            self.num_frames = len(self._reader)
-            self.fps = float(self._reader.get_avg_fps())
-        if self.num_frames < 1:
-            raise DecodingError(self.path, "has a video stream but no frame in it")
+            num_frames = len(self._reader)
+        if num_frames != self.num_frames:
+            reason = f"decord counts {num_frames} frames, but there are {self.num_frames}; use the decoder pyav"
+            raise DecodingError(self.path, reason)
 
     def read(self, indices: Sequence[int]) -> torch.Tensor:
         """See :meth:`VideoReader.read`."""
-        check_indices(self.path, indices, self.num_frames)
+        self._check_indices(indices)
         with self._reporting():
             batch = self._reader.get_batch(list(indices))
         # Importing pytorchvideo.data makes decord return torch tensors, for the whole process.
@@ -45,6 +46,10 @@ class DecordReader(ClosingReader):
                 self.path, f"decord returns frames of shape {tuple(frames.shape)}; use the decoder pyav"
             )
         return frames
+
+    def close(self) -> None:
+        """Release the file."""
+        self._reader = None
 
     @contextlib.contextmanager
     def _reporting(self) -> Iterator[None]:

@@ -1,138 +1,159 @@
-"""The PyAV backend: exact on every format."""
+"""The PyAV backend: exact on every format, and the reference for pixels."""
 
+import bisect
 import contextlib
-from collections.abc import Generator, Iterator, Sequence
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
+import numpy as np
 import torch
+from av.video.reformatter import VideoReformatter
 
-from videonl.data.video_reader import ClosingReader, DecodingError, check_exists, check_indices
-
-_FALLBACK_FPS = 25.0
-# Non-reference frames influence no other frame, so these decoders may skip the unwanted ones: identical pixels, a third
-# faster. Only where the container keeps presentation times: AVI does not, and there skipping gave other frames.
-_CODECS_WITH_SKIPPING = frozenset(("h264", "hevc"))
-_FORMATS_WITH_SKIPPING = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"))
+from videonl.data.container import decode, open_container, packets_of, video_stream
+from videonl.data.frame_table import FrameTable
+from videonl.data.scan import decode_once, remember
+from videonl.data.video_reader import DecodingError, VideoReader
 
 
-class _Packet(NamedTuple):
-    """What is kept of a packet: not its data, which for all packets together is the whole file."""
-
-    pts: int | None
-    is_keyframe: bool
-    is_corrupt: bool
-
-
-class PyAVReader(ClosingReader):
+class PyAVReader(VideoReader):
     """Reads with PyAV, which brings its own FFmpeg and decodes every format that FFmpeg does.
 
-    ``num_frames`` counts packets, which takes no decoding. Where the last packets hold no frame of their own (packed
-    B-frames in AVI: 1 to 3 too many), those last indices give the last frame again. Rotation metadata is applied.
+    Decoding starts at the last key frame before a wanted frame, ends with the last wanted one, and leaves out frames in
+    between that no other refers to: the pixels are those of decoding everything. Damaged packets are skipped, as the
+    ``ffmpeg`` command does; the frames are then counted anew, by decoding all of them once.
 
     Args:
         path: The video file.
+        table: Its frames.
 
     Raises:
-        DecodingError: The file is missing, empty, or no video.
+        DecodingError: The table is that of another file.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-        check_exists(self.path)
-        with self._open() as (container, stream):
-            self.fps = float(stream.average_rate or stream.guessed_rate or _FALLBACK_FPS)
-            # An edit list removes discarded packets from the presentation: the decoder outputs nothing for them.
-            packets = [
-                _Packet(packet.pts, packet.is_keyframe, packet.is_corrupt)
-                for packet in container.demux(stream)
-                if packet.size and not packet.is_discard
-            ]
-            skippable = (
-                container.format.name in _FORMATS_WITH_SKIPPING and stream.codec_context.name in _CODECS_WITH_SKIPPING
-            )
-            self._timestamps_pts = _presentation_timestamps(packets) if skippable else None
-        self.num_frames = len(packets)
-        if not packets:
-            raise DecodingError(self.path, "has a video stream but no frame in it")
+    def __init__(self, path: Path | str, table: FrameTable) -> None:
+        super().__init__(path, table)
+        self._reformatter = VideoReformatter()  # one for all frames: it keeps what it prepared for their size
 
     def read(self, indices: Sequence[int]) -> torch.Tensor:
         """See :meth:`VideoReader.read`."""
-        check_indices(self.path, indices, self.num_frames)
-        wanted = set(indices)
-        frames, last = self._collect(wanted, self._frames_with_skipping(wanted)) if self._timestamps_pts else ({}, None)
-        if not wanted <= frames.keys():
-            frames, last = self._collect(wanted, self._frames())
-        past_the_end = wanted - frames.keys()
-        if past_the_end:
-            if last is None:
-                raise DecodingError(self.path, "no frame could be decoded")
-            frames |= dict.fromkeys(past_the_end, _upright_rgb(last))
-        return _stack(self.path, [frames[index] for index in indices])
+        self._check_indices(indices)
+        wanted = sorted(set(indices))
+        frames = self._read_by_timestamp(wanted) if self.table.by_timestamp else self._read_in_order(wanted)
+        if frames is None:
+            self.table = decode_once(self.path, self.table)
+            remember(self.path, self.table)
+            frames = self._read_in_order(wanted) or {}
+        missing = [index for index in wanted if index not in frames]
+        if missing:
+            raise DecodingError(
+                self.path,
+                f"frame {missing[0]} cannot be decoded: the file is damaged, {self.num_frames} frames are good",
+            )
+        return self._stack([frames[index] for index in indices])
 
-    @staticmethod
-    def _collect(
-        wanted: set[int], decoded: Generator[tuple[int, Any], None, None]
-    ) -> tuple[dict[int, torch.Tensor], Any]:
-        """Convert the wanted frames, no others, and stop at the last of them; also return the last frame seen."""
-        frames: dict[int, torch.Tensor] = {}
-        last = None
-        with contextlib.closing(decoded):
-            for index, last in decoded:
-                if index in wanted and index not in frames:
-                    frames[index] = _upright_rgb(last)
-                if len(frames) == len(wanted):
-                    break
-        return frames, last
+    def close(self) -> None:
+        """Nothing stays open between reads."""
 
-    def _frames(self) -> Generator[tuple[int, Any], None, None]:
-        with self._open() as (container, stream):
-            yield from enumerate(container.decode(stream))
-
-    def _frames_with_skipping(self, wanted: set[int]) -> Generator[tuple[int, Any], None, None]:
-        assert self._timestamps_pts is not None
-        index_of = {pts: index for index, pts in enumerate(self._timestamps_pts)}
-        with self._open() as (container, stream):
-            for packet in container.demux(stream):
-                needed = packet.pts is None or index_of.get(packet.pts) in wanted
-                stream.codec_context.skip_frame = "DEFAULT" if needed else "NONREF"
-                for frame in packet.decode():
-                    yield index_of.get(frame.pts, -1), frame
-
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[tuple[Any, Any]]:
-        try:
-            with av.open(str(self.path), metadata_errors="ignore") as container:
-                stream: Any = container.streams.best("video")
-                if stream is None or stream.codec_context is None:
-                    raise DecodingError(self.path, "has no video stream that can be decoded")
-                stream.thread_type = "NONE"  # the loader's worker processes are the parallelism
-                yield container, stream
-        except (av.FFmpegError, OSError) as error:
-            raise DecodingError(self.path, f"cannot be decoded ({error.strerror or error})") from error
-
-
-def _presentation_timestamps(packets: Sequence[_Packet]) -> list[int] | None:
-    """Timestamps in presentation order, or None where they cannot be trusted to number the decoder's output."""
-    timestamps_pts = [packet.pts for packet in packets if packet.pts is not None]
-    distinct = len(set(timestamps_pts)) == len(packets)
-    if not packets or not distinct or any(packet.is_corrupt for packet in packets):
+    def _read_by_timestamp(self, wanted: Sequence[int]) -> dict[int, torch.Tensor] | None:
+        """Frames by index, or None where the file does not give what its packets announce."""
+        # From the first frame where seeking leads elsewhere than the packets say.
+        for groups in (_by_start(wanted, self.table.key_frames), {0: list(wanted)}):
+            frames = self._read_groups(groups)
+            if len(frames) == len(wanted):
+                return frames
         return None
-    # Decoders output nothing before the first key frame, so frames presented before it would shift the numbering.
-    starts_clean = packets[0].is_keyframe and packets[0].pts == min(timestamps_pts)
-    return sorted(timestamps_pts) if starts_clean else None
+
+    def _read_groups(self, groups: dict[int, list[int]]) -> dict[int, torch.Tensor]:
+        frames: dict[int, torch.Tensor] = {}
+        with open_container(self.path) as container, contextlib.suppress(av.InvalidDataError):
+            stream = video_stream(container, self.table.stream_index)
+            # FFmpeg mends damage with what it decoded before, which here is not all: rather have it complain.
+            stream.codec_context.options = {"err_detect": "explode"}
+            for start, members in groups.items():
+                frames |= self._decode_members(self._packets_from(start, container, stream), stream, members)
+        return frames
+
+    def _packets_from(self, start: int, container: Any, stream: Any) -> Iterator[Any]:
+        """Packets from that key frame on, none where seeking leads elsewhere. A file opens at its first frame."""
+        if start == 0:
+            return packets_of(container, stream)
+        pts = self.table.timestamps_pts[start]
+        container.seek(pts, stream=stream)
+        packets = packets_of(container, stream)
+        first = next(packets, None)
+        return itertools.chain([first], packets) if first is not None and first.pts == pts else iter(())
+
+    def _decode_members(self, packets: Iterator[Any], stream: Any, members: Sequence[int]) -> dict[int, torch.Tensor]:
+        """Decode what the members need and nothing else; having sent the last of them, have the decoder finish."""
+        frames: dict[int, torch.Tensor] = {}
+        to_send: set[int | None] = set(members)  # a packet of no frame shown has no index
+        for packet in packets:
+            index = self._index_of.get(packet.pts)
+            if index in self._droppable and index not in to_send:
+                continue
+            to_send -= {index}
+            decoded = packet.decode()
+            if not to_send:
+                decoded += stream.codec_context.decode(None)
+            for frame in decoded:
+                if frame.is_corrupt:
+                    return {}
+                shown = self._index_of.get(frame.pts)
+                if shown is not None and shown in members:
+                    frames[shown] = self._upright_rgb(frame)
+            if not to_send:
+                break
+        return frames
+
+    def _read_in_order(self, wanted: Sequence[int]) -> dict[int, torch.Tensor] | None:
+        """Frames by index, or None where packets are damaged that were not known to be."""
+        num_damaged = 0
+
+        def count_damage() -> None:
+            nonlocal num_damaged
+            num_damaged += 1
+
+        asked = set(wanted)
+        frames: dict[int, torch.Tensor] = {}
+        with open_container(self.path) as container:
+            decoded = decode(container, video_stream(container, self.table.stream_index), count_damage)
+            for index, frame in zip(range(wanted[-1] + 1), decoded, strict=False):
+                if index in asked:
+                    frames[index] = self._upright_rgb(frame)
+        is_known = num_damaged <= self.table.num_damaged_packets and len(frames) == len(wanted)
+        return frames if is_known else None
+
+    @functools.cached_property
+    def _index_of(self) -> dict[int, int]:
+        return {pts: index for index, pts in enumerate(self.table.timestamps_pts)}
+
+    @functools.cached_property
+    def _droppable(self) -> frozenset[int | None]:
+        return frozenset(self.table.droppable_frames)
+
+    def _upright_rgb(self, frame: Any) -> torch.Tensor:
+        """(H, W, 3) uint8, turned as the display matrix says: counterclockwise, in steps of 90 degrees."""
+        plane = self._reformatter.reformat(frame, format="rgb24", threads=1).planes[0]
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(frame.height, plane.line_size)
+        rgb = torch.from_numpy(rows)[:, : frame.width * 3].reshape(frame.height, frame.width, 3)
+        quarter_turns = round(frame.rotation / 90) % 4
+        return rgb.rot90(quarter_turns, (0, 1)) if quarter_turns else rgb
+
+    def _stack(self, frames: Sequence[torch.Tensor]) -> torch.Tensor:
+        sizes = {tuple(frame.shape) for frame in frames}
+        if len(sizes) > 1:
+            raise DecodingError(self.path, f"its frames change size ({sorted(sizes)}); re-encode it")
+        return torch.stack(list(frames))
 
 
-def _upright_rgb(frame: Any) -> torch.Tensor:
-    """(H, W, 3) uint8, turned as the display matrix says: counterclockwise, in steps of 90 degrees."""
-    rgb = torch.from_numpy(frame.to_ndarray(format="rgb24", threads=1))
-    quarter_turns = round(frame.rotation / 90) % 4
-    return rgb.rot90(quarter_turns, (0, 1)) if quarter_turns else rgb
-
-
-def _stack(path: Path, frames: Sequence[torch.Tensor]) -> torch.Tensor:
-    sizes = {tuple(frame.shape) for frame in frames}
-    if len(sizes) > 1:
-        raise DecodingError(path, f"its frames change size ({sorted(sizes)}); re-encode it")
-    return torch.stack(list(frames))
+def _by_start(wanted: Sequence[int], key_frames: Sequence[int]) -> dict[int, list[int]]:
+    """Wanted frames grouped by the last key frame before them, or by the first frame; both in rising order."""
+    groups: dict[int, list[int]] = {}
+    for index in wanted:
+        place = bisect.bisect_right(key_frames, index)
+        groups.setdefault(key_frames[place - 1] if place else 0, []).append(index)
+    return groups

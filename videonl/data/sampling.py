@@ -60,6 +60,53 @@ def even_clips(video_num_frames: int, num_frames: int, stride_frames: int, num_c
     return [_clip_from(start, video_num_frames, num_frames, stride_frames) for start in starts]
 
 
+def random_clip_in_time(
+    timestamps_seconds: torch.Tensor, num_frames: int, stride_seconds: float, generator: torch.Generator | None = None
+) -> list[int]:
+    """Frame indices of a clip at even times, whatever the frame rate, that starts at any time it fits.
+
+    Args:
+        timestamps_seconds: When each frame of the video is shown, ``(video_num_frames,)``, increasing from 0.
+        num_frames: Number of frames in the clip.
+        stride_seconds: Time between consecutive frames of the clip.
+        generator: Where the randomness comes from; torch's global generator if ``None``.
+
+    Returns:
+        ``num_frames`` indices: the frames on screen at those times.
+    """
+    share = float(torch.rand((), generator=generator, dtype=torch.float64))
+    return _clip_at(share, timestamps_seconds, num_frames, stride_seconds)
+
+
+def even_clips_in_time(
+    timestamps_seconds: torch.Tensor, num_frames: int, stride_seconds: float, num_clips: int
+) -> list[list[int]]:
+    """Frame indices of clips at even times, whose starts are evenly spaced in time; a single one is centred.
+
+    >>> even_clips_in_time(torch.tensor([0.0, 0.1, 0.2, 1.0, 2.0]), num_frames=2, stride_seconds=1.0, num_clips=2)
+    [[0, 3], [3, 4]]
+
+    Args:
+        timestamps_seconds: When each frame of the video is shown, ``(video_num_frames,)``, increasing from 0.
+        num_frames: Number of frames in each clip.
+        stride_seconds: Time between consecutive frames of a clip.
+        num_clips: Number of clips.
+
+    Returns:
+        ``num_clips`` lists of ``num_frames`` indices: the frames on screen at those times.
+    """
+    shares = [0.5] if num_clips == 1 else [clip / (num_clips - 1) for clip in range(num_clips)]
+    return [_clip_at(share, timestamps_seconds, num_frames, stride_seconds) for share in shares]
+
+
+def _clip_at(share: float, timestamps_seconds: torch.Tensor, num_frames: int, stride_seconds: float) -> list[int]:
+    last_start = max(0.0, float(timestamps_seconds[-1]) - (num_frames - 1) * stride_seconds)
+    times = share * last_start + torch.arange(num_frames, dtype=torch.float64) * stride_seconds
+    # A frame is on screen from its timestamp on; a microsecond forgives the rounding of products.
+    shown = torch.searchsorted(timestamps_seconds.double(), times + 1e-6, right=True) - 1
+    return [int(index) for index in shown]
+
+
 def _last_start(video_num_frames: int, num_frames: int, stride_frames: int) -> int:
     return max(0, video_num_frames - clip_span(num_frames, stride_frames))
 

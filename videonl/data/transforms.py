@@ -18,6 +18,8 @@ class ClipFormat:
     Args:
         num_frames: Number of frames in a clip.
         stride_frames: Distance between consecutive frames of a clip, in frames of the video.
+        stride_seconds: The same in seconds, for videos of differing or variable frame rate; where this is set, it takes
+            the place of stride_frames.
         short_side_px: Length to which the short side of a frame is resized for evaluation.
         crop_px: Side of the square crop that the network sees.
         mean: Mean of each RGB channel, on a scale from 0 to 1.
@@ -30,10 +32,13 @@ class ClipFormat:
     crop_px: int = 224
     mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
     std: tuple[float, float, float] = (0.225, 0.225, 0.225)
+    stride_seconds: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "stride_frames", "short_side_px", "crop_px"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
+        in_time = self.stride_seconds is None or self.stride_seconds > 0
+        _require(in_time, f"stride_seconds must be positive, got {self.stride_seconds}")
         fits = self.crop_px <= self.short_side_px
         _require(fits, f"crop_px must not exceed short_side_px {self.short_side_px}, got {self.crop_px}")
         _require(len(self.mean) == 3, f"mean must have three values, got {self.mean}")

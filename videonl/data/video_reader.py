@@ -1,13 +1,14 @@
 """What every decoder promises, and the error they share."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 
 import torch
 from typing_extensions import Self
 
+from videonl.data.frame_table import FrameTable
 from videonl.errors import UserError
 
 
@@ -29,17 +30,45 @@ class DecodingError(UserError):
         return type(self), (self.path, self.reason)
 
 
-class VideoReader(Protocol):
-    """An open video, a context manager.
+class VideoReader(ABC):
+    """An open video, a context manager. Frame i is the i-th in presentation order of sequential decoding.
 
-    Attributes:
-        num_frames: Number of frames that may be asked for, at least 1.
-        fps: Frames per second, on average.
+    Args:
+        path: The video file.
+        table: Its frames.
+
+    Raises:
+        DecodingError: The table is that of another file.
     """
 
-    num_frames: int
-    fps: float
+    def __init__(self, path: Path | str, table: FrameTable) -> None:
+        self.path = Path(path)
+        self.table = table
+        check_exists(self.path)
+        if self.path.stat().st_size != table.file_size_bytes:
+            raise DecodingError(self.path, "has changed since its frames were listed; list them again")
 
+    @property
+    def num_frames(self) -> int:
+        """Number of frames that may be asked for, at least 1."""
+        return self.table.num_frames
+
+    @property
+    def fps(self) -> float:
+        """Frames per second, on average."""
+        return self.table.fps
+
+    @property
+    def duration_seconds(self) -> float:
+        """From the first frame's appearance to the last one's end."""
+        return self.table.duration_seconds
+
+    @property
+    def timestamps_seconds(self) -> torch.Tensor:
+        """When each frame is shown, float64 ``(num_frames,)``; the first at 0."""
+        return self.table.timestamps_seconds
+
+    @abstractmethod
     def read(self, indices: Sequence[int]) -> torch.Tensor:
         """Decode frames; indices may repeat and come in any order.
 
@@ -51,21 +80,9 @@ class VideoReader(Protocol):
             DecodingError: A frame cannot be decoded.
         """
 
+    @abstractmethod
     def close(self) -> None:
         """Release the file."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class ClosingReader:
-    """A reader that holds nothing to release."""
-
-    def close(self) -> None:
-        """Nothing stays open between reads."""
 
     def __enter__(self) -> Self:
         return self
@@ -75,6 +92,11 @@ class ClosingReader:
     ) -> None:
         self.close()
 
+    def _check_indices(self, indices: Sequence[int]) -> None:
+        for index in indices:
+            if not 0 <= index < self.num_frames:
+                raise IndexError(f"{self.path}: frame {index} asked for, but there are {self.num_frames}")
+
 
 def check_exists(path: Path) -> None:
     """Raise a DecodingError unless there is a file with something in it."""
@@ -82,10 +104,3 @@ def check_exists(path: Path) -> None:
         raise DecodingError(path, "no such file")
     if not path.stat().st_size:
         raise DecodingError(path, "the file is empty")
-
-
-def check_indices(path: Path, indices: Sequence[int], num_frames: int) -> None:
-    """Raise an IndexError for an index that no frame has."""
-    for index in indices:
-        if not 0 <= index < num_frames:
-            raise IndexError(f"{path}: frame {index} asked for, but there are {num_frames}")

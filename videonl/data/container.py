@@ -1,0 +1,82 @@
+"""Opening video files with PyAV: the stream that holds the video, its packets, and its frames in order."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+
+from videonl.data.video_reader import DecodingError, check_exists
+
+_ATTACHED_PICTURE = 1024  # AV_DISPOSITION_ATTACHED_PIC
+
+
+@contextlib.contextmanager
+def open_container(path: Path) -> Iterator[Any]:
+    """Open a file, and turn every error of FFmpeg while it is open into a DecodingError."""
+    check_exists(path)
+    try:
+        with av.open(str(path), metadata_errors="ignore") as container:
+            yield container
+    except (av.FFmpegError, OSError) as error:
+        raise DecodingError(path, f"cannot be decoded ({error.strerror or error})") from error
+
+
+def find_video_stream(path: Path, container: Any) -> int:
+    """Index of the first video stream that decodes; pictures attached to sound do not count.
+
+    Raises:
+        DecodingError: There is none.
+    """
+    candidates = [
+        stream.index
+        for stream in container.streams.video
+        if stream.codec_context is not None and not stream.disposition & _ATTACHED_PICTURE
+    ]
+    if len(candidates) == 1:
+        return int(candidates[0])
+    for index in candidates:
+        with open_container(path) as probe:
+            if next(decode(probe, video_stream(probe, index)), None) is not None:
+                return int(index)
+    raise DecodingError(path, "has no video stream that can be decoded")
+
+
+def video_stream(container: Any, index: int) -> Any:
+    """The stream of that index, decoding in the calling thread alone: the loader's processes are the parallelism."""
+    stream = container.streams[index]
+    stream.thread_type = "NONE"
+    return stream
+
+
+def packets_of(container: Any, stream: Any) -> Iterator[Any]:
+    """Packets in decoding order and the empty one that flushes the decoder; data that is no packet ends the file."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.InvalidDataError:
+            return
+        if packet is None:
+            return
+        yield packet
+
+
+def decode(container: Any, stream: Any, on_damage: Callable[[], None] = lambda: None) -> Iterator[Any]:
+    """Frames in the order in which FFmpeg gives them, without those of packets that hold no valid data.
+
+    That is what the ``ffmpeg`` command does. Any other error (reading the file, a feature FFmpeg lacks) is raised.
+
+    Args:
+        container: The open file.
+        stream: Its video.
+        on_damage: Called for every packet that cannot be decoded.
+    """
+    for packet in packets_of(container, stream):
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError:
+            on_damage()
+            continue
+        yield from frames
