@@ -4,8 +4,9 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from types import MappingProxyType
 from typing import NamedTuple
 
 from videonl import __version__
@@ -40,6 +41,7 @@ class Command(NamedTuple):
         text: What it does, for the overview.
         positional: Whether its required arguments are positional.
         switches: Options that may be given without a value, which then is true.
+        short: Short names of options.
     """
 
     module: str
@@ -47,6 +49,7 @@ class Command(NamedTuple):
     text: str
     positional: bool = False
     switches: tuple[str, ...] = ()
+    short: Mapping[str, str] = MappingProxyType({})
 
 
 COMMANDS = {
@@ -55,6 +58,29 @@ COMMANDS = {
         "bench", "bench", "time the blocks against plain implementations", positional=True, switches=("--json",)
     ),
     "demo": Command("demo", "demo", "the whole tool in ten minutes: data, training, accuracies, attention"),
+    "doctor": Command(
+        "doctor",
+        "doctor",
+        "report on an index: classes, broken files, leakage, time to decode",
+        positional=True,
+        switches=("--json",),
+        short={"-o": "--output"},
+    ),
+    "index": Command(
+        "index",
+        "index",
+        "examine every video of a data set and write what it is",
+        positional=True,
+        switches=("--strict",),
+        short={"-o": "--output"},
+    ),
+    "prepare": Command(
+        "prepare",
+        "prepare",
+        "re-encode the videos of an index for fast training",
+        positional=True,
+        switches=("--shards",),
+    ),
     "synth": Command(
         "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
     ),
@@ -132,9 +158,16 @@ def _dispatch(command: str, arguments: list[str]) -> None:
 def _run(command: Command, arguments: list[str]) -> None:
     from jsonargparse import auto_cli
 
+    arguments = [_with_underscores(command.short.get(word, word)) for word in arguments]
     arguments = [f"{word}=true" if word in command.switches else word for word in arguments]
     function: Callable[..., None] = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
     auto_cli(function, args=arguments, as_positional=command.positional, prog=f"videonl {command.function}")
+
+
+def _with_underscores(word: str) -> str:
+    """``--short-side=256`` is ``--short_side=256``; options are named like the arguments of their functions."""
+    name, equals, value = word.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else word
 
 
 def _set_up_messages() -> None:

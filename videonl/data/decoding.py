@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from videonl.data.decord_reader import DecordReader, import_decord
+from videonl.data.frame_folder_reader import FrameFolderReader
 from videonl.data.pyav_reader import PyAVReader
+from videonl.data.shard_member import ShardMember
+from videonl.data.shard_reader import open_member
 from videonl.data.video_reader import DecodingError, VideoReader
 from videonl.errors import UserError
 
@@ -26,11 +29,11 @@ def check_decoder(decoder: str) -> None:
         import_decord()
 
 
-def open_video(path: Path | str, decoder: str = "pyav") -> VideoReader:
+def open_video(path: Path | str | ShardMember, decoder: str = "pyav") -> VideoReader:
     """Open a video for reading frames.
 
     Args:
-        path: The video file.
+        path: The video file, a folder of frames, or a place in a shard.
         decoder: A name in ``DECODERS``.
 
     Raises:
@@ -38,4 +41,8 @@ def open_video(path: Path | str, decoder: str = "pyav") -> VideoReader:
         DecodingError: The file cannot be read as a video.
     """
     check_decoder(decoder)
+    if isinstance(path, ShardMember):
+        return open_member(path, DECODERS[decoder])
+    if Path(path).is_dir():
+        return FrameFolderReader(path)
     return DECODERS[decoder](path)
