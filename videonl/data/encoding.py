@@ -1,5 +1,6 @@
 """Re-encodes one video for training: small frames, many key frames, fast to decode; frame i stays frame i."""
 
+import math
 import os
 from dataclasses import dataclass
 from fractions import Fraction
@@ -135,7 +136,7 @@ def _compare(path: Path, references: dict[int, NDArray[np.uint8]]) -> tuple[int,
                 errors.append(float((difference**2).mean()))
             num_frames += 1
     mean = float(np.mean(errors)) if errors else 0.0
-    return num_frames, min(_MAX_PSNR_DB, 10 * np.log10(255**2 / mean)) if mean else _MAX_PSNR_DB
+    return num_frames, min(_MAX_PSNR_DB, 10 * math.log10(255**2 / mean)) if mean else _MAX_PSNR_DB
 
 
 def _brightness(frame: Any) -> NDArray[np.uint8]:

@@ -82,8 +82,9 @@ class Record:
         return self.status in ("ok", "damaged")
 
     def location(self, index: Path | str) -> Path | ShardMember:
-        """Where the video is, given where the index is."""
-        folder = str(index).rpartition("/")[0] if is_url(str(index)) else str(Path(index).parent)
+        """Where the video is, given where the index, or the folder of ``index.parquet``, is."""
+        file = _file_of(index)
+        folder = file.rpartition("/")[0] if is_url(file) else str(Path(file).parent)
         if self.shard:
             assert self.offset_bytes is not None and self.num_bytes is not None
             return ShardMember(f"{folder}/{self.shard}", self.offset_bytes, self.num_bytes, self.path)
@@ -110,7 +111,7 @@ def read_index(index: Path | str) -> list[Record]:
     """Read the rows of an index.
 
     Args:
-        index: The file, or its URL, or the URL of the folder it is in as ``index.parquet``.
+        index: The file, or the folder it is in as ``index.parquet``, or the URL of either.
 
     Raises:
         UserError: It cannot be read, or is another Parquet file.
@@ -118,7 +119,7 @@ def read_index(index: Path | str) -> list[Record]:
     try:
         with fsspec.open(_file_of(index), "rb") as file:
             table = pq.read_table(file)
-    except (OSError, pa.ArrowException, ImportError) as error:  # fsspec names the package that a protocol needs
+    except (OSError, ValueError, pa.ArrowException, ImportError) as error:  # fsspec names the package that is needed
         raise UserError(f"{index}: cannot be read as an index ({error}). Name a file of `videonl index`.") from error
     missing = {"path", "label", "status"} - set(table.column_names)
     if missing:

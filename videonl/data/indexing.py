@@ -76,17 +76,12 @@ def _examine_all(tasks: Iterable[Task], num_workers: int, limit_seconds: float) 
 
 
 def _stopped(task: Task, outcome: NoResult) -> Record:
-    return Record(
-        str(task.path), label="", status="broken", reason=outcome.reason, checked=task.check, **_key(task.path)
-    )
-
-
-def _key(path: Path) -> dict[str, int]:
+    record = Record(str(task.path), label="", status="broken", reason=outcome.reason, checked=task.check)
     try:
-        num_bytes, modified_ns = file_key(path)
+        num_bytes, modified_ns = file_key(task.path)
     except OSError:
-        return {}
-    return {"num_bytes": num_bytes, "modified_ns": modified_ns}
+        return record
+    return replace(record, num_bytes=num_bytes, modified_ns=modified_ns)
 
 
 def _known(output: Path, journal: Journal, check: Check) -> dict[str, Record]:

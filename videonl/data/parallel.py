@@ -66,11 +66,11 @@ def _outcome(result: Callable[[], Result], limit_seconds: float) -> Result | NoR
 
 
 def _context(function: Callable[..., object]) -> BaseContext:
-    # Forks of this process would inherit its threads' locks; a server that has imported the function forks at no cost.
+    # Forks of this process would inherit its threads' locks. A server that has imported what takes long forks at once.
     if "forkserver" not in get_all_start_methods():
         return get_context("spawn")
     context = get_context("forkserver")
-    context.set_forkserver_preload([function.__module__])
+    context.set_forkserver_preload([function.__module__, "videonl.data.decoding"])
     return context
 
 
