@@ -4,6 +4,7 @@ import pytest
 
 from videonl.data.decode_time import DecodeTime, measure_decoding
 from videonl.data.index import read_source
+from videonl.data.index_file import Record
 from videonl.data.index_report import report_of
 from videonl.data.indexing import make_index
 
@@ -28,3 +29,12 @@ def test_a_sample_is_decoded(video_folder: Path, tmp_path: Path, monkeypatch: py
     assert report["classes"] == {"a": {"": 2}, "b": {"": 3}, "c": {"": 2}}
     assert report["splits"][""]["seconds"] == pytest.approx((13 + 17 + 19 + 23 + 29 + 31 + 1) / 24)
     assert measure_decoding(records, output, 3, 2, num_sampled=0) is None
+
+
+def test_decoders_that_were_exact_on_no_video_are_reported_and_not_compared_is_not_exact() -> None:
+    never = Record("a.avi", "a", compared_backends=["pyav", "decord"], exact_backends=["pyav"])
+    again = Record("b.avi", "a", compared_backends=["pyav", "decord"], exact_backends=["pyav"])
+    unknown = Record("c.avi", "a")
+    report = report_of([never, again, unknown])
+    assert (report["inexact"], report["num_compared"]) == (["decord: 2 of 2 videos"], 2)
+    assert (report_of([unknown])["inexact"], report_of([unknown])["num_compared"]) == ([], 0)

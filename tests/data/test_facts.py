@@ -1,13 +1,16 @@
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import av
 import pytest
+import torch
 
+from videonl.data.decoding import DECODERS
 from videonl.data.facts import Task, examine
 from videonl.data.fingerprint import content_hash
+from videonl.data.pyav_reader import PyAVReader
 
 Encode = Callable[..., Path]
 
@@ -30,14 +33,31 @@ def test_facts_of_a_video(tmp_path: Path, encode_video: Encode) -> None:
 def test_lighter_checks_find_the_same_but_for_exact_decoders(tmp_path: Path, encode_video: Encode, check: str) -> None:
     path = encode_video(tmp_path / "a.mp4", num_frames=29, options={"g": "11", "bf": "2"})
     whole, light = examine(Task(path)), examine(Task(path, check))
-    assert light.exact_backends == []
+    assert light.compared_backends == light.exact_backends == []
     assert (light.num_frames, light.key_frames, light.fps) == (whole.num_frames, whole.key_frames, whole.fps)
 
 
 def test_decoders_that_return_other_frames_are_not_exact(shared_clips: Path) -> None:
     record = examine(Task(shared_clips / "ut_interaction" / "hug" / "set1_seq01_002.avi"))
     assert record.usable
+    assert {"pyav", "decord"} <= set(record.compared_backends)
     assert "decord" not in record.exact_backends
+
+
+@pytest.mark.parametrize("shift", [-3, -1, 0, 2])
+def test_a_decoder_that_is_off_is_told_from_one_that_is_exact(
+    tmp_path: Path, encode_video: Encode, monkeypatch: pytest.MonkeyPatch, shift: int
+) -> None:
+    class Shifted(PyAVReader):
+        def read(self, indices: Sequence[int]) -> torch.Tensor:
+            frames = super().read([min(max(index + shift, 0), self.num_frames - 1) for index in indices])
+            return (frames.float() + 2).clamp(0, 255).byte()  # decoders differ a little in colour
+
+    monkeypatch.setitem(DECODERS, "shifted", Shifted)
+    record = examine(Task(encode_video(tmp_path / "a.mp4", num_frames=37)))
+    assert set(record.compared_backends) >= {"pyav", "shifted"}
+    assert ("shifted" in record.exact_backends) == (shift == 0)
+    assert "pyav" in record.exact_backends
 
 
 def corrupt_packet(path: Path, number: int) -> None:
@@ -55,7 +75,6 @@ def test_a_file_corrupt_half_way_is_broken_and_its_header_is_kept(tmp_path: Path
     record = examine(Task(path))
     assert (record.status, record.codec, record.width) == ("broken", "h264", 62)
     assert record.reason.startswith("decoding stops after 20 frames")
-    # Three frames do not meet it: what a lighter check may miss.
     assert examine(Task(path, "packets")).status == "broken"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 import torch
 
@@ -176,6 +177,21 @@ def test_what_cannot_be_fetched_is_named(shards: Path, tmp_path: Path) -> None:
         open_video(ShardMember(str(tmp_path / "short.tar"), 512, 95, "000001.mp4"))
     with pytest.raises(DecodingError, match=r"short\.tar/000001\.mp4: cannot be decoded"):
         open_video(ShardMember(str(tmp_path / "short.tar"), 512, 80, "000001.mp4"))
+
+
+class VersionedStorage(fsspec.AbstractFileSystem):
+    """Has the argument that s3fs has before the range."""
+
+    protocol = "versioned"
+
+    def cat_file(self, path: str, version_id: str | None = None, start: int = 0, end: int | None = None) -> bytes:
+        assert (path, version_id) == ("bucket/train-000000.tar", None)
+        return bytes(range(97))[start:end]
+
+
+def test_storage_that_has_versions() -> None:
+    fsspec.register_implementation("versioned", VersionedStorage, clobber=True)
+    assert ShardMember("versioned://bucket/train-000000.tar", 13, 5, "x.mp4").fetch() == bytes(range(13, 18))
 
 
 def test_folders_of_frames_are_not_packed(tmp_path: Path, write_frames: Callable[..., Path]) -> None:

@@ -18,7 +18,7 @@ _NUM_SHOWN = 10
 _PROBLEMS = {
     "broken": "broken or missing, and left out of a training",
     "damaged": "damaged: the decoder conceals errors",
-    "inexact": "decoders that return other frames than sequential decoding",
+    "inexact": "decoders that differ from sequential decoding, in frames or their number",
     "copies": "copies: the same bytes more than once",
     "leaks": "leakage: the same bytes in several splits",
     "shared_clips": "leakage: clips of one video in several splits",
@@ -71,7 +71,8 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
     lines = [", ".join(f"{count} {codec}" for codec, count in report["codecs"].items())]
     for name, title in _PROBLEMS.items():
         found = report[name]
-        lines += [f"{title}: {len(found) or 'none'}", *(f"  {item}" for item in found[:_NUM_SHOWN])]
+        nothing = "none" if name != "inexact" or report["num_compared"] else "not compared"
+        lines += [f"{title}: {len(found) or nothing}", *(f"  {item}" for item in found[:_NUM_SHOWN])]
         lines += [f"  and {len(found) - _NUM_SHOWN} more; all with --json"] if len(found) > _NUM_SHOWN else []
         if name == "broken":
             lines += [f"  {count} x {reason}" for reason, count in report["reasons"].items()]
@@ -114,10 +115,18 @@ def _decoding_lines(decoding: Mapping[str, Any] | None) -> list[str]:
     lines = [
         f"decoding a clip takes {mean:.0f} ms on one core ({low:.0f} to {high:.0f} with 95 % confidence, "
         f"{decoding['num_videos']} videos): {1000 / mean:.0f} clips/s per worker",
-        f"decoding an epoch of {decoding['epoch_videos']} clips: {epoch[0] / 60:.1f} core-minutes "
-        f"({epoch[1] / 60:.1f} to {epoch[2] / 60:.1f})",
+        f"decoding an epoch of {decoding['epoch_videos']} clips: {_duration(epoch[0])} of one core "
+        f"({_duration(epoch[1])} to {_duration(epoch[2])})",
     ]
     if "num_workers" in decoding:
         asked, num_workers = decoding["clips_per_second"], decoding["num_workers"]
         lines += [f"for {asked:g} clips/s: --data.loading.num_workers {num_workers}, with a core each"]
     return lines
+
+
+def _duration(seconds: float) -> str:
+    """In the unit that suits it."""
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} seconds"

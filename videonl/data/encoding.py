@@ -84,18 +84,23 @@ def encode(source: Path, target: Path, encoding: Encoding, num_frames: int) -> E
         OSError: The target cannot be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f"{target.name}.part")
+    part = unfinished(target)
     try:
-        references = _write(source, unfinished, encoding, set(spread(num_frames, _NUM_COMPARED)))
-        written, psnr_db = _compare(unfinished, references)
+        references = _write(source, part, encoding, set(spread(num_frames, _NUM_COMPARED)))
+        written, psnr_db = _compare(part, references)
         if written != num_frames:
             raise DecodingError(source, f"gave {written} frames, but the index says {num_frames}; index it again")
-        os.replace(unfinished, target)
+        os.replace(part, target)
     except av.FFmpegError as error:
         raise DecodingError(source, f"cannot be re-encoded ({error.strerror or error})") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
     return Encoded(written, psnr_db)
+
+
+def unfinished(target: Path) -> Path:
+    """Where a video is written before it is whole."""
+    return target.with_name(f"{target.name}.part")
 
 
 def _write(source: Path, target: Path, encoding: Encoding, compared: set[int]) -> dict[int, NDArray[np.uint8]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from videonl.data.decoding import DECODERS, open_video
+from videonl.data.decoding import DECODERS, DecodingError, check_decoder, open_video
 from videonl.errors import UserError
 
 _NUM_COMPARED = 4  # frames of a file at which decoders are compared
@@ -19,16 +19,30 @@ def compared_frames(num_frames: int) -> set[int]:
     return {near for index in centres for near in range(index - _REACH_FRAMES, index + _REACH_FRAMES + 1)}
 
 
-def exact_backends(path: Path, num_frames: int, thumbnails: dict[int, torch.Tensor]) -> list[str]:
-    """The installed decoders with that many frames that return each compared frame rather than a neighbour of it.
+def installed_backends() -> list[str]:
+    """The decoders that can be compared; ``auto`` is one of the others."""
+    return [name for name in DECODERS if name != "auto" and _is_installed(name)]
+
+
+def is_exact(path: Path, backend: str, num_frames: int, thumbnails: dict[int, torch.Tensor]) -> bool:
+    """Whether a decoder has that many frames, and returns each compared frame rather than a neighbour of it.
 
     Args:
         path: The video.
+        backend: The decoder.
         num_frames: How many frames sequential decoding gives.
         thumbnails: Those of the ``compared_frames``, by sequential decoding.
     """
-    backends = [name for name in DECODERS if name != "auto"]  # auto is one of the others
-    return [name for name in backends if _is_exact(path, name, num_frames, thumbnails)]
+    # A header that counts too many leaves the last of these without a thumbnail.
+    compared = [index for index in spread(num_frames, _NUM_COMPARED) if index in thumbnails]
+    try:
+        with open_video(path, backend) as reader:
+            if reader.num_frames != num_frames:
+                return False
+            # One at a time: it is the jump to a frame that goes wrong.
+            return all(_is_nearest(reader.read([index])[0], index, thumbnails) for index in compared)
+    except DecodingError:
+        return False
 
 
 def thumbnail(rgb: torch.Tensor) -> torch.Tensor:
@@ -46,17 +60,12 @@ def spread(num_frames: int, count: int) -> list[int]:
     return sorted({place * (num_frames - 1) // (count - 1) for place in range(count)})
 
 
-def _is_exact(path: Path, backend: str, num_frames: int, thumbnails: dict[int, torch.Tensor]) -> bool:
-    # A header that counts too many leaves the last of these without a thumbnail.
-    compared = [index for index in spread(num_frames, _NUM_COMPARED) if index in thumbnails]
+def _is_installed(backend: str) -> bool:
     try:
-        with open_video(path, backend) as reader:
-            if reader.num_frames != num_frames:
-                return False
-            # One at a time: it is the jump to a frame that goes wrong.
-            return all(_is_nearest(reader.read([index])[0], index, thumbnails) for index in compared)
-    except UserError:  # not installed, or cannot read the file
+        check_decoder(backend)
+    except UserError:
         return False
+    return True
 
 
 def _is_nearest(frame: torch.Tensor, index: int, thumbnails: dict[int, torch.Tensor]) -> bool:

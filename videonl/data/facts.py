@@ -10,7 +10,7 @@ import av
 import torch
 
 from videonl.data.decoding import open_video
-from videonl.data.exactness import compared_frames, exact_backends, spread, thumbnail
+from videonl.data.exactness import compared_frames, installed_backends, is_exact, spread, thumbnail
 from videonl.data.fingerprint import content_hash, file_key
 from videonl.data.frame_folder_reader import FrameFolderReader, numbers_are_consecutive
 from videonl.data.index_file import Record
@@ -24,8 +24,9 @@ class Task(NamedTuple):
 
     Attributes:
         path: The file, or folder of frames.
-        check: ``packets`` reads every packet, and decodes the first, middle and last frame; ``decode`` decodes every
-            frame; ``compare`` also compares what the installed decoders return with that.
+        check: ``packets`` reads every packet, and decodes the first, middle and last frame, so it believes the
+            decoder's number of frames and misses damage elsewhere; ``decode`` decodes every frame; ``compare`` also
+            compares what the installed decoders return with that.
     """
 
     path: Path
@@ -102,14 +103,15 @@ def _read_through(record: Record, task: Task, num_packets: int) -> Record:
         with open_video(task.path) as reader:
             reader.read(spread(reader.num_frames, 3))
             return _with_num_frames(record, reader.num_frames)
-    compare = task.check == "compare"
-    decoded = _decode_all(task.path, compared_frames(num_packets) if compare else set())
+    backends = installed_backends() if task.check == "compare" else []
+    decoded = _decode_all(task.path, compared_frames(num_packets) if backends else set())
     return replace(
         _with_num_frames(record, decoded.num_frames),
         status="damaged" if decoded.damage else "ok",
         reason=decoded.damage,
         key_frames=decoded.key_frames,
-        exact_backends=exact_backends(task.path, decoded.num_frames, decoded.thumbnails) if compare else [],
+        compared_backends=backends,
+        exact_backends=[name for name in backends if is_exact(task.path, name, decoded.num_frames, decoded.thumbnails)],
     )
 
 

@@ -41,7 +41,8 @@ class Record:
         fps: Frames per second, on average; empty for folders of frames, which do not say.
         duration_seconds: Number of frames over fps.
         key_frames: Indices of the frames at which decoding can begin.
-        exact_backends: Decoders whose frames were found to be those of sequential decoding; empty if not compared.
+        compared_backends: Decoders that were compared with sequential decoding.
+        exact_backends: Those of them with as many frames, and the same ones.
         checked: ``packets``, ``decode`` or ``compare``: how thoroughly.
         source_path: What a prepared video was made from.
         source_hash: The ``content_hash`` of that.
@@ -68,6 +69,7 @@ class Record:
     fps: float | None = None
     duration_seconds: float | None = None
     key_frames: list[int] = field(default_factory=list)
+    compared_backends: list[str] = field(default_factory=list)
     exact_backends: list[str] = field(default_factory=list)
     checked: str = ""
     source_path: str = ""

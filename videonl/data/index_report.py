@@ -41,6 +41,7 @@ def report_of(
         "reasons": dict(Counter(record.reason for record in records if not record.usable).most_common()),
         "broken": [f"{record.path}: {record.reason}" for record in records if not record.usable],
         "damaged": [f"{record.path}: {record.reason}" for record in records if record.status == "damaged"],
+        "num_compared": sum(bool(record.compared_backends) for record in usable),
         "inexact": _inexact(usable),
         "copies": [str(group) for group in copies(records)],
         "leaks": [str(group) for group in leaks(records)],
@@ -78,11 +79,11 @@ def _classes(records: Sequence[Record]) -> dict[str, dict[str, int]]:
 
 
 def _inexact(usable: Sequence[Record]) -> list[str]:
-    compared = [record for record in usable if record.checked == "compare" and record.container != "frames"]
-    backends = sorted({backend for record in compared for backend in record.exact_backends})
-    exact = {backend: sum(backend in record.exact_backends for record in compared) for backend in backends}
-    lines = [f"{name}: {len(compared) - count} of {len(compared)} videos" for name, count in exact.items()]
-    return [line for line, count in zip(lines, exact.values(), strict=True) if count < len(compared)]
+    compared = Counter(name for record in usable for name in record.compared_backends)
+    exact = Counter(name for record in usable for name in record.exact_backends)
+    return [
+        f"{name}: {count - exact[name]} of {count} videos" for name, count in compared.items() if exact[name] < count
+    ]
 
 
 def _decoding(measured: DecodeTime, usable: Sequence[Record], clips_per_second: float | None) -> dict[str, Any]:

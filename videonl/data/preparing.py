@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from videonl.data.encoding import Encoding, encode
+from videonl.data.encoding import Encoding, encode, unfinished
 from videonl.data.facts import Task, examine
 from videonl.data.fingerprint import file_key
 from videonl.data.index_file import INDEX_NAME, Record, read_index, write_index
@@ -109,6 +109,7 @@ def _work_through(
                 journal.append(outcome)
             else:
                 failed.append(Failed(str(job.source), outcome.reason))
+                unfinished(job.folder / job.name).unlink(missing_ok=True)  # a process that was killed leaves it
             progress(len(done) + len(failed), len(jobs))
     return done, failed
 

@@ -31,7 +31,9 @@ class ShardMember:
             OSError: The shard is gone or shorter than that, or the storage does not answer.
         """
         file_system, path = url_to_fs(self.url)  # fsspec keeps one connection per process, and a new one after a fork
-        data: bytes = file_system.cat_file(path, self.offset_bytes, self.offset_bytes + self.size_bytes)
+        end_bytes = self.offset_bytes + self.size_bytes
+        # By name: s3fs has another argument before these.
+        data: bytes = file_system.cat_file(path, start=self.offset_bytes, end=end_bytes)
         if len(data) != self.size_bytes:
             raise OSError(f"{self.url} ends {self.size_bytes - len(data)} bytes too early")
         return data
