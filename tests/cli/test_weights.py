@@ -39,7 +39,7 @@ def test_convert_says_what_it_found(videonl: Videonl, public: Path, tmp_path: Pa
     done = videonl("convert", public, "--from=pytorchvideo", "--out", tmp_path / "c2d.pt", "--clip", "8x8")
     assert done.code == 0
     assert "weights converted, none left over" in done.text
-    assert "network: c2d_r50, width 3" in done.text
+    assert "network: c2d_r50, {'width': 3" in done.text
     assert "classes: 5" in done.text
     assert torch.load(tmp_path / "c2d.pt", weights_only=True)["videonl_weights"]["clip"]["stride_frames"] == 8
 
@@ -108,7 +108,7 @@ def test_weights_that_do_not_fit_stop_the_training(
     refused = videonl(*start, converted, "--data.clip.mean", "[0.5,0.5,0.5]")
     assert refused.code == 2
     assert "set data.clip to have {mean: [0.45, 0.45, 0.45]" in refused.text
-    stem = videonl(*start, converted, "--model.network.init_args.stem.temporal_stride", 2)
+    stem = videonl(*start, converted, "--model.network.init_args.backbone_options", "{stride_profile: long}")
     assert stem.code == 2
     assert "trained with another stem" in stem.text
 

@@ -72,7 +72,7 @@ def _own_clips(clips: Path, splits: Path) -> DemoData:
     num_epochs = max(TRAINED_CLIPS // len(parts["train"]), 1)
     sources = [word for name in parts for word in (f"--data.{name}", f"{name}.csv")]
     options = ["--config", "experiment/demo/own_clips.yaml", *sources, "--trainer.max_epochs", str(num_epochs)]
-    return DemoData(splits, options, parts["test"][0].path)
+    return DemoData(splits, options, Path(str(parts["test"][0].path)))
 
 
 def _by_class(videos: Sequence[LabelledPath]) -> dict[str, list[LabelledPath]]:

@@ -4,8 +4,9 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from types import MappingProxyType
 from typing import NamedTuple
 
 from videonl import __version__
@@ -41,6 +42,7 @@ class Command(NamedTuple):
         positional: Whether its required arguments are positional.
         switches: Options that may be given without a value, which then is true.
         parses: Whether the function takes the words as they are, for flags that no parameter can be named after.
+        short: Short names of options.
     """
 
     module: str
@@ -49,6 +51,7 @@ class Command(NamedTuple):
     positional: bool = False
     switches: tuple[str, ...] = ()
     parses: bool = False
+    short: Mapping[str, str] = MappingProxyType({})
 
 
 COMMANDS = {
@@ -60,10 +63,33 @@ COMMANDS = {
     ),
     "convert": Command("convert", "parse", "turn another project's checkpoint into weights to start from", parses=True),
     "demo": Command("demo", "demo", "the whole tool in ten minutes: data, training, accuracies, attention"),
+    "doctor": Command(
+        "doctor",
+        "doctor",
+        "report on an index: classes, broken files, leakage, time to decode",
+        positional=True,
+        switches=("--json",),
+        short={"-o": "--output"},
+    ),
     "export": Command(
         "export", "export", "write a network as ONNX or as a torch.export program, checked against eager"
     ),
+    "index": Command(
+        "index",
+        "index",
+        "examine every video of a data set and write what it is",
+        positional=True,
+        switches=("--strict",),
+        short={"-o": "--output"},
+    ),
     "models": Command("models", "models", "list the backbones and blocks there are", switches=("--json",)),
+    "prepare": Command(
+        "prepare",
+        "prepare",
+        "re-encode the videos of an index for fast training",
+        positional=True,
+        switches=("--shards",),
+    ),
     "summary": Command(
         "summary", "summary", "sizes, cost and memory of a configuration's network, before training", parses=True
     ),
@@ -148,8 +174,15 @@ def _run(command: Command, arguments: list[str]) -> None:
         return
     from jsonargparse import auto_cli
 
+    arguments = [_with_underscores(command.short.get(word, word)) for word in arguments]
     arguments = [f"{word}=true" if word in command.switches else word for word in arguments]
     auto_cli(function, args=arguments, as_positional=command.positional, prog=f"videonl {command.function}")
+
+
+def _with_underscores(word: str) -> str:
+    """``--short-side=256`` is ``--short_side=256``; options are named like the arguments of their functions."""
+    name, equals, value = word.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else word
 
 
 def _set_up_messages() -> None:

@@ -43,8 +43,9 @@ class Loading:
 class ClipDataModule(LightningDataModule):
     """Videos with one label each, as batches of clips.
 
-    A source is a folder of class folders (CLASS/CLIP.mp4) or a list file ("path label" or "path,label" per line;
-    with a header and a column "split", clips.csv#train takes one split of it).
+    A source is a folder of class folders (CLASS/CLIP.mp4), a list file ("path label" or "path,label" per line; with a
+    header and a column "split", clips.csv#train takes one split of it), or an index or a folder of shards, which may be
+    a URL (s3://bucket/shards#train).
 
     Args:
         train: Source of the training videos.

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from videonl.data.decoding import DecodingError, open_video
 from videonl.data.index import Video
 from videonl.data.sampling import even_clips, even_clips_in_time, random_clip, random_clip_in_time
+from videonl.data.shard_member import ShardMember
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
 
@@ -160,11 +161,13 @@ class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
         return {"clip": clip, "video": index, "label": video.label, "path": str(video.path)}
 
 
-def read_views(path: Path | str, clip_format: ClipFormat, views: Views, decoder: str = "auto") -> torch.Tensor:
+def read_views(
+    path: Path | str | ShardMember, clip_format: ClipFormat, views: Views, decoder: str = "auto"
+) -> torch.Tensor:
     """Read all views of one video, decoding it once; nothing is random.
 
     Args:
-        path: The video file.
+        path: The video file, folder of frames, or place in a shard.
         clip_format: Number and stride of the frames, size of the crops.
         views: How many clips and crops.
         decoder: A name in ``decoding.DECODERS``.

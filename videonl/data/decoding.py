@@ -10,9 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from videonl.data.decord_reader import DecordReader, import_decord
+from videonl.data.frame_folder_reader import FrameFolderReader
 from videonl.data.frame_table import FrameTable
 from videonl.data.pyav_reader import PyAVReader
-from videonl.data.scan import table_of
+from videonl.data.scan import scan, table_of
+from videonl.data.shard_member import ShardMember
+from videonl.data.shard_reader import open_member
 from videonl.data.torchcodec_reader import TorchCodecReader, import_torchcodec
 from videonl.data.video_reader import DecodingError, VideoReader
 from videonl.errors import UserError
@@ -59,11 +62,11 @@ def why_inexact(decoder: str, table: FrameTable) -> str | None:
     return None
 
 
-def open_video(path: Path | str, decoder: str = "auto", known: FrameTable | None = None) -> VideoReader:
+def open_video(path: Path | str | ShardMember, decoder: str = "auto", known: FrameTable | None = None) -> VideoReader:
     """Open a video for reading frames.
 
     Args:
-        path: The video file.
+        path: The video file, a folder of frames, or a place in a shard.
         decoder: A name in ``DECODERS``.
         known: What an earlier look found, so that opening costs nothing. By default the packets of the file are listed,
             once per process as long as the file does not change.
@@ -73,6 +76,10 @@ def open_video(path: Path | str, decoder: str = "auto", known: FrameTable | None
         DecodingError: The file cannot be read as a video, or the decoder would give other frames of it.
     """
     check_decoder(decoder)
+    if isinstance(path, ShardMember):
+        return open_member(path, lambda copy: open_video(copy, decoder, known or scan(copy)))
+    if Path(path).is_dir():
+        return FrameFolderReader(path)
     table = known or table_of(path)
     reason = why_inexact(decoder, table)
     if reason:

@@ -1,0 +1,111 @@
+"""``videonl index``, ``doctor`` and ``prepare``, from a messy folder to a training."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Videonl = Callable[..., object]
+
+
+@pytest.fixture(scope="module")
+def messy(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Training and validation clips with a copy in both, a file that is no video, and one that is missing."""
+    folder = tmp_path_factory.mktemp("messy")
+    for split in ("train", "val"):
+        shutil.copytree(clips / split, folder / "videos" / split)
+    first = min((folder / "videos" / "train" / "sum_0").iterdir())
+    shutil.copy(first, folder / "videos" / "val" / "sum_0" / "leak.mp4")
+    (folder / "videos" / "train" / "sum_1" / "broken.mp4").write_bytes(b"no video" * 99)
+    return folder
+
+
+def test_from_a_messy_folder_to_a_training(videonl: Videonl, messy: Path, small_config: Path, tmp_path: Path) -> None:
+    index = messy / "index.parquet"
+    ran = videonl("index", messy / "videos", "-o", index, "--num-workers=2")
+    assert ran.code == 0
+    assert "22 videos: 21 ok, 1 broken" in ran.text
+    assert "broken: 1" in ran.text and "videos/train/sum_1/broken.mp4: cannot be" in ran.text
+    assert "same bytes in several splits: 1" in ran.text and "leak.mp4 (val, sum_0)" in ran.text
+    assert videonl("index", messy / "videos", "-o", index, "--strict").code == 1
+
+    ran = videonl("doctor", index, "--clips-per-second", 50, "--num-sampled", 5)
+    assert ran.code == 0
+    assert "leakage: the same bytes in several splits: 1" in ran.text
+    assert "labels that no usable training video has: none" in ran.text
+    assert "for 50 clips/s: --data.loading.num_workers" in ran.text
+
+    ran = videonl("prepare", index, tmp_path / "prepared", "--short-side", 32, "--key-frame-every", 4, "--shards")
+    assert ran.code == 0
+    assert "1 of 22 videos are broken or missing, and left out" in ran.text
+    assert "packed 21 videos into 2 shards" in ran.text
+    again = videonl("doctor", tmp_path / "prepared", "--num-sampled", 0, "--json")
+    report = json.loads(again.text)
+    assert (report["status"], report["codecs"]) == ({"ok": 21}, {"mov/h264": 21})
+    assert report["splits"]["train"]["usable"] == 13
+
+    prepared, shards = tmp_path / "prepared", tmp_path / "prepared" / "shards"
+    sources = [
+        "--data.train",
+        f"{shards}#train",
+        "--data.val",
+        f"{prepared}#val",
+        "--data.test=null",
+        "--run.dir",
+        tmp_path / "run",
+    ]
+    assert videonl("fit", "--config", small_config, *sources).code == 0
+    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_a_training_leaves_out_broken_videos_and_says_so(
+    videonl: Videonl, messy: Path, small_config: Path, tmp_path: Path
+) -> None:
+    index = messy / "other.parquet"
+    videonl("index", messy / "videos", "-o", index, "--check", "packets")
+    sources = [
+        "--data.train",
+        f"{index}#train",
+        "--data.val",
+        f"{index}#val",
+        "--data.test=null",
+        "--run.dir",
+        tmp_path / "run",
+    ]
+    ran = videonl("fit", "--config", small_config, *sources)
+    assert ran.code == 0
+    assert f"{index}: 1 of 14 videos are broken or missing, and left out" in ran.text
+
+
+def test_missing_files_of_a_list_are_listed(videonl: Videonl, clips: Path, tmp_path: Path) -> None:
+    video = next((clips / "train").glob("*/*.mp4"))
+    (tmp_path / "a.csv").write_text(f"{video} 1\n{tmp_path}/gone.mp4 2\n")
+    (tmp_path / "b.csv").write_text(f"{video} 1\n")
+    ran = videonl("index", f"{tmp_path}/a.csv,{tmp_path}/b.csv", "-o", tmp_path / "i.parquet", "--check", "packets")
+    assert ran.code == 0
+    assert "3 videos: 2 ok, 1 missing" in ran.text
+    assert (tmp_path / "i.missing.txt").read_text() == "gone.mp4\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["index", "nowhere"], "nowhere: no such folder or list file"),
+        (["index", ".", "-o", "index.csv"], "index.csv: an index must be named *.parquet"),
+        (["index", ".", "--root", "nowhere"], "nowhere: no such folder. Correct --root"),
+        (["doctor", "nowhere.parquet"], "nowhere.parquet: cannot be read as an index"),
+        (["doctor", "nowhere.parquet", "--num-frames", "0"], "--num_frames and --stride_frames must be at least 1"),
+        (["prepare", "nowhere.parquet", "out", "--crf", "99"], "crf must be from 0 to 51, got 99"),
+        (["prepare", "nowhere.parquet", "out"], "nowhere.parquet: cannot be read as an index"),
+    ],
+)
+def test_mistakes(
+    videonl: Videonl, words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = videonl(*words)
+    assert ran.code == 2
+    assert message in ran.text
+    assert "Traceback" not in ran.text

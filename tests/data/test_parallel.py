@@ -1,0 +1,45 @@
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from videonl.data.parallel import NoResult, map_limited
+
+
+def test_a_hang_and_a_crash_cost_no_other_result(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    hang, spin, crash = (
+        f"open('{tmp_path / 'pipe'}').read()",
+        "all(True for _ in iter(int, 1))",
+        "__import__('os')._exit(7)",
+    )
+    sums = [f"{number} + 0" for number in range(23)]
+    start = time.monotonic()
+    outcomes = dict(map_limited(eval, [hang, *sums[:11], crash, *sums[11:], spin], num_workers=2, limit_seconds=2))
+    assert time.monotonic() - start < 30
+    assert [outcomes.pop(text) for text in sums] == list(range(23))
+    assert outcomes == {
+        hang: NoResult("not done within 2 seconds"),
+        spin: NoResult("not done within 2 seconds"),
+        crash: NoResult("crashed the process that read it (exit code 7)"),
+    }
+
+
+def test_what_the_function_raises_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(map_limited(eval, ["1 / 0"], num_workers=1, limit_seconds=20))
+
+
+def test_work_is_handed_out_as_it_is_done() -> None:
+    asked = []
+
+    def endless():
+        while True:
+            asked.append(len(asked))
+            yield f"{asked[-1]}"
+
+    outcomes = map_limited(eval, endless(), num_workers=1, limit_seconds=20)
+    assert sorted(next(outcomes)[1] for _ in range(5)) == [0, 1, 2, 3, 4]
+    outcomes.close()
+    assert len(asked) < 9

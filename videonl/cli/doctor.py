@@ -1,0 +1,132 @@
+"""``videonl doctor``: a report on an index, for people."""
+
+import json as json_text
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from videonl.cli.long_work import progress_bar
+from videonl.data.decode_time import measure_decoding
+from videonl.data.index_file import read_index
+from videonl.data.index_report import report_of
+from videonl.errors import UserError
+
+_NUM_SHOWN = 10
+_PROBLEMS = {
+    "broken": "broken or missing, and left out of a training",
+    "damaged": "damaged: the decoder conceals errors",
+    "inexact": "decoders that differ from sequential decoding, in frames or their number",
+    "copies": "copies: the same bytes more than once",
+    "leaks": "leakage: the same bytes in several splits",
+    "shared_clips": "leakage: clips of one video in several splits",
+    "contradictions": "the same bytes with different labels",
+    "similar_labels": "labels that differ in capitals, spaces or hyphens alone",
+    "labels_without_training": "labels that no usable training video has",
+}
+
+
+def doctor(
+    index: str,
+    clips_per_second: float | None = None,
+    num_frames: int = 8,
+    stride_frames: int = 8,
+    num_sampled: int = 40,
+    json: bool = False,
+    output: Path | None = None,
+) -> None:
+    """Reports on an index: counts, durations, broken files, leakage, labels, and the time that decoding takes.
+
+    Nothing is changed or written but ``--output``. What it finds does not change the exit code.
+
+    Args:
+        index: What ``videonl index`` wrote: a file, a folder with ``index.parquet``, or the URL of either.
+        clips_per_second: How many clips the training consumes; adds how many workers decode as many.
+        num_frames: Frames per clip, for the time that decoding takes.
+        stride_frames: Distance of its frames.
+        num_sampled: How many videos to decode for it; 0 leaves it out.
+        json: Print one JSON object instead of tables.
+        output: Also write the JSON object to this file.
+    """
+    if min(num_frames, stride_frames) < 1 or num_sampled < 0:
+        raise UserError("--num_frames and --stride_frames must be at least 1, and --num_sampled at least 0.")
+    records = read_index(index)
+    usable = [record for record in records if record.usable]
+    with progress_bar("decoding") as progress:
+        measured = measure_decoding(usable, index, num_frames, stride_frames, num_sampled, progress=progress)
+    report = report_of(records, measured, clips_per_second)
+    if output:
+        output.write_text(json_text.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if json:
+        print(json_text.dumps(report))
+    else:
+        _show(report, Console())
+
+
+def _show(report: Mapping[str, Any], console: Console) -> None:
+    console.print(_splits_table(report))
+    console.print(_classes_table(report))
+    lines = [", ".join(f"{count} {codec}" for codec, count in report["codecs"].items())]
+    for name, title in _PROBLEMS.items():
+        found = report[name]
+        nothing = "none" if name != "inexact" or report["num_compared"] else "not compared"
+        lines += [f"{title}: {len(found) or nothing}", *(f"  {item}" for item in found[:_NUM_SHOWN])]
+        lines += [f"  and {len(found) - _NUM_SHOWN} more; all with --json"] if len(found) > _NUM_SHOWN else []
+        if name == "broken":
+            lines += [f"  {count} x {reason}" for reason, count in report["reasons"].items()]
+    lines += _decoding_lines(report.get("decoding"))
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _splits_table(report: Mapping[str, Any]) -> Table:
+    table = Table("split", title=f"{report['num_videos']} videos")
+    for name in ("videos", "usable", "MB", "hours", "seconds each: least, median, most"):
+        table.add_column(name, justify="right")
+    for split, facts in report["splits"].items():
+        spread = facts["seconds_quantiles"]
+        seconds = ", ".join(f"{value:.1f}" for value in spread) if spread else "-"
+        sizes = f"{facts['bytes'] / 1e6:.1f}", f"{facts['seconds'] / 3600:.2f}"
+        table.add_row(split or "none", str(facts["videos"]), str(facts["usable"]), *sizes, seconds)
+    return table
+
+
+def _classes_table(report: Mapping[str, Any]) -> Table:
+    """Usable videos of each class; of many classes, the smallest."""
+    splits = list(report["splits"])
+    rows = sorted(report["classes"].items(), key=lambda item: sum(item[1].values()))
+    shown = rows[: 2 * _NUM_SHOWN]
+    title = "usable videos per class"
+    table = Table("class", title=title if shown == rows else f"{title}: the smallest of {len(rows)} classes")
+    for split in splits:
+        table.add_column(split or "none", justify="right")
+    for label, counts in shown:
+        table.add_row(label, *(str(counts[split]) for split in splits))
+    return table
+
+
+def _decoding_lines(decoding: Mapping[str, Any] | None) -> list[str]:
+    if decoding is None:
+        return []
+    mean, low, high = (1000 * decoding[f"{name}_seconds"] for name in ("mean", "low", "high"))
+    epoch = decoding["epoch_seconds"]
+    lines = [
+        f"decoding a clip takes {mean:.0f} ms on one core ({low:.0f} to {high:.0f} with 95 % confidence, "
+        f"{decoding['num_videos']} videos): {1000 / mean:.0f} clips/s per worker",
+        f"decoding an epoch of {decoding['epoch_videos']} clips: {_duration(epoch[0])} of one core "
+        f"({_duration(epoch[1])} to {_duration(epoch[2])})",
+    ]
+    if "num_workers" in decoding:
+        asked, num_workers = decoding["clips_per_second"], decoding["num_workers"]
+        lines += [f"for {asked:g} clips/s: --data.loading.num_workers {num_workers}, with a core each"]
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    """In the unit that suits it."""
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} seconds"

@@ -1,0 +1,87 @@
+"""``videonl index``: examine every file of a data set once, and write down what it is."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from videonl.cli.long_work import default_workers, progress_bar
+from videonl.data.facts import Check
+from videonl.data.findings import contradictions, copies, leaks, shared_clips
+from videonl.data.index import read_source
+from videonl.data.index_file import Record
+from videonl.data.indexing import make_index
+from videonl.data.sources.entry import LabelledPath
+from videonl.errors import UserError
+
+_NUM_SHOWN = 10
+
+
+def index(
+    source: str,
+    output: Path = Path("index.parquet"),
+    root: Path | None = None,
+    check: Check = "compare",
+    num_workers: int | None = None,
+    timeout_seconds: float = 60.0,
+    strict: bool = False,
+) -> None:
+    """Examines every video of a data set and writes what it finds to a Parquet file, which serves as a source.
+
+    Files that were examined before and have not changed are not examined again, also after an interruption.
+
+    Args:
+        source: Class folders, splits of class folders, a list of `path label`, or the official CSV of Kinetics; several
+            with commas between.
+        output: The index to write.
+        root: Folder that paths in a list are relative to, and below which the files of Kinetics are searched.
+        check: ``packets`` reads all packets and decodes three frames, ``decode`` decodes every frame, ``compare`` also
+            finds out which decoders are exact.
+        num_workers: Number of processes; by default one for each core.
+        timeout_seconds: Time for each file; one that takes longer counts as broken.
+        strict: Exit with code 1 if a file is broken or missing.
+    """
+    if output.suffix != ".parquet":
+        raise UserError(f"{output}: an index must be named *.parquet. Correct --output.")
+    console = Console()
+    entries = _entries(source, root)
+    with progress_bar("examining") as progress:
+        records = make_index(entries, output, check, num_workers or default_workers(), timeout_seconds, progress)
+    for line in _summary(records, output):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    if strict and not all(record.usable for record in records):
+        raise SystemExit(1)
+
+
+def _entries(source: str, root: Path | None) -> list[LabelledPath]:
+    sources = [source] if Path(source).exists() else [name.strip() for name in source.split(",")]
+    folder = root.expanduser().resolve() if root else None
+    if folder and not folder.is_dir():
+        raise UserError(f"{root}: no such folder. Correct --root.")
+    # Sources are relative to the current folder, unlike those of a training: --root is for what is in them.
+    return [entry for name in sources for entry in read_source(str(Path(name).expanduser().absolute()), folder)]
+
+
+def _summary(records: Sequence[Record], output: Path) -> list[str]:
+    counts = Counter(record.status for record in records)
+    lines = [f"{len(records)} videos: " + ", ".join(f"{counts[status]} {status}" for status in counts)]
+    for status in ("broken", "damaged"):
+        lines += _listed(status, [f"{r.path}: {r.reason}" for r in records if r.status == status])
+    missing = [record.path for record in records if record.status == "missing"]
+    if missing:
+        listed = output.with_name(f"{output.stem}.missing.txt")
+        listed.write_text("".join(f"{path}\n" for path in missing), encoding="utf-8")
+        lines += [f"{len(missing)} missing files are listed in {listed}"]
+    lines += _listed("copies (same bytes)", [str(group) for group in copies(records)])
+    lines += _listed("same bytes in several splits", [str(group) for group in leaks(records)])
+    lines += _listed("same bytes with different labels", [str(group) for group in contradictions(records)])
+    lines += _listed("clips of one video in several splits", [str(group) for group in shared_clips(records)])
+    return [*lines, f"wrote {output}"]
+
+
+def _listed(title: str, items: Sequence[str]) -> list[str]:
+    if not items:
+        return []
+    more = [f"  and {len(items) - _NUM_SHOWN} more"] if len(items) > _NUM_SHOWN else []
+    return [f"{title}: {len(items)}", *(f"  {item}" for item in items[:_NUM_SHOWN]), *more]

@@ -1,0 +1,82 @@
+"""``videonl prepare``: re-encode the videos of an index for training."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from videonl.cli.long_work import default_workers, progress_bar
+from videonl.data.encoding import Encoding
+from videonl.data.index_file import INDEX_NAME, Record, read_index
+from videonl.data.preparing import Failed
+from videonl.data.preparing import prepare as prepare_videos
+from videonl.data.shards import write_shards
+
+_NUM_SHOWN = 10
+
+
+def prepare(
+    index: Path,
+    output: Path,
+    short_side: int = 256,
+    key_frame_every: int = 16,
+    crf: int = 20,
+    preset: str = "fast",
+    shards: bool = False,
+    shard_mb: int = 256,
+    num_workers: int | None = None,
+    timeout_seconds: float = 600.0,
+) -> None:
+    """Re-encodes the usable videos of an index as small H.264 files with many key frames, which decode fast.
+
+    Frame i stays frame i, timestamps are kept, sound is dropped, rotation is applied. The sources are only read. An
+    interrupted run goes on where it was, and files appear whole or not at all.
+
+    Args:
+        index: What ``videonl index`` wrote.
+        output: The folder to write; its ``index.parquet`` is a source for training.
+        short_side: Length of the shorter side in pixels; smaller videos keep their size.
+        key_frame_every: Distance of key frames, in frames.
+        crf: Quality: constant rate factor of x264, from 0 (lossless) to 51.
+        preset: Preset of x264: the slower, the smaller the files.
+        shards: Also pack them into tar files for object storage, in ``output/shards``.
+        shard_mb: Size of a shard in megabytes.
+        num_workers: Number of processes; by default one for each core.
+        timeout_seconds: Time for each video.
+    """
+    console = Console()
+    start = time.monotonic()
+    encoding = Encoding(short_side, key_frame_every, crf, preset)
+    num_workers = num_workers or default_workers()
+    with progress_bar("re-encoding") as progress:
+        records, failed = prepare_videos(index, output, encoding, num_workers, timeout_seconds, progress)
+    lines = _summary(read_index(index), records, failed)
+    if shards and records:
+        with progress_bar("packing") as progress:
+            packed = write_shards(output / INDEX_NAME, output / "shards", shard_mb * 10**6, progress)
+        num_shards = len({record.shard for record in packed})
+        lines += [f"packed {len(packed)} videos into {num_shards} shards in {output / 'shards'}"]
+    lines += [f"wrote {output / INDEX_NAME} ({time.monotonic() - start:.0f} seconds)"]
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _summary(sources: Sequence[Record], records: Sequence[Record], failed: Sequence[Failed]) -> list[str]:
+    usable = [record for record in sources if record.usable]
+    left_out = len(sources) - len(usable)
+    lines = [f"{left_out} of {len(sources)} videos are broken or missing, and left out"] if left_out else []
+    lines += [f"failed: {len(failed)}"] if failed else []
+    lines += [f"  {failure.path}: {failure.reason}" for failure in failed[:_NUM_SHOWN]]
+    lines += [f"  and {len(failed) - _NUM_SHOWN} more"] if len(failed) > _NUM_SHOWN else []
+    if not records:
+        return lines
+    before, after = (sum(record.num_bytes or 0 for record in part) / 1e6 for part in (usable, records))
+    psnr_db = [record.psnr_db for record in records if record.psnr_db is not None]
+    worst, median = np.quantile(psnr_db, (0, 0.5))
+    return [
+        *lines,
+        f"{len(records)} videos, {before:.1f} MB before and {after:.1f} MB now; "
+        f"PSNR {median:.1f} dB in the median, {worst:.1f} at worst",
+    ]

@@ -1,0 +1,32 @@
+"""What tells whether a file is the same as before, or as another: its size and time, and a hash of its bytes."""
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def file_key(path: Path) -> tuple[int, int]:
+    """Size in bytes and time of modification in nanoseconds: what changes when a file does.
+
+    Raises:
+        OSError: There is no such file.
+    """
+    if path.is_dir():
+        entries = [entry.stat() for entry in os.scandir(path)]
+        return sum(entry.st_size for entry in entries), max(
+            [path.stat().st_mtime_ns, *(e.st_mtime_ns for e in entries)]
+        )
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def content_hash(path: Path) -> str:
+    """BLAKE2b of a file's bytes, or of the names and bytes in a folder of frames."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if path.is_dir():
+            digest.update(file.name.encode() + b"\0")
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

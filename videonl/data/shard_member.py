@@ -1,0 +1,48 @@
+"""A video inside a shard: a stretch of bytes of a tar file, which may lie in a bucket."""
+
+from dataclasses import dataclass
+
+from fsspec.core import url_to_fs
+
+
+@dataclass(frozen=True)
+class ShardMember:
+    """Where a video lies in a shard.
+
+    Args:
+        url: The shard: a path or anything that fsspec opens (``s3://``, ``gs://``, ``https://``).
+        offset_bytes: Where the video begins in it.
+        size_bytes: How long it is.
+        name: The name of the video, whose suffix says its format.
+    """
+
+    url: str
+    offset_bytes: int
+    size_bytes: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.url}/{self.name}"
+
+    def fetch(self) -> bytes:
+        """Read the video's bytes, and no others.
+
+        Raises:
+            OSError: The shard is gone or shorter than that, or the storage does not answer.
+        """
+        file_system, path = url_to_fs(self.url)  # fsspec keeps one connection per process, and a new one after a fork
+        end_bytes = self.offset_bytes + self.size_bytes
+        # By name: s3fs has another argument before these.
+        data: bytes = file_system.cat_file(path, start=self.offset_bytes, end=end_bytes)
+        if len(data) != self.size_bytes:
+            raise OSError(f"{self.url} ends {self.size_bytes - len(data)} bytes too early")
+        return data
+
+
+def is_url(source: str) -> bool:
+    """Whether a source is a URL rather than a path.
+
+    >>> is_url("s3://bucket/shards#train"), is_url("clips.csv#train")
+    (True, False)
+    """
+    return "://" in source

@@ -1,0 +1,1 @@
+"""The forms that a data set may come in: class folders, lists, the Kinetics CSV, an index file, shards."""
