@@ -12,6 +12,7 @@ from functools import partial
 from torch import nn
 
 from videonl.backbones.contract import Backbone
+from videonl.backbones.rewrites import ResidualSum
 
 Kernel = tuple[int, int, int]
 POINT: Kernel = (1, 1, 1)
@@ -58,7 +59,7 @@ def resnet3d(variant: str, depth: int, num_classes: int, *, width: int = 64, dro
     with warnings.catch_warnings():
         # It decorates functions with torch.jit.script, which current torch deprecates; nothing here calls them.
         warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")
-        from pytorchvideo.models.resnet import create_resnet
+        from pytorchvideo.models.resnet import ResBlock, create_resnet
 
     spec = VARIANTS[variant]
     network = create_resnet(
@@ -70,7 +71,11 @@ def resnet3d(variant: str, depth: int, num_classes: int, *, width: int = 64, dro
         stage1_pool=nn.MaxPool3d if spec.pool_after_res2 else None,
         stage_conv_a_kernel_size=tuple(list(kernels) for kernels in spec.conv_a),
         head_pool=nn.AdaptiveAvgPool3d,
+        activation=partial(nn.ReLU, inplace=True),  # of norms and sums, whose backward does not read what they return
     )
+    for module in network.modules():
+        if isinstance(module, ResBlock):
+            module.branch_fusion = ResidualSum()
     return Backbone(network, _stages(network))
 
 

@@ -45,7 +45,8 @@ def load_trained(path: str | Path) -> Trained:
         about, weights = checkpoint["videonl"], checkpoint["state_dict"]
         if about["network"] is None:
             raise UserError(f"{path} holds a network that is not a videonl ClipClassifier; only those can be rebuilt")
-        network = ClipClassifier.from_settings(about["network"])
+        # How it ran in training says nothing about how it is to run now.
+        network = ClipClassifier.from_settings({**about["network"], "execution": {}})
         trained = Trained(network.eval(), list(about["class_names"]), dict(about["clip"]))
         network.load_state_dict(
             {key.removeprefix(NETWORK_PREFIX): weights[key] for key in weights if key.startswith(NETWORK_PREFIX)}
