@@ -47,6 +47,7 @@ def test_classifier_with_blocks_has_the_same_logits(mode: str, layout: torch.mem
     network = settle(network).double().to(memory_format=layout).train()
     twin = folded(network)
     assert network.training and norms(network) and not norms(twin)
+    assert all(weight.is_contiguous(memory_format=layout) for weight in twin.parameters() if weight.dim() == 5)
     assert sum(isinstance(module, FrameConv3d) for module in twin.modules()) > 40
     with torch.no_grad():
         expected, logits = network.eval()(clip()), twin(clip().contiguous(memory_format=layout))

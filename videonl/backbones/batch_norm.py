@@ -8,7 +8,6 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 
 from videonl.errors import UserError
@@ -26,6 +25,9 @@ class SynchronisedBatchNorm3d(nn.BatchNorm3d):
         """Normalises (B, C, T, H, W); B, T, H and W may differ between processes."""
         if not self.training or not distributed.is_available() or not distributed.is_initialized():
             return super().forward(input)
+        # Imported here because PyTorch may be built without it.
+        from torch.distributed.nn.functional import all_reduce
+
         x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
         axes = [axis for axis in range(x.dim()) if axis != 1]
         count = all_reduce(x.new_tensor(x.numel() / x.shape[1]))

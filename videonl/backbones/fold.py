@@ -40,12 +40,10 @@ def folded(network: nn.Module) -> nn.Module:
 
 def _fold(conv: Conv, norm: _BatchNorm) -> None:
     assert norm.running_mean is not None and norm.running_var is not None
-    layout = torch.channels_last_3d if conv.weight.dim() == 5 else torch.contiguous_format
-    layout = layout if conv.weight.is_contiguous(memory_format=layout) else torch.contiguous_format
     weight, bias = fuse_conv_bn_weights(
         conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
     )
-    conv.weight = nn.Parameter(weight.contiguous(memory_format=layout), requires_grad=False)
+    conv.weight = nn.Parameter(weight, requires_grad=False)
     conv.bias = nn.Parameter(bias, requires_grad=False)
 
 
