@@ -60,9 +60,8 @@ class ResidualSum(nn.Module):
 def run_frames_in_2d(network: nn.Module) -> None:
     """Rewrites every 1 x k x k convolution and max pool of a network, in place.
 
-    2D kernels are the better tuned ones: strided convolutions go backward about twice as fast on CPUs, and what the
-    kernels of 3D convolutions lack on some machines is missing everywhere. It needs channels innermost
-    (``torch.channels_last_3d``); features laid out otherwise run as they did.
+    2D kernels are the better tuned ones: with strides they go backward about twice as fast on CPUs, else as fast. It
+    needs channels innermost (``torch.channels_last_3d``); features laid out otherwise run as they did.
 
     Example:
         >>> network = nn.Sequential(nn.Conv3d(3, 5, (1, 3, 3)), nn.Conv3d(5, 7, 3))
