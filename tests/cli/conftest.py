@@ -19,7 +19,7 @@ data:
   augmentation: {short_side_px: [37, 41]}
   test_views: {num_clips: 2, num_crops: 3}
   loading: {batch_size: 5, num_workers: 0}
-run: {wandb: disabled}
+run: {wandb: disabled, keep_memory: false}  # memory that the tests' process keeps would hide from other tests
 """
 
 

@@ -1,4 +1,4 @@
-"""``videonl bench blocks``: a tiny comparison, end to end, and mistakes."""
+"""``videonl bench``: tiny comparisons, end to end, and mistakes."""
 
 import json
 from collections.abc import Callable
@@ -26,6 +26,41 @@ def test_the_table_begins_with_the_machine(videonl: Callable[..., tuple[int, str
     assert " threads" in text[: text.index("peak MiB")]
     assert "N x N broadcast" in text
     assert "memory, ours" in text[text.index("growth") :]
+
+
+SMALL = ("--width", "2", "--batch", "1", "--frames", "3", "--size", "33", "--device", "cpu", "--seconds", "0.01")
+
+
+def test_a_model_is_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
+    execution = ("--execution.in_place", "false", "--execution.checkpoint", "[res3]", "--keep_memory", "false")
+    assert main(["bench", "model", *SMALL, *execution, "--json"]) == 0
+    (row,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert (row["bench"], row["case"], row["device"], row["dtype"]) == ("model", "i3d_r50_nonlocal5", "cpu", "float32")
+    assert row["clips"] == [1, 3, 3, 33, 33]
+    assert row["ours"].keys() == row["plain"].keys() == {"forward_ms", "step_ms", "peak_mib"}
+    for name, quantity in (("forward", "forward_ms"), ("step", "step_ms"), ("memory", "peak_mib")):
+        assert row[f"ratio_{name}"] == pytest.approx(row["plain"][quantity] / row["ours"][quantity])
+    forward_seconds, step_seconds = row["ours"]["forward_ms"] / 1e3, row["ours"]["step_ms"] / 1e3
+    assert row["clips_per_second"]["ours"]["step"] == pytest.approx(1 / step_seconds)
+    rate = 1e9 * row["matmul_gflops_per_second"]
+    assert row["share_of_matmul_rate"]["forward"] == pytest.approx(row["flops"] / forward_seconds / rate)
+    assert row["share_of_matmul_rate"]["step"] == pytest.approx(3 * row["flops"] / step_seconds / rate)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--backbone", "r50"), "unknown backbone 'r50'; the backbones are: c2d_r101"),
+        (("--batch", "0"), "--batch, --frames, --size, --width and --seconds must be positive"),
+        (("--execution.checkpoint", "[res9]"), "unknown stage 'res9' in checkpoint"),
+    ],
+)
+def test_mistakes_about_a_model_are_named(
+    videonl: Callable[..., tuple[int, str]], options: tuple[str, str], message: str
+) -> None:
+    code, text = videonl("bench", "model", *SMALL, *options)
+    assert code == 2
+    assert message in text
 
 
 @pytest.mark.parametrize(

@@ -165,3 +165,14 @@ def test_unreadable_test_video_is_named_and_has_no_row(
     assert "videos that could not be read and have no score: 1" in tested.text
     assert "accuracy on 1 videos" in tested.text
     assert [row["path"] for row in rows_of(tmp_path / "test.csv")] == [str(good)]
+
+
+def test_folding_changes_scores_by_rounding_alone(videonl: Videonl, trained: Path) -> None:
+    config = trained / "config.yaml"
+    scores = []
+    for fold in ("true", "false"):
+        assert videonl("test", "--config", config, "--run.fold", fold).code == 0
+        scores.append(rows_of(trained / "test.csv"))
+    for folded, whole in zip(*scores, strict=True):
+        assert folded["prediction"] == whole["prediction"]
+        assert float(folded["sum_0"]) == pytest.approx(float(whole["sum_0"]), abs=1e-5)

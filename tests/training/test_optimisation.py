@@ -47,7 +47,7 @@ def test_biases_and_norm_of_a_block_do_not_decay() -> None:
 @pytest.mark.parametrize("name", sorted(BACKBONES))
 def test_every_trainable_parameter_is_in_one_group_once(name: str) -> None:
     with torch.device("meta"):
-        network = BACKBONES[name](7, width=4).network
+        network = BACKBONES[name](7).network
     frozen = set(list(network.parameters())[::5])
     for parameter in frozen:
         parameter.requires_grad_(False)

@@ -12,6 +12,7 @@ from functools import partial
 from torch import nn
 
 from videonl.backbones.contract import Backbone, Size
+from videonl.backbones.rewrites import ResidualSum
 from videonl.backbones.stem import as_stem
 
 POINT: Size = (1, 1, 1)
@@ -74,7 +75,7 @@ def resnet3d(
     with warnings.catch_warnings():
         # It decorates functions with torch.jit.script, which current torch deprecates; nothing here calls them.
         warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")
-        from pytorchvideo.models.resnet import create_resnet
+        from pytorchvideo.models.resnet import ResBlock, create_resnet
 
     spec, stem = VARIANTS[variant], as_stem(stride_profile)
     network = create_resnet(
@@ -89,7 +90,11 @@ def resnet3d(
         stage1_pool=nn.MaxPool3d if spec.pool_after_res2 else None,
         stage_conv_a_kernel_size=tuple(list(kernels) for kernels in spec.conv_a),
         head_pool=nn.AdaptiveAvgPool3d,
+        activation=partial(nn.ReLU, inplace=True),  # of norms and sums, whose backward does not read what they return
     )
+    for module in network.modules():
+        if isinstance(module, ResBlock):
+            module.branch_fusion = ResidualSum()
     # pytorchvideo pads by half a kernel in time too, which shifts pairs of frames.
     network.blocks[0].pool.padding = (0, stem.pool_padding_px, stem.pool_padding_px)
     return Backbone(network, _stages(network), clip=(8 if stem.temporal_stride == 1 else 32, 224, 224))

@@ -1,4 +1,4 @@
-"""Every block beside plain implementations with the same weights: time, memory, parameters, operations."""
+"""Blocks and whole networks beside plain ones with the same weights: time, memory, parameters, operations."""
 
 from videonl.benchmarks.cases import CASES, Case, grid_of, select_cases
 from videonl.benchmarks.comparison import Row, check, compare

@@ -137,16 +137,17 @@ def _step(implementation: Implementation, block: AttentionBlock, x: Tensor) -> N
 
 def _median_ms(work: Callable[[], None], device: torch.device, seconds: float) -> float:
     """Median over at most 15 calls within the seconds; one at least, and a warm-up before unless that took them all."""
-    first = _call_ms(work, device)
+    first = call_ms(work, device)
     if first >= 1000 * seconds:
         return first
     times: list[float] = []
     while not times or (len(times) < MAX_REPEATS and sum(times) + first < 1000 * seconds):
-        times.append(_call_ms(work, device))
+        times.append(call_ms(work, device))
     return statistics.median(times)
 
 
-def _call_ms(work: Callable[[], None], device: torch.device) -> float:
+def call_ms(work: Callable[[], object], device: torch.device) -> float:
+    """Time of one call, all of its work on the device included."""
     start = time.perf_counter()
     work()
     if device.type == "cuda":

@@ -71,7 +71,8 @@ def bench(
 
 def _measure(cases: list[Case], sizes: list[int], settings: list[Setting]) -> Iterator[Row]:
     checks = {setting.device: setting for setting in settings}
-    with _progress(len(cases) * (len(checks) + len(sizes) * len(settings))) as advance:
+    total = len(cases) * (len(checks) + len(sizes) * len(settings))
+    with progress(total, "checking that both sides agree") as advance:
         for setting in checks.values():
             check(cases, setting, lambda case: advance(f"{case.name} agrees"))
         for row in compare(cases, sizes, settings):
@@ -88,13 +89,13 @@ def _show(console: Console, rows: list[Row], settings: list[Setting]) -> None:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[str], None]]:
+def progress(total: int, first: str) -> Iterator[Callable[[str], None]]:
     """A bar on stderr, so that stdout has the results alone; what it yields says what was done last."""
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     # Left to itself, rich would send to stderr what is printed meanwhile.
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
-        task = progress.add_task("checking that both sides agree", total=total)
-        yield lambda text: progress.update(task, advance=1, description=text)
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task(first, total=total)
+        yield lambda text: bar.update(task, advance=1, description=text)
 
 
 def _sizes(positions: str) -> list[int]:

@@ -59,7 +59,7 @@ COMMANDS = {
         "attention", "attention", "show what the inserted blocks attend to in a video", switches=("--trust_code",)
     ),
     "bench": Command(
-        "bench", "bench", "time the blocks against plain implementations", positional=True, switches=("--json",)
+        "bench", "bench", "time blocks, or a whole model, against plain ones", positional=True, switches=("--json",)
     ),
     "convert": Command("convert", "parse", "turn another project's checkpoint into weights to start from", parses=True),
     "demo": Command("demo", "demo", "the whole tool in ten minutes: data, training, accuracies, attention"),
@@ -97,6 +97,9 @@ COMMANDS = {
         "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
     ),
 }
+BENCH_MODEL = Command(
+    "bench_model", "bench_model", "time a whole network against plain pytorchvideo", switches=("--json",)
+)
 PREDICT_VIDEO = Command("predict", "predict", "the best classes of one video", switches=("--trust_code",))
 
 
@@ -150,6 +153,8 @@ def _dispatch(command: str, arguments: list[str]) -> None:
     _set_up_messages()
     if command == "predict" and any(word.split("=")[0] == "--video" for word in arguments):
         _run(PREDICT_VIDEO, arguments)
+    elif command == "bench" and arguments[:1] == ["model"]:
+        _run(BENCH_MODEL, arguments[1:])
     elif command in TRAINER_COMMANDS:
         # Imported late: these take seconds, and `videonl --help` should not.
         from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -176,7 +181,9 @@ def _run(command: Command, arguments: list[str]) -> None:
 
     arguments = [_with_underscores(command.short.get(word, word)) for word in arguments]
     arguments = [f"{word}=true" if word in command.switches else word for word in arguments]
-    auto_cli(function, args=arguments, as_positional=command.positional, prog=f"videonl {command.function}")
+    auto_cli(
+        function, args=arguments, as_positional=command.positional, prog=f"videonl {command.function.replace('_', ' ')}"
+    )
 
 
 def _with_underscores(word: str) -> str:

@@ -6,6 +6,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from videonl.backbones.fold import folded
 from videonl.data.dataset import read_views
 from videonl.data.transforms import ClipFormat, Views, normalise
 from videonl.models.checkpoints import load_trained
@@ -34,10 +35,12 @@ def predict(
     console = Console()
     trained = load_trained(checkpoint, trust_code)
     clip_format = ClipFormat(**trained.clip)
+    network = folded(trained.network).to(memory_format=torch.channels_last_3d)
     with console.status("reading and scoring"), torch.inference_mode():
         views = read_views(video, clip_format, Views(num_clips, num_crops), decoder)
         # One view at a time: thirty views of a large network at once would need tens of gigabytes.
-        logits = [trained.network(normalise(view, clip_format.mean, clip_format.std)) for view in views.split(1)]
+        clips = (normalise(view, clip_format.mean, clip_format.std) for view in views.split(1))
+        logits = [network(clip.contiguous(memory_format=torch.channels_last_3d)) for clip in clips]
         probabilities = torch.cat(logits).double().softmax(dim=1).mean(dim=0)
     table = Table(title=f"{video.name}: {num_clips} clips x {num_crops} crops")
     table.add_column("class")

@@ -1,7 +1,8 @@
 """Networks put together: backbone, blocks and head."""
 
 from videonl.models.classifier import ClipClassifier
+from videonl.models.execution import Execution
 from videonl.models.placement import Insertion, insert
 from videonl.models.wrapping import InsertedAfter
 
-__all__ = ["ClipClassifier", "InsertedAfter", "Insertion", "insert"]
+__all__ = ["ClipClassifier", "Execution", "InsertedAfter", "Insertion", "insert"]

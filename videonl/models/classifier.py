@@ -6,7 +6,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from videonl.backbones import build_backbone
+from videonl.backbones.batch_norm import BatchNormMode, set_batch_norm
 from videonl.errors import UserError
+from videonl.models.execution import Execution, set_execution
 from videonl.models.placement import Insertion, insert
 
 
@@ -24,6 +26,10 @@ class ClipClassifier(nn.Module):
         backbone_options: Further keyword arguments of the backbone, such as ``stride_profile: long``.
         stages: Module paths by stage name, for blocks to be placed after: the stages of a network by dotted path, and
             more of them for a named backbone.
+        batch_norm: ``trained``, ``synchronised`` over all processes, ``frozen`` (the backbone's norms keep statistics,
+            weight and bias as loaded; those of blocks train, or a fresh block would stay the identity), or ``affine``
+            (all norms become a scale and a bias per channel, which train).
+        execution: How the network runs, which changes time and memory alone.
 
     Attributes:
         network: The backbone with its blocks; its ``state_dict`` keys are those of the public checkpoints.
@@ -44,14 +50,20 @@ class ClipClassifier(nn.Module):
         dropout: float | None = None,
         backbone_options: dict[str, Any] | None = None,
         stages: dict[str, list[str]] | None = None,
+        batch_norm: BatchNormMode = "trained",
+        execution: Execution = Execution(),
     ) -> None:
         super().__init__()
         insertions = blocks or []
         built = build_backbone(backbone, num_classes, _options(width, dropout, backbone_options), stages)
+        if batch_norm == "frozen":
+            set_batch_norm(built.network, batch_norm)
         # A plain dict, not a ModuleDict: the blocks live in the network, and must not be counted or saved twice.
         self.blocks = insert(built, insertions)
-        self.network = built.network
-        self.stages = built.stages
+        self.network, self.stages = built.network, built.stages
+        if batch_norm != "frozen":
+            set_batch_norm(built.network, batch_norm)
+        set_execution(built.network, built.stages, execution)
         self.settings: dict[str, Any] = {
             "backbone": backbone,
             "num_classes": num_classes,
@@ -60,12 +72,17 @@ class ClipClassifier(nn.Module):
             "dropout": dropout,
             "backbone_options": backbone_options,
             "stages": stages,
+            "batch_norm": batch_norm,
+            "execution": asdict(execution),
         }
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> "ClipClassifier":
         """Builds the network that :attr:`settings` describes, with fresh weights."""
-        return cls(**{**settings, "blocks": [Insertion(**insertion) for insertion in settings["blocks"] or []]})
+        blocks = [Insertion(**insertion) for insertion in settings["blocks"] or []]
+        # Networks of before there was a choice have no word on it.
+        execution = Execution(**settings.get("execution", {}))
+        return cls(**{**settings, "blocks": blocks, "execution": execution})
 
     def forward(self, clip: Tensor) -> Tensor:
         """Scores clips.

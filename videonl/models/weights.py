@@ -55,7 +55,8 @@ class Weights:
             raise UserError(f"{self.source} holds one block, not a network; give it to a network by model.weights")
         if self.network["num_classes"] is None:
             raise UserError(f"{self.source} has no classifier: train one from it, by model.weights")
-        classifier = ClipClassifier.from_settings(self.network)
+        # How it ran in training says nothing about how it is to run now.
+        classifier = ClipClassifier.from_settings({**self.network, "execution": {}})
         try:
             classifier.network.load_state_dict(self.state)
         except RuntimeError as error:

@@ -11,12 +11,13 @@ from videonl.errors import UserError
 class Handover:
     """Carries what leaves a low stage to one block higher up, within a forward.
 
-    Its ``keep`` is a forward hook of the low residual; the block's wrapper calls ``take``. It is no module, so it
-    leaves no trace in a ``state_dict``. A copy or pickle of the network gets a handover of its own, empty.
+    Its ``keep`` is a forward hook of the low residual, its ``hand_over`` a forward pre-hook of the block's wrapper. So
+    the features are an argument of the wrapper, which may be recomputed (gradient checkpointing) with or without the
+    low residual. It is no module, so it leaves no trace in a ``state_dict``. A copy or pickle of the network gets a
+    handover of its own, empty.
 
-    Limits: the low residual must run before the block in the same forward, so recomputing the block's part alone
-    (activation checkpointing) finds nothing and raises; and replicas that run at the same time in one process
-    (``nn.DataParallel``) would share it, where those of ``DistributedDataParallel`` do not.
+    Limits: the low residual must run before the block in the same forward; and replicas that run at the same time in
+    one process (``nn.DataParallel``) would share it, where those of ``DistributedDataParallel`` do not.
     """
 
     def __init__(self) -> None:
@@ -26,8 +27,8 @@ class Handover:
         """Keeps what leaves the low residual; a forward hook."""
         self.features = output
 
-    def take(self) -> Tensor:
-        """Hands the features over and forgets them, so that they live no longer than the forward needs.
+    def hand_over(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor, Tensor]:
+        """Adds the features to a module's inputs and forgets them, so that they live no longer than needed.
 
         Raises:
             RuntimeError: When the low residual has not run since the last time.
@@ -35,7 +36,7 @@ class Handover:
         features, self.features = self.features, None
         if features is None:
             raise RuntimeError("the low stage of a block has not run in this forward; run the whole network")
-        return features
+        return *inputs, features
 
     def __getstate__(self) -> dict[str, None]:
         return {"features": None}
@@ -63,13 +64,14 @@ class InsertedAfter(nn.Module):
         self.residual = residual
         self.block = block
         self.low = low
+        if low is not None:
+            self.register_forward_pre_hook(low.hand_over)
         self.register_state_dict_post_hook(_hide_wrapper)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.register_load_state_dict_pre_hook(_restore_wrapper)  # type: ignore[no-untyped-call]  # likewise
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Runs the residual, then the block."""
-        features = self.residual(x)
-        z: Tensor = self.block(features) if self.low is None else self.block(features, self.low.take())
+    def forward(self, x: Tensor, *low: Tensor) -> Tensor:
+        """Runs the residual, then the block, which also gets the features of the low stage where it reads one."""
+        z: Tensor = self.block(self.residual(x), *low)
         return z
 
 

@@ -64,7 +64,7 @@ def head_keys(settings: Mapping[str, Any]) -> set[str]:
 def on_meta(settings: Mapping[str, Any], num_classes: int) -> ClipClassifier:
     """The network of some settings, with another number of classes and without memory for its weights."""
     with torch.device("meta"):
-        return ClipClassifier.from_settings({**settings, "num_classes": num_classes})
+        return ClipClassifier.from_settings({**settings, "num_classes": num_classes, "execution": {}})
 
 
 def _settings(foreign: Foreign) -> dict[str, Any]:

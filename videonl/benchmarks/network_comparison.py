@@ -1,0 +1,139 @@
+"""Both sides of a network, each in a process of its own, called in turn."""
+
+import statistics
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from typing import Any
+
+from rich.table import Table
+from torch import Tensor
+
+from videonl.benchmarks.measure import MAX_REPEATS, Measurement
+from videonl.benchmarks.networks import SIDES, NetworkSetting, Side, Subject, flops
+
+TOLERANCE = {"float32": 1e-3, "tf32": 5e-2, "bfloat16": 2e-1}  # of logits, relative to the largest
+_subject: Subject  # of this process, when it is one of those that are measured
+
+
+@dataclass(frozen=True)
+class NetworkRow:
+    """Both sides of one network, and the rate at which this machine multiplies matrices."""
+
+    setting: NetworkSetting
+    ours: Measurement
+    plain: Measurement
+    flops: int
+    matmul_rate: float
+
+    def ratio(self, quantity: str) -> float:
+        """Plain by ours, larger is better, of a field of :class:`Measurement`."""
+        return float(getattr(self.plain, quantity) / getattr(self.ours, quantity))
+
+    def share_of_matmul_rate(self, side: Side) -> dict[str, float]:
+        """Operations per second as a share of :attr:`matmul_rate`; backward counts as two forwards."""
+        measured = getattr(self, side)
+        rates = {"forward": 1e3 * self.flops / measured.forward_ms, "step": 3e3 * self.flops / measured.step_ms}
+        return {name: rate / self.matmul_rate for name, rate in rates.items()}
+
+    def clips_per_second(self, side: Side) -> dict[str, float]:
+        """Clips of a forward, and of a training step."""
+        measured, batch = getattr(self, side), self.setting.clips[0]
+        return {"forward": 1e3 * batch / measured.forward_ms, "step": 1e3 * batch / measured.step_ms}
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data: milliseconds, MiB, and ratios plain/ours."""
+        quantities = {"forward": "forward_ms", "step": "step_ms", "memory": "peak_mib"}
+        return {
+            "bench": "model",
+            "case": self.setting.case,
+            "clips": list(self.setting.clips),
+            "device": self.setting.device,
+            "dtype": self.setting.dtype,
+            "flops": self.flops,
+            "ours": asdict(self.ours),
+            "plain": asdict(self.plain),
+            **{f"ratio_{name}": self.ratio(quantity) for name, quantity in quantities.items()},
+            "clips_per_second": {side: self.clips_per_second(side) for side in SIDES},
+            "matmul_gflops_per_second": self.matmul_rate / 1e9,
+            "share_of_matmul_rate": self.share_of_matmul_rate("ours"),
+        }
+
+
+def compare_network(
+    setting: NetworkSetting, seconds: float, done: Callable[[str], None] = lambda text: None
+) -> NetworkRow:
+    """Measures a network, plain and ours, in turn.
+
+    Args:
+        setting: The network and the machine.
+        seconds: Time for the repeats of both sides together, once for steps and once for forwards.
+        done: Told what was done last, four times.
+
+    Raises:
+        RuntimeError: When the two sides' logits differ by more than rounding: a bug of ours.
+    """
+    with _process("ours", setting) as ours, _process("plain", setting) as plain:
+        calls = {"ours": ours, "plain": plain}
+        _check(ours("logits"), plain("logits"), setting)
+        done("both sides agree")
+        rate = ours("matmul_rate")
+        done("matrix products")
+        step_ms = _alternate(calls, "step_ms", seconds)
+        done("training steps")
+        forward_ms = _alternate(calls, "forward_ms", seconds)
+        done("forwards")
+        sides = {side: Measurement(forward_ms[side], step_ms[side], calls[side]("peak_mib")) for side in SIDES}
+    return NetworkRow(setting, sides["ours"], sides["plain"], flops(setting), rate)
+
+
+def _alternate(calls: dict[str, Callable[[str], Any]], what: str, seconds: float) -> dict[str, float]:
+    """Medians of at most 15 rounds after a first one, which warms up."""
+    for call in calls.values():
+        call(what)
+    rounds: list[dict[str, float]] = []
+    while not rounds or (len(rounds) < MAX_REPEATS and sum(sum(each.values()) for each in rounds) < 1e3 * seconds):
+        rounds.append({side: call(what) for side, call in calls.items()})
+    return {side: statistics.median(each[side] for each in rounds) for side in calls}
+
+
+def _check(ours: Tensor, plain: Tensor, setting: NetworkSetting) -> None:
+    apart = float((ours - plain).abs().max() / plain.abs().max())
+    if not apart < TOLERANCE[setting.dtype]:
+        raise RuntimeError(f"{setting.case} and its plain form differ by {apart:.1e} in {setting.dtype}")
+
+
+@contextmanager
+def _process(side: Side, setting: NetworkSetting) -> Iterator[Callable[[str], Any]]:
+    """A process that holds one side; what it yields calls a method of its :class:`Subject`, or reads an attribute."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        pool.submit(_prepare, side, setting).result()
+        yield lambda name: pool.submit(_ask, name).result()
+
+
+def _prepare(side: Side, setting: NetworkSetting) -> None:
+    global _subject
+    _subject = Subject(side, setting)
+
+
+def _ask(name: str) -> Any:
+    value = getattr(_subject, name)
+    return value() if callable(value) else value
+
+
+def network_table(row: NetworkRow) -> Table:
+    """Training step and inference of one network; the ratios are plain/ours."""
+    setting = row.setting
+    clips = " x ".join(str(size) for size in setting.clips)
+    shown = Table(title=f"{setting.case}, clips {clips}, {setting.device}, {setting.dtype}")
+    for heading in ("", "ratio", "ours", "plain", "clips/s, ours", "of the matmul rate, ours"):
+        shown.add_column(heading, justify="left" if not heading else "right")
+    speed, share = row.clips_per_second("ours"), row.share_of_matmul_rate("ours")
+    for label, name, quantity in (("training step", "step", "step_ms"), ("inference", "forward", "forward_ms")):
+        times = [f"{getattr(side, quantity):,.0f} ms" for side in (row.ours, row.plain)]
+        shown.add_row(label, f"{row.ratio(quantity):.2f}x", *times, f"{speed[name]:.2f}", f"{share[name]:.0%}")
+    peaks = [f"{side.peak_mib:,.0f} MiB" for side in (row.ours, row.plain)]
+    shown.add_row("peak memory of a step", f"{row.ratio('peak_mib'):.2f}x", *peaks)
+    return shown

@@ -1,0 +1,87 @@
+"""``videonl bench model``: a whole network beside plain pytorchvideo."""
+
+import json as json_lines
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from rich.console import Console
+
+from videonl.backbones import BACKBONES
+from videonl.benchmarks import machine
+from videonl.benchmarks.network_comparison import compare_network, network_table
+from videonl.benchmarks.networks import NetworkSetting
+from videonl.cli.bench import progress
+from videonl.errors import UserError
+from videonl.models import Execution
+
+DTYPES = {"cpu": ("float32",), "cuda": ("float32", "tf32", "bfloat16")}
+NUM_TOLD = 4  # times that a comparison says what it has done
+
+
+def bench_model(
+    backbone: str = "i3d_r50",
+    blocks: bool = True,
+    subsample: bool = True,
+    batch: int = 2,
+    frames: int = 8,
+    size: int = 224,
+    width: int = 64,
+    device: Literal["all", "cpu", "cuda"] = "all",
+    dtype: Literal["default", "float32", "tf32", "bfloat16"] = "default",
+    execution: Execution = Execution(),
+    keep_memory: bool = True,
+    seconds: float = 30.0,
+    json: bool = False,
+) -> None:
+    """Times a training step and an inference of a network, ours and plain pytorchvideo's, with the same weights.
+
+    Each side has a process of its own, and they are called in turn. The plain side has PyTorch's default memory format
+    and blocks that build the matrix of affinities; ours has channels innermost, the execution asked for, and for
+    inference its norms folded. Times are medians of at most 15 rounds after a first one; peak memory is that of the
+    first training step beyond weights and clips. The rate of matrix products is the best of torch.matmul on square
+    matrices; a training step counts as three forwards.
+
+    Args:
+        backbone: Name of the 3D CNN.
+        blocks: With five non-local blocks, after residuals 1 and 3 of res3 and 1, 3 and 5 of res4.
+        subsample: Whether their keys are subsampled.
+        batch: Clips of a step.
+        frames: Of a clip.
+        size: Height and width of a frame, in pixels.
+        width: Channels of the stem.
+        device: ``all`` is the CPU, and CUDA where present.
+        dtype: By default float32, and on CUDA TF32 and bfloat16 (autocast) as well.
+        execution: How ours runs; switch an option off to see what it brings.
+        keep_memory: Whether our process keeps freed memory (CPU).
+        seconds: Time for the repeats of both sides, once for training steps and once for inference.
+        json: Print one JSON object a line instead of a table.
+    """
+    if backbone not in BACKBONES:
+        raise UserError(f"unknown backbone {backbone!r}; the backbones are: {', '.join(sorted(BACKBONES))}")
+    if min(batch, frames, size, width) < 1 or not seconds > 0:
+        raise UserError("--batch, --frames, --size, --width and --seconds must be positive")
+    shape = (batch, 3, frames, size, size)
+    setting = NetworkSetting(backbone, blocks, subsample, shape, width, execution=execution, keep_memory=keep_memory)
+    settings = _settings(setting, device, dtype)
+    console = Console()
+    if not json:
+        console.print(machine())
+    with progress(NUM_TOLD * len(settings), "building both sides") as advance:
+        for one in settings:
+            row = compare_network(one, seconds, advance)
+            if json:
+                print(json_lines.dumps(row.as_json()), flush=True)
+            else:
+                console.print(network_table(row))
+
+
+def _settings(setting: NetworkSetting, device: str, dtype: str) -> list[NetworkSetting]:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda needs a CUDA GPU, and torch finds none")
+    devices = [name for name in DTYPES if device in (name, "all") and (name == "cpu" or torch.cuda.is_available())]
+    return [
+        replace(setting, device=name, dtype=chosen)
+        for name in devices
+        for chosen in (DTYPES[name] if dtype == "default" else (dtype,))
+    ]
