@@ -14,7 +14,7 @@ from videonl.errors import UserError
 TRAINER_COMMANDS = {
     "fit": "train a network",
     "validate": "accuracy of a checkpoint on the validation videos",
-    "test": "accuracy with several views per video, one CSV row per video",
+    "test": "accuracy with several views per video, a record of every view, a report",
     "predict": "score the test videos, or with --video FILE --checkpoint CKPT one video",
 }
 
@@ -54,7 +54,15 @@ COMMANDS = {
     "bench": Command(
         "bench", "bench", "time the blocks against plain implementations", positional=True, switches=("--json",)
     ),
+    "compare": Command("compare", "compare", "what one evaluation has right that another has wrong", positional=True),
     "demo": Command("demo", "demo", "the whole tool in ten minutes: data, training, accuracies, attention"),
+    "evaluate": Command(
+        "evaluate",
+        "evaluate",
+        "accuracy of a checkpoint on any videos, without a configuration; resumes where it was interrupted",
+        switches=("--fully_convolutional",),
+    ),
+    "report": Command("report", "report", "the report of an evaluation again, from its record", positional=True),
     "synth": Command(
         "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
     ),
