@@ -74,11 +74,12 @@ def evaluate(
     }
     asked = {"average": average, "about": about, "videos": _digest(repr(videos).encode())}
     data = EvaluationVideos(videos, clip, views, decoder)
+    module = ClipModule(trained.network, trained.class_names, clip, views_per_step=views_per_step, average=average)
+    module.to(_device(device))
     with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:
         if unfinished.scores:
             console.print(f"going on: {len(unfinished.scores)} of {len(videos)} videos are scored already")
-        module = ClipModule(trained.network, trained.class_names, clip, views_per_step=views_per_step, average=average)
-        scores, unreadable = _scored(module.to(_device(device)), data, unfinished, num_workers)
+        scores, unreadable = _scored(module, data, unfinished, num_workers)
     record = Record(trained.class_names, scores, about, unreadable)
     written = write_evaluation(out, "evaluation", record, mistakes)
     unfinished.path.unlink()

@@ -10,7 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from videonl.errors import UserError
-from videonl.evaluation.intervals import CONFIDENCE, Floats, Interval, Statistic, bootstrap, mean_class_share_of, share_of
+from videonl.evaluation.intervals import (
+    CONFIDENCE,
+    Floats,
+    Interval,
+    Statistic,
+    bootstrap,
+    mean_class_share_of,
+    share_of,
+)
 from videonl.evaluation.record import Record
 from videonl.evaluation.views import VideoScore
 
@@ -73,9 +81,10 @@ class Comparison:
         if low <= 0 <= high:
             return "These videos do not tell A and B apart: the interval of the difference in top-1 holds zero."
         if self.p_value >= 1 - CONFIDENCE:
+            changed = len(self.fixed) + len(self.broken)
             return (
-                f"These videos do not tell A and B apart: only {len(self.fixed) + len(self.broken)} changed, too few for "
-                f"their direction to mean much (p = {self.p_value:.3g}) and for the interval, which is too narrow then."
+                f"These videos do not tell A and B apart: {changed} changed, too few for their direction to mean much "
+                f"(p = {self.p_value:.3g}) and for the interval, which is too narrow then."
             )
         return f"On videos like these, B is {'better' if low > 0 else 'worse'} than A, by top-1."
 
