@@ -45,7 +45,7 @@ def confusion_png(counts: Tensor, class_names: Sequence[str]) -> bytes:
         figure = Figure(figsize=(side, side * 0.92), dpi=160, layout="constrained")
         axes = figure.add_subplot()
         image = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-        figure.colorbar(image, ax=axes, label="share of the true class", fraction=0.045, pad=0.02, shrink=0.9)
+        figure.colorbar(image, ax=axes, label="share of the true class", aspect=32, pad=0.02, shrink=0.9)
         axes.set(xlabel="predicted", ylabel="true")
         _name_classes(axes, class_names)
         if num_classes <= MOST_NUMBERED:
@@ -129,5 +129,5 @@ def _png(figure: Figure) -> bytes:
     with warnings.catch_warnings():
         # Names in scripts that the font lacks are drawn as boxes; the tables beside have them in full.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(written, format="png")
+        figure.savefig(written, format="png", bbox_inches="tight", pad_inches=0.12)
     return written.getvalue()

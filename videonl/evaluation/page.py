@@ -137,8 +137,8 @@ def _confusions(counts: Tensor, names: Sequence[str]) -> list[Confusion]:
 
 def _mistake(score: VideoScore, names: Sequence[str]) -> Shown:
     answers = [
-        ("said", names[score.prediction], float(score.probabilities.max())),
-        ("is", names[score.label], float(score.probabilities[score.label])),
+        ("predicted", names[score.prediction], float(score.probabilities.max())),
+        ("true", names[score.label], float(score.probabilities[score.label])),
     ]
     return Shown(score.path, names[score.label], answers, film_strip(score.path))
 
