@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "backbones": {"errors"},
     "models": {"backbones", "blocks", "errors"},
     "data": {"errors"},
-    "evaluation": {"errors"},
+    "evaluation": {"data.decoding", "errors"},
     "training": {"data", "evaluation", "errors"},
     "visualization": {"blocks", "ops", "data.decoding", "errors"},
     "cli": {

@@ -10,12 +10,18 @@ import torch
 import yaml
 from PIL import Image
 
+from videonl.evaluation import VideoScore, read_record
+
 Videonl = Callable[..., object]
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def record_of(path: Path) -> dict[str, VideoScore]:
+    return {score.path: score for score in read_record(path).scores}
 
 
 def test_fit_keeps_config_checkpoints_and_log(trained: Path) -> None:
@@ -66,12 +72,13 @@ def test_mixed_precision_trains(videonl: Videonl, small_config: Path, tmp_path: 
 def test_overwriting_leaves_nothing_of_the_run_before(videonl: Videonl, small_config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
-    for name in ("config.yaml", "checkpoints/best.ckpt", "test.csv"):
+    for name in ("config.yaml", "checkpoints/best.ckpt", "test.parquet", "test.html", "index.parquet"):
         (run / name).write_text("of an older run")
     without_validation = ["--data.val", "null", "--run.overwrite", "true"]
     assert videonl("fit", "--config", small_config, "--run.dir", run, *without_validation).code == 0
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.ckpt"}
-    assert not (run / "test.csv").exists()
+    assert not {path.name for path in run.iterdir()} & {"test.parquet", "test.html"}
+    assert (run / "index.parquet").exists()  # not one of ours
 
 
 def test_a_run_is_not_written_over_by_mistake(videonl: Videonl, trained: Path, small_config: Path) -> None:
@@ -83,36 +90,44 @@ def test_a_run_is_not_written_over_by_mistake(videonl: Videonl, trained: Path, s
     assert (trained / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
 
 
-def test_test_writes_one_row_per_video_and_prints_a_table(videonl: Videonl, trained: Path) -> None:
+def test_fit_says_what_a_validation_scores(videonl: Videonl, small_config: Path, tmp_path: Path) -> None:
+    fitted = videonl("fit", "--config", small_config, "--run.dir", tmp_path, "--trainer.limit_train_batches", 1)
+    assert "a validation scores 1 clip x 1 crop of 31 px of each video, always the same" in fitted.text
+    assert fitted.text.count("a test 2 clips x 3 crops of 31 px") == 1
+
+
+def test_test_records_every_view_and_prints_a_table(videonl: Videonl, trained: Path, clips: Path) -> None:
     tested = videonl("test", "--config", trained / "config.yaml")
     assert tested.code == 0
     assert "accuracy on 11 videos" in tested.text
-    rows = rows_of(trained / "test.csv")
-    assert len({row["path"] for row in rows}) == len(rows) == 11
-    for row in rows:
-        probabilities = {name: float(row[name]) for name in ("sum_0", "sum_1")}
-        assert sum(probabilities.values()) == pytest.approx(1)
-        assert row["prediction"] == max(probabilities, key=lambda name: probabilities[name])
-        assert Path(row["path"]).parent.name == row["label"]
-    top1 = sum(row["label"] == row["prediction"] for row in rows) / len(rows)
+    record = read_record(trained / "test.parquet")
+    assert {score.path for score in record.scores} == {str(path) for path in (clips / "test").glob("*/*.mp4")}
+    for score in record.scores:
+        assert score.views == ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2))
+        assert score.logits.shape == (6, 2)
+        assert Path(score.path).parent.name == record.class_names[score.label]
+    assert record.about["views"] == "2 clips x 3 crops of 31 px"
+    top1 = sum(score.label == score.prediction for score in record.scores) / len(record.scores)
     assert f"{100 * top1:.2f} %" in tested.text
+    assert f"{100 * top1:.1f} %" in (trained / "test.html").read_text()
+    Image.open(trained / "test_confusion.png").verify()
 
 
-def test_predict_writes_scores_of_the_test_videos(videonl: Videonl, trained: Path) -> None:
+def test_predict_records_the_scores_of_the_test_videos(videonl: Videonl, trained: Path) -> None:
     videonl("test", "--config", trained / "config.yaml")
     assert videonl("predict", "--config", trained / "config.yaml").code == 0
-    assert rows_of(trained / "predictions.csv") == rows_of(trained / "test.csv")
+    assert (trained / "predictions.parquet").read_bytes() == (trained / "test.parquet").read_bytes()
 
 
 def test_predict_of_one_video_agrees_with_the_test(videonl: Videonl, trained: Path) -> None:
     videonl("test", "--config", trained / "config.yaml")
-    row = rows_of(trained / "test.csv")[0]
+    path, score = next(iter(record_of(trained / "test.parquet").items()))
     checkpoint = trained / "checkpoints" / "best.ckpt"
     views = ["--num_clips", 2, "--num_crops", 3]
-    predicted = videonl("predict", "--video", row["path"], "--checkpoint", checkpoint, *views)
+    predicted = videonl("predict", "--video", path, "--checkpoint", checkpoint, *views)
     assert predicted.code == 0
-    for name in ("sum_0", "sum_1"):
-        assert f"{name} │ {100 * float(row[name]):.2f} %" in predicted.text
+    for name, probability in zip(("sum_0", "sum_1"), score.probabilities.tolist(), strict=True):
+        assert f"{name} │ {100 * probability:.2f} %" in predicted.text
 
 
 @pytest.mark.parametrize("query", [["--query", "4,30,0"], []])
@@ -164,7 +179,10 @@ def test_unreadable_test_video_is_named_and_has_no_row(
     assert f"skipped {tmp_path / 'empty.mp4'}: the file is empty" in tested.text
     assert "videos that could not be read and have no score: 1" in tested.text
     assert "accuracy on 1 videos" in tested.text
-    assert [row["path"] for row in rows_of(tmp_path / "test.csv")] == [str(good)]
+    record = read_record(tmp_path / "test.parquet")
+    assert [score.path for score in record.scores] == [str(good)]
+    assert record.unreadable == {str(tmp_path / "empty.mp4"): "the file is empty"}
+    assert "1 video could not be read and has no score" in (tmp_path / "test.html").read_text()
 
 
 def test_folding_changes_scores_by_rounding_alone(videonl: Videonl, trained: Path) -> None:
@@ -172,7 +190,7 @@ def test_folding_changes_scores_by_rounding_alone(videonl: Videonl, trained: Pat
     scores = []
     for fold in ("true", "false"):
         assert videonl("test", "--config", config, "--run.fold", fold).code == 0
-        scores.append(rows_of(trained / "test.csv"))
+        scores.append(read_record(trained / "test.parquet").scores)
     for folded, whole in zip(*scores, strict=True):
-        assert folded["prediction"] == whole["prediction"]
-        assert float(folded["sum_0"]) == pytest.approx(float(whole["sum_0"]), abs=1e-5)
+        assert folded.path == whole.path
+        torch.testing.assert_close(folded.probabilities, whole.probabilities, rtol=0, atol=1e-5)

@@ -1,4 +1,4 @@
-"""What `pip install` gets: the package, its typing marker, and the configurations."""
+"""What `pip install` gets: the package, its typing marker, its templates, and the configurations."""
 
 import subprocess
 import sys
@@ -15,5 +15,6 @@ def test_wheel_holds_the_command_and_every_config(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     configs = {f"videonl/configs/{path.relative_to(ROOT / 'configs')}" for path in (ROOT / "configs").rglob("*.yaml")}
     assert len(configs) > 10
-    assert configs | {"videonl/cli/main.py", "videonl/py.typed"} <= names
+    templates = {f"videonl/evaluation/templates/{name}" for name in ("evaluation.html", "comparison.html", "style.css")}
+    assert configs | templates | {"videonl/cli/main.py", "videonl/py.typed"} <= names
     assert any(name.endswith("entry_points.txt") for name in names)

@@ -64,6 +64,14 @@ def test_evaluation_batches_hold_whole_videos(video_folder: Path) -> None:
     assert next(iter(many.test_dataloader()))["clip"].shape == (30, 3, 3, 23, 23)
 
 
+def test_whole_frames_come_one_video_at_a_time(video_folder: Path) -> None:
+    whole = Views(num_clips=2, fully_convolutional=True)
+    data = module(video_folder, test=str(video_folder), test_views=whole)
+    found = batches(data.test_dataloader())
+    assert [batch["video"].tolist() for batch in found] == [[video] * 2 for video in range(7)]
+    assert all(min(batch["clip"].shape[-2:]) == CLIP.short_side_px for batch in found)
+
+
 def test_classes_come_from_the_first_source_or_are_given(video_folder: Path) -> None:
     data = module(video_folder, val=str(video_folder))
     assert (data.class_names, data.num_classes, data.clip) == (["a", "b", "c"], 3, CLIP)

@@ -113,6 +113,7 @@ def test_views_are_clip_by_clip_and_crop_by_crop(videos: list[Video]) -> None:
     item = data[3]
     assert "clip" in item
     assert item["clip"].shape == (6, 3, 3, 31, 31)
+    assert item["view"] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
     one_crop = EvaluationVideos(videos, clip_format, Views(num_clips=2, num_crops=1))[3]
     assert "clip" in one_crop
     assert torch.equal(item["clip"][[1, 4]], one_crop["clip"])
@@ -128,6 +129,18 @@ def test_each_view_shows_its_frames(video_folder: Path, read_indices: ReadIndice
     assert torch.equal(some["clip"], every["clip"][[0, 4, 8]])
     # The bar code is cut at the sides, but its lowest bits are in the middle of what is left: frames differ in them.
     assert len({bytes(clip.numpy().tobytes()) for clip in every["clip"]}) == 9
+
+
+def test_evaluation_draws_nothing(videos: list[Video]) -> None:
+    data = EvaluationVideos(videos, ClipFormat(3, 2, short_side_px=37, crop_px=31), Views(num_clips=2))
+    torch.manual_seed(1)
+    first = data[1]
+    torch.manual_seed(2)
+    second = data[1]
+    assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(2)))
+    assert "clip" in first
+    assert "clip" in second
+    assert torch.equal(first["clip"], second["clip"])
 
 
 def test_a_broken_video_is_reported_in_evaluation(tmp_path: Path) -> None:
@@ -152,14 +165,16 @@ def test_collate_training() -> None:
 
 def test_collate_evaluation_repeats_what_belongs_to_a_video() -> None:
     failure = Failure("x.mp4", "broken")
+    a, b = {"video": 11, "label": 4, "path": "a"}, {"video": 13, "label": 6, "path": "b"}
     batch = collate_evaluation(
         [
-            {"clip": torch.zeros(2, 3, 1, 5, 7, dtype=torch.uint8), "video": 11, "label": 4, "path": "a"},
+            {"clip": torch.zeros(2, 3, 1, 5, 7, dtype=torch.uint8), "view": [(0, 0), (0, 1)], **a},
             {"failures": [failure]},
-            {"clip": torch.ones(3, 3, 1, 5, 7, dtype=torch.uint8), "video": 13, "label": 6, "path": "b"},
+            {"clip": torch.ones(3, 3, 1, 5, 7, dtype=torch.uint8), "view": [(0, 0), (1, 0), (2, 0)], **b},
         ]
     )
     assert batch["clip"].shape == (5, 3, 1, 5, 7)
+    assert batch["view"].tolist() == [[0, 0], [0, 1], [0, 0], [1, 0], [2, 0]]
     assert batch["video"].tolist() == [11, 11, 13, 13, 13]
     assert batch["label"].tolist() == [4, 4, 6, 6, 6]
     assert batch["path"] == ["a", "a", "b", "b", "b"]
@@ -169,4 +184,5 @@ def test_collate_evaluation_repeats_what_belongs_to_a_video() -> None:
 def test_collate_evaluation_of_failures_alone() -> None:
     batch = collate_evaluation([{"failures": [Failure("x.mp4", "broken")]}])
     assert len(batch["clip"]) == len(batch["video"]) == len(batch["label"]) == len(batch["path"]) == 0
+    assert batch["view"].shape == (0, 2)
     assert (batch["clip"].dtype, batch["video"].dtype, batch["clip"].ndim) == (torch.uint8, torch.int64, 5)

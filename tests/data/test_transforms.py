@@ -111,6 +111,15 @@ def test_views_may_be_larger_than_training_crops_but_not_than_the_frame() -> Non
         ViewTransform(SMALL, Views(crop_px=31))
 
 
+def test_whole_frames_are_resized_and_not_cut() -> None:
+    clip_format = ClipFormat(short_side_px=31, crop_px=23)
+    frames = torch.randint(256, (5, 3, 41, 67), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    whole = ViewTransform(clip_format, Views(fully_convolutional=True))(frames)
+    assert whole.shape == (1, 3, 5, 31, 50)
+    (crop,) = ViewTransform(clip_format, Views())(frames)
+    assert torch.equal(whole[0, :, :, 4:27, 13:36], crop)  # the centre
+
+
 def test_the_resized_short_side_is_the_one_asked_for() -> None:
     grey = torch.zeros(1, 3, 97, 331, dtype=torch.uint8)
     whole = ClipFormat(short_side_px=29, crop_px=29)
@@ -140,6 +149,8 @@ def test_normalise(dtype: torch.dtype) -> None:
         (Views, {"num_clips": 0}, "num_clips .* got 0"),
         (Views, {"num_crops": 0}, "num_crops .* got 0"),
         (Views, {"crop_px": 0}, "crop_px .* got 0"),
+        (Views, {"fully_convolutional": True, "num_crops": 3}, "leave num_crops at 1"),
+        (Views, {"fully_convolutional": True, "crop_px": 31}, "crop_px unset"),
     ],
 )
 def test_wrong_values_are_quoted(kind: type, options: dict[str, Any], quoted: str) -> None:

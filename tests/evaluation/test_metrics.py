@@ -1,10 +1,11 @@
-"""Accuracies against numbers worked out by hand."""
+"""Accuracies, confusions and calibration against numbers worked out by hand."""
 
 import pytest
 import torch
 from torch import Tensor
 
 from videonl.evaluation import accuracies
+from videonl.evaluation.metrics import calibration, confusion_matrix
 
 
 def ranking(*orders: list[int]) -> Tensor:
@@ -50,3 +51,34 @@ def test_top5_needs_more_than_five_classes(num_classes: int, has_top5: bool) -> 
 
 def test_one_video_is_enough() -> None:
     assert accuracies(ranking([1, 0, 2]), torch.tensor([1])) == {"top1": 1.0, "mean_class": 1.0}
+
+
+def test_confusions_have_a_row_for_each_true_class() -> None:
+    probabilities = ranking([0, 1, 2], [1, 0, 2], [1, 0, 2], [2, 0, 1])
+    assert confusion_matrix(probabilities, torch.tensor([0, 0, 0, 1])).tolist() == [[1, 2, 0], [0, 0, 1], [0, 0, 0]]
+
+
+def test_calibration_compares_confidence_with_accuracy_bin_by_bin() -> None:
+    # Bins of a half: 0.3 (wrong) and 0.4 (right); 0.6 (right), 0.8 (wrong), 1 (right).
+    probabilities = torch.tensor(
+        [[0.3, 0.25, 0.25, 0.2], [0.4, 0.3, 0.2, 0.1], [0.6, 0.4, 0, 0], [0.8, 0.2, 0, 0], [1, 0, 0, 0]],
+        dtype=torch.float64,
+    )
+    found = calibration(probabilities, torch.tensor([1, 0, 0, 1, 0]), num_bins=2)
+    assert found.counts.tolist() == [2, 3]
+    assert found.confidences.tolist() == pytest.approx([0.35, 0.8])
+    assert found.accuracies.tolist() == pytest.approx([1 / 2, 2 / 3])
+    assert found.error == pytest.approx(2 / 5 * 0.15 + 3 / 5 * (0.8 - 2 / 3), abs=1e-6)
+
+
+def test_bins_make_up_the_error() -> None:
+    generator = torch.Generator().manual_seed(5)
+    probabilities = (3 * torch.randn(211, 7, generator=generator)).double().softmax(dim=1)
+    found = calibration(probabilities, torch.randint(7, (211,), generator=generator))
+    gaps = (found.confidences - found.accuracies).abs()
+    assert found.error == pytest.approx(float((gaps * found.counts).sum() / 211), abs=1e-6)
+
+
+def test_rounding_above_one_is_not_taken_for_logits() -> None:
+    probabilities = torch.tensor([[1 + 2**-52, 0.0], [0.5, 0.5]], dtype=torch.float64)
+    assert calibration(probabilities, torch.tensor([0, 0])).error == pytest.approx(0.25)

@@ -1,63 +1,56 @@
-"""Scores survive the way through the file, to the last digit."""
+"""What people read in the terminal, and the files beside the record."""
 
-import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
-import pytest
-import torch
+from PIL import Image
 from rich.console import Console
 
-from videonl.evaluation import VideoScore, print_accuracies, write_scores
-
-CLASS_NAMES = ["wave", 'clap, "once"', "jump\nhigh"]
-AWKWARD = torch.tensor([[1 / 3, 0.1 + 0.2, 1e-300], [5e-324, 1 - 2**-53, 2 / 3]], dtype=torch.float64)
+from videonl.evaluation import Record, accuracies, compare, read_record, stack
+from videonl.evaluation.report import print_comparison, print_evaluation, write_evaluation
 
 
-def scores() -> list[VideoScore]:
-    return [VideoScore(3, "a, b/ü.mp4", 0, AWKWARD[0]), VideoScore(5, "c.mp4", -1, AWKWARD[1])]
-
-
-def read(path: Path) -> list[list[str]]:
-    with path.open(newline="") as file:
-        return list(csv.reader(file))
-
-
-def test_file_says_path_label_prediction_and_every_probability(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "folder" / "test.csv"
-    write_scores(path, scores(), CLASS_NAMES)
-    header, *rows = read(path)
-    assert header == ["path", "label", "prediction", *CLASS_NAMES]
-    assert [row[:3] for row in rows] == [["a, b/ü.mp4", "wave", "wave"], ["c.mp4", "", 'clap, "once"']]
-
-
-def test_probabilities_come_back_exactly(tmp_path: Path) -> None:
-    write_scores(tmp_path / "test.csv", scores(), CLASS_NAMES)
-    numbers = [[float(value) for value in row[3:]] for row in read(tmp_path / "test.csv")[1:]]
-    assert numbers == AWKWARD.tolist()
-
-
-def test_only_a_complete_file_replaces_an_older_one(tmp_path: Path) -> None:
-    path = tmp_path / "test.csv"
-    write_scores(path, scores()[:1], CLASS_NAMES)
-    before = path.read_bytes()
-    with pytest.raises(IndexError):
-        write_scores(path, [*scores(), VideoScore(7, "d.mp4", 11, AWKWARD[0])], CLASS_NAMES)
-    assert path.read_bytes() == before
-    write_scores(path, scores(), CLASS_NAMES)
-    assert len(read(path)) == 3
-    assert [file.name for file in tmp_path.iterdir()] == ["test.csv"]
-
-
-def test_no_videos_leave_a_header(tmp_path: Path) -> None:
-    write_scores(tmp_path / "test.csv", [], CLASS_NAMES)
-    assert read(tmp_path / "test.csv") == [["path", "label", "prediction", *CLASS_NAMES]]
-
-
-def test_table_is_in_percent() -> None:
+def test_table_is_in_percent_with_intervals_and_a_caution(record: Record) -> None:
     stream = io.StringIO()
-    metrics = {"top1": 0.71464, "top5": 1.0, "mean_class": 0.0, "other": 0.5}
-    print_accuracies(Console(file=stream, width=97), metrics, 13)
+    print_evaluation(Console(file=stream, width=197), record.scores)
     text = stream.getvalue()
-    for words in ("13 videos", "top-1", "top-5", "mean class", "other", "71.46 %", "100.00 %", "0.00 %", "50.00 %"):
+    for name, value in accuracies(*stack(record.scores)).items():
+        (line,) = (
+            line for line in text.splitlines() if name.replace("top", "top-").replace("_", " ") in line and "│" in line
+        )
+        assert f"{100 * value:.2f} %" in line
+        assert " to " in line
+    for words in ("31 videos", "calibration error", "Only 31 videos"):
         assert words in text
+
+
+def test_comparison_names_the_classes_that_changed(record: Record) -> None:
+    stream = io.StringIO()
+    right = [
+        replace(score, logits=score.logits.index_fill(1, score.logits.new_tensor([0]).long(), 50.0))
+        for score in record.scores
+    ]  # now every video is taken for class 0
+    comparison = compare(record, replace(record, scores=right))
+    print_comparison(Console(file=stream, width=197), comparison)
+    text = stream.getvalue()
+    lost = {change.name for change in comparison.classes if change.b < change.a}
+    assert len(lost) > 3
+    assert all(f"{name} (" in text for name in lost)
+    assert f"0 videos fixed, {len(comparison.broken)} broken" in text or len(comparison.fixed)
+    assert comparison.verdict in text
+
+
+def test_record_page_and_picture_lie_side_by_side(record: Record, tmp_path: Path) -> None:
+    written = write_evaluation(tmp_path / "new", "test", record)
+    assert [path.name for path in written] == ["test.parquet", "test.html", "test_confusion.png"]
+    assert len(read_record(written.record).scores) == 31
+    with Image.open(written.confusion) as picture:
+        assert picture.format == "PNG"
+    assert written.page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_without_known_classes_there_is_only_the_record(record: Record, tmp_path: Path) -> None:
+    unknown = replace(record, scores=[replace(score, label=-1) for score in record.scores])
+    written = write_evaluation(tmp_path, "test", unknown)
+    assert [path.name for path in tmp_path.iterdir()] == [written.record.name]

@@ -1,6 +1,7 @@
 """One score per video: views are averaged, nothing is lost, and processes agree."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,20 +11,22 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from videonl.evaluation import VideoScore, VideoScores, stack
+from videonl.errors import UserError
+from videonl.evaluation import Record, VideoScore, VideoScores, stack, write_record
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_CLASSES = 7
 
 
-def views(videos: list[int], num_views: int, seed: int = 3) -> tuple[Tensor, Tensor, Tensor, list[str]]:
-    """Logits that depend on the video and the view alone, as an evaluation batch has them."""
+def views(videos: list[int], num_views: int, seed: int = 3) -> tuple[Tensor, Tensor, Tensor, Tensor, list[str]]:
+    """Logits that depend on the video and the view alone, as an evaluation batch has them: clips of one crop."""
     logits, video = [], []
     for index in videos:
         generator = torch.Generator().manual_seed(1000 * seed + index)
         logits.append(3 * torch.randn(num_views, NUM_CLASSES, generator=generator))
         video += [index] * num_views
-    return torch.cat(logits), torch.tensor(video), torch.tensor(video) % NUM_CLASSES, [f"{v}.mp4" for v in video]
+    view = torch.tensor([[clip, 0] for clip in range(num_views)]).repeat(len(videos), 1)
+    return torch.cat(logits), view, torch.tensor(video), torch.tensor(video) % NUM_CLASSES, [f"{v}.mp4" for v in video]
 
 
 def collected(batches: list[list[int]], num_views: int = 3) -> VideoScores:
@@ -38,11 +41,13 @@ def plain(scores: list[VideoScore]) -> list[tuple[int, str, int, list[float]]]:
 
 
 def as_process_of(monkeypatch: pytest.MonkeyPatch, parts: list[VideoScores]) -> None:
-    """Let every process see what these processes hold."""
+    """Let every process see what these processes hold: first how many, then which."""
+    held = [list(part._scores.values()) for part in parts]
+    answers = iter(2 * [[len(scores) for scores in held], held])
 
     def all_gather_object(gathered: list[object], own: object) -> None:
-        assert any(own is part._scores for part in parts)
-        gathered[:] = [part._scores for part in parts]
+        gathered[:] = next(answers)
+        assert own in gathered
 
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: len(parts))
@@ -53,21 +58,38 @@ def test_probabilities_and_not_logits_are_averaged() -> None:
     scores = VideoScores()
     # Softmax of (0, ln 3) is (1/4, 3/4), of (ln 9, 0) is (9/10, 1/10).
     logits = torch.tensor([[0.0, 3.0], [9.0, 1.0]]).clamp(min=1.0).log()
-    scores.update(logits, torch.tensor([5, 5]), torch.tensor([1, 1]), ["a.mp4", "a.mp4"])
+    scores.update(logits, torch.tensor([[0, 0], [1, 0]]), torch.tensor([5, 5]), torch.tensor([1, 1]), 2 * ["a.mp4"])
     (score,) = scores.gather()
     assert (score.video, score.path, score.label) == (5, "a.mp4", 1)
     assert score.probabilities.dtype == torch.float64
     assert score.probabilities.tolist() == pytest.approx([(1 / 4 + 9 / 10) / 2, (3 / 4 + 1 / 10) / 2], abs=1e-7)
 
 
+def test_logits_may_be_averaged_instead() -> None:
+    logits = torch.tensor([[0.0, 3.0], [5.0, 1.0]])
+    scores = VideoScores("logits")
+    scores.update(logits, torch.tensor([[0, 0], [1, 0]]), torch.tensor([5, 5]), torch.tensor([1, 1]), 2 * ["a.mp4"])
+    (score,) = scores.gather()
+    first = 1 / (1 + math.exp(2.0 - 2.5))  # the means are 2.5 and 2
+    assert score.probabilities.tolist() == pytest.approx([first, 1 - first], abs=1e-12)
+    assert score.prediction == 0
+
+
+def test_an_unknown_average_is_refused() -> None:
+    with pytest.raises(UserError, match=r"'median'; choose one of softmax, logits"):
+        VideoScores("median")
+
+
 def test_interleaved_views_find_their_video() -> None:
-    logits, video, label, path = views([2, 11, 5], num_views=3)
+    logits, view, video, label, path = views([2, 11, 5], num_views=3)
     shuffle = torch.tensor([4, 0, 8, 2, 6, 3, 7, 1, 5])
     shuffled, ordered = VideoScores(), collected([[2, 11, 5]])
-    shuffled.update(logits[shuffle], video[shuffle], label[shuffle], [path[i] for i in shuffle.tolist()])
+    rest = (part[shuffle] for part in (logits, view, video, label))
+    shuffled.update(*rest, [path[i] for i in shuffle.tolist()])
     for one, other in zip(shuffled.gather(), ordered.gather(), strict=True):
-        assert (one.video, one.path, one.label) == (other.video, other.path, other.label)
-        torch.testing.assert_close(one.probabilities, other.probabilities, rtol=1e-14, atol=1e-14)
+        assert (one.video, one.path, one.label, one.views) == (other.video, other.path, other.label, other.views)
+        assert one.views == ((0, 0), (1, 0), (2, 0))
+        assert torch.equal(one.logits, other.logits)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
@@ -123,35 +145,41 @@ def test_stack_keeps_rows_together() -> None:
 
 PROCESS = """
 import json, sys
+from pathlib import Path
 import torch, torch.distributed as dist
-from videonl.evaluation import VideoScores
+from videonl.evaluation import Record, VideoScores, write_record
 
-rank, rendezvous, batches = int(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
-dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
+rank, world_size, folder, batches = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
+dist.init_process_group("gloo", init_method=(folder / "rendezvous").as_uri(), rank=rank, world_size=world_size)
 scores = VideoScores()
-for logits, video, label, path in batches:
-    scores.update(torch.tensor(logits), torch.tensor(video), torch.tensor(label), path)
-print(json.dumps([(s.video, s.path, s.label, s.probabilities.tolist()) for s in scores.gather()]))
+for *tensors, path in batches:
+    scores.update(*map(torch.tensor, tensors), path)
+scores.skip({f"unreadable by {rank}.mp4": "empty"})
+record = Record([f"class {i}" for i in range(7)], scores.gather())
+write_record(folder / f"{rank}.parquet", record)
+assert list(scores.gather_unreadable()) == [f"unreadable by {i}.mp4" for i in range(world_size)]
 dist.destroy_process_group()
 """
 
 
-def test_two_real_processes_agree_with_one(tmp_path: Path) -> None:
-    rendezvous = (tmp_path / "rendezvous").as_uri()
-    batches = [[[0, 4], [2]], [[3, 1]]]
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_real_processes_hold_the_same_record_as_one(tmp_path: Path, world_size: int) -> None:
+    batches = [[0, 4], [2], [3, 1], [5]]
     processes = []
-    for rank, videos in enumerate(batches):
-        plain_batches = [
-            [part.tolist() if isinstance(part, Tensor) else part for part in views(some, num_views=3)]
-            for some in videos
+    for rank in range(world_size):
+        mine = [
+            [part.tolist() if isinstance(part, Tensor) else part for part in views(videos, num_views=3)]
+            for videos in batches[rank::world_size]
         ]
-        command = [sys.executable, "-c", PROCESS, str(rank), rendezvous, json.dumps(plain_batches)]
-        processes.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
+        command = [sys.executable, "-c", PROCESS, str(rank), str(world_size), str(tmp_path), json.dumps(mine)]
+        processes.append(subprocess.Popen(command, cwd=ROOT))
     try:
-        outputs = [process.communicate(timeout=120)[0] for process in processes]
+        codes = [process.wait(timeout=120) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    assert [process.returncode for process in processes] == [0, 0]
-    whole = [list(score) for score in plain(collected([[0, 1, 2, 3, 4]]).gather())]
-    assert [json.loads(output.splitlines()[-1]) for output in outputs] == [whole, whole]
+    assert codes == world_size * [0]
+    alone = Record([f"class {index}" for index in range(NUM_CLASSES)], collected(batches).gather())
+    write_record(tmp_path / "alone.parquet", alone)
+    for rank in range(world_size):
+        assert (tmp_path / f"{rank}.parquet").read_bytes() == (tmp_path / "alone.parquet").read_bytes()

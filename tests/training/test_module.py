@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videonl.blocks import BLOCKS
+from videonl.data.dataset import Failure
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.models import ClipClassifier, Insertion
@@ -67,7 +68,8 @@ def training_batch() -> dict[str, Any]:
 def evaluation_batch() -> dict[str, Any]:
     video = torch.tensor([3, 3, 0, 0, 7])
     paths = [f"{index}.mp4" for index in video.tolist()]
-    return {"clip": clips(), "video": video, "label": video % 3, "path": paths, "failures": []}
+    view = torch.tensor([[0, 0], [0, 1], [0, 0], [0, 1], [0, 0]])
+    return {"clip": clips(), "view": view, "video": video, "label": video % 3, "path": paths, "failures": []}
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
@@ -154,11 +156,13 @@ def test_each_evaluation_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_batch_that_could_not_be_read_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = torch.empty(0, dtype=torch.int64)
-    batch = {"clip": torch.empty(0), "video": nothing, "label": nothing, "path": [], "failures": ["x"]}
+    failures = [Failure("x.mp4", "the file is empty")]
+    batch = {"clip": torch.empty(0), "video": nothing, "label": nothing, "path": [], "failures": failures}
     module = module_of(Spy(), monkeypatch)
     module.predict_step(batch, 0)
     module.on_predict_epoch_end()
     assert module.scores == []
+    assert module.unreadable == {"x.mp4": "the file is empty"}
     assert module.network.seen == []
 
 

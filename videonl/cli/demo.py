@@ -14,6 +14,7 @@ from rich.table import Table
 
 from videonl.data.index import LabelledPath, read_source
 from videonl.errors import UserError
+from videonl.evaluation import accuracies, read_record, stack
 
 NETWORKS = {"baseline": "without a block", "nonlocal": "with a non-local block"}
 TURNS = ("train", "train", "val", "train", "test")  # which part each clip of a class goes to, over and over
@@ -45,7 +46,12 @@ def demo(clips: Path | None = None, dir: Path = Path("runs/demo")) -> None:
     _videonl("attention", "--checkpoint", str(checkpoint), "--video", str(data.video), "--out", str(pictures))
     seconds = time.monotonic() - start
     (dir / "summary.json").write_text(json.dumps({"top1": top1, "seconds": round(seconds)}, indent=2) + "\n")
-    places = {"attention, as pictures and films": pictures, "checkpoint": checkpoint, "logs, also for W&B": dir}
+    places = {
+        "attention, as pictures and films": pictures,
+        "report of the test": dir / "nonlocal" / "test.html",
+        "checkpoint": checkpoint,
+        "logs, also for W&B": dir,
+    }
     _summarise(top1, places, seconds)
 
 
@@ -84,12 +90,7 @@ def _train_and_test(name: str, run: Path, data: DemoData) -> float:
     common = [*experiment, "--data.root", str(data.root), "--run.dir", str(run)]
     _videonl("fit", *common, "--run.overwrite", "true")
     _videonl("test", *common)
-    with (run / "test.csv").open(newline="") as file:
-        return _accuracy(list(csv.DictReader(file)))
-
-
-def _accuracy(rows: Sequence[dict[str, str]]) -> float:
-    return sum(row["label"] == row["prediction"] for row in rows) / len(rows)
+    return accuracies(*stack(read_record(run / "test.parquet").scores))["top1"]
 
 
 def _videonl(*arguments: str) -> None:

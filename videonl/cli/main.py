@@ -15,7 +15,7 @@ from videonl.errors import UserError
 TRAINER_COMMANDS = {
     "fit": "train a network",
     "validate": "accuracy of a checkpoint on the validation videos",
-    "test": "accuracy with several views per video, one CSV row per video",
+    "test": "accuracy with several views per video, a record of every view, a report",
     "predict": "score the test videos, or with --video FILE --checkpoint CKPT one video",
 }
 
@@ -62,6 +62,7 @@ COMMANDS = {
         "bench", "bench", "time blocks, or a whole model, against plain ones", positional=True, switches=("--json",)
     ),
     "convert": Command("convert", "parse", "turn another project's checkpoint into weights to start from", parses=True),
+    "compare": Command("compare", "compare", "what one evaluation has right that another has wrong", positional=True),
     "demo": Command("demo", "demo", "the whole tool in ten minutes: data, training, accuracies, attention"),
     "doctor": Command(
         "doctor",
@@ -70,6 +71,12 @@ COMMANDS = {
         positional=True,
         switches=("--json",),
         short={"-o": "--output"},
+    ),
+    "evaluate": Command(
+        "evaluate",
+        "evaluate",
+        "accuracy of a checkpoint on any videos, without a configuration; resumes where it was interrupted",
+        switches=("--fully_convolutional",),
     ),
     "export": Command(
         "export", "export", "write a network as ONNX or as a torch.export program, checked against eager"
@@ -90,6 +97,7 @@ COMMANDS = {
         positional=True,
         switches=("--shards",),
     ),
+    "report": Command("report", "report", "the report of an evaluation again, from its record", positional=True),
     "summary": Command(
         "summary", "summary", "sizes, cost and memory of a configuration's network, before training", parses=True
     ),

@@ -20,7 +20,7 @@ from videonl.models import ClipClassifier
 from videonl.models.execution import keep_freed_memory
 from videonl.models.transfer import load_into
 from videonl.models.zoo import find_weights
-from videonl.training import ClipModule, UnreadableVideos, WriteScores
+from videonl.training import ClipModule, UnreadableVideos, ValidationViews, WriteScores
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class VideonlCLI(LightningCLI):
         last = ModelCheckpoint(
             run.checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
         )
-        callbacks: list[Callback] = [last, UnreadableVideos(), WriteScores(Path(run.dir))]
+        callbacks: list[Callback] = [last, UnreadableVideos(), ValidationViews(), WriteScores(Path(run.dir))]
         if "val" in self.datamodule.videos:
             callbacks.append(
                 ModelCheckpoint(
@@ -219,8 +219,9 @@ def _make_free(directory: Path, overwrite: bool) -> None:
             "anew in its place with --run.overwrite true"
         )
     # Left in place, an older best.ckpt would be taken for this run's until its first validation.
-    for stale in (*directory.glob("checkpoints/*.ckpt"), *directory.glob("*.csv")):
-        stale.unlink()
+    for pattern in ("checkpoints/*.ckpt", "test.parquet", "test.html", "test_confusion.png", "predictions.parquet"):
+        for stale in directory.glob(pattern):
+            stale.unlink()
 
 
 def _checkpoint(asked: str | None, folder: Path, training: bool) -> str | None:

@@ -132,7 +132,9 @@ class ClipDataModule(LightningDataModule):
 
     def _evaluation_loader(self, name: str, views: Views) -> DataLoader[Any]:
         videos = self._videos_of(name)
-        num_videos_per_batch = max(1, self.loading.batch_size // views.num_views)
+        # Whole frames of different videos differ in size, and a batch has but one.
+        most = 1 if views.fully_convolutional else self.loading.batch_size // views.num_views
+        num_videos_per_batch = max(1, most)
         return self._loader(
             EvaluationVideos(videos, self.clip, views, self.loading.decoder),
             collate_fn=collate_evaluation,

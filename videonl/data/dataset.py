@@ -44,9 +44,13 @@ class TrainingBatch(TypedDict):
 
 @final
 class EvaluationItem(TypedDict):
-    """All views of one video: ``clip`` uint8 ``(V, C, T, H, W)``, clip by clip, and crop by crop within a clip."""
+    """All views of one video: ``clip`` uint8 ``(V, C, T, H, W)``, clip by clip, and crop by crop within a clip.
+
+    ``view`` holds the number of each view's clip and of its crop.
+    """
 
     clip: torch.Tensor
+    view: list[tuple[int, int]]
     video: int
     label: int
     path: str
@@ -62,10 +66,12 @@ class FailedItem(TypedDict):
 class EvaluationBatch(TypedDict):
     """Views of several videos: ``clip`` uint8 ``(sum of V, C, T, H, W)``; the rest has one entry per view.
 
-    ``video`` (int64) is the index of the view's video in the data set.
+    ``video`` (int64) is the index of the view's video in the data set, ``view`` (int64 ``(sum of V, 2)``) the numbers
+    of its clip and crop.
     """
 
     clip: torch.Tensor
+    view: torch.Tensor
     video: torch.Tensor
     label: torch.Tensor
     path: list[str]
@@ -158,7 +164,8 @@ class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
             clip = read_views(video.path, self.clip_format, self.views, self.decoder)
         except DecodingError as error:
             return {"failures": [Failure(error.path, error.reason)]}
-        return {"clip": clip, "video": index, "label": video.label, "path": str(video.path)}
+        view = self.views.numbers
+        return {"clip": clip, "view": view, "video": index, "label": video.label, "path": str(video.path)}
 
 
 def read_views(
@@ -219,6 +226,7 @@ def collate_evaluation(items: Sequence[EvaluationItem | FailedItem]) -> Evaluati
     per_view = [item for item in good for _ in range(len(item["clip"]))]
     return {
         "clip": torch.cat([item["clip"] for item in good] or [torch.empty(0, 3, 1, 1, 1, dtype=torch.uint8)]),
+        "view": torch.tensor([view for item in good for view in item["view"]], dtype=torch.int64).view(-1, 2),
         "video": torch.tensor([item["video"] for item in per_view], dtype=torch.int64),
         "label": torch.tensor([item["label"] for item in per_view], dtype=torch.int64),
         "path": [item["path"] for item in per_view],

@@ -44,6 +44,14 @@ class ClipFormat:
         _require(len(self.mean) == 3, f"mean must have three values, got {self.mean}")
         _require(len(self.std) == 3 and min(self.std) > 0, f"std must have three positive values, got {self.std}")
 
+    def describe(self) -> str:
+        """Frames and size in words.
+
+        >>> ClipFormat().describe()
+        '8 frames x stride 8, short side 256 px'
+        """
+        return f"{self.num_frames} frames x stride {self.stride_frames}, short side {self.short_side_px} px"
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -81,21 +89,47 @@ class Views:
         num_clips: Number of clips, evenly spaced in time; a single one is centred.
         num_crops: Number of square crops of each clip, evenly spaced along its longer side; a single one is centred.
         crop_px: Side of the crops where it is not the clip format's: networks trained on 224 are tested on 256.
+        fully_convolutional: Score the whole resized frame instead of crops of it.
     """
 
     num_clips: int = 1
     num_crops: int = 1
     crop_px: int | None = None
+    fully_convolutional: bool = False
 
     def __post_init__(self) -> None:
         _require(self.num_clips >= 1, f"num_clips must be at least 1, got {self.num_clips}")
         _require(self.num_crops >= 1, f"num_crops must be at least 1, got {self.num_crops}")
         _require(self.crop_px is None or self.crop_px >= 1, f"crop_px must be at least 1, got {self.crop_px}")
 
+        cropped = self.num_crops > 1 or self.crop_px is not None
+        message = "fully_convolutional takes the whole frame; leave num_crops at 1 and crop_px unset"
+        _require(not (self.fully_convolutional and cropped), message)
+
     @property
     def num_views(self) -> int:
         """Number of views of each video: clips times crops."""
         return self.num_clips * self.num_crops
+
+    @property
+    def numbers(self) -> list[tuple[int, int]]:
+        """The clip and the crop of every view, from 0, in the order in which views are read."""
+        return [(clip, crop) for clip in range(self.num_clips) for crop in range(self.num_crops)]
+
+    def describe(self, clip_format: ClipFormat) -> str:
+        """The views in words.
+
+        >>> Views(num_clips=10, num_crops=3, crop_px=256).describe(ClipFormat())
+        '10 clips x 3 crops of 256 px'
+        >>> Views(num_clips=1, fully_convolutional=True).describe(ClipFormat())
+        '1 clip of whole frames with a short side of 256 px'
+        """
+        clips = f"{self.num_clips} clip{'s' * (self.num_clips > 1)}"
+        if self.fully_convolutional:
+            return f"{clips} of whole frames with a short side of {clip_format.short_side_px} px"
+        return (
+            f"{clips} x {self.num_crops} crop{'s' * (self.num_crops > 1)} of {self.crop_px or clip_format.crop_px} px"
+        )
 
 
 class TrainTransform:
@@ -134,7 +168,7 @@ class TrainTransform:
 
 
 class ViewTransform:
-    """Resize a clip and cut evenly spaced square crops along its longer side; nothing is random.
+    """Resize a clip and cut evenly spaced square crops along its longer side, or none; nothing is random.
 
     Args:
         clip_format: What the network expects.
@@ -149,13 +183,19 @@ class ViewTransform:
         self.short_side_px = clip_format.short_side_px
         self.crop_px = views.crop_px or clip_format.crop_px
         self.num_crops = views.num_crops
+        self.whole = views.fully_convolutional
         message = f"crop_px must not exceed short_side_px {self.short_side_px}, got {self.crop_px}"
         _require(self.crop_px <= self.short_side_px, message)
 
     def __call__(self, frames: torch.Tensor) -> torch.Tensor:
-        """Transform one clip, uint8 ``(T, C, H, W)`` to uint8 ``(num_crops, C, T, crop, crop)``."""
+        """Transform one clip, uint8 ``(T, C, H, W)`` to uint8 ``(num_crops, C, T, crop, crop)``.
+
+        Whole frames make one "crop" as high and wide as they are.
+        """
         crop_px = self.crop_px
         frames = _resize_short_side(frames, self.short_side_px)
+        if self.whole:
+            return frames.transpose(0, 1).contiguous()[None]  # (T, C, H, W) -> (1, C, T, H, W)
         corners = crop_corners(frames.shape[-2], frames.shape[-1], crop_px, self.num_crops)
         crops = [frames[..., top : top + crop_px, left : left + crop_px] for top, left in corners]
         return torch.stack(crops).transpose(1, 2).contiguous()  # (V, T, C, H, W) -> (V, C, T, H, W)

@@ -1,7 +1,19 @@
-"""Evaluation: clips and crops to one score per video, and what the scores say."""
+"""Evaluation: clips and crops to one score per video, what the scores say, and the reports that show it."""
 
+from videonl.evaluation.comparison import Comparison, compare
 from videonl.evaluation.metrics import accuracies
-from videonl.evaluation.report import print_accuracies, write_scores
-from videonl.evaluation.views import VideoScore, VideoScores, stack
+from videonl.evaluation.record import Record, read_record, write_record
+from videonl.evaluation.views import Average, VideoScore, VideoScores, stack
 
-__all__ = ["VideoScore", "VideoScores", "accuracies", "print_accuracies", "stack", "write_scores"]
+__all__ = [
+    "Average",
+    "Comparison",
+    "Record",
+    "VideoScore",
+    "VideoScores",
+    "accuracies",
+    "compare",
+    "read_record",
+    "stack",
+    "write_record",
+]

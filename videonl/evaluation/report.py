@@ -1,42 +1,90 @@
-"""Results for people and for other programs: a table, and one CSV row per video."""
+"""An evaluation for people: tables in the terminal, and files beside the record."""
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
-from videonl.evaluation.views import VideoScore
+from videonl.evaluation.comparison import Comparison
+from videonl.evaluation.figures import confusion_png
+from videonl.evaluation.intervals import Interval, accuracy_intervals, caution, hits_of
+from videonl.evaluation.metrics import accuracies, calibration, confusion_matrix
+from videonl.evaluation.page import evaluation_page
+from videonl.evaluation.record import Record, write_record
+from videonl.evaluation.views import VideoScore, stack
 
+NUM_MISTAKES = 24
 TITLES = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class"}
 
 
-def write_scores(path: Path, scores: Sequence[VideoScore], class_names: Sequence[str]) -> None:
-    """Writes one row per video: path, label, prediction, and the probability of every class.
+class Written(NamedTuple):
+    """Where an evaluation was written; page and picture are made only where a video's class is known."""
+
+    record: Path
+    page: Path
+    confusion: Path
+
+
+def write_evaluation(directory: Path, name: str, record: Record, num_mistakes: int = NUM_MISTAKES) -> Written:
+    """Writes the record, the page and the confusion matrix: NAME.parquet, NAME.html, NAME_confusion.png.
 
     Args:
-        path: The CSV to write; it replaces an older one only when complete.
-        scores: One score per video.
-        class_names: Names in the order of the probabilities.
+        directory: Where to write; files of the same names are replaced.
+        name: What the files are called.
+        record: The evaluation.
+        num_mistakes: How many of the worst mistakes the page shows.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    with unfinished.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "label", "prediction", *class_names])
-        for score in scores:
-            label = class_names[score.label] if score.label >= 0 else ""
-            prediction = class_names[int(score.probabilities.argmax())]
-            # repr keeps every digit, so that two files can be compared exactly.
-            writer.writerow([score.path, label, prediction, *map(repr, score.probabilities.tolist())])
-    unfinished.replace(path)
+    path, page = directory / f"{name}.parquet", directory / f"{name}.html"
+    write_record(path, record)  # first, so that nothing that fails later can lose it
+    return Written(path, page, write_page(page, record, num_mistakes))
 
 
-def print_accuracies(console: Console, metrics: Mapping[str, float], num_videos: int) -> None:
-    """Prints accuracies in percent as a table."""
-    table = Table(title=f"accuracy on {num_videos} videos")
-    for name in metrics:
-        table.add_column(TITLES.get(name, name), justify="right")
-    table.add_row(*(f"{100 * value:.2f} %" for value in metrics.values()))
+def write_page(page: Path, record: Record, num_mistakes: int = NUM_MISTAKES) -> Path:
+    """Writes the page, and the confusion matrix beside it, whose path is returned."""
+    confusion = page.with_name(f"{page.stem}_confusion.png")
+    if record.labelled:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(evaluation_page(record, num_mistakes), encoding="utf-8")
+        counts = confusion_matrix(*stack(record.labelled))
+        confusion.write_bytes(confusion_png(counts, record.class_names))
+    return confusion
+
+
+def print_evaluation(console: Console, scores: Sequence[VideoScore]) -> None:
+    """Prints accuracies with their intervals and the calibration error, in percent."""
+    probabilities, labels = stack(scores)
+    metrics, intervals = accuracies(probabilities, labels), accuracy_intervals(probabilities, labels)
+    table = Table(title=f"accuracy on {len(scores)} videos")
+    for column in ("", "accuracy", "95 % interval"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, value in metrics.items():
+        table.add_row(TITLES[name], f"{100 * value:.2f} %", _range(intervals[name]))
+    table.add_row("calibration error", f"{100 * calibration(probabilities, labels).error:.2f} %", "")
     console.print(table)
+    if warning := caution(len(scores), int(hits_of(probabilities, labels).sum())):
+        console.print(warning, style="yellow")
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """Prints both accuracies, their difference with its interval, and the classes that changed."""
+    table = Table(title=f"{comparison.num_videos} videos, B - A in points")
+    for column in ("", "A", "B", "B - A", "95 % interval"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, found in comparison.metrics.items():
+        low, high = (f"{100 * edge:+.2f}" for edge in found.interval)
+        both = (f"{100 * value:.2f} %" for value in (found.a, found.b))
+        table.add_row(TITLES[name], *both, f"{100 * found.difference:+.2f}", f"{low} to {high}")
+    console.print(table)
+    fixed, broken = len(comparison.fixed), len(comparison.broken)
+    console.print(f"{fixed} videos fixed, {broken} broken; exact McNemar p = {comparison.p_value:.3g}")
+    console.print(comparison.verdict, highlight=False)
+    changed = [change for change in comparison.classes if change.a != change.b]
+    for change in changed:
+        points = 100 * (change.b - change.a)
+        console.print(f"  {points:+7.1f}  {change.name} ({change.num_videos} videos)", markup=False, highlight=False)
+
+
+def _range(interval: Interval) -> str:
+    return f"{100 * interval.low:.2f} to {100 * interval.high:.2f} %"

@@ -1,61 +1,114 @@
 """From the scores of views to one score per video, whatever the number of processes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeVar, get_args
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from videonl.errors import UserError
+
+Average = Literal["softmax", "logits"]
+AVERAGES: tuple[Average, ...] = get_args(Average)
+# Videos that are exchanged at once: all of them, with 30 views of 400 classes each, may be a gigabyte.
+_PIECE = 256
+T = TypeVar("T")
+
+
+def average_views(logits: Tensor, average: Average = "softmax") -> Tensor:
+    """Probabilities of a video from the logits of its views.
+
+    Args:
+        logits: (..., V, K).
+        average: ``softmax`` takes the mean of the views' probabilities, ``logits`` the softmax of their mean logits.
+
+    Returns:
+        (..., K) float64.
+    """
+    logits = logits.double()
+    return logits.softmax(dim=-1).mean(dim=-2) if average == "softmax" else logits.mean(dim=-2).softmax(dim=-1)
+
 
 @dataclass(frozen=True)
 class VideoScore:
-    """The score of one video.
+    """The scores of one video.
 
     Attributes:
         video: Index of the video in its data set.
         path: The file, as it is shown to people.
         label: Index of the true class, or -1 when unknown.
-        probabilities: Softmax averaged over the video's views, (K,) float64.
+        logits: One row per view, (V, K) float32.
+        views: The number of each view's clip and of its crop, from 0.
+        average: How views are averaged.
     """
 
     video: int
     path: str
     label: int
-    probabilities: Tensor
+    logits: Tensor
+    views: tuple[tuple[int, int], ...]
+    average: Average = "softmax"
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """Of every class, averaged over the views, (K,) float64."""
+        return average_views(self.logits, self.average)
+
+    @property
+    def prediction(self) -> int:
+        """Index of the most probable class."""
+        return int(self.probabilities.argmax())
 
 
 class VideoScores:
-    """Collects the logits of views and averages their softmax per video.
+    """Collects the logits of views, and videos that could not be read.
+
+    Args:
+        average: How the views of a video are averaged.
+
+    Raises:
+        UserError: There is no such average.
 
     Example:
         >>> import torch
         >>> scores = VideoScores()
-        >>> logits = torch.tensor([[9.0, 0.0], [0.0, 9.0], [0.0, 9.0]])
-        >>> scores.update(logits, torch.tensor([0, 1, 1]), torch.tensor([0, 1, 1]), ["a.mp4", "b.mp4", "b.mp4"])
-        >>> [(score.path, score.probabilities.argmax().item()) for score in scores.gather()]
+        >>> logits, view = torch.tensor([[9.0, 0.0], [0.0, 9.0], [0.0, 9.0]]), torch.tensor([[0, 0], [0, 0], [1, 0]])
+        >>> scores.update(logits, view, torch.tensor([0, 1, 1]), torch.tensor([0, 1, 1]), ["a.mp4", "b.mp4", "b.mp4"])
+        >>> [(score.path, score.prediction) for score in scores.gather()]
         [('a.mp4', 0), ('b.mp4', 1)]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, average: Average = "softmax") -> None:
+        if average not in AVERAGES:
+            raise UserError(f"unknown average {average!r}; choose one of {', '.join(AVERAGES)}")
+        self.average = average
         self._scores: dict[int, VideoScore] = {}
+        self._unreadable: dict[str, str] = {}
 
-    def update(self, logits: Tensor, video: Tensor, label: Tensor, path: Sequence[str]) -> None:
+    def update(self, logits: Tensor, view: Tensor, video: Tensor, label: Tensor, path: Sequence[str]) -> None:
         """Adds videos, each with all of its views at once.
 
         Args:
             logits: One row per view, (V, K).
+            view: The numbers of each view's clip and crop, (V, 2).
             video: The video that each view belongs to, (V,).
             label: Index of the true class for each view, (V,).
             path: The file of each view, V strings.
         """
-        probabilities = logits.detach().double().softmax(dim=-1).cpu()
-        views_of = video.cpu()
-        for index in views_of.unique().tolist():
-            views = views_of == index
-            first = int(views.nonzero()[0])
-            mean = probabilities[views].mean(dim=0)
-            self._scores[index] = VideoScore(index, path[first], int(label[first]), mean)
+        rows, numbers, views_of = logits.detach().float().cpu(), view.tolist(), video.tolist()
+        for index in dict.fromkeys(views_of):
+            places = [place for place, owner in enumerate(views_of) if owner == index]
+            places.sort(key=lambda place: numbers[place])
+            views = tuple((clip, crop) for clip, crop in (numbers[place] for place in places))
+            first = places[0]
+            self._scores[index] = VideoScore(index, path[first], int(label[first]), rows[places], views, self.average)
+
+    def skip(self, unreadable: Mapping[str, str]) -> None:
+        """Notes videos that have no score: the reason by the file."""
+        self._unreadable |= unreadable
 
     def gather(self) -> list[VideoScore]:
         """Brings together the videos of all processes.
@@ -63,12 +116,28 @@ class VideoScores:
         Returns:
             One score per video, in the order of the data set, the same in every process.
         """
-        parts: list[dict[int, VideoScore] | None] = [self._scores]
-        if dist.is_available() and dist.is_initialized():
-            parts = [None] * dist.get_world_size()
-            dist.all_gather_object(parts, self._scores)
-        everything = {video: score for part in parts if part is not None for video, score in part.items()}
+        everything = {score.video: score for score in _of_all_processes(list(self._scores.values()))}
         return [everything[video] for video in sorted(everything)]
+
+    def gather_unreadable(self) -> dict[str, str]:
+        """Brings together what could not be read: the reason by the file, sorted, the same in every process."""
+        return dict(sorted(_of_all_processes(list(self._unreadable.items()))))
+
+
+def _of_all_processes(own: list[T]) -> Iterator[T]:
+    if not (dist.is_available() and dist.is_initialized()):
+        yield from own
+        return
+    most = max(_exchanged(len(own)))
+    for start in range(0, most, _PIECE):
+        for part in _exchanged(own[start : start + _PIECE]):
+            yield from part
+
+
+def _exchanged(own: T) -> list[T]:
+    parts: list[T] = [own] * dist.get_world_size()
+    dist.all_gather_object(parts, own)
+    return parts
 
 
 def stack(scores: Sequence[VideoScore]) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from videonl.data.dataset import EvaluationBatch, TrainingBatch
 from videonl.data.transforms import ClipFormat, normalise
 from videonl.errors import UserError
-from videonl.evaluation import VideoScore, VideoScores, accuracies, stack
+from videonl.evaluation import Average, VideoScore, VideoScores, accuracies, stack
 from videonl.training.optimisation import Optimisation, build_optimizer, lr_factor
 
 
@@ -32,9 +32,11 @@ class ClipModule(LightningModule):
         views_per_step: Most views scored in one forward pass of an evaluation.
         weights: What a training starts from: a file of ``videonl convert``, a checkpoint of an earlier ``fit``, or a
             published name such as ``kinetics400/i3d_r50``. The command line loads it, unless a training is resumed.
+        average: What an evaluation averages over the views of a video: softmax or logits.
 
     Attributes:
         scores: After an evaluation, the score of every video, the same in every process.
+        unreadable: After an evaluation, why a video has no score, by its file.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class ClipModule(LightningModule):
         channels_last: bool = True,
         views_per_step: int = 32,
         weights: str | None = None,
+        average: Average = "softmax",
     ) -> None:
         super().__init__()
         self.network = network
@@ -57,8 +60,10 @@ class ClipModule(LightningModule):
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         self.views_per_step = views_per_step
         self.weights = weights
+        self.average: Average = average
         self.scores: list[VideoScore] = []
-        self._collected = VideoScores()
+        self.unreadable: dict[str, str] = {}
+        self._collected = VideoScores(average)
 
     def configure_model(self) -> None:
         """Lays the weights out as the convolutions want them."""
@@ -80,6 +85,10 @@ class ClipModule(LightningModule):
         logits: Tensor = self.network(normalised.contiguous(memory_format=self.memory_format))
         return logits
 
+    def score_views(self, clip: Tensor) -> Tensor:
+        """Scores any number of raw clips (V, 3, T, H, W), at most ``views_per_step`` at once; logits (V, K)."""
+        return torch.cat([self(views) for views in clip.split(self.views_per_step)])
+
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         """Cross-entropy of one batch of clips."""
         logits = self(batch["clip"])
@@ -98,14 +107,15 @@ class ClipModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _score_views(self, batch: EvaluationBatch) -> None:
+        self._collected.skip({failure.path: failure.reason for failure in batch["failures"]})
         if not len(batch["video"]):  # none of the batch's files could be read
             return
-        logits = torch.cat([self(views) for views in batch["clip"].split(self.views_per_step)])
-        self._collected.update(logits, batch["video"], batch["label"], batch["path"])
+        logits = self.score_views(batch["clip"])
+        self._collected.update(logits, batch["view"], batch["video"], batch["label"], batch["path"])
 
     def _finish_scores(self) -> None:
-        self.scores = self._collected.gather()
-        self._collected = VideoScores()
+        self.scores, self.unreadable = self._collected.gather(), self._collected.gather_unreadable()
+        self._collected = VideoScores(self.average)
 
     def _log_accuracies(self, stage: str) -> None:
         self._finish_scores()

@@ -1,0 +1,156 @@
+"""evaluate, report and compare, from the command line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from videonl.cli import evaluate as command
+from videonl.evaluation import Record, read_record
+from videonl.evaluation.unfinished import UnfinishedEvaluation
+
+Videonl = Callable[..., Any]
+VIEWS = ["--clips", 2, "--crops", 3, "--num_workers", 0]
+
+
+@pytest.fixture
+def options(trained: Path, clips: Path) -> list[object]:
+    return ["--checkpoint", trained / "checkpoints" / "best.ckpt", "--index", clips / "test", *VIEWS]
+
+
+def logits_of(record: Record) -> dict[str, torch.Tensor]:
+    return {score.path: score.logits for score in record.scores}
+
+
+def test_a_checkpoint_and_videos_are_enough_and_agree_with_the_test(
+    videonl: Videonl, trained: Path, options: list[object], tmp_path: Path
+) -> None:
+    evaluated = videonl("evaluate", *options, "--out", tmp_path / "out")
+    assert evaluated.code == 0
+    assert "accuracy on 11 videos" in evaluated.text
+    names = {"evaluation.parquet", "evaluation.html", "evaluation_confusion.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    videonl("test", "--config", trained / "config.yaml")
+    own, tested = (
+        logits_of(read_record(path)) for path in (tmp_path / "out" / "evaluation.parquet", trained / "test.parquet")
+    )
+    assert own.keys() == tested.keys()
+    for path, logits in own.items():
+        torch.testing.assert_close(logits, tested[path], rtol=1e-4, atol=1e-4)
+
+
+def test_an_interrupted_evaluation_goes_on_and_ends_the_same(
+    videonl: Videonl, options: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videonl("evaluate", *options, "--out", tmp_path / "whole")
+    scored: list[str] = []
+    add = UnfinishedEvaluation.add
+
+    def interrupted(self: UnfinishedEvaluation, score: Any) -> None:
+        if len(scored) == 4:
+            raise KeyboardInterrupt
+        scored.append(score.path)
+        add(self, score)
+
+    monkeypatch.setattr(UnfinishedEvaluation, "add", interrupted)
+    assert videonl("evaluate", *options, "--out", tmp_path / "cut").code == 130
+    assert [path.name for path in (tmp_path / "cut").iterdir()] == ["evaluation.part"]
+    monkeypatch.undo()
+    monkeypatch.setenv("COLUMNS", "400")
+    read: list[int] = []
+    getitem = command.EvaluationVideos.__getitem__
+    monkeypatch.setattr(command.EvaluationVideos, "__getitem__", lambda self, i: read.append(i) or getitem(self, i))
+    resumed = videonl("evaluate", *options, "--out", tmp_path / "cut")
+    assert "4 of 11 videos are scored already" in resumed.text
+    assert read == list(range(4, 11))  # the rest, each decoded once
+    for name in ("evaluation.parquet", "evaluation.html"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not (tmp_path / "cut" / "evaluation.part").exists()
+
+
+def test_whole_frames_of_different_sizes(
+    videonl: Videonl, trained: Path, encode_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    for name, (height, width) in {"sum_0/a": (46, 62), "sum_1/b": (70, 38), "sum_1/c": (37, 37)}.items():
+        encode_video(tmp_path / "clips" / f"{name}.mp4", height=height // 2 * 2, width=width // 2 * 2)
+    words = ["--checkpoint", trained / "checkpoints" / "best.ckpt", "--index", tmp_path / "clips", "--num_workers", 0]
+    done = videonl("evaluate", *words, "--clips", 3, "--fully_convolutional", "--average", "logits", "--out", tmp_path)
+    assert done.code == 0
+    record = read_record(tmp_path / "evaluation.parquet")
+    assert [score.views for score in record.scores] == 3 * [((0, 0), (1, 0), (2, 0))]
+    assert record.about["views"] == "3 clips of whole frames with a short side of 37 px"
+    assert record.average == "logits"
+
+
+def test_unreadable_videos_are_named(videonl: Videonl, options: list[object], clips: Path, tmp_path: Path) -> None:
+    good = next((clips / "test").glob("*/*.mp4"))
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "list.csv").write_text(f"{good},{good.parent.name}\n{tmp_path / 'empty.mp4'},sum_0\n")
+    words = [tmp_path / "list.csv" if word == clips / "test" else word for word in options]
+    done = videonl("evaluate", *words, "--out", tmp_path / "out")
+    assert done.code == 0
+    assert f"skipped {tmp_path / 'empty.mp4'}: the file is empty" in done.text
+    record = read_record(tmp_path / "out" / "evaluation.parquet")
+    assert (len(record.scores), list(record.unreadable)) == (1, [str(tmp_path / "empty.mp4")])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--fully_convolutional"], "fully_convolutional takes the whole frame"),
+        (["--crop_px", 41], "crop_px must not exceed short_side_px 37"),
+        (["--device", "abacus"], "no device 'abacus' here"),
+        (["--decoder", "eyes"], "unknown decoder 'eyes'"),
+        (["--index", "nowhere"], "nowhere: no such folder"),
+        (["--checkpoint", "nothing.ckpt"], "checkpoint nothing.ckpt does not exist"),
+    ],
+)
+def test_mistakes_are_explained(
+    videonl: Videonl, options: list[object], tmp_path: Path, words: list[object], told: str
+) -> None:
+    refused = videonl("evaluate", *options, *words, "--out", tmp_path / "out")
+    assert refused.code == 2
+    assert told in refused.text
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_unfinished_evaluation_is_kept(videonl: Videonl, options: list[object], tmp_path: Path) -> None:
+    UnfinishedEvaluation(tmp_path / "evaluation.part", ["a"], {"average": "softmax"}).__enter__().__exit__(
+        None, None, None
+    )
+    refused = videonl("evaluate", *options, "--out", tmp_path)
+    assert refused.code == 2
+    assert "is an unfinished evaluation of another checkpoint" in refused.text
+
+
+def test_report_is_made_again_with_another_average(videonl: Videonl, options: list[object], tmp_path: Path) -> None:
+    videonl("evaluate", *options, "--out", tmp_path)
+    page = (tmp_path / "evaluation.html").read_bytes()
+    record = tmp_path / "evaluation.parquet"
+    assert videonl("report", record).code == 0
+    assert (tmp_path / "evaluation.html").read_bytes() == page
+    other = videonl("report", record, "--average", "logits", "--out", tmp_path / "new" / "logits.html")
+    assert other.code == 0
+    assert "the softmax of the views' mean logits" in (tmp_path / "new" / "logits.html").read_text().replace(
+        "&#39;", "'"
+    )
+    Image.open(tmp_path / "new" / "logits_confusion.png").verify()
+
+
+def test_two_evaluations_are_compared(videonl: Videonl, options: list[object], clips: Path, tmp_path: Path) -> None:
+    videonl("evaluate", *options, "--out", tmp_path / "a")
+    videonl("evaluate", *options, "--clips", 1, "--crops", 1, "--out", tmp_path / "b")
+    records = [tmp_path / name / "evaluation.parquet" for name in "ab"]
+    compared = videonl("compare", *records, "--out", tmp_path / "comparison.html")
+    assert compared.code == 0
+    assert "11 videos, B - A in points" in compared.text
+    assert "exact McNemar p = " in compared.text
+    assert str(records[1]) in (tmp_path / "comparison.html").read_text()
+    others = ["--index", clips / "val", "--out", tmp_path / "c"]
+    videonl("evaluate", *options, *others)
+    refused = videonl("compare", records[0], tmp_path / "c" / "evaluation.parquet")
+    assert refused.code == 2
+    assert "not of the same videos; only A has 11" in refused.text

@@ -1,0 +1,109 @@
+"""What is written is read back, by videonl and by others."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from videonl.errors import UserError
+from videonl.evaluation import Record, VideoScore, read_record, write_record
+from videonl.evaluation import record as record_module
+
+MakeScore = Callable[..., VideoScore]
+
+
+def assert_same(one: Record, other: Record) -> None:
+    assert (one.class_names, one.about, one.unreadable) == (other.class_names, other.about, other.unreadable)
+    for a, b in zip(one.scores, other.scores, strict=True):
+        assert (a.video, a.path, a.label, a.views, a.average) == (b.video, b.path, b.label, b.views, b.average)
+        assert a.logits.dtype == torch.float32
+        assert torch.equal(a.logits, b.logits)
+
+
+@pytest.mark.parametrize("rows", [5, 1024])
+def test_a_record_is_read_back_bit_by_bit(
+    record: Record, tmp_path: Path, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_module, "_ROWS", rows)
+    write_record(tmp_path / "new" / "a.parquet", record)
+    assert_same(read_record(tmp_path / "new" / "a.parquet"), record)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.parquet"]
+
+
+def test_awkward_names_unknown_labels_and_unequal_views_survive(make_score: MakeScore, tmp_path: Path) -> None:
+    scores = [
+        make_score(3, -1, [[1e-30, 5.0, 1 / 3]], path="a, b/ü\n.mp4"),
+        make_score(5, 2, [[1.0, 2.0, 3.0], [0.1, 0.2, 0.3]], path="c.mp4"),
+    ]
+    record = Record(['a "b"', "<c>", "握手"], scores)
+    write_record(tmp_path / "a.parquet", record)
+    assert_same(read_record(tmp_path / "a.parquet"), record)
+    assert [score.video for score in record.labelled] == [5]
+
+
+def test_others_read_the_documented_columns(make_score: MakeScore, tmp_path: Path) -> None:
+    scores = [
+        make_score(7, 1, [[0.0, 2.0], [1.0, 0.0], [4.0, 8.0], [0.5, 0.25]], num_crops=2),
+        make_score(8, -1, [[2, 1]]),
+    ]
+    write_record(tmp_path / "a.parquet", Record(["wave", "clap"], scores))
+    first, second = pq.read_table(tmp_path / "a.parquet").to_pylist()
+    assert first["views"] == [
+        {"clip": 0, "crop": 0, "logits": [0.0, 2.0]},
+        {"clip": 0, "crop": 1, "logits": [1.0, 0.0]},
+        {"clip": 1, "crop": 0, "logits": [4.0, 8.0]},
+        {"clip": 1, "crop": 1, "logits": [0.5, 0.25]},
+    ]
+    assert (first["video"], first["path"], first["label"], first["prediction"]) == (7, "7.mp4", "clap", "clap")
+    expected = torch.tensor([view["logits"] for view in first["views"]]).double().softmax(1).mean(0)
+    assert first["probabilities"] == pytest.approx(expected.tolist(), abs=1e-15)
+    assert (second["label"], second["prediction"]) == (None, "wave")
+
+
+def test_equal_records_make_equal_files(record: Record, tmp_path: Path) -> None:
+    write_record(tmp_path / "a.parquet", record)
+    write_record(tmp_path / "b.parquet", read_record(tmp_path / "a.parquet"))
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_another_average_of_the_same_views(record: Record, tmp_path: Path) -> None:
+    by_logits = record.averaged_by("logits")
+    expected = record.scores[0].logits.double().mean(dim=0).softmax(dim=0)
+    torch.testing.assert_close(by_logits.scores[0].probabilities, expected, rtol=0, atol=1e-12)
+    write_record(tmp_path / "a.parquet", by_logits)
+    assert read_record(tmp_path / "a.parquet").average == "logits"
+
+
+def test_no_videos_leave_an_empty_table(tmp_path: Path) -> None:
+    empty = Record(["wave", "clap"], [], {}, {"a.mp4": "gone"})
+    write_record(tmp_path / "a.parquet", empty)
+    assert_same(read_record(tmp_path / "a.parquet"), empty)
+
+
+def test_an_older_record_stays_until_the_new_one_is_complete(record: Record, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"older")
+    beyond = replace(record.scores[0], label=11)
+    with pytest.raises(IndexError):
+        write_record(path, replace(record, scores=[*record.scores, beyond]))
+    assert path.read_bytes() == b"older"
+
+
+@pytest.mark.parametrize("content", [None, b"no parquet"])
+def test_what_is_no_record_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "a.parquet"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.parquet.*videonl evaluate"):
+        read_record(path)
+
+
+def test_a_parquet_file_of_something_else_is_refused(record: Record, tmp_path: Path) -> None:
+    write_record(tmp_path / "a.parquet", record)
+    table = pq.read_table(tmp_path / "a.parquet").replace_schema_metadata({})
+    pq.write_table(table, tmp_path / "b.parquet")
+    with pytest.raises(UserError, match="no record"):
+        read_record(tmp_path / "b.parquet")

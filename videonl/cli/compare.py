@@ -1,0 +1,27 @@
+"""``videonl compare A.parquet B.parquet``: what one evaluation has right that another has wrong."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from videonl.evaluation import compare as compare_records
+from videonl.evaluation import read_record
+from videonl.evaluation.page import comparison_page
+from videonl.evaluation.report import NUM_MISTAKES, print_comparison
+
+
+def compare(a: Path, b: Path, out: Path = Path("comparison.html"), videos: int = NUM_MISTAKES) -> None:
+    """Compares two evaluations of the same videos, video by video, and writes a page about it.
+
+    Args:
+        a: The record to compare with, of videonl test or videonl evaluate.
+        b: The record asked about.
+        out: The HTML file to write.
+        videos: How many of the videos fixed, and of those broken, the page shows.
+    """
+    console = Console()
+    comparison = compare_records(read_record(a), read_record(b))
+    print_comparison(console, comparison)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(comparison_page(comparison, str(a), str(b), videos), encoding="utf-8")
+    console.print(str(out), soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,135 @@
+"""``videonl evaluate``: the accuracy of a checkpoint on any videos, without a configuration."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch.utils.data import DataLoader, Subset
+
+from videonl.data.dataset import EvaluationBatch, EvaluationVideos, collate_evaluation
+from videonl.data.decoding import check_decoder
+from videonl.data.index import assign, read_source
+from videonl.data.transforms import ClipFormat, Views, ViewTransform
+from videonl.errors import UserError
+from videonl.evaluation import Average, Record, VideoScore, VideoScores
+from videonl.evaluation.report import NUM_MISTAKES, print_evaluation, write_evaluation
+from videonl.evaluation.unfinished import UnfinishedEvaluation
+from videonl.models.checkpoints import load_trained
+from videonl.training import ClipModule
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    checkpoint: Path,
+    index: str,
+    out: Path = Path("runs/evaluation"),
+    root: Path | None = None,
+    clips: int = 10,
+    crops: int | None = None,
+    crop_px: int | None = None,
+    fully_convolutional: bool = False,
+    average: Average = "softmax",
+    views_per_step: int = 8,
+    num_workers: int = 2,
+    decoder: str = "pyav",
+    device: str = "auto",
+    mistakes: int = NUM_MISTAKES,
+) -> None:
+    """Scores clips x crops views of every video; writes evaluation.parquet, .html and _confusion.png.
+
+    Interrupted, it goes on with the same command where it stopped.
+
+    Args:
+        checkpoint: A checkpoint of videonl fit; its clip format is used.
+        index: The videos: a folder of class folders, a list, or one split of a list as clips.csv#val.
+        out: Folder for the results.
+        root: Folder that a relative index, and relative paths in it, are relative to.
+        clips: Clips of each video, evenly spaced in time.
+        crops: Square crops of each clip, evenly spaced along its longer side; 3 by default.
+        crop_px: Side of the crops, where it is not that of the training.
+        fully_convolutional: Score whole frames instead of crops.
+        average: What is averaged over the views of a video, softmax or logits.
+        views_per_step: Most views scored in one forward pass.
+        num_workers: Processes that decode; 0 decodes in the main process.
+        decoder: pyav or decord.
+        device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
+        mistakes: How many of the worst mistakes the report shows.
+    """
+    console = Console()
+    check_decoder(decoder)
+    trained = load_trained(checkpoint)
+    clip = ClipFormat(**trained.clip)
+    views = Views(clips, crops or (1 if fully_convolutional else 3), crop_px, fully_convolutional)
+    ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
+    videos = assign(read_source(index, root), trained.class_names)
+    about = {
+        "checkpoint": f"{checkpoint} (SHA-256 {_digest(checkpoint.read_bytes())})",
+        "videos": index,
+        "views": views.describe(clip),
+        "clip": clip.describe(),
+    }
+    asked = {"average": average, "about": about, "videos": _digest(repr(videos).encode())}
+    data = EvaluationVideos(videos, clip, views, decoder)
+    module = ClipModule(trained.network, trained.class_names, clip, views_per_step=views_per_step, average=average)
+    module.to(_device(device))
+    with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:
+        if unfinished.scores:
+            console.print(f"going on: {len(unfinished.scores)} of {len(videos)} videos are scored already")
+        scores, unreadable = _scored(module, data, unfinished, num_workers)
+    record = Record(trained.class_names, scores, about, unreadable)
+    written = write_evaluation(out, "evaluation", record, mistakes)
+    unfinished.path.unlink()
+    if not scores:
+        raise UserError(f"none of the {len(videos)} videos could be read")
+    print_evaluation(console, scores)
+    for path in written:
+        console.print(str(path), soft_wrap=True, highlight=False, markup=False)
+
+
+def _scored(
+    module: ClipModule, data: EvaluationVideos, unfinished: UnfinishedEvaluation, num_workers: int
+) -> tuple[list[VideoScore], dict[str, str]]:
+    """Scores what is not scored yet; returns everything, and why some videos have no score."""
+    scores = {score.video: score for score in unfinished.scores}
+    missing = [video for video in range(len(data)) if video not in scores]
+    # One video at a time: each is on disk as soon as it is scored, and whole frames differ in size.
+    loader = DataLoader(Subset(data, missing), collate_fn=collate_evaluation, num_workers=num_workers)
+    module.configure_model()
+    module.eval()
+    unreadable: dict[str, str] = {}
+    with torch.inference_mode():
+        for batch in track(loader, "scoring", total=len(data), completed=len(scores), transient=True):
+            for failure in batch["failures"]:
+                logger.warning("skipped %s: %s", failure.path, failure.reason)
+                unreadable[failure.path] = failure.reason
+            for score in _scores_of(module, batch):
+                scores[score.video] = score
+                unfinished.add(score)
+    return [scores[video] for video in sorted(scores)], unreadable
+
+
+def _scores_of(module: ClipModule, batch: EvaluationBatch) -> list[VideoScore]:
+    collected = VideoScores(module.average)
+    if len(batch["video"]):
+        logits = module.score_views(batch["clip"].to(module.device))
+        collected.update(logits, batch["view"], batch["video"], batch["label"], batch["path"])
+    return collected.gather()
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # unknown, or not there
+        raise UserError(
+            f"no device {name!r} here ({str(error).splitlines()[0]}); give cpu, or cuda where one is"
+        ) from error
+    return device
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

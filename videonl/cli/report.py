@@ -1,0 +1,30 @@
+"""``videonl report``: the report of an evaluation again, from its record."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from videonl.errors import UserError
+from videonl.evaluation import Average, read_record
+from videonl.evaluation.report import NUM_MISTAKES, print_evaluation, write_page
+
+
+def report(record: Path, out: Path | None = None, average: Average | None = None, mistakes: int = NUM_MISTAKES) -> None:
+    """Prints the accuracies of a record and writes its page and confusion matrix.
+
+    Args:
+        record: A .parquet file of videonl test or videonl evaluate.
+        out: The HTML file to write; by default beside the record, with its name.
+        average: What is averaged over the views of a video, softmax or logits; by default as it was done.
+        mistakes: How many of the worst mistakes to show.
+    """
+    console = Console()
+    evaluated = read_record(record)
+    if average is not None:
+        evaluated = evaluated.averaged_by(average)
+    if not evaluated.labelled:
+        raise UserError(f"{record}: no video in it has a known class, so there is nothing to report")
+    print_evaluation(console, evaluated.labelled)
+    page = out or record.with_suffix(".html")
+    for path in (page, write_page(page, evaluated, mistakes)):
+        console.print(str(path), soft_wrap=True, highlight=False, markup=False)

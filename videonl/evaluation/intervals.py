@@ -1,0 +1,104 @@
+"""Intervals by the bootstrap: how far a figure would move if other videos of the same kind had been drawn."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+NUM_RESAMPLES = 2000
+CONFIDENCE = 0.95
+FEW_VIDEOS = 100
+_AT_ONCE = 4_000_000  # entries of the table of counts that is held at once
+Floats = NDArray[np.float64]
+# From how often each video was drawn, (R, N), to one value per resample, (R,).
+Statistic = Callable[[Floats], Floats]
+
+
+class Interval(NamedTuple):
+    """The range between two percentiles."""
+
+    low: float
+    high: float
+
+
+def bootstrap(statistic: Statistic, num_videos: int, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Interval:
+    """95% percentile interval of a statistic over videos (Efron 1979).
+
+    The videos are drawn with replacement, as many as there are, again and again. The same seed and number of videos
+    draw the same resamples.
+
+    Args:
+        statistic: From counts (R, N), how often each video was drawn, to one value per resample (R,).
+        num_videos: N.
+        num_resamples: How many times videos are drawn.
+        seed: Of the draws.
+    """
+    values = np.concatenate([statistic(counts) for counts in _resamples(num_videos, num_resamples, seed)])
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(float(low), float(high))
+
+
+def _resamples(num_videos: int, num_resamples: int, seed: int) -> Iterator[Floats]:
+    generator = np.random.default_rng(seed)
+    step = max(1, _AT_ONCE // num_videos)
+    for start in range(0, num_resamples, step):
+        rows = min(step, num_resamples - start)
+        drawn = generator.integers(num_videos, size=(rows, num_videos))
+        drawn += np.arange(rows)[:, None] * num_videos  # each resample counts in a row of its own
+        counts = np.bincount(drawn.ravel(), minlength=rows * num_videos)
+        yield counts.reshape(rows, num_videos).astype(np.float64)
+
+
+def share_of(hits: Floats) -> Statistic:
+    """The mean of one value per video, such as 1 for a hit and 0 for a miss, (N,)."""
+    return lambda counts: counts @ hits / len(hits)
+
+
+def mean_class_share_of(hits: Floats, labels: NDArray[np.int64]) -> Statistic:
+    """The mean over classes of the mean of one value per video (N,); a class that no draw holds is left out."""
+    member = np.eye(int(labels.max()) + 1)[labels][:, np.unique(labels)]  # (N, classes that occur)
+
+    def statistic(counts: Floats) -> Floats:
+        sizes = counts @ member
+        shares: Floats = (counts @ (member * hits[:, None])) / np.maximum(sizes, 1)
+        mean: Floats = shares.sum(axis=1) / (sizes > 0).sum(axis=1)
+        return mean
+
+    return statistic
+
+
+def hits_of(probabilities: Tensor, labels: Tensor, k: int = 1) -> Floats:
+    """1 for each video whose class is among the k most probable, else 0, (N,)."""
+    hits: Floats = (probabilities.topk(k, dim=1).indices == labels[:, None]).any(dim=1).double().numpy()
+    return hits
+
+
+def accuracy_intervals(probabilities: Tensor, labels: Tensor) -> dict[str, Interval]:
+    """Intervals of what :func:`videonl.evaluation.metrics.accuracies` returns, by the same names.
+
+    Args:
+        probabilities: One row per video, (N, K).
+        labels: True classes, (N,).
+    """
+    top1 = hits_of(probabilities, labels)
+    statistics = {"top1": share_of(top1), "mean_class": mean_class_share_of(top1, labels.numpy())}
+    if probabilities.shape[1] > 5:
+        statistics["top5"] = share_of(hits_of(probabilities, labels, k=5))
+    return {name: bootstrap(statistic, len(labels)) for name, statistic in statistics.items()}
+
+
+def caution(num_videos: int, num_hits: int | None = None) -> str | None:
+    """What to bear in mind about the accuracy of few videos, in words; ``None`` where there are many."""
+    if num_videos >= FEW_VIDEOS:
+        return None
+    videos = f"{num_videos} video{'s' * (num_videos > 1)}"
+    text = f"Only {videos}: one of them is {100 / num_videos:.1f} points of top-1, and the intervals are rough."
+    if num_hits in (0, num_videos):
+        # 1 - 0.05 ** (1 / n), the exact bound that the rule of three approximates
+        bound = 100 * (1 - (1 - CONFIDENCE) ** (1 / num_videos))
+        beyond = f"at least {100 - bound:.1f} %" if num_hits else f"at most {bound:.1f} %"
+        outcome = "right" if num_hits else "wrong"
+        text += f" All are {outcome}, so resampling shows no spread; the binomial bound at 95 % is {beyond}."
+    return text

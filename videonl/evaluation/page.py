@@ -1,0 +1,171 @@
+"""An evaluation, or a comparison of two, as one HTML file that needs nothing else: no script, no network."""
+
+import base64
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from torch import Tensor
+
+from videonl.evaluation.comparison import Changed, Comparison
+from videonl.evaluation.fewer_views import accuracy_by_views
+from videonl.evaluation.figures import confusion_png, reliability_svg, views_svg
+from videonl.evaluation.intervals import NUM_RESAMPLES, accuracy_intervals, caution, hits_of
+from videonl.evaluation.metrics import accuracies, calibration, confusion_matrix
+from videonl.evaluation.record import Record
+from videonl.evaluation.strips import film_strip
+from videonl.evaluation.views import VideoScore, stack
+
+_MOST_CONFUSIONS = 12
+_MANY_CLASSES = 60  # from here on the table of classes is folded
+
+
+class ClassRow(NamedTuple):
+    """One class in the table: its accuracy, and which class it is most often taken for."""
+
+    name: str
+    num_videos: int
+    accuracy: float
+    taken_for: str
+    num_taken: int
+
+
+class Confusion(NamedTuple):
+    """How many videos of one class were taken for another."""
+
+    true: str
+    predicted: str
+    num_videos: int
+    share: float
+
+
+class Shown(NamedTuple):
+    """A video as a card: its answers, most important first, and a strip of its frames."""
+
+    path: str
+    true: str
+    answers: list[tuple[str, str, float]]  # whose it is, the class, its probability
+    strip: bytes | None
+
+
+def evaluation_page(record: Record, num_mistakes: int = 24) -> str:
+    """The report of an evaluation.
+
+    Args:
+        record: An evaluation with at least one video of known class.
+        num_mistakes: How many of the worst mistakes to show.
+    """
+    scores = record.labelled
+    probabilities, labels = stack(scores)
+    counts = confusion_matrix(probabilities, labels)
+    calibrated = calibration(probabilities, labels)
+    points = accuracy_by_views(scores)
+    confidence = float(probabilities.max(dim=1).values.mean())
+    return _render(
+        "evaluation.html",
+        record=record,
+        num_videos=len(scores),
+        metrics=accuracies(probabilities, labels),
+        intervals=accuracy_intervals(probabilities, labels),
+        caution=caution(len(scores), int(hits_of(probabilities, labels).sum())),
+        views=[(crops, list(line)) for crops, line in groupby(points, key=lambda point: point.num_crops)],
+        views_figure=views_svg(points) if len(points) > 1 else None,
+        calibration=calibrated,
+        confidence=confidence,
+        reliability=reliability_svg(calibrated),
+        confusion=confusion_png(counts, record.class_names),
+        confusions=_confusions(counts, record.class_names),
+        classes=_class_rows(counts, record.class_names),
+        many_classes=len(record.class_names) >= _MANY_CLASSES,
+        num_wrong=sum(score.prediction != score.label for score in scores),
+        mistakes=[_mistake(score, record.class_names) for score in worst_mistakes(scores)[:num_mistakes]],
+    )
+
+
+def comparison_page(comparison: Comparison, a: str, b: str, num_videos: int = 24) -> str:
+    """The report of a comparison.
+
+    Args:
+        comparison: What was found.
+        a: What the first evaluation is called.
+        b: What the second is called.
+        num_videos: How many of the videos fixed, and of those broken, to show.
+    """
+    names = comparison.class_names
+    return _render(
+        "comparison.html",
+        comparison=comparison,
+        a=a,
+        b=b,
+        caution=caution(comparison.num_videos),
+        fixed=[_changed(pair, names) for pair in comparison.fixed[:num_videos]],
+        broken=[_changed(pair, names) for pair in comparison.broken[:num_videos]],
+    )
+
+
+def worst_mistakes(scores: Sequence[VideoScore]) -> list[VideoScore]:
+    """The videos predicted wrongly, those with the most probable wrong class first."""
+    wrong = [score for score in scores if score.prediction != score.label]
+    return sorted(wrong, key=lambda score: (-float(score.probabilities.max()), score.path))
+
+
+def _class_rows(counts: Tensor, names: Sequence[str]) -> list[ClassRow]:
+    rows = []
+    for index, (name, row) in enumerate(zip(names, counts, strict=True)):
+        num_videos, right = int(row.sum()), int(row[index])
+        if num_videos:
+            others = row.clone()
+            others[index] = 0
+            other = int(others.argmax())
+            rows.append(ClassRow(name, num_videos, right / num_videos, names[other], int(others[other])))
+    return sorted(rows, key=lambda row: (row.accuracy, row.name))
+
+
+def _confusions(counts: Tensor, names: Sequence[str]) -> list[Confusion]:
+    wrong = counts.clone()
+    wrong.fill_diagonal_(0)
+    sizes = counts.sum(dim=1).tolist()
+    found = [
+        Confusion(names[row], names[column], int(wrong[row, column]), int(wrong[row, column]) / sizes[row])
+        for row, column in wrong.nonzero().tolist()
+    ]
+    return sorted(found, key=lambda confusion: (-confusion.num_videos, -confusion.share, confusion.true))[
+        :_MOST_CONFUSIONS
+    ]
+
+
+def _mistake(score: VideoScore, names: Sequence[str]) -> Shown:
+    answers = [
+        ("predicted", names[score.prediction], float(score.probabilities.max())),
+        ("true", names[score.label], float(score.probabilities[score.label])),
+    ]
+    return Shown(score.path, names[score.label], answers, film_strip(score.path))
+
+
+def _changed(pair: Changed, names: Sequence[str]) -> Shown:
+    answers = [
+        (which, names[score.prediction], float(score.probabilities.max()))
+        for which, score in (("A", pair.a), ("B", pair.b))
+    ]
+    return Shown(pair.a.path, names[pair.a.label], answers, film_strip(pair.a.path))
+
+
+def _render(template: str, **values: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader("videonl.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda share, digits=1: f"{100 * share:.{digits}f} %"
+    environment.filters["points"] = lambda share, digits=1: f"{100 * share:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    environment.filters["range"] = lambda interval: f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"
+    environment.filters["transpose"] = lambda rows: list(zip(*rows, strict=True))
+    environment.filters["data_uri"] = _data_uri
+    return environment.get_template(template).render(num_resamples=NUM_RESAMPLES, **values)
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,154 @@
+"""The record of an evaluation: a Parquet file with one row per video and the logits of its every view."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from videonl.errors import UserError
+from videonl.evaluation.views import AVERAGES, Average, VideoScore
+
+_KEY = b"videonl"
+_ROWS = 1024  # videos per row group: what is in memory twice while reading and writing
+VIEW = pa.struct([("clip", pa.int32()), ("crop", pa.int32()), ("logits", pa.list_(pa.float32()))])
+COLUMNS = pa.schema(
+    [
+        ("video", pa.int64()),
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("prediction", pa.string()),
+        ("probabilities", pa.list_(pa.float64())),
+        ("views", pa.list_(VIEW)),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was scored, and how.
+
+    Attributes:
+        class_names: Names in the order of the logits.
+        scores: One per video that could be read.
+        about: What was done, in words, such as ``{"views": "10 clips x 3 crops of 256 px"}``.
+        unreadable: Why a video has no score, by its file.
+    """
+
+    class_names: list[str]
+    scores: list[VideoScore]
+    about: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def average(self) -> Average:
+        """How the views of a video were averaged."""
+        return self.scores[0].average if self.scores else "softmax"
+
+    @property
+    def labelled(self) -> list[VideoScore]:
+        """The scores of the videos whose class is known."""
+        return [score for score in self.scores if score.label >= 0]
+
+    def averaged_by(self, average: Average) -> "Record":
+        """The same views, averaged in another way."""
+        return replace(self, scores=[replace(score, average=average) for score in self.scores])
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Writes a record; it replaces an older one only when complete.
+
+    Args:
+        path: The Parquet file.
+        record: What to write. Equal records make equal files, byte for byte.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    about = {"average": record.average, "about": record.about, "unreadable": record.unreadable}
+    schema = schema_of(record.class_names, about)
+    with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+        for start in range(0, len(record.scores), _ROWS):
+            writer.write_batch(to_rows(record.scores[start : start + _ROWS], schema))
+    unfinished.replace(path)
+
+
+def read_record(path: Path) -> Record:
+    """Reads what :func:`write_record` wrote.
+
+    Raises:
+        UserError: The file is missing, or is no such record.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; give a .parquet file that videonl test or videonl evaluate wrote")
+    try:
+        with pq.ParquetFile(path) as file:
+            about = metadata_of(file.schema_arrow)
+            rows = [score for batch in file.iter_batches(_ROWS) for score in from_rows(batch, about)]
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is no record of videonl test or videonl evaluate ({error})") from error
+    return Record(about["class_names"], rows, about["about"], about["unreadable"])
+
+
+def schema_of(class_names: Sequence[str], about: Mapping[str, Any]) -> pa.Schema:
+    """The columns, with the class names and plain data about the evaluation as the file's metadata."""
+    text = json.dumps({"class_names": list(class_names), **about}, ensure_ascii=False)
+    return COLUMNS.with_metadata({_KEY: text.encode()})
+
+
+def to_rows(scores: Sequence[VideoScore], schema: pa.Schema) -> pa.RecordBatch:
+    """One row per video."""
+    class_names = metadata_of(schema)["class_names"]
+    columns = [
+        [score.video for score in scores],
+        [score.path for score in scores],
+        [class_names[score.label] if score.label >= 0 else None for score in scores],
+        [class_names[score.prediction] for score in scores],
+        _lists([score.probabilities.numpy() for score in scores], pa.float64()),
+        _views(scores),
+    ]
+    arrays = [pa.array(column, type=kind.type) for column, kind in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def from_rows(rows: pa.RecordBatch, about: Mapping[str, Any]) -> Iterator[VideoScore]:
+    """The scores again; label and average are looked up in the metadata."""
+    index_of = {name: index for index, name in enumerate(about["class_names"])}
+    average = about["average"]
+    if average not in AVERAGES:
+        raise ValueError(f"unknown average {average!r}")
+    views = rows["views"]
+    flat = views.flatten()
+    logits = torch.from_numpy(flat.field("logits").flatten().to_numpy().copy()).view(len(flat), -1)
+    numbers = list(zip(flat.field("clip").to_pylist(), flat.field("crop").to_pylist(), strict=True))
+    ends = np.cumsum(views.value_lengths().to_numpy())
+    plain = zip(*(rows[name].to_pylist() for name in ("video", "path", "label")), strict=True)
+    for (video, path, label), start, end in zip(plain, [0, *ends[:-1]], ends, strict=True):
+        known = -1 if label is None else index_of[label]
+        yield VideoScore(video, path, known, logits[start:end].clone(), tuple(numbers[start:end]), average)
+
+
+def metadata_of(schema: pa.Schema) -> dict[str, Any]:
+    """Class names and what else :func:`schema_of` was given."""
+    metadata: dict[str, Any] = json.loads((schema.metadata or {})[_KEY])
+    return metadata
+
+
+def _views(scores: Sequence[VideoScore]) -> pa.ListArray:
+    numbers = np.array([number for score in scores for number in score.views], dtype=np.int32).reshape(-1, 2)
+    logits = _lists([view for score in scores for view in score.logits.numpy()], pa.float32())
+    views = pa.StructArray.from_arrays([numbers[:, 0], numbers[:, 1], logits], fields=list(VIEW))
+    return pa.ListArray.from_arrays(_offsets([len(score.views) for score in scores]), views)
+
+
+def _lists(rows: Sequence[Any], kind: pa.DataType) -> pa.ListArray:
+    values = np.concatenate(rows) if rows else np.empty(0)
+    return pa.ListArray.from_arrays(_offsets([len(row) for row in rows]), pa.array(values, type=kind))
+
+
+def _offsets(lengths: Sequence[int]) -> Any:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)

@@ -1,0 +1,77 @@
+"""An evaluation that can be interrupted: every video is on disk as soon as it is scored."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+from typing_extensions import Self
+
+from videonl.errors import UserError
+from videonl.evaluation.record import from_rows, metadata_of, schema_of, to_rows
+from videonl.evaluation.views import VideoScore
+
+
+class UnfinishedEvaluation:
+    """An Arrow stream to which one video after the other is added, a context manager.
+
+    The same rows as in the record, which a Parquet file could hold only once it is complete. A row that was being
+    written when the power went is dropped and scored again.
+
+    Args:
+        path: The file.
+        class_names: Names in the order of the logits.
+        asked: Plain data that says which evaluation this is.
+
+    Attributes:
+        scores: What was there already.
+
+    Raises:
+        UserError: The file holds another evaluation.
+    """
+
+    def __init__(self, path: Path, class_names: list[str], asked: Mapping[str, Any]) -> None:
+        self.path = path
+        self._schema = schema_of(class_names, asked)
+        self.scores = self._read() if path.exists() else []
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Written anew, because nothing can be added after a row that was cut short.
+        unfinished = self.path.with_name(self.path.name + ".new")
+        self._file = pa.OSFile(str(unfinished), "wb")
+        self._writer = pa.ipc.new_stream(self._file, self._schema)
+        for score in self.scores:
+            self.add(score)
+        os.replace(unfinished, self.path)
+        return self
+
+    def add(self, score: VideoScore) -> None:
+        """Writes one video."""
+        self._writer.write_batch(to_rows([score], self._schema))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+        self._file.close()
+
+    def _read(self) -> list[VideoScore]:
+        scores: list[VideoScore] = []
+        try:
+            with pa.ipc.open_stream(pa.OSFile(str(self.path))) as stream:
+                self._check(stream.schema)
+                for rows in stream:
+                    scores.extend(from_rows(rows, metadata_of(self._schema)))
+        except (pa.ArrowException, OSError):
+            pass  # the end of what was written whole
+        return scores
+
+    def _check(self, schema: pa.Schema) -> None:
+        if not schema.equals(self._schema, check_metadata=True):
+            raise UserError(
+                f"{self.path} is an unfinished evaluation of another checkpoint, other videos or other views; give "
+                "another --out, or remove it to start anew"
+            )
