@@ -40,6 +40,7 @@ class Command(NamedTuple):
         text: What it does, for the overview.
         positional: Whether its required arguments are positional.
         switches: Options that may be given without a value, which then is true.
+        repeatable: Options of a list that may be given several times, one value each.
     """
 
     module: str
@@ -47,10 +48,17 @@ class Command(NamedTuple):
     text: str
     positional: bool = False
     switches: tuple[str, ...] = ()
+    repeatable: tuple[str, ...] = ()
 
 
 COMMANDS = {
-    "attention": Command("attention", "attention", "show what the inserted blocks attend to in a video"),
+    "attention": Command(
+        "attention",
+        "attention",
+        "show what the inserted blocks attend to in a video",
+        switches=("--html",),
+        repeatable=("--query",),
+    ),
     "bench": Command(
         "bench", "bench", "time the blocks against plain implementations", positional=True, switches=("--json",)
     ),
@@ -132,9 +140,17 @@ def _dispatch(command: str, arguments: list[str]) -> None:
 def _run(command: Command, arguments: list[str]) -> None:
     from jsonargparse import auto_cli
 
-    arguments = [f"{word}=true" if word in command.switches else word for word in arguments]
+    arguments = [_as_parsed(word, command) for word in arguments]
     function: Callable[..., None] = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
     auto_cli(function, args=arguments, as_positional=command.positional, prog=f"videonl {command.function}")
+
+
+def _as_parsed(word: str, command: Command) -> str:
+    """A word of the command line as jsonargparse wants it, to which ``--list+`` is what appends."""
+    name, equals, value = word.partition("=")
+    if word in command.switches:
+        return f"{word}=true"
+    return f"{name}+{equals}{value}" if name in command.repeatable else word
 
 
 def _set_up_messages() -> None:
