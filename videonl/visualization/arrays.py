@@ -40,8 +40,6 @@ def save_arrays(clip: ShownClip, maps: Sequence[AttentionMap], path: str | Path)
     if len({attention.block for attention in maps}) != 1:
         raise ValueError("maps must be those of one block")
     first = maps[0]
-    axes = zip(("frame", "row", "column"), first.weights.shape, first.grid, clip.size, strict=True)
-    pixels = {f"key_of_{name}": keys_of_pixels(keys, cells, size).numpy() for name, keys, cells, size in axes}
     arrays: dict[str, Any] = {
         "weights": np.stack([attention.weights.numpy() for attention in maps]),
         "queries": np.array([attention.query for attention in maps]),
@@ -54,5 +52,8 @@ def save_arrays(clip: ShownClip, maps: Sequence[AttentionMap], path: str | Path)
         "block": np.array(first.block),
         "video": np.array(clip.name),
     }
+    axes = zip(("frame", "row", "column"), first.weights.shape, first.grid, clip.size, strict=True)
+    for name, keys, cells, size in axes:
+        arrays[f"key_of_{name}"] = keys_of_pixels(keys, cells, size).numpy()
     with replacing(path, ".npz") as temporary:
-        np.savez_compressed(temporary, **arrays, **pixels)
+        np.savez_compressed(temporary, **arrays)
