@@ -125,6 +125,7 @@ def _warn_of_short_video(console: Console, video: Path, clip: LocatedClip, clip_
             f"{video} is shorter than the {span} frames that a clip reaches over: its last frame stands in for "
             f"{clip.num_repeated} of {clip_format.num_frames}",
             soft_wrap=True,
+            markup=False,
         )
 
 
@@ -171,9 +172,5 @@ def _write_page(
     with console.status("packing the weights of every position"):
         written = write_explorer(shown, sources, path, query)
     for block in written:
-        console.print(
-            f"{block.name}: {block.form}, {block.num_bytes / 1e6:.2f} MB, weights within {100 * block.error:.2f} % of "
-            "the largest",
-            markup=False,
-        )
+        console.print(str(block), soft_wrap=True, markup=False)
     console.print(f"{path}: {path.stat().st_size / 1e6:.2f} MB", soft_wrap=True, markup=False)

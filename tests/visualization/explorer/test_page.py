@@ -58,7 +58,7 @@ def test_every_block_shows_the_weights_of_the_clicked_position(open_page, page_f
     for query in QUERIES:
         maps = expected_maps(sources[0], query)
         for name, attention in maps.items():
-            page.get_by_role("radio", name=name, exact=True).click()
+            page.get_by_role("button", name=name, exact=True).click()
             click(page, query, clip.size)
             assert state(page)["query"] == list(query)
             expected = attention.weights.flatten().numpy()
@@ -71,7 +71,7 @@ def test_canvases_lie_over_the_frames_as_the_overlay_does(open_page, page_file, 
     page = open_page(page_file)
     query = QUERIES[1]
     for name in ("softmax", "fusion", "pyramid", "time"):
-        page.get_by_role("radio", name=name, exact=True).click()
+        page.get_by_role("button", name=name, exact=True).click()
         click(page, query, clip.size)
         expected = overlay(clip.frames, expected_maps(sources[0], query)[name]).numpy().astype(float)
         for frame in range(clip.size[0]):
@@ -89,7 +89,7 @@ def test_canvases_lie_over_the_frames_as_the_overlay_does(open_page, page_file, 
 
 def test_the_list_and_the_colour_bar_give_the_numbers(open_page, page_file, clip, sources) -> None:
     page = open_page(page_file)
-    page.get_by_role("radio", name="softmax", exact=True).click()
+    page.get_by_role("button", name="softmax", exact=True).click()
     click(page, QUERIES[1], clip.size)
     weights = expected_maps(sources[0], QUERIES[1])["softmax"].weights.flatten().sort(descending=True).values
     told = [float(text) for text in page.locator(".strongest .value").all_inner_texts()]
@@ -99,7 +99,7 @@ def test_the_list_and_the_colour_bar_give_the_numbers(open_page, page_file, clip
 
 def test_links_lead_from_the_query_to_the_strongest_keys(open_page, page_file, clip) -> None:
     page = open_page(page_file)
-    page.get_by_role("radio", name="softmax", exact=True).click()
+    page.get_by_role("button", name="softmax", exact=True).click()
     click(page, (1, 20, 10), clip.size)
     lines = page.locator(".lines .line")
     assert 0 < lines.count() <= 8
@@ -135,7 +135,7 @@ def test_the_pointer_asks_until_a_click_keeps_the_query(open_page, page_file, cl
 
 def test_weight_under_the_pointer(open_page, page_file, clip, sources) -> None:
     page = open_page(page_file)
-    page.get_by_role("radio", name="gaussian", exact=True).click()
+    page.get_by_role("button", name="gaussian", exact=True).click()
     click(page, (3, 20, 33), clip.size)
     box = picture_of(page, 0).bounding_box()
     picture_of(page, 0).hover(position={"x": 18.5 / 60 * box["width"], "y": 2.5 / 44 * box["height"]})
@@ -214,7 +214,7 @@ def test_the_clip_plays_and_pauses(open_page, page_file) -> None:
 def test_two_blocks_side_by_side(open_page, page_file, clip, sources) -> None:
     page = open_page(page_file)
     page.locator("#compare").click()
-    page.locator(".stage").nth(1).get_by_role("radio", name="axial", exact=True).click()
+    page.locator(".stage").nth(1).get_by_role("button", name="axial", exact=True).click()
     click(page, QUERIES[1], clip.size, strip=1)
     maps = expected_maps(sources[0], QUERIES[1])
     for panel, name in enumerate(("softmax", "axial")):
@@ -237,7 +237,7 @@ def test_blocks_that_need_a_word_have_one(open_page, page_file) -> None:
     page = open_page(page_file)
     notes = {}
     for name in ("softmax", "context", "dot product"):
-        page.get_by_role("radio", name=name, exact=True).click()
+        page.get_by_role("button", name=name, exact=True).click()
         notes[name] = page.locator(".note").inner_text()
     assert notes["softmax"] == ""
     assert "the same places for every query" in notes["context"]
@@ -251,7 +251,7 @@ def test_names_are_text_and_nothing_else(open_page, compared_file, clip) -> None
     assert page.title() == f"{clip.name}: attention"
     assert "second <i> calls it <u>run</u>" in page.locator("#about").inner_text()
     assert page.locator("header u, header img, .blocks b, .blocks i").count() == 0
-    assert page.get_by_role("radio", name="<b>table</b>", exact=True).count() == 4  # of two networks in two panels
+    assert page.get_by_role("button", name="<b>table</b>", exact=True).count() == 4  # of two networks in two panels
 
 
 def test_nothing_is_loaded_but_the_file(browser, page_file) -> None:
@@ -311,7 +311,7 @@ def test_motion_is_reduced_where_it_is_asked_for(open_page, page_file) -> None:
 def test_controls_have_names_for_screen_readers(open_page, page_file) -> None:
     page = open_page(page_file)
     unnamed = page.evaluate(
-        """[...document.querySelectorAll('#main button, #main input, #main [role=img]')]
+        """[...document.querySelectorAll('#main button, #main input, #main [role=application]')]
            .filter((e) => !(e.textContent.trim() || e.ariaLabel || e.labels?.length)).map((e) => e.outerHTML)"""
     )
     assert unnamed == []

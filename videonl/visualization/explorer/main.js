@@ -20,8 +20,8 @@ class Explorer {
     byId("video").textContent = video;
     const names = sources.map(({ name, prediction }) => `${sources.length > 1 ? name : "the network"} calls it ${prediction}`);
     byId("about").textContent = [`, ${size[0]} frames of ${size[2]} × ${size[1]} pixels`, ...names].join("; ");
-    const error = Math.max(...blocks.map((block) => block.error));
-    this.facts = `Weights are within ${(100 * error).toFixed(2)} % of each query's largest weight, checked when the page was written.`;
+    const percent = Math.max(Math.ceil(1e4 * Math.max(...blocks.map((block) => block.error))) / 100, 0.01);
+    this.facts = `Weights are within ${percent} % of each query's largest weight, checked when the page was written.`;
   }
 
   async start() {
@@ -135,7 +135,7 @@ class Explorer {
     const { query, kept } = this.state;
     const block = this.panels[0].block;
     const [frame, y, x] = query;
-    byId("query-text").textContent = `frame ${frame} (${seconds(this.clip, frame)}), y ${y}, x ${x}`;
+    byId("query-text").textContent = `frame ${frame} (${this.clip.times[frame]}), y ${y}, x ${x}`;
     byId("cell-text").textContent = `cell ${cellOf(block, query).join(", ")} of ${block.grid.join(" × ")}`;
     byId("pin").setAttribute("aria-pressed", kept);
     byId("pin").textContent = kept ? "Kept" : "Keep";
@@ -143,7 +143,7 @@ class Explorer {
 
   writeTime() {
     byId("time").value = this.state.time;
-    byId("time-text").textContent = `frame ${this.state.time}, ${seconds(this.clip, this.state.time)}`;
+    byId("time-text").textContent = `frame ${this.state.time}, ${this.clip.times[this.state.time]}`;
   }
 
   /** The weight under the pointer, for each panel. */

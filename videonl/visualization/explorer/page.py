@@ -5,6 +5,7 @@ import hashlib
 import html
 import io
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,10 @@ class Written(NamedTuple):
     num_bytes: int
     error: float
 
+    def __str__(self) -> str:
+        percent = max(math.ceil(1e4 * self.error) / 100, 0.01)
+        return f"{self.name}: {self.form}, {self.num_bytes / 1e6:.2f} MB, weights within {percent} % of the largest"
+
 
 def write_explorer(
     clip: ShownClip, sources: Sequence[Source], path: str | Path, query: Position | None = None
@@ -87,7 +92,7 @@ def write_explorer(
     data = {
         "video": clip.name,
         "size": clip.size,
-        "seconds": clip.seconds,
+        "times": [f"{seconds:.2f} s" for seconds in clip.seconds],
         "frames": [_picture(frame) for frame in clip.frames],
         "colours": (colour_table() * 255).round().int().tolist(),
         "query": blocks[0]["mostChanged"] if query is None else query,

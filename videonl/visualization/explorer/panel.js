@@ -17,16 +17,14 @@ class Panel {
     const holder = this.stage.querySelector(".blocks");
     return this.clip.sources.flatMap((source, sourceIndex) => {
       const group = document.createElement("fieldset");
-      group.setAttribute("role", "radiogroup");
-      group.setAttribute("aria-label", `Block of ${source.name}`);
       if (this.clip.sources.length > 1) group.append(element("legend", source.name));
+      else group.setAttribute("aria-label", "Block");
       holder.append(group);
       return [...this.clip.blocks.entries()]
         .filter(([, block]) => block.source === sourceIndex)
         .map(([index, block]) => {
           const button = element("button", block.name);
           button.type = "button";
-          button.setAttribute("role", "radio");
           button.addEventListener("click", () => choose(this.index, index));
           group.append(button);
           return { button, index };
@@ -37,12 +35,12 @@ class Panel {
   addFrames() {
     const [numFrames, height, width] = this.clip.size;
     const frames = this.strip.querySelector(".frames");
-    frames.style.setProperty("--columns", Math.min(numFrames, 8));
+    frames.style.setProperty("--columns", Math.min(Math.max(numFrames, 4), 8));
     this.pictures = this.clip.frames.map((source, index) => {
       const figure = fromTemplate("frame-template");
       figure.querySelector("img").src = source;
       const caption = figure.querySelector("figcaption");
-      caption.append(element("span", `frame ${index}`), element("span", `, ${seconds(this.clip, index)}`, "time"));
+      caption.append(element("span", `frame ${index}`), element("span", `, ${this.clip.times[index]}`, "time"));
       frames.append(figure);
       return figure.querySelector(".picture");
     });
@@ -56,7 +54,7 @@ class Panel {
   show(block, blockIndex) {
     this.block = block;
     this.weights = null;
-    for (const { button, index } of this.buttons) button.setAttribute("aria-checked", index === blockIndex);
+    for (const { button, index } of this.buttons) button.setAttribute("aria-pressed", index === blockIndex);
     const notes = [];
     if (!block.dependsOnQuery) notes.push("This block reads the same places for every query.");
     if (block.mayBeNegative) notes.push("Weights below 0 are shown as 0.");
@@ -98,7 +96,7 @@ class Panel {
     const image = this.stagePicture.querySelector("img");
     if (image.src !== this.clip.frames[time]) image.src = this.clip.frames[time];
     this.drawPicture(this.stagePicture, time, pixels);
-    this.stagePicture.setAttribute("aria-label", `Frame ${time} with what ${this.title} reads, as colour`);
+    this.stagePicture.setAttribute("aria-label", `Frame ${time} with what ${this.title} reads, as colour. Arrow keys move the query.`);
     for (const [frame, picture] of this.pictures.entries()) picture.parentNode.classList.toggle("now", frame === time);
   }
 
@@ -140,8 +138,4 @@ function element(name, text = "", className = "") {
 function number(value) {
   const size = Math.abs(value);
   return value !== 0 && (size < 0.0001 || size >= 1000) ? value.toExponential(2) : value.toPrecision(3);
-}
-
-function seconds(clip, frame) {
-  return `${clip.seconds[frame].toFixed(2)} s`;
 }
