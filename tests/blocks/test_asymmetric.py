@@ -96,6 +96,8 @@ def test_attention_of_a_fusion_lies_on_the_low_grid(awaken: Awaken) -> None:
     actual = block.attention(high, torch.tensor(queries), low)
     torch.testing.assert_close(actual, spread(weights[:, queries], LOW_SIZE))
     torch.testing.assert_close(actual.sum(dim=(2, 3, 4)), torch.ones(2, 3, dtype=torch.float64))
+    factors = block.factors(high[:1], low[:1])
+    torch.testing.assert_close(factors.rows(torch.tensor(queries)), actual[0], rtol=1e-10, atol=1e-10)
 
 
 def test_gradients_of_both_stages_are_those_of_finite_differences(awaken: Awaken) -> None:

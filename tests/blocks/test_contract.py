@@ -263,6 +263,28 @@ def test_attention_never_builds_queries_by_keys(build) -> None:
     assert 0 < largest.numel <= (3 + 17 + 19) * 3 * 17 * 19
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_rows_of_the_factors_are_the_attention(build, awaken: Awaken, size) -> None:
+    block = awaken(build()).double().eval()
+    x = features(*size, batch=1, dtype=torch.float64)
+    queries = torch.tensor([math.prod(size) - 1, 0, math.prod(size) // 2])
+    factors = block.factors(x)
+    assert factors is not None
+    torch.testing.assert_close(factors.rows(queries), block.attention(x, queries)[0], rtol=1e-10, atol=1e-10)
+
+
+def test_factors_never_build_queries_by_keys(build) -> None:
+    with LargestTensor() as largest:
+        build().factors(features(3, 17, 19, batch=1))
+    assert 0 < largest.numel <= (3 + 17 + 19) * 3 * 17 * 19
+
+
+def test_blocks_that_read_alike_for_every_query_say_so(build, awaken: Awaken) -> None:
+    block = awaken(build()).eval()
+    first, last = block.attention(features(), torch.tensor([0, 104]))[0]
+    assert block.depends_on_query != torch.equal(first, last)
+
+
 @pytest.mark.parametrize("channels", [0, -3])
 def test_a_wrong_channel_count_is_refused_and_quoted(build, channels: int) -> None:
     with pytest.raises(ValueError, match=f"got {channels}"):

@@ -150,18 +150,6 @@ def test_one_video_commands_name_what_is_wrong(videonl: Videonl, trained: Path, 
     assert f"{text_file} cannot be read as a checkpoint" in refused.text
 
 
-@pytest.mark.parametrize(("query", "expected"), [("9,0,0", "9"), ("here", "here")])
-def test_attention_names_a_bad_query(
-    videonl: Videonl, trained: Path, clips: Path, tmp_path: Path, query: str, expected: str
-) -> None:
-    video = next((clips / "test").glob("*/*.mp4"))
-    checkpoint = trained / "checkpoints" / "best.ckpt"
-    refused = videonl("attention", "--checkpoint", checkpoint, "--video", video, "--query", query, "--out", tmp_path)
-    assert refused.code == 2
-    assert expected in refused.text
-    assert not list(tmp_path.iterdir())
-
-
 def test_training_on_unreadable_videos_alone_stops_and_lists_them(
     videonl: Videonl, small_config: Path, tmp_path: Path
 ) -> None:

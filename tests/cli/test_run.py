@@ -1,11 +1,9 @@
-"""fit, test, predict and attention on real files, from the command line."""
+"""fit, test and predict on real files, from the command line."""
 
 import csv
 from collections.abc import Callable
 from pathlib import Path
 
-import av
-import pytest
 import torch
 import yaml
 from PIL import Image
@@ -128,21 +126,6 @@ def test_predict_of_one_video_agrees_with_the_test(videonl: Videonl, trained: Pa
     assert predicted.code == 0
     for name, probability in zip(("sum_0", "sum_1"), score.probabilities.tolist(), strict=True):
         assert f"{name} │ {100 * probability:.2f} %" in predicted.text
-
-
-@pytest.mark.parametrize("query", [["--query", "4,30,0"], []])
-def test_attention_writes_a_strip_and_a_film_for_each_block(
-    videonl: Videonl, trained: Path, clips: Path, tmp_path: Path, query: list[str]
-) -> None:
-    video = next((clips / "test").glob("*/*.mp4"))
-    checkpoint = trained / "checkpoints" / "best.ckpt"
-    shown = videonl("attention", "--checkpoint", checkpoint, "--video", video, "--out", tmp_path, *query)
-    assert shown.code == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"res3.3.png", "res3.3.mp4"}
-    Image.open(tmp_path / "res3.3.png").verify()
-    with av.open(str(tmp_path / "res3.3.mp4")) as film:
-        assert sum(1 for _ in film.decode(video=0)) >= 5
-    assert "res3.3: frame" in shown.text
 
 
 def test_corrupt_video_is_skipped_named_and_counted(

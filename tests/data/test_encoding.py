@@ -95,13 +95,6 @@ def test_quality_is_the_psnr_of_the_brightness(tmp_path: Path) -> None:
     torch.testing.assert_close(colours[0], colours[1], rtol=0, atol=1.5)
 
 
-def test_same_source_same_bytes(tmp_path: Path, encode_video: Encode) -> None:
-    source = encode_video(tmp_path / "a.avi", num_frames=19, codec="mpeg4")
-    for name in ("b", "c"):
-        encode(source, tmp_path / f"{name}.mp4", Encoding(), num_frames=19)
-    assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "c.mp4").read_bytes()
-
-
 def test_folders_of_frames(tmp_path: Path, write_frames: Callable[..., Path], read_index: ReadIndex) -> None:
     encode(write_frames(tmp_path / "clip", 7), tmp_path / "b.mp4", Encoding(), num_frames=7)
     assert [read_index(frame) for frame in open_video(tmp_path / "b.mp4").read(range(7))] == list(range(7))

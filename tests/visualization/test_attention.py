@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from videonl.blocks.contract import AttentionBlock
 from videonl.errors import UserError
-from videonl.visualization import attention_maps, parse_query
+from videonl.visualization import AttentionMap, attention_maps
 
 SIZE = (6, 40, 56)
 CLIP = torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
@@ -53,9 +53,16 @@ class Network(nn.Module):
         return {"second": self.second, "first": self.first}
 
 
+def one_map_each(network: Network, query: tuple[int, int, int] | None = None) -> list[AttentionMap]:
+    maps = attention_maps(network, network.blocks, CLIP, [query])
+    assert list(maps) == list(network.blocks)
+    assert all(len(found) == 1 for found in maps.values())
+    return [found for (found,) in maps.values()]
+
+
 def test_asked_query_lands_in_its_cell_of_each_grid():
     network = Network(Mirror(), Mirror())
-    second, first = attention_maps(network, network.blocks, CLIP, query=(3, 17, 50))
+    second, first = one_map_each(network, query=(3, 17, 50))
     assert (first.block, first.grid, first.cell, first.query) == ("first", (3, 10, 14), (1, 4, 12), (3, 18, 50))
     assert (second.block, second.grid, second.cell, second.query) == ("second", (3, 5, 7), (1, 2, 6), (3, 20, 52))
     assert second.weights.nonzero().tolist() == [[1, 2, 0]]
@@ -63,15 +70,18 @@ def test_asked_query_lands_in_its_cell_of_each_grid():
     assert first.weights.dtype == torch.float32 and first.weights.shape == (3, 10, 14)
 
 
-def test_only_the_asked_query_is_computed():
-    network = Network(Mirror(), Mirror())
-    attention_maps(network, network.blocks, CLIP, query=(0, 0, 8))
-    assert [queries.tolist() for queries in network.first.asked] == [[2]]
+def test_only_the_asked_queries_are_computed():
+    network = Network(Mirror(changed=(2, 7, 3)), Mirror())
+    maps = attention_maps(network, network.blocks, CLIP, [(0, 0, 8), None, (5, 39, 55)])
+    asked = [2, 2 * 140 + 7 * 14 + 3, 419]
+    assert [queries.tolist() for queries in network.first.asked] == [asked]
+    assert [found.cell for found in maps["first"]] == [(0, 0, 2), (2, 7, 3), (2, 9, 13)]
+    assert [int(found.weights.argmax()) for found in maps["first"]] == [419 - query for query in asked]
 
 
 def test_without_a_query_the_most_changed_position_is_asked():
     network = Network(Mirror(changed=(2, 7, 3)), Mirror(changed=(0, 1, 4)))
-    second, first = attention_maps(network, network.blocks, CLIP)
+    second, first = one_map_each(network)
     assert first.cell == (2, 7, 3)
     assert second.cell == (0, 1, 4)
     assert first.query == (5, 30, 14)
@@ -79,7 +89,7 @@ def test_without_a_query_the_most_changed_position_is_asked():
 
 def test_a_block_that_changes_nothing_is_asked_for_its_centre():
     network = Network(Mirror(), Mirror())
-    assert [found.cell for found in attention_maps(network, network.blocks, CLIP)] == [(1, 2, 3), (1, 5, 7)]
+    assert [found.cell for found in one_map_each(network)] == [(1, 2, 3), (1, 5, 7)]
 
 
 def test_network_is_left_as_it_was():
@@ -104,11 +114,11 @@ def test_network_is_left_as_it_was_after_an_error():
 def test_query_outside_the_clip(query):
     network = Network(Mirror(), Mirror())
     with pytest.raises(UserError, match=r"\(6, 40, 56\).*frame 0 to 5, y 0 to 39, x 0 to 55"):
-        attention_maps(network, network.blocks, CLIP, query)
+        attention_maps(network, network.blocks, CLIP, [None, query])
 
 
 def test_network_without_blocks():
-    with pytest.raises(UserError, match="no attention blocks inserted"):
+    with pytest.raises(UserError, match=r"no attention blocks inserted.*places blocks"):
         attention_maps(nn.Identity(), {}, CLIP)
 
 
@@ -132,15 +142,3 @@ def test_weights_that_are_not_finite():
     network = Network(Mirror(), Broken())
     with pytest.raises(UserError, match=r"'second'.*not finite"):
         attention_maps(network, network.blocks, CLIP)
-
-
-def test_parse_query():
-    assert parse_query("4,36,20") == (4, 36, 20)
-    assert parse_query(" 4, 36, 20 ") == (4, 36, 20)
-
-
-@pytest.mark.parametrize("text", ["", "4,36", "4,36,20,1", "a,b,c", "4;36;20", "1.5,2,3"])
-def test_parse_query_names_the_text_and_shows_an_example(text):
-    with pytest.raises(UserError, match="4,36,20") as raised:
-        parse_query(text)
-    assert repr(text) in str(raised.value)

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from videonl.errors import UserError
 from videonl.visualization import film, strip
@@ -112,6 +112,44 @@ def test_film_marks_the_query_clearly_on_its_frame_and_faintly_on_others(tmp_pat
     assert all(change > 20 for change in around)
 
 
+def test_gif_shows_what_the_film_shows(tmp_path, frames, one_hot):
+    film(frames, one_hot((0, 4, 6)), tmp_path / "film.gif", fps=5)
+    with Image.open(tmp_path / "film.gif") as gif:
+        assert gif.info["loop"] == 0  # for ever
+        shown, milliseconds = [], 0
+        for frame in ImageSequence.Iterator(gif):
+            shown.append(np.asarray(frame.convert("RGB")).astype(int))
+            milliseconds += frame.info["duration"]
+    assert milliseconds == 10 * 200  # equal pictures, as those of the query's second, may be one that lasts longer
+    is_lit = [_mean_change(picture, picture.shape[1] // 56, (4, 6)) > 40 for picture in shown]
+    assert is_lit[:2] == [True, True] and not any(is_lit[2:])
+
+
+def test_bar_beneath_the_film_has_the_colours_from_clear_to_full(tmp_path, frames, one_hot):
+    film(frames, one_hot((0, 0, 0)), tmp_path / "film.mp4")
+    picture = _decoded(tmp_path / "film.mp4")[0]
+    height, width, _ = picture.shape
+    row = picture[height - 20]
+    coloured = np.flatnonzero(row.max(axis=1) - row.min(axis=1) > 60)
+    assert coloured.max() - coloured.min() > width / 3
+    assert row[coloured.max()][0] > 200 > row[coloured.max()][2]  # ends in yellow
+    assert row[coloured.min()].mean() < row[coloured.max()].mean()
+
+
+def test_times_are_written_beneath_frames(tmp_path, frames, one_hot):
+    seconds = [index / 10 for index in range(6)]
+    strip(frames, one_hot((0, 0, 0)), tmp_path / "plain.png")
+    strip(frames, one_hot((0, 0, 0)), tmp_path / "timed.png", seconds)
+    rows, columns = (_picture(tmp_path / "plain.png") != _picture(tmp_path / "timed.png")).any(-1).nonzero()
+    assert rows.min() > 2 * 160 and rows.max() - rows.min() < 20  # nothing but the labels, below both rows of panels
+    assert columns.max() - columns.min() > 5 * 224
+    film(frames, one_hot((0, 0, 0)), tmp_path / "plain.mp4")
+    film(frames, one_hot((0, 0, 0)), tmp_path / "timed.mp4", seconds=seconds)
+    plain, timed = (_decoded(tmp_path / name)[5] for name in ("plain.mp4", "timed.mp4"))
+    rows = (np.abs(plain - timed).max(-1) > 60).nonzero()[0]
+    assert rows.min() > 160
+
+
 def test_film_of_an_odd_size(tmp_path, one_hot):
     odd = torch.zeros(2, 257, 301, 3, dtype=torch.uint8)
     film(odd, one_hot((0, 0, 0)), tmp_path / "film.mp4", fps=29.97)
@@ -126,8 +164,8 @@ def test_film_at_an_impossible_pace(tmp_path, frames, one_hot, fps):
 
 
 def test_wrong_ending_is_named(tmp_path, frames, one_hot):
-    with pytest.raises(UserError, match=r"film\.gif.*\.mp4"):
-        film(frames, one_hot((0, 0, 0)), tmp_path / "film.gif")
+    with pytest.raises(UserError, match=r"film\.webm.*\.mp4"):
+        film(frames, one_hot((0, 0, 0)), tmp_path / "film.webm")
     with pytest.raises(UserError, match=r"strip\.jpg.*\.png"):
         strip(frames, one_hot((0, 0, 0)), tmp_path / "strip.jpg")
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from videonl import ops
 from videonl.blocks.contract import AttentionBlock, require_features
+from videonl.blocks.factors import Factors, ProductWeights
 from videonl.blocks.options import require_known, require_positive
 
 Wrapper = Literal["residual", "concat"]
@@ -78,11 +79,21 @@ class Asymmetric(AttentionBlock):
 
     def _read(self, theta: Tensor, phi: Tensor, queries: Tensor) -> Tensor:
         """Weights of the asked positions, spread from the bins over the grid of phi."""
+        weights, means = self._read_bins(_rows(theta)[:, queries], phi)
+        cells = ops.pyramid_spread(weights, means)
+        return cells.reshape(*cells.shape[:2], *phi.shape[2:])  # (B, Q, N) -> (B, Q, T', H', W')
+
+    def _factors(self, theta: Tensor, phi: Tensor) -> Factors:
+        """Weights of the bins for every position, and the cells of every bin."""
+        weights, means = self._read_bins(_rows(theta), phi)
+        return ProductWeights(weights[0], means, theta.shape[2:], phi.shape[2:])
+
+    def _read_bins(self, theta: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of the bins for some rows of theta, (B, Q, S), and the matrix of the pyramid, (S, M)."""
         means = self._pyramid(phi)
         keys = ops.pyramid_pool(phi, means).transpose(1, 2)  # (B, Ci, S) -> (B, S, Ci)
-        weights = ops.embedded_gaussian_weights(_rows(theta)[:, queries], keys, scale=self.scale)
-        cells = ops.pyramid_spread(weights, means.to(weights.dtype))
-        return cells.reshape(*cells.shape[:2], *phi.shape[2:])  # (B, Q, N) -> (B, Q, T', H', W')
+        weights = ops.embedded_gaussian_weights(theta, keys, scale=self.scale)
+        return weights, means.to(weights.dtype)
 
     def _pyramid(self, x: Tensor) -> Tensor:
         return ops.pyramid_matrix(self.levels, x.shape[2:], dtype=x.dtype, device=x.device)
@@ -141,6 +152,12 @@ class AsymmetricPyramid(Asymmetric):
         require_features(x)
         theta = self.theta(x)
         return self._read(theta, theta, queries)
+
+    def factors(self, x: Tensor) -> Factors:
+        """Weights of the bins for every position; see :class:`AttentionBlock`."""
+        require_features(x)
+        theta = self.theta(x)
+        return self._factors(theta, theta)
 
 
 class AsymmetricFusion(Asymmetric):
@@ -204,6 +221,13 @@ class AsymmetricFusion(Asymmetric):
         require_features(x)
         require_features(low)
         return self._read(self.theta(x), self.phi(low), queries)
+
+    def factors(self, x: Tensor, low: Tensor | None = None) -> Factors:
+        """Weights of the bins of low for every position of x; see :class:`AttentionBlock`."""
+        low = x if low is None else low
+        require_features(x)
+        require_features(low)
+        return self._factors(self.theta(x), self.phi(low))
 
 
 def _embedding(channels: int, dim_inner: int) -> nn.Sequential:

@@ -5,6 +5,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from videonl.blocks.factors import Factors
+
 
 class AttentionBlock(nn.Module, ABC):
     """A block that maps features to features of the same shape and can show what it reads.
@@ -18,11 +20,13 @@ class AttentionBlock(nn.Module, ABC):
             non-local block have other weights, of the dot product even negative ones.
         identity_at_init: Whether the block starts as the identity. A few published wrappers do not, and say so here.
         takes_low: Whether ``forward`` and ``attention`` take the features of an earlier stage as their last argument.
+        depends_on_query: Whether queries read differently. Global context blocks read the same for every position.
     """
 
     weights_sum_to_one: bool = True
     identity_at_init: bool = True
     takes_low: ClassVar[bool] = False
+    depends_on_query: ClassVar[bool] = True
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -46,6 +50,17 @@ class AttentionBlock(nn.Module, ABC):
         Returns:
             Weights over the key grid, (B, Q, T', H', W'), where the key grid may be coarser than (T, H, W).
         """
+
+    def factors(self, x: Tensor) -> Factors | None:
+        """Weights of all positions, in a form from which any row can be computed without the others.
+
+        Args:
+            x: Features of one clip, (1, C, T, H, W); a block that takes ``low`` takes it here too.
+
+        Returns:
+            The factors, whose ``rows`` equal ``attention``; None for a block that has no such form.
+        """
+        return None
 
 
 def require_features(x: Tensor, num_dims: int = 3) -> None:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from videonl import ops
 from videonl.blocks.contract import AttentionBlock, require_features
+from videonl.blocks.factors import Factors, HopWeights
 from videonl.blocks.options import require_known, require_positive
 
 CONVS = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -73,15 +74,25 @@ class LineHops(AttentionBlock):
         where the paths that pass through every hop's aggregation come from. Paths that skip a hop through its residual
         are left out, and so are gamma and g; every row therefore sums to 1.
         """
-        z, weights = self._innermost(x), []
-        for hop in self.hops():
-            weights.append(hop.weights(z))
-            z = hop(z)
+        weights = self._hop_weights(x)
         rows = F.one_hot(queries, x[0, 0].numel()).to(weights[0].dtype)
         rows = rows.expand(x.shape[0], -1, -1).unflatten(2, x.shape[2:])  # (Q, N) -> (B, Q, *grid)
         for hop, hop_weights in zip(reversed(self.hops()), reversed(weights), strict=True):
             rows = ops.criss_cross_hop(rows, hop_weights, hop.axes)
         return rows
+
+    def factors(self, x: Tensor) -> Factors:
+        """The weights of every hop; see :class:`AttentionBlock`."""
+        weights = tuple(hop[0].flatten(0, -2) for hop in self._hop_weights(x))  # (1, *grid, S) -> (N, S)
+        return HopWeights(weights, tuple(hop.axes for hop in self.hops()), x.shape[2:])
+
+    def _hop_weights(self, x: Tensor) -> list[Tensor]:
+        """What every hop reads of the features that reach it: (B, *grid, S) each."""
+        z, weights = self._innermost(x), []
+        for hop in self.hops():
+            weights.append(hop.weights(z))
+            z = hop(z)
+        return weights
 
     def _innermost(self, x: Tensor) -> Tensor:
         require_features(x, self.num_dims)

@@ -1,12 +1,13 @@
 """Global context blocks: SNL, GC and SE as settings of one frame (Cao et al. 2019, arXiv:1904.11492)."""
 
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from videonl import ops
 from videonl.blocks.contract import AttentionBlock, require_features
+from videonl.blocks.factors import Factors, ProductWeights
 from videonl.blocks.options import require_known, require_positive
 
 Pooling = Literal["attention", "average"]
@@ -43,6 +44,8 @@ class GlobalContext(AttentionBlock):
         >>> block.attention(x, torch.tensor([0, 104])).shape
         torch.Size([2, 2, 3, 5, 7])
     """
+
+    depends_on_query: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -93,6 +96,12 @@ class GlobalContext(AttentionBlock):
         logits = torch.zeros_like(x[:, 0]) if self.mask is None else self._affinity(x)
         weights = ops.attention_pooling_weights(logits)
         return weights.unsqueeze(1).expand(-1, len(queries), -1, -1, -1)  # (B, T, H, W) -> (B, Q, T, H, W)
+
+    def factors(self, x: Tensor) -> Factors:
+        """The pooling map, once; see :class:`AttentionBlock`."""
+        grid = x.shape[2:]
+        weights = self.attention(x, torch.zeros(1, dtype=torch.int64, device=x.device))
+        return ProductWeights(weights.new_ones(grid.numel(), 1), weights.reshape(1, -1), grid, grid)
 
     def _affinity(self, x: Tensor) -> Tensor:
         assert self.mask is not None and self.mask.bias is not None

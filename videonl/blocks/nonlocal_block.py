@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from videonl import ops
 from videonl.blocks.contract import AttentionBlock, require_features
+from videonl.blocks.factors import Activation, Factors, ProductWeights
 from videonl.blocks.options import require_known, require_positive
 from videonl.blocks.reach import Reach, join_reach, reachable_keys, require_reach, split_reach
 
@@ -21,6 +22,8 @@ MAX_POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 Pairwise = Literal["embedded_gaussian", "gaussian", "dot_product", "concatenation"]
 PoolOrder = Literal["post", "pre"]
 Norm = Literal["batch", "none"]
+
+ACTIVATION: dict[str, Activation] = {"dot_product": "mean", "concatenation": "relu_mean"}  # of the rest softmax
 
 
 class NonLocal(AttentionBlock):
@@ -148,6 +151,16 @@ class NonLocal(AttentionBlock):
             reachable = reachable_keys(queries, x.shape[2:], phi.shape[2:], self.reach, self.group_frames)
         weights = self._weights(theta, phi.flatten(2), reachable)
         return weights.reshape(*weights.shape[:2], *phi.shape[2:])  # (B, Q, M) -> (B, Q, T', H', W')
+
+    def factors(self, x: Tensor) -> Factors:
+        """Theta and phi, of which every weight is a function; see :class:`AttentionBlock`."""
+        require_features(x, self.num_dims)
+        queries, keys = self._queries(x), self._keys(self._source(x))
+        left, right = self.scale * queries.flatten(2)[0].mT, keys.flatten(2)[0]  # (N, _), (_, M)
+        if self.pairwise == "concatenation":  # a_i + b_j is the product of (a_i, 1) and (1, b_j)
+            left, right = torch.cat([left, torch.ones_like(left)], 1), torch.cat([torch.ones_like(right), right])
+        activation = ACTIVATION.get(self.pairwise, "softmax")
+        return ProductWeights(left, right, x.shape[2:], keys.shape[2:], activation, self.reach, self.group_frames)
 
     def _queries(self, x: Tensor) -> Tensor:
         """What queries bring to f: (B, Ci, *grid), x itself for the Gaussian, one number each for the concatenation."""

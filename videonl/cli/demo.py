@@ -43,11 +43,12 @@ def demo(clips: Path | None = None, dir: Path = Path("runs/demo")) -> None:
     top1 = {name: _train_and_test(name, dir / name, data) for name in NETWORKS}
     checkpoint = dir / "nonlocal" / "checkpoints" / "best.ckpt"
     pictures = dir / "attention"
-    _videonl("attention", "--checkpoint", str(checkpoint), "--video", str(data.video), "--out", str(pictures))
+    video = str(data.video)
+    _videonl("attention", "--checkpoint", str(checkpoint), "--video", video, "--out", str(pictures), "--html")
     seconds = time.monotonic() - start
     (dir / "summary.json").write_text(json.dumps({"top1": top1, "seconds": round(seconds)}, indent=2) + "\n")
     places = {
-        "attention, as pictures and films": pictures,
+        "attention, as pictures, films and a page to explore": pictures,
         "report of the test": dir / "nonlocal" / "test.html",
         "checkpoint": checkpoint,
         "logs, also for W&B": dir,

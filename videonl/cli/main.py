@@ -43,6 +43,7 @@ class Command(NamedTuple):
         switches: Options that may be given without a value, which then is true.
         parses: Whether the function takes the words as they are, for flags that no parameter can be named after.
         short: Short names of options.
+        repeatable: Options of a list that may be given several times, one value each.
     """
 
     module: str
@@ -52,11 +53,16 @@ class Command(NamedTuple):
     switches: tuple[str, ...] = ()
     parses: bool = False
     short: Mapping[str, str] = MappingProxyType({})
+    repeatable: tuple[str, ...] = ()
 
 
 COMMANDS = {
     "attention": Command(
-        "attention", "attention", "show what the inserted blocks attend to in a video", switches=("--trust_code",)
+        "attention",
+        "attention",
+        "show what the inserted blocks attend to in a video",
+        switches=("--html", "--trust_code"),
+        repeatable=("--query",),
     ),
     "bench": Command(
         "bench", "bench", "time blocks, or a whole model, against plain ones", positional=True, switches=("--json",)
@@ -187,17 +193,21 @@ def _run(command: Command, arguments: list[str]) -> None:
         return
     from jsonargparse import auto_cli
 
-    arguments = [_with_underscores(command.short.get(word, word)) for word in arguments]
-    arguments = [f"{word}=true" if word in command.switches else word for word in arguments]
+    arguments = [_as_parsed(command.short.get(word, word), command) for word in arguments]
     auto_cli(
         function, args=arguments, as_positional=command.positional, prog=f"videonl {command.function.replace('_', ' ')}"
     )
 
 
-def _with_underscores(word: str) -> str:
-    """``--short-side=256`` is ``--short_side=256``; options are named like the arguments of their functions."""
+def _as_parsed(word: str, command: Command) -> str:
+    """A word as jsonargparse wants it: names with underscores, switches with a value, ``--list+`` for what appends."""
     name, equals, value = word.partition("=")
-    return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else word
+    if not name.startswith("--"):
+        return word
+    name = f"--{name[2:].replace('-', '_')}"
+    if not equals and name in command.switches:
+        return f"{name}=true"
+    return f"{name}+{equals}{value}" if name in command.repeatable else f"{name}{equals}{value}"
 
 
 def _set_up_messages() -> None:

@@ -232,11 +232,20 @@ def normalise(clips: torch.Tensor, mean: Sequence[float], std: Sequence[float]) 
     return (clips / 255 - clips.new_tensor(mean).view(shape)) / clips.new_tensor(std).view(shape)
 
 
-def _resize_short_side(frames: torch.Tensor, short_side_px: int) -> torch.Tensor:
-    height_px, width_px = frames.shape[-2:]
+def resized_size(height_px: int, width_px: int, short_side_px: int) -> tuple[int, int]:
+    """Height and width of a frame once its short side has been resized.
+
+    >>> resized_size(height_px=240, width_px=320, short_side_px=120)
+    (120, 160)
+    """
     scale = short_side_px / min(height_px, width_px)
-    size_px = [max(short_side_px, math.floor(side_px * scale)) for side_px in (height_px, width_px)]
-    resized: torch.Tensor = vision.resize(frames, size_px, antialias=True)
+    height_px, width_px = (max(short_side_px, math.floor(side_px * scale)) for side_px in (height_px, width_px))
+    return height_px, width_px
+
+
+def _resize_short_side(frames: torch.Tensor, short_side_px: int) -> torch.Tensor:
+    size_px = resized_size(frames.shape[-2], frames.shape[-1], short_side_px)
+    resized: torch.Tensor = vision.resize(frames, list(size_px), antialias=True)
     return resized
 
 

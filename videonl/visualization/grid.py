@@ -66,21 +66,24 @@ def spread(weights: Tensor, grid: Sequence[int], size: Sequence[int]) -> Tensor:
         (T, H, W) of ``size``.
     """
     for axis, (cells, pixels) in enumerate(zip(grid, size, strict=True)):
-        num_keys = weights.shape[axis]
-        keys = _keys_of_pixels(num_keys, cells, pixels)
-        shape = [-1 if dim == axis else 1 for dim in range(3)]
-        covered = (keys < num_keys).view(shape)
-        weights = weights.index_select(axis, keys.clamp(max=num_keys - 1)) * covered
+        keys = keys_of_pixels(weights.shape[axis], cells, pixels)
+        covered = (keys >= 0).view([-1 if dim == axis else 1 for dim in range(3)])
+        weights = weights.index_select(axis, keys.clamp(min=0)) * covered
     return weights
 
 
-def _keys_of_pixels(num_keys: int, num_cells: int, num_pixels: int) -> Tensor:
+def keys_of_pixels(num_keys: int, num_cells: int, num_pixels: int) -> Tensor:
+    """The key that every pixel along one axis belongs to, -1 where it belongs to none: (num_pixels,) int64.
+
+    >>> keys_of_pixels(num_keys=2, num_cells=5, num_pixels=10)
+    tensor([ 0,  0,  0,  0,  1,  1,  1,  1, -1, -1])
+    """
     if num_keys > num_cells:  # the keys are those of an earlier, finer stage
         return torch.arange(num_pixels) * num_keys // num_pixels
     cells = torch.arange(num_pixels) * num_cells // num_pixels
     if num_keys == num_cells // 2:
         # 2x pooling floors: 7 cells become 3 keys of exactly 2 cells, not of 7/3, and the last cell belongs to none.
-        return cells // 2
+        return (cells // 2).masked_fill(cells // 2 >= num_keys, -1)
     return cells * num_keys // num_cells
 
 

@@ -1,6 +1,6 @@
-"""Files to look at: a strip of all frames as PNG, a film as MP4."""
+"""Files to look at: a strip of all frames as PNG, a film as MP4 or GIF."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,25 +8,23 @@ import av
 import torch
 from av.video.stream import VideoStream
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
 from videonl.errors import UserError
 from videonl.visualization.attention import AttentionMap
-from videonl.visualization.drawing import enlarged, full_weight, marked, overlay, query_frame
+from videonl.visualization.drawing import enlarged, marked, overlay, query_frame
+from videonl.visualization.film_bar import film_bar, frame_label
 from videonl.visualization.saving import replacing
 from videonl.visualization.strip_figure import strip_figure
 
 __all__ = ["film", "overlay", "strip"]
 
 _FILM_MIN_PX = 256
-_FONT_PX = 15
-_BAR_PX = 52
-_BAR_COLOUR, _TEXT_COLOUR = (24, 24, 24), (240, 240, 240)
 
 
-def strip(frames: Tensor, attention: AttentionMap, path: str | Path) -> None:
+def strip(frames: Tensor, attention: AttentionMap, path: str | Path, seconds: Sequence[float] | None = None) -> None:
     """Writes a PNG of all frames side by side, each plain and with its overlay beneath, at most 8 to a row.
 
     The query's cell is squared in cyan on its frame. A colour bar gives the weights.
@@ -35,18 +33,25 @@ def strip(frames: Tensor, attention: AttentionMap, path: str | Path) -> None:
         frames: (T, H, W, 3) uint8, the clip's frames before normalisation.
         attention: the map to show.
         path: ends in ``.png``; missing folders are made.
+        seconds: the frames' times in the video, to write beneath them.
 
     Raises:
         UserError: the file cannot be written under this name.
     """
-    figure = strip_figure(frames, attention)
+    figure = strip_figure(frames, attention, seconds)
     with replacing(path, ".png") as temporary:
         # Not savefig: its resolution and margins follow the user's matplotlibrc, and the strip is laid out in pixels.
         FigureCanvasAgg(figure).print_png(temporary)  # type: ignore[no-untyped-call]  # untyped in matplotlib
 
 
-def film(frames: Tensor, attention: AttentionMap, path: str | Path, fps: float = 4.0) -> None:
-    """Writes an H.264 MP4 of the overlay, with the block's name and the frame's number in a bar beneath.
+def film(
+    frames: Tensor,
+    attention: AttentionMap,
+    path: str | Path,
+    fps: float = 4.0,
+    seconds: Sequence[float] | None = None,
+) -> None:
+    """Writes the overlay as an H.264 MP4 or a GIF; beneath it the block's name, the frame, and a colour bar.
 
     The query's frame is held for one second with the query's cell squared; the other frames are shown once, with a
     faint square at the same place. Small clips are enlarged to 256 pixels or more.
@@ -54,20 +59,29 @@ def film(frames: Tensor, attention: AttentionMap, path: str | Path, fps: float =
     Args:
         frames: (T, H, W, 3) uint8, the clip's frames before normalisation.
         attention: the map to show.
-        path: ends in ``.mp4``; missing folders are made.
+        path: ends in ``.mp4`` or ``.gif``; missing folders are made.
         fps: frames of the clip per second of film; slower than the clip by default, to have time to look.
+        seconds: the frames' times in the video, to write beneath them.
 
     Raises:
         UserError: the file cannot be written under this name, or ``fps`` is not between 0.1 and 240.
     """
     if not 0.1 <= fps <= 240:
         raise UserError(f"fps {fps} is not between 0.1 and 240; 4 is a good pace to look at attention")
-    pictures = _pictures(frames, attention, hold_frames=max(round(fps), 1))
-    with (
-        replacing(path, ".mp4") as temporary,
-        # faststart puts the index first, so that a browser plays the film while it loads.
-        av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart"}) as container,
-    ):
+    pictures = _pictures(frames, attention, max(round(fps), 1), seconds)
+    write, suffix = (_write_gif, ".gif") if Path(path).suffix.lower() == ".gif" else (_write_mp4, ".mp4")
+    with replacing(path, suffix) as temporary:
+        write(pictures, temporary, fps)
+
+
+def _write_gif(pictures: Iterator[Tensor], path: Path, fps: float) -> None:
+    first, *others = (Image.fromarray(picture.numpy()).quantize(dither=Image.Dither.NONE) for picture in pictures)
+    first.save(path, save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
+
+
+def _write_mp4(pictures: Iterator[Tensor], path: Path, fps: float) -> None:
+    # faststart puts the index first, so that a browser plays the film while it loads.
+    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
         _encode(container, pictures, fps)
 
 
@@ -84,36 +98,17 @@ def _encode(container: av.container.OutputContainer, pictures: Iterator[Tensor],
         container.mux(stream.encode())
 
 
-def _pictures(frames: Tensor, attention: AttentionMap, hold_frames: int) -> Iterator[Tensor]:
+def _pictures(
+    frames: Tensor, attention: AttentionMap, hold_frames: int, seconds: Sequence[float] | None
+) -> Iterator[Tensor]:
     queried = query_frame(attention, frames)
     for index, frame in enumerate(overlay(frames, attention)):
         is_query = index == queried
         shown = marked(enlarged(frame[None], _FILM_MIN_PX)[0], attention, faint=not is_query)
-        picture = torch.cat([shown, _bar(shown.shape[1], attention, index, is_query)])
+        bar = film_bar(shown.shape[1], attention, frame_label(index, seconds, is_query))
+        picture = _even(torch.cat([shown, bar]))
         for _ in range(hold_frames if is_query else 1):
-            yield _even(picture)
-
-
-def _bar(width: int, attention: AttentionMap, index: int, is_query: bool) -> Tensor:
-    bar = Image.new("RGB", (width, _BAR_PX), _BAR_COLOUR)
-    draw = ImageDraw.Draw(bar)
-    font = ImageFont.load_default(_FONT_PX)
-    place = f"frame {index}" + (" (query)" if is_query else "")
-    for line, text in enumerate((attention.block, f"{place}   brightest: {full_weight(attention):.3g}")):
-        text = _shortened(text, draw, font, width - 16)
-        draw.text((8, 6 + line * (_FONT_PX + 6)), text, font=font, fill=_TEXT_COLOUR)
-    return torch.frombuffer(bytearray(bar.tobytes()), dtype=torch.uint8).view(_BAR_PX, width, 3)
-
-
-def _shortened(
-    text: str, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_px: int
-) -> str:
-    # From the front: the end of a module path is what tells blocks apart.
-    kept = text
-    while draw.textlength(kept, font=font) > width_px:
-        text = text[1:]
-        kept = "..." + text
-    return kept
+            yield picture
 
 
 def _even(picture: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Lays a clip out as one figure: rows of plain frames, their overlays beneath, a colour bar at the side."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.cm import ScalarMappable
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from videonl.visualization.attention import AttentionMap
 from videonl.visualization.drawing import colour_table, enlarged, full_weight, marked, overlay, query_frame
+from videonl.visualization.film_bar import frame_label
 
 _DPI = 100
 _PANEL_MIN_PX = 128
@@ -53,12 +55,13 @@ class _Layout:
         return _MARGIN_PX + column * (self.width + _GAP_PX), top - 2 * self.height - _GAP_PX
 
 
-def strip_figure(frames: Tensor, attention: AttentionMap) -> Figure:
+def strip_figure(frames: Tensor, attention: AttentionMap, seconds: Sequence[float] | None = None) -> Figure:
     """Draws the strip; each pixel of a frame becomes a whole number of pixels of the figure, without resampling.
 
     Args:
         frames: (T, H, W, 3) uint8, the clip's frames before normalisation.
         attention: the map to show.
+        seconds: the frames' times in the video, to write beneath them.
 
     Returns:
         A figure of its own: no pyplot, no state shared with other figures.
@@ -71,6 +74,7 @@ def strip_figure(frames: Tensor, attention: AttentionMap) -> Figure:
     queried = query_frame(attention, frames)
     for index in range(len(frames)):
         _add_frame(figure, layout, index, plain[index], lit[index], attention if index == queried else None)
+        _add_label(figure, layout, index, frame_label(index, seconds, index == queried), bold=index == queried)
     _add_title(figure, attention)
     _add_colour_bar(figure, layout, attention)
     return figure
@@ -84,8 +88,12 @@ def _add_frame(
         plain, lit = marked(plain, query), marked(lit, query)
     figure.figimage(lit.numpy(), left, bottom, origin="upper")
     figure.figimage(plain.numpy(), left, bottom + layout.height + _GAP_PX, origin="upper")
-    label = f"frame {index}" + (" (query)" if query is not None else "")
-    _add_text(figure, left + layout.width / 2, bottom - 5, label, size=9, ha="center", bold=query is not None)
+
+
+def _add_label(figure: Figure, layout: _Layout, index: int, label: str, bold: bool) -> None:
+    left, bottom = layout.below_left(index)
+    size = 9 if len(label) * 8 < layout.width else 7
+    _add_text(figure, left + layout.width / 2, bottom - 5, label, size=size, ha="center", bold=bold)
 
 
 def _add_title(figure: Figure, attention: AttentionMap) -> None:

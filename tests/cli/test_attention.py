@@ -1,0 +1,191 @@
+"""``videonl attention`` on real files, from the command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from videonl.cli.main import main
+
+Videonl = Callable[..., Any]
+
+
+@pytest.fixture
+def checkpoint(trained: Path) -> Path:
+    return trained / "checkpoints" / "best.ckpt"
+
+
+@pytest.fixture
+def video(clips: Path) -> Path:
+    return next((clips / "test").glob("*/*.mp4"))
+
+
+def data_of(page: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(page.read_text().partition('id="data">')[2].partition("</script>")[0])
+    return found
+
+
+def without_blocks(checkpoint: Path, path: Path) -> Path:
+    """The same training run's checkpoint, had its configuration placed no blocks."""
+    content = torch.load(checkpoint, weights_only=True)
+    content["videonl"]["network"]["blocks"] = []
+    content["state_dict"] = {key: value for key, value in content["state_dict"].items() if ".block." not in key}
+    torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize("query", [["--query", "4,30,0"], ["--query=4,30,0"], ["--query", "auto"], []], ids=str)
+def test_one_query_gives_a_strip_a_film_and_arrays(
+    videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path, query: list[str]
+) -> None:
+    shown = videonl("attention", "--checkpoint", checkpoint, "--video", video, "--out", tmp_path, *query)
+    assert shown.code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"res3.3.png", "res3.3.mp4", "res3.3.npz"}
+    Image.open(tmp_path / "res3.3.png").verify()
+    with av.open(str(tmp_path / "res3.3.mp4")) as film:
+        assert sum(1 for _ in film.decode(video=0)) >= 5
+    assert "res3.3: frame" in shown.text
+    assert "the network calls this clip sum_" in shown.text
+
+
+def test_several_queries_give_pictures_each_and_one_file_of_arrays(
+    videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path
+) -> None:
+    queries = ["--query", "4,30,0", "--query=auto", "--query", "grid:2x1x1"]
+    out = ["--out", tmp_path, "--film", "none"]
+    shown = videonl("attention", "--checkpoint", checkpoint, "--video", video, *queries, *out)
+    assert shown.code == 0
+    names = ["t4_y30_x0", "auto", "t1_y15_x15", "t4_y15_x15"]  # frames 0 to 2, then 3 and 4
+    assert {path.name for path in tmp_path.iterdir()} == {"res3.3.npz", *(f"res3.3_{name}.png" for name in names)}
+    with np.load(tmp_path / "res3.3.npz") as arrays:
+        assert arrays["weights"].shape[0] == len(arrays["queries"]) == 4
+        assert arrays["weights"].reshape(4, -1).sum(axis=1) == pytest.approx(np.ones(4), abs=1e-5)
+        assert arrays["size"].tolist() == [5, 31, 31]
+        assert str(arrays["video"]) == video.name
+        cells = arrays["cells"].tolist()
+        grid = arrays["grid"].tolist()
+    assert cells[0] == [4 * grid[0] // 5, 30 * grid[1] // 31, 0]
+
+
+def test_films_may_be_gifs(videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path) -> None:
+    shown = videonl("attention", "--checkpoint", checkpoint, "--video", video, "--out", tmp_path, "--film", "gif")
+    assert shown.code == 0
+    with Image.open(tmp_path / "res3.3.gif") as film:
+        assert film.n_frames >= 5
+    assert not (tmp_path / "res3.3.mp4").exists()
+
+
+def test_html_writes_a_page_that_starts_at_the_first_query(
+    videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path
+) -> None:
+    queries = ["--query", "2,7,9", "--query", "auto"]
+    shown = videonl("attention", "--checkpoint", checkpoint, "--video", video, "--out", tmp_path, "--html", *queries)
+    assert shown.code == 0
+    data = data_of(tmp_path / "explorer.html")
+    assert (data["video"], data["size"], data["query"]) == (video.name, [5, 31, 31], [2, 7, 9])
+    assert [block["name"] for block in data["blocks"]] == ["res3.3"]
+    assert data["compare"] is None
+    assert "within 0." in shown.text
+    assert "explorer.html: 0." in shown.text
+
+
+def test_compare_shows_two_checkpoints(
+    videonl: Videonl, trained: Path, checkpoint: Path, video: Path, tmp_path: Path
+) -> None:
+    options = ["--compare", trained / "checkpoints" / "last.ckpt", "--html", "--film", "none"]
+    shown = videonl("attention", "--checkpoint", checkpoint, "--video", video, "--out", tmp_path, *options)
+    assert shown.code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"best", "last", "explorer.html"}
+    assert {path.name for path in (tmp_path / "last").iterdir()} == {"res3.3.png", "res3.3.npz"}
+    data = data_of(tmp_path / "explorer.html")
+    assert [source["name"] for source in data["sources"]] == ["best", "last"]
+    assert [block["source"] for block in data["blocks"]] == [0, 1]
+    assert data["compare"] == 1
+    assert "last: the network calls this clip" in shown.text
+
+
+def test_compare_needs_another_checkpoint_of_the_same_clip_format(
+    videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path
+) -> None:
+    options = ["--video", video, "--out", tmp_path / "out", "--compare"]
+    same = videonl("attention", "--checkpoint", checkpoint, *options, checkpoint)
+    assert same.code == 2
+    assert f"--compare {checkpoint} is the checkpoint itself" in same.text
+    content = torch.load(checkpoint, weights_only=True)
+    content["videonl"]["clip"]["crop_px"] = 29
+    torch.save(content, tmp_path / "other.ckpt")
+    other = videonl("attention", "--checkpoint", checkpoint, *options, tmp_path / "other.ckpt")
+    assert other.code == 2
+    assert "crop_px 31 and 29" in other.text
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_without_blocks_says_so_and_what_to_do(
+    videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path
+) -> None:
+    plain = without_blocks(checkpoint, tmp_path / "plain.ckpt")
+    refused = videonl("attention", "--checkpoint", plain, "--video", video, "--out", tmp_path / "out", "--html")
+    assert refused.code == 2
+    assert "no attention blocks inserted" in refused.text
+    assert "choose a model whose configuration places blocks" in refused.text
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_block_that_reads_alike_everywhere_is_named(
+    videonl: Videonl, small_config: Path, video: Path, tmp_path: Path
+) -> None:
+    blocks = "[{block: gc, after: {res3: [1]}}, {block: nonlocal, after: {res3: [3]}}]"
+    options = ["--run.dir", tmp_path / "run", "--model.network.init_args.blocks", blocks]
+    assert main(["fit", "--config", str(small_config), *map(str, options)]) == 0
+    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    out = ["--out", tmp_path / "out", "--film", "none", "--query", "grid:2x1x2"]
+    shown = videonl("attention", "--checkpoint", checkpoint, "--video", video, *out)
+    assert shown.code == 0
+    assert "res3.1: global context, the same map for every query" in shown.text
+    with np.load(tmp_path / "out" / "res3.1.npz") as arrays:
+        assert (arrays["weights"] == arrays["weights"][0]).all()
+
+
+def test_a_video_shorter_than_the_clip_says_what_stands_in(
+    videonl: Videonl, checkpoint: Path, encode_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    video = encode_video(tmp_path / "short.mp4", num_frames=3)
+    options = ["--video", video, "--out", tmp_path / "out", "--film", "none", "--html"]
+    shown = videonl("attention", "--checkpoint", checkpoint, *options)
+    assert shown.code == 0
+    assert f"{video} is shorter than the 5 frames that a clip reaches over" in shown.text
+    assert "its last frame stands in for 2 of 5" in shown.text
+
+
+def test_a_file_name_that_looks_like_markup(videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "<img src=x onerror=alert(1)> [bold].mp4"
+    odd.write_bytes(video.read_bytes())
+    options = ["--video", odd, "--out", tmp_path / "out", "--film", "none", "--html"]
+    assert videonl("attention", "--checkpoint", checkpoint, *options).code == 0
+    text = (tmp_path / "out" / "explorer.html").read_text()
+    assert "<img src=x" not in text
+    assert data_of(tmp_path / "out" / "explorer.html")["video"] == odd.name
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("9,0,0", "query (9, 0, 0) lies outside the clip"),
+        ("here", "'here' is not three whole numbers"),
+        ("grid:9x1x1", "1 to 5 parts in time"),
+    ],
+)
+def test_a_bad_query_is_named(
+    videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path, query: str, expected: str
+) -> None:
+    out = ["--out", tmp_path, "--query", "auto", "--query", query]
+    refused = videonl("attention", "--checkpoint", checkpoint, "--video", video, *out)
+    assert refused.code == 2
+    assert expected in refused.text
+    assert not list(tmp_path.iterdir())

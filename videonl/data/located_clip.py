@@ -1,0 +1,64 @@
+"""One clip of a video, and where its frames and pixels lie in it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from videonl.data.decoding import open_video
+from videonl.data.sampling import even_clips
+from videonl.data.transforms import ClipFormat, Views, ViewTransform, crop_corners, resized_size
+
+
+@dataclass(frozen=True)
+class LocatedClip:
+    """A clip as evaluation cuts it, with the way back to the video.
+
+    Attributes:
+        pixels: uint8 ``(C, T, H, W)``.
+        video_frames: For each frame its index in the video. Where the video is too short its last one repeats.
+        seconds: For each frame its time in the video, by the average frame rate.
+        crop: (top, left, height, width) of what is seen, in pixels of the video's own frames.
+    """
+
+    pixels: torch.Tensor
+    video_frames: tuple[int, ...]
+    seconds: tuple[float, ...]
+    crop: tuple[float, float, float, float]
+
+    @property
+    def num_repeated(self) -> int:
+        """How many frames stand in for ones that the video does not have."""
+        return len(self.video_frames) - len(set(self.video_frames))
+
+
+def read_middle_clip(path: Path | str, clip_format: ClipFormat, decoder: str = "pyav") -> LocatedClip:
+    """Read the clip and the crop in the middle of a video: what evaluation with one view sees.
+
+    Args:
+        path: The video file.
+        clip_format: Number and stride of the frames, size of the crop.
+        decoder: A name in ``decoding.DECODERS``.
+
+    Raises:
+        DecodingError: The video cannot be decoded.
+    """
+    with open_video(path, decoder) as reader:
+        (indices,) = even_clips(reader.num_frames, clip_format.num_frames, clip_format.stride_frames, num_clips=1)
+        frames, fps = reader.read(indices), reader.fps
+    (pixels,) = ViewTransform(clip_format, Views())(frames.permute(0, 3, 1, 2))  # (T, H, W, C) -> (T, C, H, W)
+    crop = middle_crop(frames.shape[1], frames.shape[2], clip_format)
+    return LocatedClip(pixels, tuple(indices), tuple(index / fps for index in indices), crop)
+
+
+def middle_crop(height_px: int, width_px: int, clip_format: ClipFormat) -> tuple[float, float, float, float]:
+    """Where the middle crop lies in a frame before it is resized: top, left, height, width.
+
+    >>> middle_crop(240, 320, ClipFormat(short_side_px=120, crop_px=100))
+    (20.0, 60.0, 200.0, 200.0)
+    """
+    crop_px = clip_format.crop_px
+    resized = resized_size(height_px, width_px, clip_format.short_side_px)
+    ((top, left),) = crop_corners(*resized, crop_px, num_crops=1)
+    down, across = height_px / resized[0], width_px / resized[1]
+    return top * down, left * across, crop_px * down, crop_px * across

@@ -1,0 +1,178 @@
+"""Writes the page: one HTML file that holds the clip, the weights and the code, and opens from disk."""
+
+import base64
+import hashlib
+import html
+import io
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+from torch import Tensor, nn
+
+from videonl.blocks.contract import AttentionBlock
+from videonl.visualization.clip import ShownClip
+from videonl.visualization.drawing import colour_table
+from videonl.visualization.explorer.weights import pack_weights
+from videonl.visualization.features import most_changed, read_features
+from videonl.visualization.grid import Position, centre_of, keys_of_pixels
+from videonl.visualization.queries import require_inside
+from videonl.visualization.saving import replacing
+
+_SCRIPTS = ("weights.js", "geometry.js", "overlay.js", "links.js", "panel.js", "main.js", "controls.js")
+_WEBP_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network to look into.
+
+    Attributes:
+        name: for people, such as the checkpoint's.
+        prediction: what it calls the clip.
+        network: takes ``clip`` and runs every one of ``blocks``.
+        blocks: its attention blocks by name.
+        clip: (1, C, T, H, W), the shown clip normalised for this network.
+    """
+
+    name: str
+    prediction: str
+    network: nn.Module
+    blocks: Mapping[str, AttentionBlock]
+    clip: Tensor
+
+
+class Written(NamedTuple):
+    """What the page holds of one block.
+
+    Attributes:
+        name: of the block, and of its network where there are several.
+        form: how its weights are kept: ``table``, ``product`` or ``hops``.
+        num_bytes: what they take in the page.
+        error: the largest difference from the block's weights, as a share of a query's largest weight.
+    """
+
+    name: str
+    form: str
+    num_bytes: int
+    error: float
+
+    def __str__(self) -> str:
+        percent = max(math.ceil(1e4 * self.error) / 100, 0.01)
+        return f"{self.name}: {self.form}, {self.num_bytes / 1e6:.2f} MB, weights within {percent} % of the largest"
+
+
+def write_explorer(
+    clip: ShownClip, sources: Sequence[Source], path: str | Path, query: Position | None = None
+) -> list[Written]:
+    """Writes the explorer of a clip.
+
+    Args:
+        clip: what to show.
+        sources: one network, or two to compare; each shows all of its blocks.
+        path: ends in ``.html``; missing folders are made.
+        query: (frame, y_px, x_px) that asks first; None for the position that the first block changed most.
+
+    Returns:
+        What the page holds of each block.
+
+    Raises:
+        UserError: a network has no blocks, the query lies outside the clip, or the file cannot be written.
+    """
+    if query is not None:
+        require_inside(query, clip.size)
+    blocks = [block for index, source in enumerate(sources) for block in _blocks(index, source, clip.size)]
+    second = next((place for place, block in enumerate(blocks) if block["source"] == 1), None)
+    data = {
+        "video": clip.name,
+        "size": clip.size,
+        "times": [f"{seconds:.2f} s" for seconds in clip.seconds],
+        "frames": [_picture(frame) for frame in clip.frames],
+        "colours": (colour_table() * 255).round().int().tolist(),
+        "query": blocks[0]["mostChanged"] if query is None else query,
+        "compare": second,
+        "sources": [{"name": source.name, "prediction": source.prediction} for source in sources],
+        "blocks": blocks,
+    }
+    with replacing(path, ".html") as temporary:
+        temporary.write_text(_page(clip.name, data), encoding="utf-8")
+    return [_written(block, sources) for block in blocks]
+
+
+def _blocks(index: int, source: Source, size: Position) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+
+    def read(name: str, features: tuple[Tensor, ...], output: Tensor) -> None:
+        x = features[0]
+        found[name] = _block(name, source.blocks[name], features, centre_of(most_changed(x, output), x.shape[2:], size))
+        found[name] |= _places(found[name], size) | {"source": index}
+
+    read_features(source.network, source.blocks, source.clip, read)
+    return [found[name] for name in source.blocks]
+
+
+def _block(name: str, block: AttentionBlock, features: tuple[Tensor, ...], changed: Position) -> dict[str, Any]:
+    packed = pack_weights(name, block, features)
+    return {
+        "name": name,
+        "grid": list(features[0].shape[2:]),
+        "keys": list(packed.keys),
+        "weights": packed.spec,
+        "error": packed.error,
+        "mostChanged": changed,
+        "dependsOnQuery": block.depends_on_query,
+        "mayBeNegative": packed.may_be_negative,
+    }
+
+
+def _places(block: Mapping[str, Any], size: Position) -> dict[str, Any]:
+    """Which cell and which key every pixel belongs to, by axis."""
+    axes = list(zip(block["grid"], block["keys"], size, strict=True))
+    return {
+        "cellOfPixel": [[pixel * cells // pixels for pixel in range(pixels)] for cells, _, pixels in axes],
+        "keyOfPixel": [keys_of_pixels(keys, cells, pixels).tolist() for cells, keys, pixels in axes],
+    }
+
+
+def _picture(frame: Tensor) -> str:
+    file = io.BytesIO()
+    Image.fromarray(frame.cpu().numpy()).save(file, "WEBP", quality=_WEBP_QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+
+
+def _page(name: str, data: Mapping[str, Any]) -> str:
+    folder = files(__package__)
+    style = (folder / "style.css").read_text(encoding="utf-8")
+    code = "\n".join((folder / script).read_text(encoding="utf-8") for script in _SCRIPTS)
+    script = f'(() => {{\n"use strict";\n{code}\n}})();'
+    # Nothing may be fetched, and no other code may run, whatever a name in the data holds.
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    parts = {
+        "policy": policy,
+        "title": html.escape(f"{name}: attention"),
+        "style": style,
+        "script": script,
+        "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
+    }
+    # In one pass, so that a name that looks like a placeholder stays a name.
+    template = (folder / "page.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def _written(block: Mapping[str, Any], sources: Sequence[Source]) -> Written:
+    name = block["name"] if len(sources) == 1 else f"{block['name']} of {sources[block['source']].name}"
+    weights = block["weights"]
+    return Written(name, weights["form"], len(json.dumps(weights)), block["error"])

@@ -1,0 +1,72 @@
+"""The bar beneath a film's picture: the block's name, the frame, and what the colours mean."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from videonl.visualization.attention import AttentionMap
+from videonl.visualization.drawing import colour_table, full_weight
+
+_FONT_PX = 15
+_MARGIN_PX = 8
+_LINE_PX = 21
+_BAR_PX = 3 * _LINE_PX + 10
+_COLOUR, _TEXT_COLOUR = (24, 24, 24), (240, 240, 240)
+
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def film_bar(width: int, attention: AttentionMap, frame_label: str) -> Tensor:
+    """Draws the bar.
+
+    Args:
+        width: of the picture, in pixels.
+        attention: the map that is shown.
+        frame_label: which frame is shown.
+
+    Returns:
+        (height, width, 3) uint8.
+    """
+    bar = Image.new("RGB", (width, _BAR_PX), _COLOUR)
+    draw = ImageDraw.Draw(bar)
+    font = ImageFont.load_default(_FONT_PX)
+    for line, text in enumerate((attention.block, frame_label)):
+        place = (_MARGIN_PX, 6 + line * _LINE_PX)
+        draw.text(place, _shortened(text, draw, font, width - 2 * _MARGIN_PX), font=font, fill=_TEXT_COLOUR)
+    _draw_colours(bar, draw, font, f"{full_weight(attention):.3g}")
+    return torch.frombuffer(bytearray(bar.tobytes()), dtype=torch.uint8).view(_BAR_PX, width, 3)
+
+
+def frame_label(index: int, seconds: Sequence[float] | None, is_query: bool) -> str:
+    """Names a frame of the clip.
+
+    >>> frame_label(3, [0.0, 0.2, 0.4, 0.6], is_query=True)
+    'frame 3, 0.60 s (query)'
+    """
+    time = "" if seconds is None else f", {seconds[index]:.2f} s"
+    return f"frame {index}{time}" + (" (query)" if is_query else "")
+
+
+def _draw_colours(bar: Image.Image, draw: ImageDraw.ImageDraw, font: _Font, largest: str) -> None:
+    top = 6 + 2 * _LINE_PX
+    left = _MARGIN_PX + round(draw.textlength("0", font=font)) + 6
+    right = bar.width - _MARGIN_PX - round(draw.textlength(largest, font=font)) - 6
+    draw.text((_MARGIN_PX, top), "0", font=font, fill=_TEXT_COLOUR)
+    draw.text((right + 6, top), largest, font=font, fill=_TEXT_COLOUR)
+    steps = colour_table()[torch.linspace(0, 255, right - left).round().long()]
+    # Over mid-grey, as over a frame of no particular brightness.
+    colours = torch.lerp(torch.full((len(steps), 3), 0.45), steps[:, :3], steps[:, 3:])
+    row = (colours * 255).round().to(torch.uint8).numpy()
+    bar.paste(Image.fromarray(np.repeat(row[None], _FONT_PX - 1, axis=0)), (left, top + 2))
+
+
+def _shortened(text: str, draw: ImageDraw.ImageDraw, font: _Font, width_px: int) -> str:
+    # From the front: the end of a module path is what tells blocks apart.
+    kept = text
+    while draw.textlength(kept, font=font) > width_px:
+        text = text[1:]
+        kept = "..." + text
+    return kept
