@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from videonl.data.augmentation import Augmentation, Colour
 from videonl.data.datamodule import ClipDataModule, Loading
-from videonl.data.transforms import Augmentation, ClipFormat, Views
+from videonl.data.transforms import ClipFormat, Views
 from videonl.errors import UserError
 
 CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
-AUGMENTATION = Augmentation(short_side_px=(23, 37), brightness=0.2)
+AUGMENTATION = Augmentation(short_side_px=(23, 37), colour=Colour(0.2))
 
 
 def module(video_folder: Path, num_workers: int = 0, **options: Any) -> ClipDataModule:

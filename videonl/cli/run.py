@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from videonl.data.datamodule import ClipDataModule
 from videonl.errors import UserError
-from videonl.training import ClipModule, UnreadableVideos, WriteScores
+from videonl.training import ClipModule, SeedSteps, UnreadableVideos, WriteScores
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,13 @@ class VideonlCLI(LightningCLI):
         last = ModelCheckpoint(
             run.checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
         )
-        callbacks: list[Callback] = [last, UnreadableVideos(), WriteScores(Path(run.dir))]
+        loading = self.datamodule.loading
+        callbacks: list[Callback] = [
+            last,
+            SeedSteps(loading.seed),
+            UnreadableVideos(loading.max_failed_share),
+            WriteScores(Path(run.dir)),
+        ]
         if "val" in self.datamodule.videos:
             callbacks.append(
                 ModelCheckpoint(

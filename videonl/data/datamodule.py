@@ -8,11 +8,14 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from videonl.data.dataset import EvaluationVideos, TrainingClips, collate_evaluation, collate_training
+from videonl.data.augmentation import Augmentation, TrainTransform
+from videonl.data.batches import collate_evaluation, collate_training
+from videonl.data.dataset import EvaluationVideos, TrainingClips
 from videonl.data.decoding import check_decoder
 from videonl.data.index import LabelledPath, Video, assign, class_list, read_source
+from videonl.data.loader import ResumableLoader, start_worker
 from videonl.data.samplers import EvaluationBatchSampler, TrainingSampler
-from videonl.data.transforms import Augmentation, ClipFormat, TrainTransform, Views, ViewTransform
+from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
 
 
@@ -26,17 +29,34 @@ class Loading:
         num_workers: Number of worker processes that decode; 0 decodes in the main process.
         decoder: The video decoder, pyav or decord.
         seed: Seed of the order of the clips and of everything random about them.
+        clips_per_video: Number of random clips taken from each video that is decoded for training (repeated
+            augmentation; Hoffer et al., 2020, arXiv 1901.09335). A batch then has batch_size / clips_per_video videos,
+            and an epoch clips_per_video times as many clips as there are videos.
+        time_limit_seconds: How long reading a clip may take; then its file counts as unreadable, and the process that
+            hung in it is ended. 0 sets no limit, and there is none without workers or outside of Linux.
+        max_failed_share: Share of the videos that may be unreadable; beyond it the run stops and lists them. 5 files
+            may be, whatever their share.
     """
 
     batch_size: int = 8
     num_workers: int = 2
     decoder: str = "pyav"
     seed: int = 0
+    clips_per_video: int = 1
+    time_limit_seconds: float = 60.0
+    max_failed_share: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, least in (("batch_size", 1), ("num_workers", 0), ("seed", 0)):
+        leasts = {"batch_size": 1, "num_workers": 0, "seed": 0, "clips_per_video": 1, "time_limit_seconds": 0}
+        for name, least in leasts.items():
             if getattr(self, name) < least:
                 raise UserError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.batch_size % self.clips_per_video:
+            raise UserError(
+                f"batch_size must be a multiple of clips_per_video {self.clips_per_video}: {self.batch_size}"
+            )
+        if not 0 <= self.max_failed_share <= 1:
+            raise UserError(f"max_failed_share must be in [0, 1], got {self.max_failed_share}")
         check_decoder(self.decoder)
 
 
@@ -83,7 +103,7 @@ class ClipDataModule(LightningDataModule):
         for views in (validation_views, test_views):
             ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
         self.loading = loading
-        self._train_transform = TrainTransform(clip, augmentation) if train else None
+        self.augmentation = augmentation
         folder = Path(root).expanduser() if root else None
         sources = {"train": train, "val": val, "test": test}
         labelled = {name: read_source(source, folder) for name, source in sources.items() if source}
@@ -91,6 +111,8 @@ class ClipDataModule(LightningDataModule):
         self.videos: dict[str, list[Video]] = {
             name: assign(entries, self.class_names) for name, entries in labelled.items()
         }
+        if train:
+            self._train_transform = TrainTransform(clip, augmentation, augmentation.no_flip_labels(self.class_names))
 
     @property
     def num_classes(self) -> int:
@@ -99,18 +121,29 @@ class ClipDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of random clips; ``set_epoch`` of its sampler chooses the epoch."""
-        videos = self._videos_of("train")
-        assert self._train_transform is not None
-        loading = self.loading
-        sampler = TrainingSampler(len(videos), loading.seed)
-        return self._loader(
-            TrainingClips(videos, self.clip, self._train_transform, loading.decoder, loading.seed),
-            collate_fn=collate_training,
-            sampler=sampler,
-            batch_size=loading.batch_size,
-            # A smaller last batch skews batch norm; but a data set smaller than one batch must not vanish.
-            drop_last=len(sampler) >= loading.batch_size,
+        videos, loading = self._videos_of("train"), self.loading
+        clips = TrainingClips(
+            videos,
+            self.clip,
+            self._train_transform,
+            loading.decoder,
+            loading.seed,
+            loading.clips_per_video,
+            loading.time_limit_seconds or None,
         )
+        num_videos_per_batch = loading.batch_size // loading.clips_per_video
+        sampler = TrainingSampler(len(videos), loading.seed, num_videos_per_batch)
+        return ResumableLoader(
+            clips, sampler=sampler, batch_size=num_videos_per_batch, collate_fn=collate_training, **self._options()
+        )
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Mix the clips of a training batch, on the device."""
+        if self.trainer is None or not self.trainer.training:
+            return batch
+        key = (self.loading.seed, self.trainer.current_epoch, *batch["video"])
+        clip, label = self.augmentation.mixing(batch["clip"], batch["label"], self.num_classes, key)
+        return batch | {"clip": clip, "label": label}
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """Batches of whole videos; an empty list if there are no validation videos."""
@@ -132,21 +165,20 @@ class ClipDataModule(LightningDataModule):
     def _evaluation_loader(self, name: str, views: Views) -> DataLoader[Any]:
         videos = self._videos_of(name)
         num_videos_per_batch = max(1, self.loading.batch_size // views.num_views)
-        return self._loader(
-            EvaluationVideos(videos, self.clip, views, self.loading.decoder),
-            collate_fn=collate_evaluation,
-            batch_sampler=EvaluationBatchSampler(len(videos), num_videos_per_batch),
+        clips = EvaluationVideos(
+            videos, self.clip, views, self.loading.decoder, self.loading.time_limit_seconds or None
         )
+        batches = EvaluationBatchSampler(len(videos), num_videos_per_batch)
+        return DataLoader(clips, batch_sampler=batches, collate_fn=collate_evaluation, **self._options())
 
-    def _loader(self, dataset: Any, **options: Any) -> DataLoader[Any]:
-        return DataLoader(
-            dataset,
-            num_workers=self.loading.num_workers,
-            persistent_workers=self.loading.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_start_worker,
-            **options,
-        )
+    def _options(self) -> dict[str, Any]:
+        num_workers = self.loading.num_workers
+        return {
+            "num_workers": num_workers,
+            "persistent_workers": num_workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+            "worker_init_fn": start_worker,
+        }
 
 
 def _class_names(classes: list[str] | None, labelled: dict[str, list[LabelledPath]]) -> list[str]:
@@ -158,8 +190,3 @@ def _class_names(classes: list[str] | None, labelled: dict[str, list[LabelledPat
     if not labelled:
         raise UserError("no videos were given. Set --data.train, --data.val or --data.test to a folder or a list file.")
     return class_list([entry.label for entry in next(iter(labelled.values()))])
-
-
-def _start_worker(worker: int) -> None:
-    # Workers are the parallelism; a thread per core in each of them would only contend.
-    torch.set_num_threads(1)

@@ -1,16 +1,16 @@
-"""Data sets of clips: one random clip per video to train on, all views of a video to evaluate on; and their batches."""
+"""Data sets of clips: random clips of each video to train on, all views of each video to evaluate on."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypedDict, final
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from videonl.data.batches import EvaluationItem, FailedItem, Failure, TrainingItem
 from videonl.data.decoding import DecodingError, open_video
+from videonl.data.guarding import Guarded
 from videonl.data.index import Video
+from videonl.data.randomness import seeded
 from videonl.data.sampling import even_clips, random_clip
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
@@ -18,92 +18,47 @@ from videonl.errors import UserError
 _MAX_TRIES = 10
 
 
-class Failure(NamedTuple):
-    """A video that could not be decoded, and why."""
-
-    path: str
-    reason: str
-
-
-class TrainingItem(TypedDict):
-    """One clip: ``clip`` uint8 ``(C, T, H, W)``; ``failures`` are videos that this one stands in for."""
-
-    clip: torch.Tensor
-    label: int
-    failures: list[Failure]
-
-
-class TrainingBatch(TypedDict):
-    """Clips: ``clip`` uint8 ``(B, C, T, H, W)``, ``label`` int64 ``(B,)``."""
-
-    clip: torch.Tensor
-    label: torch.Tensor
-    failures: list[Failure]
-
-
-@final
-class EvaluationItem(TypedDict):
-    """All views of one video: ``clip`` uint8 ``(V, C, T, H, W)``, clip by clip, and crop by crop within a clip."""
-
-    clip: torch.Tensor
-    video: int
-    label: int
-    path: str
-
-
-@final
-class FailedItem(TypedDict):
-    """A video that could not be decoded."""
-
-    failures: list[Failure]
-
-
-class EvaluationBatch(TypedDict):
-    """Views of several videos: ``clip`` uint8 ``(sum of V, C, T, H, W)``; the rest has one entry per view.
-
-    ``video`` (int64) is the index of the view's video in the data set.
-    """
-
-    clip: torch.Tensor
-    video: torch.Tensor
-    label: torch.Tensor
-    path: list[str]
-    failures: list[Failure]
-
-
 class TrainingClips(Dataset[TrainingItem]):
-    """One random clip per video, keyed by ``(epoch, index)``.
+    """Random clips of each video, which is decoded once, keyed by ``(epoch, index)``.
 
     Everything random is a pure function of (seed, epoch, index): not of worker, process, or what was drawn before. A
     video that cannot be decoded is replaced by the next in the list that can.
 
     Args:
         videos: The videos.
-        clip_format: Number and stride of the frames.
-        transform: From uint8 ``(T, C, H, W)`` to uint8 ``(C, T, H, W)``; draws from torch's global generator.
+        clip_format: Which frames make a clip.
+        transform: From uint8 ``(T, C, H, W)`` and a label to uint8 ``(C, T, H, W)``; draws from torch's global
+            generator.
         decoder: A name in ``decoding.DECODERS``.
         seed: Seed of all random choices.
+        clips_per_video: Number of clips of each video, R.
+        time_limit_seconds: How long a clip may take, in worker processes; ``None`` for ever.
     """
 
     def __init__(
         self,
         videos: Sequence[Video],
         clip_format: ClipFormat,
-        transform: Callable[[torch.Tensor], torch.Tensor],
+        transform: Callable[[torch.Tensor, int], torch.Tensor],
         decoder: str = "pyav",
         seed: int = 0,
+        clips_per_video: int = 1,
+        time_limit_seconds: float | None = None,
     ) -> None:
         self.videos = videos
         self.clip_format = clip_format
         self.transform = transform
         self.decoder = decoder
         self.seed = seed
+        self.clips_per_video = clips_per_video
+        limit_seconds = None if time_limit_seconds is None else time_limit_seconds * clips_per_video
+        self._guarded = Guarded(self._random_clips, limit_seconds)
 
     def __len__(self) -> int:
         return len(self.videos)
 
     def __getitem__(self, key: tuple[int, int]) -> TrainingItem:
-        """Return the clip of video ``index`` in ``epoch``.
+        """Return the clips of video ``index`` in ``epoch``.
 
         Raises:
             UserError: Neither that video nor any of the next nine can be decoded.
@@ -111,20 +66,29 @@ class TrainingClips(Dataset[TrainingItem]):
         epoch, index = key
         failures: list[Failure] = []
         for attempt in range(min(_MAX_TRIES, len(self.videos))):
-            video = self.videos[(index + attempt) % len(self.videos)]
+            place = (index + attempt) % len(self.videos)
+            video = self.videos[place]
             try:
-                with seeded(self.seed, epoch, index):
-                    return {"clip": self._random_clip(video), "label": video.label, "failures": failures}
+                clip = self._guarded(video.path, (epoch, index, place))
             except DecodingError as error:
                 failures.append(Failure(error.path, error.reason))
+            else:
+                return {"clip": clip, "video": index, "label": video.label, "failures": failures}
         listed = "\n".join(f"  {failure.path}: {failure.reason}" for failure in failures)
         raise UserError(f"none of {len(failures)} videos in a row can be decoded:\n{listed}\nMend or remove them.")
 
-    def _random_clip(self, video: Video) -> torch.Tensor:
-        with open_video(video.path, self.decoder) as reader:
-            indices = random_clip(reader.num_frames, self.clip_format.num_frames, self.clip_format.stride_frames)
-            frames = reader.read(indices)
-        return self.transform(frames.permute(0, 3, 1, 2))  # (T, H, W, C) -> (T, C, H, W)
+    def _random_clips(self, key: tuple[int, int, int]) -> torch.Tensor:
+        epoch, index, place = key
+        video, form = self.videos[place], self.clip_format
+        with seeded(self.seed, epoch, index):
+            with open_video(video.path, self.decoder) as reader:
+                clips = [
+                    random_clip(reader.num_frames, form.num_frames, form.stride_frames, form.sampling)
+                    for _ in range(self.clips_per_video)
+                ]
+                needed = sorted({frame for clip in clips for frame in clip})
+                frames = reader.read(needed).permute(0, 3, 1, 2)  # (T, H, W, C) -> (T, C, H, W)
+            return torch.stack([self.transform(frames[_places(clip, needed)], video.label) for clip in clips])
 
 
 class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
@@ -132,16 +96,26 @@ class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
 
     Args:
         videos: The videos.
-        clip_format: Number and stride of the frames, size of the crops.
+        clip_format: Which frames make a clip, size of the crops.
         views: How many clips and crops.
         decoder: A name in ``decoding.DECODERS``.
+        time_limit_seconds: How long a clip may take, in worker processes; ``None`` for ever.
     """
 
-    def __init__(self, videos: Sequence[Video], clip_format: ClipFormat, views: Views, decoder: str = "pyav") -> None:
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        clip_format: ClipFormat,
+        views: Views,
+        decoder: str = "pyav",
+        time_limit_seconds: float | None = None,
+    ) -> None:
         self.videos = videos
         self.clip_format = clip_format
         self.views = views
         self.decoder = decoder
+        limit_seconds = None if time_limit_seconds is None else time_limit_seconds * views.num_clips
+        self._guarded = Guarded(self._read, limit_seconds)
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -150,10 +124,13 @@ class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
         """Return all views of video ``index``, or why there are none."""
         video = self.videos[index]
         try:
-            clip = read_views(video.path, self.clip_format, self.views, self.decoder)
+            clip = self._guarded(video.path, index)
         except DecodingError as error:
             return {"failures": [Failure(error.path, error.reason)]}
         return {"clip": clip, "video": index, "label": video.label, "path": str(video.path)}
+
+    def _read(self, index: int) -> torch.Tensor:
+        return read_views(self.videos[index].path, self.clip_format, self.views, self.decoder)
 
 
 def read_views(path: Path | str, clip_format: ClipFormat, views: Views, decoder: str = "pyav") -> torch.Tensor:
@@ -161,7 +138,7 @@ def read_views(path: Path | str, clip_format: ClipFormat, views: Views, decoder:
 
     Args:
         path: The video file.
-        clip_format: Number and stride of the frames, size of the crops.
+        clip_format: Which frames make a clip, size of the crops.
         views: How many clips and crops.
         decoder: A name in ``decoding.DECODERS``.
 
@@ -171,45 +148,15 @@ def read_views(path: Path | str, clip_format: ClipFormat, views: Views, decoder:
     Raises:
         DecodingError: The video cannot be decoded.
     """
+    form = clip_format
     with open_video(path, decoder) as reader:
-        clips = even_clips(reader.num_frames, clip_format.num_frames, clip_format.stride_frames, views.num_clips)
-        needed = sorted({index for clip in clips for index in clip})
+        clips = even_clips(reader.num_frames, form.num_frames, form.stride_frames, views.num_clips, form.sampling)
+        needed = sorted({frame for clip in clips for frame in clip})
         frames = reader.read(needed).permute(0, 3, 1, 2)  # (T, H, W, C) -> (T, C, H, W)
-    crops = ViewTransform(clip_format, views)(frames)  # (crops, C, frames needed, H, W)
-    position = {index: place for place, index in enumerate(needed)}
-    return torch.cat([crops[:, :, [position[index] for index in clip]] for clip in clips])
+    return ViewTransform(form, views)(frames, [_places(clip, needed) for clip in clips])
 
 
-@contextlib.contextmanager
-def seeded(*key: int) -> Iterator[None]:
-    """Seed torch's global CPU generator from a key of non-negative integers, and restore it on leaving.
-
-    The key is hashed by ``numpy.random.SeedSequence``, whose output is the same on every machine. Only the generator of
-    the CPU is touched: ``torch.manual_seed`` would reset that of the GPU too, and with it dropout.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
-        yield
-
-
-def collate_training(items: Sequence[TrainingItem]) -> TrainingBatch:
-    """Stack clips of one shape into a batch."""
-    return {
-        "clip": torch.stack([item["clip"] for item in items]),
-        "label": torch.tensor([item["label"] for item in items], dtype=torch.int64),
-        "failures": [failure for item in items for failure in item["failures"]],
-    }
-
-
-def collate_evaluation(items: Sequence[EvaluationItem | FailedItem]) -> EvaluationBatch:
-    """Join the views of several videos; where every video failed, ``clip`` has the shape ``(0, 3, 1, 1, 1)``."""
-    failures = [failure for item in items if "failures" in item for failure in item["failures"]]
-    good = [item for item in items if "clip" in item]
-    per_view = [item for item in good for _ in range(len(item["clip"]))]
-    return {
-        "clip": torch.cat([item["clip"] for item in good] or [torch.empty(0, 3, 1, 1, 1, dtype=torch.uint8)]),
-        "video": torch.tensor([item["video"] for item in per_view], dtype=torch.int64),
-        "label": torch.tensor([item["label"] for item in per_view], dtype=torch.int64),
-        "path": [item["path"] for item in per_view],
-        "failures": failures,
-    }
+def _places(clip: Sequence[int], needed: Sequence[int]) -> list[int]:
+    """Where the frames of a clip are among those read."""
+    place = {frame: place for place, frame in enumerate(needed)}
+    return [place[frame] for frame in clip]

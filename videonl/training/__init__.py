@@ -1,7 +1,7 @@
 """Training and evaluation loops, with Lightning."""
 
-from videonl.training.callbacks import UnreadableVideos, WriteScores
+from videonl.training.callbacks import SeedSteps, UnreadableVideos, WriteScores
 from videonl.training.module import ClipModule
 from videonl.training.optimisation import Optimisation
 
-__all__ = ["ClipModule", "Optimisation", "UnreadableVideos", "WriteScores"]
+__all__ = ["ClipModule", "Optimisation", "SeedSteps", "UnreadableVideos", "WriteScores"]

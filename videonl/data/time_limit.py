@@ -1,0 +1,169 @@
+"""A time limit that ends even a call that hangs in native code: the call is made in a process that can be killed.
+
+Threads and signals cannot end a decoder that loops, and a data loader loses all its workers with the first one killed.
+So every worker has a child that decodes for it, and another child that does nothing but bring up the next one::
+
+    worker --- asks ---> nursery --- forks ---> child, and sends the worker a socket to it
+    worker --- key ----> child
+    worker <-- array --- child       or nothing in time: the worker kills the child and asks for another
+
+The nursery is forked before the worker has threads and never has any itself, so that its forks are safe.
+"""
+
+import ctypes
+import os
+import pickle
+import signal
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Callable
+from typing import BinaryIO, Generic, TypeVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Key = TypeVar("Key")
+_ASK = b"?"
+_PID = struct.Struct("i")
+_PR_SET_PDEATHSIG = 1  # of prctl
+
+
+class EndedCallError(Exception):
+    """A call that gave no result, and why."""
+
+
+class ChildTracebackError(Exception):
+    """Where in the child an exception came from, as text."""
+
+
+class TimeLimited(Generic[Key]):
+    """Calls a function in a process of its own, which is killed when a call takes too long. Linux only.
+
+    The process starts with the first call, as a copy of this one; what changes here later does not reach it.
+
+    Args:
+        function: From a key, which is pickled, to a uint8 tensor. Its exceptions are raised here.
+        seconds: How long a call may take.
+    """
+
+    def __init__(self, function: Callable[[Key], torch.Tensor], seconds: float) -> None:
+        self.function = function
+        self.seconds = seconds
+        self._nursery: socket.socket | None = None
+        self._child: _Child | None = None
+
+    @staticmethod
+    def is_available() -> bool:
+        """Whether this system has what it takes."""
+        return sys.platform == "linux"
+
+    def __call__(self, key: Key) -> torch.Tensor:
+        """Call the function.
+
+        Raises:
+            EndedCallError: It took too long, or its process died of it.
+        """
+        if self._nursery is None:
+            self._nursery = _start_nursery(self.function)
+        if self._child is None:
+            self._child = _Child(self._nursery, self.seconds)
+        try:
+            return self._child.call(key)
+        except TimeoutError:
+            self._child.kill()
+            reason = f"took longer than {self.seconds:g} seconds, and the process that decoded it was ended"
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            reason = "the process that decoded it died"
+        self._child = None
+        raise EndedCallError(reason)
+
+    def close(self) -> None:
+        """End the processes; the next call starts new ones. They end with this process too."""
+        self._child = self._nursery = None
+
+
+class _Child:
+    """This side of a process that serves calls."""
+
+    def __init__(self, nursery: socket.socket, seconds: float) -> None:
+        nursery.sendall(_ASK)
+        message, (handle,), _, _ = socket.recv_fds(nursery, _PID.size, 1)
+        (self.pid,) = _PID.unpack(message)
+        self._socket = socket.socket(fileno=handle)
+        self._socket.settimeout(seconds)
+        self._stream = _stream(self._socket)
+
+    def call(self, key: object) -> torch.Tensor:
+        pickle.dump(key, self._stream)
+        self._stream.flush()
+        shape, error, trace = pickle.load(self._stream)
+        if error is not None:
+            raise error from ChildTracebackError(trace)
+        result = np.empty(shape, np.uint8)
+        if self._stream.readinto(_bytes_of(result)) < result.nbytes:  # type: ignore[attr-defined]  # BinaryIO lacks it
+            raise EOFError
+        return torch.from_numpy(result)
+
+    def kill(self) -> None:
+        # Its socket is open, so this number is still its own.
+        os.kill(self.pid, signal.SIGKILL)
+
+
+def _start_nursery(function: Callable[[Key], torch.Tensor]) -> socket.socket:
+    ours, theirs = socket.socketpair()
+    if not os.fork():
+        ours.close()
+        _forked(lambda: _nurse(theirs, function))
+    theirs.close()
+    return ours
+
+
+def _nurse(worker: socket.socket, function: Callable[[Key], torch.Tensor]) -> None:
+    """Bring up a child whenever asked; return when the worker is gone."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
+    while worker.recv(1):
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if not pid:
+            worker.close()
+            theirs.close()
+            _forked(lambda: _serve(ours, function))  # noqa: B023  # called at once
+        socket.send_fds(worker, [_PID.pack(pid)], [theirs.fileno()])
+        ours.close()
+        theirs.close()
+
+
+def _serve(worker: socket.socket, function: Callable[[Key], torch.Tensor]) -> None:
+    """Answer calls; end with an EOFError when the worker is gone."""
+    stream = _stream(worker)
+    while True:
+        key = pickle.load(stream)
+        try:
+            result = function(key).contiguous().numpy()
+            header = pickle.dumps((result.shape, None, ""))
+        except Exception as error:
+            result, header = np.empty(0, np.uint8), pickle.dumps(((), error, traceback.format_exc()))
+        stream.write(header)
+        stream.write(_bytes_of(result))
+        stream.flush()
+
+
+def _forked(work: Callable[[], None]) -> None:
+    """What a forked process does: its work, and nothing of what its parent would do at its end."""
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # even where the parent is killed
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent answers it
+        work()
+    finally:
+        os._exit(0)
+
+
+def _stream(end: socket.socket) -> BinaryIO:
+    return cast(BinaryIO, end.makefile("rwb"))
+
+
+def _bytes_of(array: NDArray[np.uint8]) -> memoryview:
+    return array.reshape(-1).data
