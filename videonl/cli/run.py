@@ -26,12 +26,14 @@ class Run:
             send it later.
         project: Project on Weights & Biases.
         overwrite: Start anew in a folder that already holds a run.
+        save_every_steps: Write last.ckpt also within an epoch, after every so many steps; 0 is after epochs alone.
     """
 
     dir: str = "runs/videonl"
     wandb: Literal["disabled", "offline", "online"] = "disabled"
     project: str = "videonl"
     overwrite: bool = False
+    save_every_steps: int = 0
 
     @property
     def checkpoints(self) -> Path:
@@ -120,6 +122,15 @@ class VideonlCLI(LightningCLI):
             UnreadableVideos(loading.max_failed_share),
             WriteScores(Path(run.dir)),
         ]
+        if run.save_every_steps:
+            callbacks.append(
+                ModelCheckpoint(
+                    run.checkpoints,
+                    filename="last",
+                    every_n_train_steps=run.save_every_steps,
+                    enable_version_counter=False,
+                )
+            )
         if "val" in self.datamodule.videos:
             callbacks.append(
                 ModelCheckpoint(

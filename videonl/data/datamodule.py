@@ -104,6 +104,8 @@ class ClipDataModule(LightningDataModule):
             ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
         self.loading = loading
         self.augmentation = augmentation
+        self._training_loader: ResumableLoader | None = None
+        self._resumed_from: dict[str, Any] | None = None
         folder = Path(root).expanduser() if root else None
         sources = {"train": train, "val": val, "test": test}
         labelled = {name: read_source(source, folder) for name, source in sources.items() if source}
@@ -133,9 +135,25 @@ class ClipDataModule(LightningDataModule):
         )
         num_videos_per_batch = loading.batch_size // loading.clips_per_video
         sampler = TrainingSampler(len(videos), loading.seed, num_videos_per_batch)
-        return ResumableLoader(
+        loader = ResumableLoader(
             clips, sampler=sampler, batch_size=num_videos_per_batch, collate_fn=collate_training, **self._options()
         )
+        if self._resumed_from is not None:
+            loader.load_state_dict(self._resumed_from)
+        self._training_loader = loader
+        return loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the epoch is; part of every checkpoint."""
+        return {} if self._training_loader is None else self._training_loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let training begin there.
+
+        The trainer also keeps the states of loaders by itself, but gives them back only to loaders that are made after
+        the optimiser, whose schedule asks for the number of batches.
+        """
+        self._resumed_from = state_dict
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Mix the clips of a training batch, on the device."""

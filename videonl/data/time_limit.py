@@ -10,6 +10,7 @@ So every worker has a child that decodes for it, and another child that does not
 The nursery is forked before the worker has threads and never has any itself, so that its forks are safe.
 """
 
+import contextlib
 import ctypes
 import os
 import pickle
@@ -19,13 +20,14 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable
-from typing import BinaryIO, Generic, TypeVar, cast
+from typing import BinaryIO, Generic, NoReturn, ParamSpec, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 Key = TypeVar("Key")
+P = ParamSpec("P")
 _ASK = b"?"
 _PID = struct.Struct("i")
 _PR_SET_PDEATHSIG = 1  # of prctl
@@ -71,17 +73,25 @@ class TimeLimited(Generic[Key]):
         if self._child is None:
             self._child = _Child(self._nursery, self.seconds)
         try:
-            return self._child.call(key)
+            result, error, trace = self._child.call(key)
         except TimeoutError:
-            self._child.kill()
+            os.kill(self._child.pid, signal.SIGKILL)  # its socket is open, so the number is still its own
             reason = f"took longer than {self.seconds:g} seconds, and the process that decoded it was ended"
         except (EOFError, BrokenPipeError, ConnectionResetError):
             reason = "the process that decoded it died"
+        else:
+            if error is not None:
+                raise error from ChildTracebackError(trace)
+            return result
+        self._child.close()
         self._child = None
         raise EndedCallError(reason)
 
     def close(self) -> None:
         """End the processes; the next call starts new ones. They end with this process too."""
+        for end in (self._child, self._nursery):
+            if end is not None:
+                end.close()
         self._child = self._nursery = None
 
 
@@ -92,31 +102,29 @@ class _Child:
         nursery.sendall(_ASK)
         message, (handle,), _, _ = socket.recv_fds(nursery, _PID.size, 1)
         (self.pid,) = _PID.unpack(message)
-        self._socket = socket.socket(fileno=handle)
-        self._socket.settimeout(seconds)
-        self._stream = _stream(self._socket)
+        with socket.socket(fileno=handle) as end:
+            end.settimeout(seconds)
+            self._stream = _stream(end)
 
-    def call(self, key: object) -> torch.Tensor:
+    def call(self, key: object) -> tuple[torch.Tensor, Exception | None, str]:
         pickle.dump(key, self._stream)
         self._stream.flush()
         shape, error, trace = pickle.load(self._stream)
-        if error is not None:
-            raise error from ChildTracebackError(trace)
         result = np.empty(shape, np.uint8)
         if self._stream.readinto(_bytes_of(result)) < result.nbytes:  # type: ignore[attr-defined]  # BinaryIO lacks it
             raise EOFError
-        return torch.from_numpy(result)
+        return torch.from_numpy(result), error, trace
 
-    def kill(self) -> None:
-        # Its socket is open, so this number is still its own.
-        os.kill(self.pid, signal.SIGKILL)
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what was not sent yet can go nowhere
+            self._stream.close()
 
 
 def _start_nursery(function: Callable[[Key], torch.Tensor]) -> socket.socket:
     ours, theirs = socket.socketpair()
     if not os.fork():
         ours.close()
-        _forked(lambda: _nurse(theirs, function))
+        _forked(_nurse, theirs, function)
     theirs.close()
     return ours
 
@@ -130,7 +138,7 @@ def _nurse(worker: socket.socket, function: Callable[[Key], torch.Tensor]) -> No
         if not pid:
             worker.close()
             theirs.close()
-            _forked(lambda: _serve(ours, function))  # noqa: B023  # called at once
+            _forked(_serve, ours, function)
         socket.send_fds(worker, [_PID.pack(pid)], [theirs.fileno()])
         ours.close()
         theirs.close()
@@ -145,20 +153,23 @@ def _serve(worker: socket.socket, function: Callable[[Key], torch.Tensor]) -> No
             result = function(key).contiguous().numpy()
             header = pickle.dumps((result.shape, None, ""))
         except Exception as error:
-            result, header = np.empty(0, np.uint8), pickle.dumps(((), error, traceback.format_exc()))
+            result, header = np.empty(0, np.uint8), pickle.dumps(((0,), error, traceback.format_exc()))
         stream.write(header)
         stream.write(_bytes_of(result))
         stream.flush()
 
 
-def _forked(work: Callable[[], None]) -> None:
+def _forked(work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> NoReturn:
     """What a forked process does: its work, and nothing of what its parent would do at its end."""
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # even where the parent is killed
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent answers it
-        work()
-    finally:
-        os._exit(0)
+        work(*args, **kwargs)
+    except (EOFError, ConnectionError):
+        pass  # the parent is gone
+    except BaseException:
+        traceback.print_exc()
+    os._exit(0)
 
 
 def _stream(end: socket.socket) -> BinaryIO:
