@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "errors": set(),
     "ops": set(),
     "blocks": {"ops", "errors"},
-    "benchmarks": {"blocks", "ops", "errors"},
+    "benchmarks": {"blocks", "ops", "data", "errors"},
     "backbones": {"errors"},
     "models": {"backbones", "blocks", "errors"},
     "data": {"errors"},

@@ -5,7 +5,7 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
 
-from videonl.data.augmentation import Augmentation, Colour, Mixing, RandAugment, TrainTransform
+from videonl.data.augmentation import Augmentation, Colour, RandAugment, TrainTransform
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 
@@ -130,48 +130,6 @@ def test_an_erased_box_is_one_in_all_frames_and_of_the_mean_colour() -> None:
         assert 0.01 < len(rows) / 23**2 < 0.36
 
 
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    clip = torch.randint(0, 256, (5, 7, 3, 11, 13), generator=generator, dtype=torch.uint8).permute(0, 4, 1, 2, 3)
-    return clip[:, :3], torch.tensor([0, 1, 2, 3, 3])
-
-
-def test_mixup_blends_neighbours_and_their_labels() -> None:
-    clip, label = batch()
-    mixed, soft = Mixing(mixup_alpha=0.7)(clip, label, 4, key=(1, 2, 3))
-    share = float(soft[0, 0])  # of clip 0; the rest is clip 4's
-    assert 0 < share < 1
-    assert soft.sum(dim=1).tolist() == pytest.approx([1] * 5)
-    assert soft[4].tolist() == pytest.approx([0, 0, 0, 1])
-    torch.testing.assert_close(mixed, share * clip.float() + (1 - share) * clip[[4, 0, 1, 2, 3]].float())
-
-
-def test_cutmix_puts_a_box_of_the_neighbour_into_all_frames() -> None:
-    clip, label = batch()
-    mixed, soft = Mixing(cutmix_alpha=1.0)(clip, label, 4, key=(1, 2, 4))
-    neighbour = clip[[4, 0, 1, 2, 3]]
-    assert mixed.dtype == torch.uint8
-    box = (mixed == neighbour).flatten(0, 2).all(dim=0)
-    assert 0 < int(box.sum()) < box.numel()
-    assert torch.equal(mixed, torch.where(box, neighbour, clip))
-    assert float(soft[0, 0]) == pytest.approx(1 - float(box.float().mean()))
-
-
-def test_mixing_is_a_function_of_its_key() -> None:
-    clip, label = batch()
-    mixing = Mixing(mixup_alpha=1.0, cutmix_alpha=1.0)
-    torch.manual_seed(1)
-    first, soft = mixing(clip, label, 4, key=(1, 2))
-    again, soft_again = mixing(clip, label, 4, key=(1, 2))
-    assert torch.equal(first, again)
-    assert torch.equal(soft, soft_again)
-    assert {mixing(clip, label, 4, key=(seed,))[0].dtype for seed in range(9)} == {torch.uint8, torch.float32}
-    assert not torch.equal(mixing(clip, label, 4, key=(2, 1))[1], soft)
-    untouched = Mixing()(clip, label, 4, key=(1,))
-    assert untouched[0] is clip
-    assert untouched[1] is label
-
-
 @pytest.mark.parametrize(
     ("kind", "options", "quoted"),
     [
@@ -183,7 +141,6 @@ def test_mixing_is_a_function_of_its_key() -> None:
         (Colour, {"hue": 0.7}, r"hue must be in \[0, 0.5\], got 0.7"),
         (RandAugment, {"num_ops": -1}, "num_ops .* got -1"),
         (RandAugment, {"magnitude": 31}, "magnitude .* got 31"),
-        (Mixing, {"cutmix_alpha": -1.0}, "cutmix_alpha .* got -1.0"),
     ],
 )
 def test_wrong_values_are_quoted(kind: type, options: dict[str, Any], quoted: str) -> None:

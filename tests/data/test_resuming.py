@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from videonl.data.datamodule import ClipDataModule, Loading
-from videonl.data.loader import ResumableLoader
+from videonl.data.datamodule import ClipDataModule
+from videonl.data.loader import Loading, ResumableLoader
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 

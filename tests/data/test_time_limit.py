@@ -42,9 +42,14 @@ def pid_of(limited: TimeLimited[str]) -> int:
     return int.from_bytes(limited("pid").numpy().tobytes(), "little")
 
 
-def is_running(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status")
-    return status.exists() and "State:\tZ" not in status.read_text()
+def ends(pid: int) -> bool:
+    """Whether a process is gone within some seconds."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if not Path(f"/proc/{pid}").exists():
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def test_results_come_from_one_other_process(limited: TimeLimited[str]) -> None:
@@ -60,7 +65,7 @@ def test_a_call_that_hangs_is_ended_and_the_next_succeeds(limited: TimeLimited[s
     assert 0.5 <= time.monotonic() - begun < 5
     assert torch.equal(limited("x"), answer("x"))
     assert pid_of(limited) != hung
-    assert not is_running(hung)
+    assert ends(hung)
 
 
 def test_a_crash_is_survived(limited: TimeLimited[str]) -> None:
@@ -85,7 +90,4 @@ def test_no_process_stays_behind() -> None:
     calls = TimeLimited(answer, seconds=5)
     pid = pid_of(calls)
     calls.close()
-    deadline = time.monotonic() + 10
-    while is_running(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not is_running(pid)
+    assert ends(pid)

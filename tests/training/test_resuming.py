@@ -9,8 +9,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
-from videonl.data.augmentation import Augmentation, Mixing
-from videonl.data.datamodule import ClipDataModule, Loading
+from videonl.data.augmentation import Augmentation
+from videonl.data.datamodule import ClipDataModule
+from videonl.data.loader import Loading
+from videonl.data.mixing import Mixing
 from videonl.data.transforms import ClipFormat
 from videonl.training import ClipModule, SeedSteps
 

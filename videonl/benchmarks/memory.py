@@ -33,6 +33,11 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
     return max(_resident_mark() - before, 0)
 
 
+def resident_bytes() -> int:
+    """Memory of this process now, or where the system does not say, its most so far."""
+    return _status("VmRSS") if STATUS.exists() else _resident_mark()
+
+
 def _resident_mark(*, reset: bool = False) -> int:
     if not STATUS.exists():
         import resource  # Unix alone has it

@@ -4,9 +4,9 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from videonl import __version__
 from videonl.errors import UserError
@@ -32,11 +32,11 @@ NOISE = (
 
 
 class Command(NamedTuple):
-    """A command that is one function.
+    """A command that is one function, or several under their own names.
 
     Attributes:
         module: Where in ``videonl.cli``.
-        function: Its name there.
+        function: The function's name there, or that of a dictionary of functions.
         text: What it does, for the overview.
         positional: Whether its required arguments are positional.
         switches: Options that may be given without a value, which then is true.
@@ -52,7 +52,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "attention": Command("attention", "attention", "show what the inserted blocks attend to in a video"),
     "bench": Command(
-        "bench", "bench", "time the blocks against plain implementations", positional=True, switches=("--json",)
+        "bench", "BENCHES", "time the blocks, or the loading of videos, against others", True, switches=("--json",)
     ),
     "demo": Command("demo", "demo", "the whole tool in ten minutes: data, training, accuracies, attention"),
     "synth": Command(
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _dispatch(command: str, arguments: list[str]) -> None:
     _set_up_messages()
     if command == "predict" and any(word.split("=")[0] == "--video" for word in arguments):
-        _run(PREDICT_VIDEO, arguments)
+        _run(command, PREDICT_VIDEO, arguments)
     elif command in TRAINER_COMMANDS:
         # Imported late: these take seconds, and `videonl --help` should not.
         from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -124,17 +124,17 @@ def _dispatch(command: str, arguments: list[str]) -> None:
         except MisconfigurationException as error:  # Lightning's own word for a mistake of the user's
             raise UserError(str(error)) from error
     elif command in COMMANDS:
-        _run(COMMANDS[command], arguments)
+        _run(command, COMMANDS[command], arguments)
     else:
         raise UserError(f"unknown command {command!r}; the commands are: {', '.join([*TRAINER_COMMANDS, *COMMANDS])}")
 
 
-def _run(command: Command, arguments: list[str]) -> None:
+def _run(name: str, command: Command, arguments: list[str]) -> None:
     from jsonargparse import auto_cli
 
     arguments = [f"{word}=true" if word in command.switches else word for word in arguments]
-    function: Callable[..., None] = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
-    auto_cli(function, args=arguments, as_positional=command.positional, prog=f"videonl {command.function}")
+    components: Any = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
+    auto_cli(components, args=arguments, as_positional=command.positional, prog=f"videonl {name}")
 
 
 def _set_up_messages() -> None:

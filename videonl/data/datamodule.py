@@ -1,6 +1,5 @@
 """The data module: sources in, batches out."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,53 +10,11 @@ from torch.utils.data import DataLoader
 from videonl.data.augmentation import Augmentation, TrainTransform
 from videonl.data.batches import collate_evaluation, collate_training
 from videonl.data.dataset import EvaluationVideos, TrainingClips
-from videonl.data.decoding import check_decoder
 from videonl.data.index import LabelledPath, Video, assign, class_list, read_source
-from videonl.data.loader import ResumableLoader, start_worker
+from videonl.data.loader import Loading, ResumableLoader, start_worker
 from videonl.data.samplers import EvaluationBatchSampler, TrainingSampler
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
-
-
-@dataclass(frozen=True)
-class Loading:
-    """How batches are loaded.
-
-    Args:
-        batch_size: Number of clips per batch and process. In evaluation the views of a video stay together, so a batch
-            has at most this many views, or one video.
-        num_workers: Number of worker processes that decode; 0 decodes in the main process.
-        decoder: The video decoder, pyav or decord.
-        seed: Seed of the order of the clips and of everything random about them.
-        clips_per_video: Number of random clips taken from each video that is decoded for training (repeated
-            augmentation; Hoffer et al., 2020, arXiv 1901.09335). A batch then has batch_size / clips_per_video videos,
-            and an epoch clips_per_video times as many clips as there are videos.
-        time_limit_seconds: How long reading a clip may take; then its file counts as unreadable, and the process that
-            hung in it is ended. 0 sets no limit, and there is none without workers or outside of Linux.
-        max_failed_share: Share of the videos that may be unreadable; beyond it the run stops and lists them. 5 files
-            may be, whatever their share.
-    """
-
-    batch_size: int = 8
-    num_workers: int = 2
-    decoder: str = "pyav"
-    seed: int = 0
-    clips_per_video: int = 1
-    time_limit_seconds: float = 60.0
-    max_failed_share: float = 0.1
-
-    def __post_init__(self) -> None:
-        leasts = {"batch_size": 1, "num_workers": 0, "seed": 0, "clips_per_video": 1, "time_limit_seconds": 0}
-        for name, least in leasts.items():
-            if getattr(self, name) < least:
-                raise UserError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if self.batch_size % self.clips_per_video:
-            raise UserError(
-                f"batch_size must be a multiple of clips_per_video {self.clips_per_video}: {self.batch_size}"
-            )
-        if not 0 <= self.max_failed_share <= 1:
-            raise UserError(f"max_failed_share must be in [0, 1], got {self.max_failed_share}")
-        check_decoder(self.decoder)
 
 
 class ClipDataModule(LightningDataModule):
