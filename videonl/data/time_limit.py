@@ -12,6 +12,8 @@ The nursery is forked before the worker has threads and never has any itself, so
 
 import contextlib
 import ctypes
+import math
+import mmap
 import os
 import pickle
 import signal
@@ -19,7 +21,7 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import BinaryIO, Generic, NoReturn, ParamSpec, TypeVar, cast
 
 import numpy as np
@@ -100,24 +102,24 @@ class _Child:
 
     def __init__(self, nursery: socket.socket, seconds: float) -> None:
         nursery.sendall(_ASK)
-        message, (handle,), _, _ = socket.recv_fds(nursery, _PID.size, 1)
+        message, (handle, memory), _, _ = socket.recv_fds(nursery, _PID.size, 2)
         (self.pid,) = _PID.unpack(message)
         with socket.socket(fileno=handle) as end:
             end.settimeout(seconds)
             self._stream = _stream(end)
+        self._memory = _Memory(memory)
 
     def call(self, key: object) -> tuple[torch.Tensor, Exception | None, str]:
         pickle.dump(key, self._stream)
         self._stream.flush()
         shape, error, trace = pickle.load(self._stream)
-        result = np.empty(shape, np.uint8)
-        if self._stream.readinto(_bytes_of(result)) < result.nbytes:  # type: ignore[attr-defined]  # BinaryIO lacks it
-            raise EOFError
-        return torch.from_numpy(result), error, trace
+        result = torch.from_numpy(self._memory.array(shape).copy())
+        return result, error, trace
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # what was not sent yet can go nowhere
             self._stream.close()
+        os.close(self._memory.handle)
 
 
 def _start_nursery(function: Callable[[Key], torch.Tensor]) -> socket.socket:
@@ -134,28 +136,31 @@ def _nurse(worker: socket.socket, function: Callable[[Key], torch.Tensor]) -> No
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
     while worker.recv(1):
         ours, theirs = socket.socketpair()
+        memory = os.memfd_create("clip")
         pid = os.fork()
         if not pid:
             worker.close()
             theirs.close()
-            _forked(_serve, ours, function)
-        socket.send_fds(worker, [_PID.pack(pid)], [theirs.fileno()])
+            _forked(_serve, ours, memory, function)
+        socket.send_fds(worker, [_PID.pack(pid)], [theirs.fileno(), memory])
         ours.close()
         theirs.close()
+        os.close(memory)
 
 
-def _serve(worker: socket.socket, function: Callable[[Key], torch.Tensor]) -> None:
+def _serve(worker: socket.socket, memory: int, function: Callable[[Key], torch.Tensor]) -> None:
     """Answer calls; end with an EOFError when the worker is gone."""
-    stream = _stream(worker)
+    stream, shared = _stream(worker), _Memory(memory)
     while True:
         key = pickle.load(stream)
         try:
-            result = function(key).contiguous().numpy()
-            header = pickle.dumps((result.shape, None, ""))
+            result = function(key)
+            shared.grow(result.numel())
+            shared.array(result.shape)[...] = result.numpy()
+            header = pickle.dumps((tuple(result.shape), None, ""))
         except Exception as error:
-            result, header = np.empty(0, np.uint8), pickle.dumps(((0,), error, traceback.format_exc()))
+            header = pickle.dumps(((0,), error, traceback.format_exc()))
         stream.write(header)
-        stream.write(_bytes_of(result))
         stream.flush()
 
 
@@ -176,5 +181,19 @@ def _stream(end: socket.socket) -> BinaryIO:
     return cast(BinaryIO, end.makefile("rwb"))
 
 
-def _bytes_of(array: NDArray[np.uint8]) -> memoryview:
-    return array.reshape(-1).data
+class _Memory:
+    """Memory that worker and child share, mapped once and again when it has grown."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        self._mapped = np.empty(0, np.uint8)
+
+    def grow(self, num_bytes: int) -> None:
+        if num_bytes > len(self._mapped):
+            os.ftruncate(self.handle, num_bytes)
+
+    def array(self, shape: Sequence[int]) -> NDArray[np.uint8]:
+        size = math.prod(shape)
+        if size > len(self._mapped):
+            self._mapped = np.frombuffer(mmap.mmap(self.handle, size), np.uint8)
+        return self._mapped[:size].reshape(shape)
