@@ -38,7 +38,8 @@ class Row:
         ours_clips_per_s: Our clips per second.
         peer_clips_per_s: Their clips per second.
         num_clips: Number of clips that each side read.
-        identical: Whether both sides' frames are the same to the last bit; None where they are not the same clips.
+        differing: Names of the files of which three clips were not the same to the last bit; None where none are
+            compared.
     """
 
     case: str
@@ -46,7 +47,7 @@ class Row:
     ours_clips_per_s: float
     peer_clips_per_s: float
     num_clips: int
-    identical: bool | None = None
+    differing: list[str] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The row as plain data, with the ratio of ours to the peer's."""
@@ -69,9 +70,8 @@ def compare(files: Sequence[File], prepared: Sequence[File], num_clips: int) -> 
         A row as soon as it is measured.
     """
     raw, ours, ours_prepared = _each(decord_clip, files), _our_clips(files), _our_clips(prepared)
-    same = all(torch.equal(our_frames(file, draw), decord_frames(file, draw)) for file in files for draw in range(3))
     frames = _in_turn(_each(our_frames, files), _each(decord_frames, files), num_clips)
-    yield Row("raw, frames alone", "decord", *frames, same)
+    yield Row("raw, frames alone", "decord", *frames, [file.path.name for file in files if _differs(file)])
     yield Row("raw", "decord", *_in_turn(ours, raw, num_clips))
     for decoder in ("decord", "pyav"):
         theirs = [pytorchvideo_clips(file, num_clips + 1, decoder) for file in files]
@@ -81,6 +81,10 @@ def compare(files: Sequence[File], prepared: Sequence[File], num_clips: int) -> 
     fewer = -(-num_clips // TEST_VIEWS.num_clips)
     views = _in_turn(_each(_our_views, files), _each(_decord_views, files), fewer, TEST_VIEWS.num_clips)
     yield Row("raw, test views", "decord, clip by clip", *views)
+
+
+def _differs(file: File) -> bool:
+    return not all(torch.equal(our_frames(file, draw), decord_frames(file, draw)) for draw in range(3))
 
 
 def _each(read: Callable[[File, int], Tensor], files: Sequence[File]) -> list[Read]:

@@ -84,8 +84,8 @@ def _show(console: Console, results: list[Result]) -> None:
     console.print(rates)
     console.print(parts)
     for result in results:
-        if isinstance(result, Row) and result.identical is not None:
-            console.print(f"{result.case}: {'identical' if result.identical else 'different'} frames")
+        if isinstance(result, Row) and result.differing is not None:
+            console.print(f"files whose frames differ from {result.peer}'s: {', '.join(result.differing) or 'none'}")
         if isinstance(result, Memory):
             before, after = result.before_mib, result.after_mib
             console.print(

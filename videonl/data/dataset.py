@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from videonl.data.batches import EvaluationItem, FailedItem, Failure, TrainingItem
-from videonl.data.decoding import DecodingError, open_video
+from videonl.data.decoding import DecodingError, VideoReader, open_video
 from videonl.data.guarding import Guarded
 from videonl.data.index import Video
 from videonl.data.randomness import seeded
@@ -79,13 +79,10 @@ class TrainingClips(Dataset[TrainingItem]):
 
     def _random_clips(self, key: tuple[int, int, int]) -> torch.Tensor:
         epoch, index, place = key
-        video, form = self.videos[place], self.clip_format
+        video = self.videos[place]
         with seeded(self.seed, epoch, index):
             with open_video(video.path, self.decoder) as reader:
-                clips = [
-                    random_clip(reader.num_frames, form.num_frames, form.stride_frames, form.sampling)
-                    for _ in range(self.clips_per_video)
-                ]
+                clips = [_random_frames(reader, self.clip_format) for _ in range(self.clips_per_video)]
                 needed = sorted({frame for clip in clips for frame in clip})
                 frames = reader.read(needed).permute(0, 3, 1, 2)  # (T, H, W, C) -> (T, C, H, W)
             return torch.stack([self.transform(frames[_places(clip, needed)], video.label) for clip in clips])
@@ -148,12 +145,19 @@ def read_views(path: Path | str, clip_format: ClipFormat, views: Views, decoder:
     Raises:
         DecodingError: The video cannot be decoded.
     """
-    form = clip_format
     with open_video(path, decoder) as reader:
-        clips = even_clips(reader.num_frames, form.num_frames, form.stride_frames, views.num_clips, form.sampling)
+        clips = _even_frames(reader, clip_format, views.num_clips)
         needed = sorted({frame for clip in clips for frame in clip})
         frames = reader.read(needed).permute(0, 3, 1, 2)  # (T, H, W, C) -> (T, C, H, W)
-    return ViewTransform(form, views)(frames, [_places(clip, needed) for clip in clips])
+    return ViewTransform(clip_format, views)(frames, [_places(clip, needed) for clip in clips])
+
+
+def _random_frames(reader: VideoReader, form: ClipFormat) -> list[int]:
+    return random_clip(reader.num_frames, form.num_frames, form.stride_frames, form.sampling)
+
+
+def _even_frames(reader: VideoReader, form: ClipFormat, num_clips: int) -> list[list[int]]:
+    return even_clips(reader.num_frames, form.num_frames, form.stride_frames, num_clips, form.sampling)
 
 
 def _places(clip: Sequence[int], needed: Sequence[int]) -> list[int]:
