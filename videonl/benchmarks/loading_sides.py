@@ -1,6 +1,7 @@
 """What loading is compared with: the same clip of the same file by our data set, by decord, and by pytorchvideo."""
 
 import contextlib
+import itertools
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -25,22 +26,44 @@ CLIP = ClipFormat()  # 8 frames, 8 apart; 224 x 224 out of a short side of 256
 SPAN_FRAMES = clip_span(CLIP.num_frames, CLIP.stride_frames)
 
 
+_NUMBERS = itertools.count()
+
+
 class File(NamedTuple):
-    """A video to read clips of, and its number among the files."""
+    """A video to read clips of.
+
+    Attributes:
+        path: Where it is.
+        links: Where its further names go.
+        number: Its place among the files.
+        num_frames: Number of its frames.
+        fps: Its frames per second.
+    """
 
     path: Path
+    links: Path
     number: int
     num_frames: int
     fps: float
 
+    def renamed(self) -> Path:
+        """The file under a name that it never had, so that nothing kept from an earlier read helps a side."""
+        link = self.links / f"{next(_NUMBERS)}{self.path.suffix}"
+        link.symlink_to(self.path.absolute())
+        return link
+
     def indices(self, draw: int) -> list[int]:
-        """The frames that our data set takes when this draw is its epoch."""
+        """The frames of a random clip: those that our data set takes when this draw is its epoch."""
         with seeded(0, draw, self.number):
             return random_clip(self.num_frames, CLIP.num_frames, CLIP.stride_frames)
 
 
-def find_files(folder: Path) -> list[File]:
+def find_files(folder: Path, links: Path) -> list[File]:
     """The H.264 files of a folder that hold a whole clip, and as many frames for decord, so that all read the same.
+
+    Args:
+        folder: Where to look, and in the folders in it.
+        links: An empty folder, where the files get further names.
 
     Raises:
         UserError: There is none.
@@ -53,7 +76,7 @@ def find_files(folder: Path) -> list[File]:
             if _codec(path) == "h264":
                 with open_video(path, "decord") as theirs, open_video(path) as ours:
                     if ours.num_frames == theirs.num_frames >= SPAN_FRAMES:
-                        files.append(File(path, len(files), ours.num_frames, ours.fps))
+                        files.append(File(path, links, len(files), ours.num_frames, ours.fps))
     if not files:
         raise UserError(f"{folder}: no H.264 file of at least {SPAN_FRAMES} frames in it that decord opens.")
     return files
@@ -67,21 +90,21 @@ def _codec(path: Path) -> str:
 
 def our_frames(file: File, draw: int) -> Tensor:
     """The frames of a clip, by our reader with its defaults: uint8 (T, H, W, 3)."""
-    with open_video(file.path) as reader:
+    with open_video(file.renamed()) as reader:
         return reader.read(file.indices(draw))
 
 
 def decord_frames(file: File, draw: int) -> Tensor:
     """The same by decord's ``get_batch``, on one thread."""
-    return get_batch(decord_reader(file), file.indices(draw))
+    return get_batch(decord_reader(file.renamed()), file.indices(draw))
 
 
-def decord_reader(file: File) -> Any:
+def decord_reader(path: Path) -> Any:
     """A ``VideoReader`` on one thread."""
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
-    return decord.VideoReader(str(file.path), num_threads=1)
+    return decord.VideoReader(str(path), num_threads=1)
 
 
 def get_batch(reader: Any, indices: Sequence[int]) -> Tensor:
@@ -90,9 +113,19 @@ def get_batch(reader: Any, indices: Sequence[int]) -> Tensor:
     return batch if isinstance(batch, Tensor) else torch.from_numpy(batch.asnumpy())
 
 
-def our_clips(files: Sequence[File]) -> TrainingClips:
-    """Our data set: random clips, cropped at random and mirrored half of the time."""
-    return TrainingClips([Video(file.path, 0) for file in files], CLIP, plain_transform())
+def our_clip(file: File, draw: int) -> Tensor:
+    """A clip of our data set, cropped at random and mirrored half of the time: uint8 (C, T, H, W)."""
+    return _from_data_set(file.renamed(), file, draw)
+
+
+def our_clip_again(file: File, draw: int) -> Tensor:
+    """The same, of a file that was read before under the same name."""
+    return _from_data_set(file.path, file, draw)
+
+
+def _from_data_set(path: Path, file: File, draw: int) -> Tensor:
+    # One video under all numbers: the number is part of what the randomness is a function of.
+    return TrainingClips([Video(path, 0)] * (file.number + 1), CLIP, plain_transform())[draw, file.number]["clip"][0]
 
 
 def plain_transform() -> TrainTransform:
@@ -146,7 +179,7 @@ def _tutorial_transform(sample: dict[str, Any]) -> Tensor:
 
 def prepare(files: Sequence[File], folder: Path) -> list[File]:
     """Encode files anew so that any frame is near a key frame: H.264, one key frame in 16, short side 256 at most."""
-    return [file._replace(path=_encode(file, folder / f"{file.number}.mp4")) for file in files]
+    return [file._replace(path=_encode(file, folder / f"{file.number}.mp4"), links=folder) for file in files]
 
 
 def _encode(file: File, path: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import av
 
-from videonl.benchmarks.loading_sides import CLIP, File, our_clips, plain_transform
+from videonl.benchmarks.loading_sides import CLIP, File, our_clip, plain_transform
 from videonl.benchmarks.memory import resident_bytes
 from videonl.data.batches import TrainingItem, collate_training
 from videonl.data.decoding import open_video
@@ -83,7 +83,7 @@ def _read_in_stages(file: File, draw: int, stage: Callable[[str], contextlib.Abs
     with stage("read"):
         file.path.read_bytes()
     with stage("open"):
-        reader = open_video(file.path)
+        reader = open_video(file.renamed())
     with reader, stage("decode"):
         frames = reader.read(file.indices(draw)).permute(0, 3, 1, 2)
     with av.open(str(file.path)) as container:
@@ -105,11 +105,11 @@ def memory(files: Sequence[File], num_reads: int) -> Memory:
         files: The files, read in turn.
         num_reads: Number of clips.
     """
-    clips, before = our_clips(files), 0
-    for number in range(num_reads):
-        if number == int(num_reads * _WARM_UP_SHARE):
+    before = 0
+    for read in range(num_reads):
+        if read == int(num_reads * _WARM_UP_SHARE):
             before = _settled_bytes()
-        clips[divmod(number, len(files))]
+        our_clip(files[read % len(files)], read)
     return Memory(num_reads, before / _MIB, _settled_bytes() / _MIB)
 
 

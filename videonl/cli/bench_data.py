@@ -21,9 +21,9 @@ Result = Row | Stages | Memory
 def bench_data(videos: Path, clips: int = 10, memory_reads: int = 0, json: bool = False) -> None:
     """Times the loading of clips (8 frames, 8 apart, 224 x 224) against decord and pytorchvideo's LabeledVideoDataset.
 
-    One process, one thread; each file is read by both sides in turn, and their first read of it does not count. Of the
-    folder, the H.264 files that decord opens and that hold a whole clip are read, as they are and re-encoded with a key
-    frame in 16.
+    One process, one thread; each file is read by both sides in turn, and their first read of it does not count. Each
+    read is that of a file never seen before, unless the case says otherwise. Of the folder, the H.264 files that decord
+    opens and that hold a whole clip are read, as they are and re-encoded with a key frame in 16.
 
     Args:
         videos: Folder of videos.
@@ -47,8 +47,8 @@ def bench_data(videos: Path, clips: int = 10, memory_reads: int = 0, json: bool 
 
 def _measure(videos: Path, clips: int, memory_reads: int) -> Iterator[Result]:
     status = Console(stderr=True)
-    files = find_files(videos)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as links, TemporaryDirectory() as folder:
+        files = find_files(videos, Path(links))
         status.print(f"preparing {len(files)} files")
         prepared = prepare(files, Path(folder))
         for result in compare(files, prepared, clips):
