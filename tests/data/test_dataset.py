@@ -65,6 +65,17 @@ def test_an_item_is_a_function_of_seed_epoch_and_index_alone(videos: list[Video]
     assert not torch.equal(draw(0, 2, 2), first)
 
 
+def test_channels_stay_innermost(videos: list[Video]) -> None:
+    form = ClipFormat(num_frames=3, stride_frames=1, short_side_px=29, crop_px=23)
+    for clips_per_video in (1, 3):
+        transform = TrainTransform(form, Augmentation(short_side_px=(23, 37)))
+        data = TrainingClips(videos, form, transform, clips_per_video=clips_per_video)
+        for index in range(len(videos)):
+            assert data[0, index]["clip"].is_contiguous(memory_format=torch.channels_last_3d)
+    item = EvaluationVideos(videos, form, Views(num_clips=2, num_crops=3))[0]
+    assert item["clip"].is_contiguous(memory_format=torch.channels_last_3d)
+
+
 def test_drawing_leaves_the_global_generator_alone(videos: list[Video]) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)

@@ -84,8 +84,8 @@ class TrainingClips(Dataset[TrainingItem]):
             with open_video(video.path, self.decoder) as reader:
                 clips = [_random_frames(reader, self.clip_format) for _ in range(self.clips_per_video)]
                 needed = sorted({frame for clip in clips for frame in clip})
-                frames = reader.read(needed).permute(0, 3, 1, 2)  # (T, H, W, C) -> (T, C, H, W)
-            return torch.stack([self.transform(frames[_places(clip, needed)], video.label) for clip in clips])
+                frames = reader.read(needed)
+            return _stack([self.transform(_picked(frames, _places(clip, needed)), video.label) for clip in clips])
 
 
 class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
@@ -164,3 +164,14 @@ def _places(clip: Sequence[int], needed: Sequence[int]) -> list[int]:
     """Where the frames of a clip are among those read."""
     place = {frame: place for place, frame in enumerate(needed)}
     return [place[frame] for frame in clip]
+
+
+def _picked(frames: torch.Tensor, places: list[int]) -> torch.Tensor:
+    """Some frames of (T, H, W, C) as (T, C, H, W), without a copy where they are all of them in order."""
+    picked = frames if places == list(range(len(frames))) else frames[places]
+    return picked.permute(0, 3, 1, 2)
+
+
+def _stack(clips: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Stack clips (C, T, H, W), keeping their channels innermost."""
+    return torch.stack([clip.permute(1, 2, 3, 0) for clip in clips]).permute(0, 4, 1, 2, 3)
