@@ -48,7 +48,7 @@ class File(NamedTuple):
 
     def renamed(self) -> Path:
         """The file under a name that it never had, so that nothing kept from an earlier read helps a side."""
-        link = self.links / f"{next(_NUMBERS)}{self.path.suffix}"
+        link = self.links / f"link_{next(_NUMBERS)}{self.path.suffix}"
         link.symlink_to(self.path.absolute())
         return link
 
