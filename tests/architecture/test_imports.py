@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "ops": set(),
     "blocks": {"ops", "errors"},
     "profiling": {"errors"},
-    "benchmarks": {"models", "backbones", "blocks", "ops", "profiling", "errors"},
+    "benchmarks": {"models", "backbones", "blocks", "ops", "data", "profiling", "errors"},
     "backbones": {"errors"},
     "models": {"backbones", "blocks", "errors"},
     "data": {"errors"},

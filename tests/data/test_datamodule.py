@@ -1,3 +1,4 @@
+import ctypes
 from pathlib import Path
 from typing import Any
 
@@ -6,12 +7,16 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from videonl.data.datamodule import ClipDataModule, Loading
-from videonl.data.transforms import Augmentation, ClipFormat, Views
+from videonl.data import dataset
+from videonl.data.augmentation import Augmentation, Colour
+from videonl.data.datamodule import ClipDataModule
+from videonl.data.decoding import open_video
+from videonl.data.loader import Loading
+from videonl.data.transforms import ClipFormat, Views
 from videonl.errors import UserError
 
 CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
-AUGMENTATION = Augmentation(short_side_px=(23, 37), brightness=0.2)
+AUGMENTATION = Augmentation(short_side_px=(23, 37), colour=Colour(0.2))
 
 
 def module(video_folder: Path, num_workers: int = 0, **options: Any) -> ClipDataModule:
@@ -92,6 +97,12 @@ def test_mistakes_show_at_construction(video_folder: Path) -> None:
         Loading(decoder="opencv")
     with pytest.raises(UserError, match="batch_size must be at least 1, got 0"):
         Loading(batch_size=0)
+    with pytest.raises(UserError, match="batch_size must be a multiple of clips_per_video 3, got 8"):
+        Loading(clips_per_video=3)
+    with pytest.raises(UserError, match="time_limit_seconds must be at least 0, got -1"):
+        Loading(time_limit_seconds=-1)
+    with pytest.raises(UserError, match=r"max_failed_share must be in \[0, 1\], got 1\.5"):
+        Loading(max_failed_share=1.5)
     with pytest.raises(ValueError, match="short_side_px 200"):
         ClipDataModule(train=str(video_folder), augmentation=Augmentation(short_side_px=(200, 300)))
     with pytest.raises(ValueError, match="short_side_px 29, got 31"):
@@ -118,6 +129,42 @@ def test_broken_videos_come_through_workers_as_failures(tmp_path: Path, video_fo
     (batch,) = batches(data.val_dataloader())
     assert batch["video"].tolist() == [0]
     assert [failure.path for failure in batch["failures"]] == [f"{tmp_path}/gone.mp4"]
+
+
+def test_several_clips_of_a_video_share_a_batch(video_folder: Path) -> None:
+    data = module(video_folder, loading=Loading(batch_size=6, num_workers=0, clips_per_video=2))
+    found = batches(data.train_dataloader(), epoch=1)
+    order = [batch["video"] for batch in batches(module(video_folder).train_dataloader(), epoch=1)]
+    assert [batch["video"] for batch in found] == [videos * 2 for videos in order]  # 3 videos, then the same again
+    for batch in found:
+        assert batch["clip"].shape == (6, 3, 3, 23, 23)
+        assert batch["label"][:3].tolist() == batch["label"][3:].tolist()
+    assert not torch.equal(found[0]["clip"][:3], found[0]["clip"][3:])
+
+
+def test_classes_that_are_not_mirrored_must_exist(video_folder: Path) -> None:
+    with pytest.raises(UserError, match="no_flip_classes names no class of the data: d"):
+        ClipDataModule(train=str(video_folder), augmentation=Augmentation(no_flip_classes=("a", "d")))
+
+
+def test_a_decoder_that_hangs_costs_one_video_and_not_the_workers(
+    video_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(path: Path, decoder: str) -> Any:
+        if path.name == "clip_4.mp4":
+            ctypes.PyDLL(None).sleep(1000)  # native code that keeps the interpreter's lock
+        return open_video(path, decoder)
+
+    monkeypatch.setattr(dataset, "open_video", hang)
+    data = module(video_folder, val=str(video_folder), loading=Loading(7, num_workers=1, time_limit_seconds=3))
+    loader = data.train_dataloader()
+    for epoch in range(2):
+        (batch,) = batches(loader, epoch)
+        assert sorted(batch["video"]) == list(range(7))
+        assert [Path(failure.path).name for failure in batch["failures"]] == ["clip_4.mp4"]
+        assert "took longer than 3 seconds" in batch["failures"][0].reason
+    (batch,) = batches(data.val_dataloader())
+    assert batch["video"].tolist() == [0, 1, 2, 3, 5, 6]
 
 
 class Recorder(pl.LightningModule):

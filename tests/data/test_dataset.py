@@ -1,26 +1,26 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from videonl.data.dataset import (
-    EvaluationVideos,
-    Failure,
-    TrainingClips,
-    collate_evaluation,
-    collate_training,
-    seeded,
-)
+from videonl.data import dataset
+from videonl.data.augmentation import Augmentation, Colour, TrainTransform
+from videonl.data.batches import Failure, collate_evaluation, collate_training
+from videonl.data.dataset import EvaluationVideos, TrainingClips
+from videonl.data.decoding import open_video
 from videonl.data.index import Video, assign, class_list, read_source
-from videonl.data.transforms import Augmentation, ClipFormat, TrainTransform, Views
+from videonl.data.randomness import seeded
+from videonl.data.sampling import Sampling
+from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
 
 WHOLE = ClipFormat(num_frames=3, stride_frames=2, short_side_px=46, crop_px=46)
 ReadIndices = Callable[[torch.Tensor], list[int]]
 
 
-def time_first(frames: torch.Tensor) -> torch.Tensor:
+def time_first(frames: torch.Tensor, label: int) -> torch.Tensor:
     return frames.transpose(0, 1)
 
 
@@ -40,17 +40,17 @@ def test_a_training_clip_shows_the_frames_drawn(videos: list[Video], read_indice
     starts = set()
     for epoch in range(30):
         item = data[epoch, 0]
-        first, *rest = read_indices(item["clip"])
+        first, *rest = read_indices(item["clip"][0])
         assert rest == [first + 2, first + 4]
         starts.add(first)
     assert starts <= set(range(9))
     assert len(starts) > 5
-    assert read_indices(data[0, 6]["clip"]) == [0, 0, 0]  # a video of one frame
+    assert read_indices(data[0, 6]["clip"][0]) == [0, 0, 0]  # a video of one frame
 
 
 def test_an_item_is_a_function_of_seed_epoch_and_index_alone(videos: list[Video]) -> None:
     clip_format = ClipFormat(num_frames=3, stride_frames=1, short_side_px=29, crop_px=23)
-    augmentation = Augmentation(short_side_px=(23, 37), brightness=0.3)
+    augmentation = Augmentation(short_side_px=(23, 37), colour=Colour(0.3))
 
     def draw(seed: int, epoch: int, index: int) -> torch.Tensor:
         data = TrainingClips(videos, clip_format, TrainTransform(clip_format, augmentation), seed=seed)
@@ -63,6 +63,17 @@ def test_an_item_is_a_function_of_seed_epoch_and_index_alone(videos: list[Video]
     assert torch.equal(draw(0, 1, 2), first)
     assert not torch.equal(draw(1, 1, 2), first)
     assert not torch.equal(draw(0, 2, 2), first)
+
+
+def test_channels_stay_innermost(videos: list[Video]) -> None:
+    form = ClipFormat(num_frames=3, stride_frames=1, short_side_px=29, crop_px=23)
+    for clips_per_video in (1, 3):
+        transform = TrainTransform(form, Augmentation(short_side_px=(23, 37)))
+        data = TrainingClips(videos, form, transform, clips_per_video=clips_per_video)
+        for index in range(len(videos)):
+            assert data[0, index]["clip"].is_contiguous(memory_format=torch.channels_last_3d)
+    item = EvaluationVideos(videos, form, Views(num_clips=2, num_crops=3))[0]
+    assert item["clip"].is_contiguous(memory_format=torch.channels_last_3d)
 
 
 def test_drawing_leaves_the_global_generator_alone(videos: list[Video]) -> None:
@@ -148,19 +159,69 @@ def test_a_broken_video_is_reported_in_evaluation(tmp_path: Path) -> None:
     assert item == {"failures": [Failure(str(tmp_path / "gone.mp4"), "no such file")]}
 
 
-def test_collate_training() -> None:
+def test_collate_training_puts_second_clips_after_all_first_ones() -> None:
+    def clips(*levels: int) -> torch.Tensor:
+        return torch.tensor(levels, dtype=torch.uint8).view(-1, 1, 1, 1, 1).expand(-1, 3, 2, 5, 7)
+
     failure = Failure("x.mp4", "broken")
     batch = collate_training(
         [
-            {"clip": torch.full((3, 2, 5, 7), 1, dtype=torch.uint8), "label": 4, "failures": []},
-            {"clip": torch.full((3, 2, 5, 7), 2, dtype=torch.uint8), "label": 6, "failures": [failure]},
+            {"clip": clips(1, 2), "video": 17, "label": 4, "failures": []},
+            {"clip": clips(3, 4), "video": 19, "label": 6, "failures": [failure]},
         ]
     )
-    assert batch["clip"].shape == (2, 3, 2, 5, 7)
-    assert batch["clip"][:, 0, 0, 0, 0].tolist() == [1, 2]
-    assert batch["label"].tolist() == [4, 6]
+    assert batch["clip"].shape == (4, 3, 2, 5, 7)
+    assert batch["clip"].is_contiguous(memory_format=torch.channels_last_3d)
+    assert batch["clip"][:, 0, 0, 0, 0].tolist() == [1, 3, 2, 4]
+    assert batch["video"] == [17, 19, 17, 19]
+    assert batch["label"].tolist() == [4, 6, 4, 6]
     assert batch["label"].dtype == torch.int64
     assert batch["failures"] == [failure]
+
+
+def test_several_clips_come_from_one_decoding(
+    videos: list[Video], read_indices: ReadIndices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    monkeypatch.setattr(dataset, "open_video", lambda *words: opened.append(words) or open_video(*words))
+    data = TrainingClips(videos, WHOLE, time_first, clips_per_video=5)
+    item = data[0, 5]
+    assert len(opened) == 1
+    starts = [read_indices(clip)[0] for clip in item["clip"]]
+    assert [read_indices(clip) for clip in item["clip"]] == [[start, start + 2, start + 4] for start in starts]
+    assert len(set(starts)) > 1
+    assert torch.equal(item["clip"][:1], TrainingClips(videos, WHOLE, time_first)[0, 5]["clip"])
+
+
+def test_views_of_a_video_come_from_one_decoding(videos: list[Video], monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+
+    def opening(*words: object) -> object:
+        reader = open_video(*words)
+        read = reader.read
+        monkeypatch.setattr(reader, "read", lambda indices: reads.append(list(indices)) or read(indices))
+        return reader
+
+    monkeypatch.setattr(dataset, "open_video", opening)
+    small = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
+    item = EvaluationVideos(videos, small, Views(num_clips=10, num_crops=3))[5]
+    assert item["clip"].shape == (30, 3, 3, 23, 23)
+    (indices,) = reads
+    assert len(set(indices)) == len(indices)  # and each frame once
+
+
+@pytest.mark.parametrize(("sampling", "varies"), [("uniform", False), ("segment", True)])
+def test_the_clip_format_says_which_frames_are_shown(
+    videos: list[Video], read_indices: ReadIndices, sampling: Sampling, varies: bool
+) -> None:
+    form = replace(WHOLE, sampling=sampling)
+    drawn = {tuple(read_indices(TrainingClips(videos, form, time_first)[epoch, 5]["clip"][0])) for epoch in range(9)}
+    assert (len(drawn) > 1) == varies
+    assert varies or drawn == {(5, 15, 25)}  # of 31
+    with open_video(videos[5].path) as reader:
+        frames = reader.read([5, 15, 25]).permute(0, 3, 1, 2)
+    expected = ViewTransform(form, Views())(frames, [[0, 1, 2]])
+    assert torch.equal(EvaluationVideos(videos, form, Views())[5]["clip"], expected)
 
 
 def test_collate_evaluation_repeats_what_belongs_to_a_video() -> None:

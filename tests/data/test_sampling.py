@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from videonl.data.sampling import clip_span, even_clips, even_clips_in_time, random_clip, random_clip_in_time
+from videonl.data.sampling import (
+    SAMPLINGS,
+    Sampling,
+    clip_span,
+    even_clips,
+    even_clips_in_time,
+    random_clip,
+    random_clip_in_time,
+)
 
 
 def test_span_counts_first_and_last() -> None:
@@ -52,3 +60,35 @@ def test_random_clips_in_time_stay_within_the_video() -> None:
     clips = [random_clip_in_time(times, 5, 0.2, torch.Generator().manual_seed(seed)) for seed in range(50)]
     assert {clip[0] for clip in clips} > {0, 5, 10}
     assert all(0 <= clip[0] <= clip[-1] <= 40 for clip in clips)
+
+
+def test_uniform_frames_are_the_middles_of_equal_segments() -> None:
+    assert random_clip(21, 3, 8, "uniform") == [3, 10, 17]
+    assert even_clips(21, 3, 8, 1, "uniform") == [[3, 10, 17]]
+    assert even_clips(21, 3, 8, 7, "uniform") == [[start, start + 7, start + 14] for start in range(7)]
+
+
+def test_segments_give_any_of_their_frames_each() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clips = [random_clip(21, 3, 8, "segment", generator) for _ in range(200)]
+    assert [set(frames) for frames in zip(*clips, strict=True)] == [set(range(i, i + 7)) for i in (0, 7, 14)]
+    assert even_clips(21, 3, 8, 7, "segment") == even_clips(21, 3, 8, 7, "uniform")
+
+
+def test_random_frames_come_from_anywhere_in_order() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clips = [random_clip(11, 3, 8, "random", generator) for _ in range(300)]
+    assert all(clip == sorted(clip) for clip in clips)
+    assert set().union(*clips) == set(range(11))
+    assert max(clip[-1] - clip[0] for clip in clips) == 10
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("video_num_frames", [1, 2, 3, 29])
+def test_every_sampling_gives_a_whole_clip_of_any_video(sampling: Sampling, video_num_frames: int) -> None:
+    clips = [random_clip(video_num_frames, 5, 3, sampling), *even_clips(video_num_frames, 5, 3, 7, sampling)]
+    assert len(clips) == 8
+    for clip in clips:
+        assert len(clip) == 5
+        assert clip == sorted(clip)
+        assert 0 <= clip[0] <= clip[-1] < video_num_frames

@@ -13,7 +13,8 @@ import fsspec
 import pytest
 import torch
 
-from videonl.data.datamodule import ClipDataModule, Loading
+from videonl.data.datamodule import ClipDataModule
+from videonl.data.loader import Loading
 from videonl.data.decoding import DecodingError, open_video
 from videonl.data.index import read_source
 from videonl.data.index_file import read_index

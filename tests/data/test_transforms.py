@@ -2,11 +2,10 @@ from typing import Any
 
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from videonl.data.transforms import (
-    Augmentation,
     ClipFormat,
-    TrainTransform,
     Views,
     ViewTransform,
     crop_corners,
@@ -21,61 +20,6 @@ def gradient(num_frames: int = 3, height: int = 41, width: int = 59) -> torch.Te
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     frame = torch.arange(num_frames)[:, None, None].expand(num_frames, height, width)
     return torch.stack([rows.expand_as(frame) * 4, columns.expand_as(frame) * 4, frame * 10], dim=1).to(torch.uint8)
-
-
-def transform(seed: int, frames: torch.Tensor, **options: Any) -> torch.Tensor:
-    torch.manual_seed(seed)
-    return TrainTransform(SMALL, Augmentation(short_side_px=(23, 37)) if not options else Augmentation(**options))(
-        frames
-    )
-
-
-@pytest.mark.parametrize(
-    "options", [{}, {"resized_crop_area": (0.3, 1.0)}, {"short_side_px": (23, 29), "brightness": 0.4}]
-)
-@pytest.mark.parametrize("size", [(41, 59), (59, 41), (7, 5), (1, 1), (23, 23)])
-def test_training_clips_have_the_crop_size_whatever_the_video(options: dict[str, Any], size: tuple[int, int]) -> None:
-    clip = transform(0, gradient(3, *size), **options)
-    assert clip.shape == (3, 3, 23, 23)
-    assert clip.dtype == torch.uint8
-    assert clip.is_contiguous()
-
-
-@pytest.mark.parametrize("options", [{}, {"resized_crop_area": (0.3, 0.8), "brightness": 0.5}])
-def test_one_choice_for_all_frames(options: dict[str, Any]) -> None:
-    still = gradient(1).expand(5, -1, -1, -1)
-    for seed in range(5):
-        clip = transform(seed, still, **options)
-        assert (clip == clip[:, :1]).all()
-    assert not torch.equal(transform(0, still, **options), transform(1, still, **options))
-    assert torch.equal(transform(2, still, **options), transform(2, still, **options))
-
-
-def test_frames_stay_in_order() -> None:
-    clip = transform(0, gradient())
-    assert clip[2, :, 0, 0].tolist() == [0, 10, 20]
-
-
-def test_flip_probability_is_kept() -> None:
-    def mirrored(probability: float) -> set[bool]:
-        options = {"short_side_px": (29, 37), "flip_probability": probability}
-        clips = [transform(seed, gradient(), **options) for seed in range(12)]
-        return {bool(clip[1, 0, 0, 0] > clip[1, 0, 0, -1]) for clip in clips}
-
-    assert (mirrored(0), mirrored(1), mirrored(0.5)) == ({False}, {True}, {False, True})
-
-
-def test_brightness_scales_within_its_range() -> None:
-    grey = torch.full((1, 3, 29, 29), 100, dtype=torch.uint8)
-    levels = [int(transform(seed, grey, short_side_px=(29, 29), brightness=0.2)[0, 0, 0, 0]) for seed in range(20)]
-    assert 80 <= min(levels) < 95 < 105 < max(levels) <= 120
-
-
-def test_no_augmentation_of_size_is_a_plain_crop() -> None:
-    frames = gradient(height=29, width=29)
-    clip = transform(0, frames, short_side_px=(29, 29), flip_probability=0.0)
-    top, left = int(clip[0, 0, 0, 0]) // 4, int(clip[1, 0, 0, 0]) // 4
-    assert torch.equal(clip, frames[:, :, top : top + 23, left : left + 23].transpose(0, 1))
 
 
 @pytest.mark.parametrize(
@@ -93,20 +37,34 @@ def test_crop_corners(size: tuple[int, int], num_crops: int, expected: list[tupl
 
 def test_views_are_cut_from_the_resized_clip() -> None:
     frames = gradient(height=29, width=53)
-    views = ViewTransform(SMALL, Views(num_crops=3))(frames)
+    views = ViewTransform(SMALL, Views(num_crops=3))(frames, [[0, 1, 2]])
     assert views.shape == (3, 3, 3, 23, 23)
+    assert views.permute(0, 2, 3, 4, 1).is_contiguous()
     for view, left in zip(views, (0, 15, 30), strict=True):
         assert torch.equal(view, frames[:, :, 3:26, left : left + 23].transpose(0, 1))
 
 
+def test_views_are_clip_by_clip_and_crop_by_crop() -> None:
+    views = ViewTransform(SMALL, Views(num_crops=2))(gradient(5), [[0, 2], [1, 4]])
+    assert views[:, 2, :, 0, 0].tolist() == [[0, 20], [0, 20], [10, 40], [10, 40]]
+    assert torch.equal(views[1::2], ViewTransform(SMALL, Views(num_crops=2))(gradient(5), [[0, 2], [1, 4]])[[1, 3]])
+
+
+def test_views_are_torchvisions_resize_and_crop() -> None:
+    frames = torch.randint(0, 256, (2, 43, 61, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+    resized = v2.Resize(29, antialias=True)(frames)
+    expected = v2.CenterCrop(23)(resized).transpose(0, 1)
+    assert torch.equal(ViewTransform(SMALL, Views())(frames, [[0, 1]])[0], expected)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (5, 101), (240, 320), (11, 7)])
 def test_views_of_any_size(size: tuple[int, int]) -> None:
-    views = ViewTransform(SMALL, Views(num_crops=2))(gradient(2, *size))
+    views = ViewTransform(SMALL, Views(num_crops=2))(gradient(2, *size), [[0, 1]])
     assert views.shape == (2, 3, 2, 23, 23)
 
 
 def test_views_may_be_larger_than_training_crops_but_not_than_the_frame() -> None:
-    assert ViewTransform(SMALL, Views(num_crops=3, crop_px=29))(gradient()).shape == (3, 3, 3, 29, 29)
+    assert ViewTransform(SMALL, Views(num_crops=3, crop_px=29))(gradient(), [[0, 1, 2]]).shape == (3, 3, 3, 29, 29)
     with pytest.raises(ValueError, match="short_side_px 29, got 31"):
         ViewTransform(SMALL, Views(crop_px=31))
 
@@ -123,7 +81,7 @@ def test_whole_frames_are_resized_and_not_cut() -> None:
 def test_the_resized_short_side_is_the_one_asked_for() -> None:
     grey = torch.zeros(1, 3, 97, 331, dtype=torch.uint8)
     whole = ClipFormat(short_side_px=29, crop_px=29)
-    assert ViewTransform(whole, Views())(grey).shape == (1, 3, 1, 29, 29)
+    assert ViewTransform(whole, Views())(grey, [[0]]).shape == (1, 3, 1, 29, 29)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
@@ -142,10 +100,7 @@ def test_normalise(dtype: torch.dtype) -> None:
         (ClipFormat, {"short_side_px": 100, "crop_px": 101}, "crop_px .* 100, got 101"),
         (ClipFormat, {"std": (0.1, 0.0, 0.1)}, "std .* got"),
         (ClipFormat, {"mean": (0.1, 0.2)}, "mean .* got"),
-        (Augmentation, {"short_side_px": (300, 200)}, r"short_side_px .* got \(300, 200\)"),
-        (Augmentation, {"resized_crop_area": (0.0, 1.0)}, "resized_crop_area .* got"),
-        (Augmentation, {"flip_probability": 1.5}, "flip_probability .* got 1.5"),
-        (Augmentation, {"brightness": -0.1}, "brightness .* got -0.1"),
+        (ClipFormat, {"sampling": "sparse"}, "sampling must be one of dense, .* got 'sparse'"),
         (Views, {"num_clips": 0}, "num_clips .* got 0"),
         (Views, {"num_crops": 0}, "num_crops .* got 0"),
         (Views, {"crop_px": 0}, "crop_px .* got 0"),
@@ -156,8 +111,3 @@ def test_normalise(dtype: torch.dtype) -> None:
 def test_wrong_values_are_quoted(kind: type, options: dict[str, Any], quoted: str) -> None:
     with pytest.raises(ValueError, match=quoted):
         kind(**options)
-
-
-def test_a_short_side_smaller_than_the_crop_is_rejected() -> None:
-    with pytest.raises(ValueError, match="short_side_px 200, got 224"):
-        TrainTransform(ClipFormat(), Augmentation(short_side_px=(200, 320)))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videonl.blocks import BLOCKS
-from videonl.data.dataset import Failure
+from videonl.data.batches import Failure
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.models import ClipClassifier, Insertion

@@ -50,6 +50,11 @@ def _keep_no_freed_memory() -> None:
             library.malloc_trim(0)
 
 
+def resident_bytes() -> int:
+    """Memory of this process now, or where the system does not say, its most so far."""
+    return _status("VmRSS") if STATUS.exists() else _resident_mark()
+
+
 def _resident_mark(*, reset: bool = False) -> int:
     if not STATUS.exists():
         import resource  # Unix alone has it

@@ -1,4 +1,4 @@
-"""``videonl bench blocks``: every block beside plain implementations of the same mathematics."""
+"""``videonl bench``: what is measured, and ``bench blocks``: every block beside plain forms of the same mathematics."""
 
 import json as json_lines
 from collections.abc import Callable, Iterator
@@ -22,13 +22,13 @@ from videonl.benchmarks import (
     select_cases,
     table,
 )
+from videonl.cli.bench_data import bench_data
 from videonl.errors import UserError
 
 DTYPES = {"cpu": ("float32",), "cuda": ("float32", "bfloat16")}
 
 
-def bench(
-    what: Literal["blocks"],
+def bench_blocks(
     positions: str = "784,3136,6272,25088",
     channels: int = 512,
     blocks: str = "all",
@@ -44,7 +44,6 @@ def bench(
     anything is timed, both sides are checked to agree at the smallest size.
 
     Args:
-        what: What to measure.
         positions: Numbers of positions, with commas between. Multiples of 784 are frames of 28 x 28.
         channels: Channels of the features.
         blocks: Names with commas between: gaussian, embedded_gaussian, dot_product, concatenation, apnb, afnb,
@@ -116,3 +115,6 @@ def _settings(device: str, dtype: str, channels: int, grid: tuple[int, int, int]
         for name in devices
         for chosen in (DTYPES[name] if dtype == "default" else (dtype,))
     ]
+
+
+BENCHES = {"blocks": bench_blocks, "data": bench_data}

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Subset
 
-from videonl.data.dataset import EvaluationBatch, EvaluationVideos, collate_evaluation
+from videonl.data.batches import EvaluationBatch, collate_evaluation
+from videonl.data.dataset import EvaluationVideos
 from videonl.data.decoding import check_decoder
 from videonl.data.index import assign, read_source
 from videonl.data.transforms import ClipFormat, Views, ViewTransform

@@ -4,10 +4,10 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from videonl import __version__
 from videonl.errors import UserError
@@ -33,11 +33,11 @@ NOISE = (
 
 
 class Command(NamedTuple):
-    """A command that is one function.
+    """A command that is one function, or several under their own names.
 
     Attributes:
         module: Where in ``videonl.cli``.
-        function: Its name there.
+        function: The function's name there, or that of a dictionary of functions.
         text: What it does, for the overview.
         positional: Whether its required arguments are positional.
         switches: Options that may be given without a value, which then is true.
@@ -65,7 +65,11 @@ COMMANDS = {
         repeatable=("--query",),
     ),
     "bench": Command(
-        "bench", "bench", "time blocks, or a whole model, against plain ones", positional=True, switches=("--json",)
+        "bench",
+        "BENCHES",
+        "time blocks, a whole model, or the loading of videos, against others",
+        positional=True,
+        switches=("--json",),
     ),
     "convert": Command("convert", "parse", "turn another project's checkpoint into weights to start from", parses=True),
     "compare": Command("compare", "compare", "what one evaluation has right that another has wrong", positional=True),
@@ -166,9 +170,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _dispatch(command: str, arguments: list[str]) -> None:
     _set_up_messages()
     if command == "predict" and any(word.split("=")[0] == "--video" for word in arguments):
-        _run(PREDICT_VIDEO, arguments)
+        _run(command, PREDICT_VIDEO, arguments)
     elif command == "bench" and arguments[:1] == ["model"]:
-        _run(BENCH_MODEL, arguments[1:])
+        _run("bench model", BENCH_MODEL, arguments[1:])
     elif command in TRAINER_COMMANDS:
         # Imported late: these take seconds, and `videonl --help` should not.
         from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -181,22 +185,20 @@ def _dispatch(command: str, arguments: list[str]) -> None:
         except MisconfigurationException as error:  # Lightning's own word for a mistake of the user's
             raise UserError(str(error)) from error
     elif command in COMMANDS:
-        _run(COMMANDS[command], arguments)
+        _run(command, COMMANDS[command], arguments)
     else:
         raise UserError(f"unknown command {command!r}; the commands are: {', '.join([*TRAINER_COMMANDS, *COMMANDS])}")
 
 
-def _run(command: Command, arguments: list[str]) -> None:
-    function: Callable[..., None] = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
+def _run(name: str, command: Command, arguments: list[str]) -> None:
+    components: Any = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
     if command.parses:
-        function(arguments)
+        components(arguments)
         return
     from jsonargparse import auto_cli
 
     arguments = [_as_parsed(command.short.get(word, word), command) for word in arguments]
-    auto_cli(
-        function, args=arguments, as_positional=command.positional, prog=f"videonl {command.function.replace('_', ' ')}"
-    )
+    auto_cli(components, args=arguments, as_positional=command.positional, prog=f"videonl {name}")
 
 
 def _as_parsed(word: str, command: Command) -> str:

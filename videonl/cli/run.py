@@ -20,7 +20,7 @@ from videonl.models import ClipClassifier
 from videonl.models.execution import keep_freed_memory
 from videonl.models.transfer import load_into
 from videonl.models.zoo import find_weights
-from videonl.training import ClipModule, UnreadableVideos, ValidationViews, WriteScores
+from videonl.training import ClipModule, SeedSteps, UnreadableVideos, ValidationViews, WriteScores
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Run:
         overwrite: Start anew in a folder that already holds a run.
         fold: Test and predict with batch norms folded into convolutions: the same scores to rounding, in less time.
         keep_memory: On CPUs, keep freed memory for the next tensors instead of giving it back to the system.
+        save_every_steps: Write last.ckpt also within an epoch, after every so many steps; 0 is after epochs alone.
     """
 
     dir: str = "runs/videonl"
@@ -43,6 +44,7 @@ class Run:
     overwrite: bool = False
     fold: bool = True
     keep_memory: bool = True
+    save_every_steps: int = 0
 
     @property
     def checkpoints(self) -> Path:
@@ -155,7 +157,23 @@ class VideonlCLI(LightningCLI):
         last = ModelCheckpoint(
             run.checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
         )
-        callbacks: list[Callback] = [last, UnreadableVideos(), ValidationViews(), WriteScores(Path(run.dir))]
+        loading = self.datamodule.loading
+        callbacks: list[Callback] = [
+            last,
+            SeedSteps(loading.seed),
+            UnreadableVideos(loading.max_failed_share),
+            ValidationViews(),
+            WriteScores(Path(run.dir)),
+        ]
+        if run.save_every_steps:
+            callbacks.append(
+                ModelCheckpoint(
+                    run.checkpoints,
+                    filename="last",
+                    every_n_train_steps=run.save_every_steps,
+                    enable_version_counter=False,
+                )
+            )
         if "val" in self.datamodule.videos:
             callbacks.append(
                 ModelCheckpoint(

@@ -1,6 +1,5 @@
 """The data module: sources in, batches out."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,36 +7,14 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from videonl.data.dataset import EvaluationVideos, TrainingClips, collate_evaluation, collate_training
-from videonl.data.decoding import check_decoder
+from videonl.data.augmentation import Augmentation, TrainTransform
+from videonl.data.batches import collate_evaluation, collate_training
+from videonl.data.dataset import EvaluationVideos, TrainingClips
 from videonl.data.index import LabelledPath, Video, assign, class_list, read_source
+from videonl.data.loader import Loading, ResumableLoader, start_worker
 from videonl.data.samplers import EvaluationBatchSampler, TrainingSampler
-from videonl.data.transforms import Augmentation, ClipFormat, TrainTransform, Views, ViewTransform
+from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
-
-
-@dataclass(frozen=True)
-class Loading:
-    """How batches are loaded.
-
-    Args:
-        batch_size: Number of clips per batch and process. In evaluation the views of a video stay together, so a batch
-            has at most this many views, or one video.
-        num_workers: Number of worker processes that decode; 0 decodes in the main process.
-        decoder: The video decoder: auto, pyav, decord or torchcodec.
-        seed: Seed of the order of the clips and of everything random about them.
-    """
-
-    batch_size: int = 8
-    num_workers: int = 2
-    decoder: str = "auto"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("batch_size", 1), ("num_workers", 0), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        check_decoder(self.decoder)
 
 
 class ClipDataModule(LightningDataModule):
@@ -84,7 +61,9 @@ class ClipDataModule(LightningDataModule):
         for views in (validation_views, test_views):
             ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
         self.loading = loading
-        self._train_transform = TrainTransform(clip, augmentation) if train else None
+        self.augmentation = augmentation
+        self._training_loader: ResumableLoader | None = None
+        self._resumed_from: dict[str, Any] | None = None
         folder = Path(root).expanduser() if root else None
         sources = {"train": train, "val": val, "test": test}
         labelled = {name: read_source(source, folder) for name, source in sources.items() if source}
@@ -92,6 +71,8 @@ class ClipDataModule(LightningDataModule):
         self.videos: dict[str, list[Video]] = {
             name: assign(entries, self.class_names) for name, entries in labelled.items()
         }
+        if train:
+            self._train_transform = TrainTransform(clip, augmentation, augmentation.no_flip_labels(self.class_names))
 
     @property
     def num_classes(self) -> int:
@@ -100,18 +81,45 @@ class ClipDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of random clips; ``set_epoch`` of its sampler chooses the epoch."""
-        videos = self._videos_of("train")
-        assert self._train_transform is not None
-        loading = self.loading
-        sampler = TrainingSampler(len(videos), loading.seed)
-        return self._loader(
-            TrainingClips(videos, self.clip, self._train_transform, loading.decoder, loading.seed),
-            collate_fn=collate_training,
-            sampler=sampler,
-            batch_size=loading.batch_size,
-            # A smaller last batch skews batch norm; but a data set smaller than one batch must not vanish.
-            drop_last=len(sampler) >= loading.batch_size,
+        videos, loading = self._videos_of("train"), self.loading
+        clips = TrainingClips(
+            videos,
+            self.clip,
+            self._train_transform,
+            loading.decoder,
+            loading.seed,
+            loading.clips_per_video,
+            loading.time_limit_seconds or None,
         )
+        num_videos_per_batch = loading.batch_size // loading.clips_per_video
+        sampler = TrainingSampler(len(videos), loading.seed, num_videos_per_batch)
+        loader = ResumableLoader(
+            clips, sampler=sampler, batch_size=num_videos_per_batch, collate_fn=collate_training, **self._options()
+        )
+        if self._resumed_from is not None:
+            loader.load_state_dict(self._resumed_from)
+        self._training_loader = loader
+        return loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the epoch is; part of every checkpoint."""
+        return {} if self._training_loader is None else self._training_loader.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let training begin there.
+
+        The trainer also keeps the states of loaders by itself, but gives them back only to loaders that are made after
+        the optimiser, whose schedule asks for the number of batches.
+        """
+        self._resumed_from = state_dict
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Mix the clips of a training batch, on the device."""
+        if self.trainer is None or not self.trainer.training:
+            return batch
+        key = (self.loading.seed, self.trainer.current_epoch, *batch["video"])
+        clip, label = self.augmentation.mixing(batch["clip"], batch["label"], self.num_classes, key)
+        return batch | {"clip": clip, "label": label}
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """Batches of whole videos; an empty list if there are no validation videos."""
@@ -135,21 +143,20 @@ class ClipDataModule(LightningDataModule):
         # Whole frames of different videos differ in size, and a batch has but one.
         most = 1 if views.fully_convolutional else self.loading.batch_size // views.num_views
         num_videos_per_batch = max(1, most)
-        return self._loader(
-            EvaluationVideos(videos, self.clip, views, self.loading.decoder),
-            collate_fn=collate_evaluation,
-            batch_sampler=EvaluationBatchSampler(len(videos), num_videos_per_batch),
+        clips = EvaluationVideos(
+            videos, self.clip, views, self.loading.decoder, self.loading.time_limit_seconds or None
         )
+        batches = EvaluationBatchSampler(len(videos), num_videos_per_batch)
+        return DataLoader(clips, batch_sampler=batches, collate_fn=collate_evaluation, **self._options())
 
-    def _loader(self, dataset: Any, **options: Any) -> DataLoader[Any]:
-        return DataLoader(
-            dataset,
-            num_workers=self.loading.num_workers,
-            persistent_workers=self.loading.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_start_worker,
-            **options,
-        )
+    def _options(self) -> dict[str, Any]:
+        num_workers = self.loading.num_workers
+        return {
+            "num_workers": num_workers,
+            "persistent_workers": num_workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+            "worker_init_fn": start_worker,
+        }
 
 
 def _class_names(classes: list[str] | None, labelled: dict[str, list[LabelledPath]]) -> list[str]:
@@ -161,8 +168,3 @@ def _class_names(classes: list[str] | None, labelled: dict[str, list[LabelledPat
     if not labelled:
         raise UserError("no videos were given. Set --data.train, --data.val or --data.test to a folder or a list file.")
     return class_list([entry.label for entry in next(iter(labelled.values()))])
-
-
-def _start_worker(worker: int) -> None:
-    # Workers are the parallelism; a thread per core in each of them would only contend.
-    torch.set_num_threads(1)

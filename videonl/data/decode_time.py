@@ -76,7 +76,7 @@ def measure_decoding(
         start = time.perf_counter()
         try:
             with open_video(records[place].location(index)) as reader:
-                reader.read(random_clip(reader.num_frames, num_frames, stride_frames, generator))
+                reader.read(random_clip(reader.num_frames, num_frames, stride_frames, generator=generator))
         except DecodingError:
             continue  # it changed since it was examined; the report is about those that can be read
         seconds.append(time.perf_counter() - start)

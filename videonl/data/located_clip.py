@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
+from videonl.data.dataset import even_frames
 from videonl.data.decoding import open_video
-from videonl.data.sampling import even_clips
 from videonl.data.transforms import ClipFormat, Views, ViewTransform, crop_corners, resized_size
 
 
@@ -32,7 +32,7 @@ class LocatedClip:
         return len(self.video_frames) - len(set(self.video_frames))
 
 
-def read_middle_clip(path: Path | str, clip_format: ClipFormat, decoder: str = "pyav") -> LocatedClip:
+def read_middle_clip(path: Path | str, clip_format: ClipFormat, decoder: str = "auto") -> LocatedClip:
     """Read the clip and the crop in the middle of a video: what evaluation with one view sees.
 
     Args:
@@ -44,11 +44,12 @@ def read_middle_clip(path: Path | str, clip_format: ClipFormat, decoder: str = "
         DecodingError: The video cannot be decoded.
     """
     with open_video(path, decoder) as reader:
-        (indices,) = even_clips(reader.num_frames, clip_format.num_frames, clip_format.stride_frames, num_clips=1)
-        frames, fps = reader.read(indices), reader.fps
-    (pixels,) = ViewTransform(clip_format, Views())(frames.permute(0, 3, 1, 2))  # (T, H, W, C) -> (T, C, H, W)
+        (indices,) = even_frames(reader, clip_format, num_clips=1)
+        frames, seconds = reader.read(indices), reader.timestamps_seconds[indices]
+    views = ViewTransform(clip_format, Views())
+    (pixels,) = views(frames.permute(0, 3, 1, 2), [range(len(indices))])  # (T, H, W, C) -> (T, C, H, W)
     crop = middle_crop(frames.shape[1], frames.shape[2], clip_format)
-    return LocatedClip(pixels, tuple(indices), tuple(index / fps for index in indices), crop)
+    return LocatedClip(pixels, tuple(indices), tuple(seconds.tolist()), crop)
 
 
 def middle_crop(height_px: int, width_px: int, clip_format: ClipFormat) -> tuple[float, float, float, float]:

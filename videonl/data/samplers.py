@@ -12,7 +12,8 @@ import torch.distributed
 from torch.utils.data import Sampler
 
 
-def _rank_and_world_size() -> tuple[int, int]:
+def rank_and_world_size() -> tuple[int, int]:
+    """Which process this is, and of how many."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
@@ -22,31 +23,50 @@ class TrainingSampler(Sampler[tuple[int, int]]):
     """Every video once per epoch, in an order that depends on the seed and the epoch alone.
 
     Yields ``(epoch, index)``, so that the data set can make every random choice a pure function of both. Process r of w
-    takes positions r, r + w, ... of the order; its end is padded from its beginning so that all take equally many.
+    takes positions r, r + w, ... of the order, so a step of all processes together takes consecutive positions: which
+    videos those are depends on their number in the step, not on the number of processes.
+
+    The last videos of the order, too few for a whole step, are left out of the epoch: a smaller last batch skews batch
+    norm. A data set smaller than one step is visited whole, padded from its beginning so that all take equally many.
 
     Args:
         num_videos: Number of videos.
         seed: Seed of the order.
+        batch_size: Number of videos per batch and process.
     """
 
-    def __init__(self, num_videos: int, seed: int = 0) -> None:
+    def __init__(self, num_videos: int, seed: int = 0, batch_size: int = 1) -> None:
         self.num_videos = num_videos
         self.seed = seed
+        self.batch_size = batch_size
         self.epoch = 0
+        self._begun = (-1, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration; the trainer calls this before each."""
         self.epoch = epoch
 
+    def begin_at(self, epoch: int, num_batches: int) -> None:
+        """Leave out the first batches of an epoch, which were trained on before; ``len`` stays that of a whole one."""
+        self.epoch = epoch
+        self._begun = (epoch, num_batches)
+
+    @property
+    def num_batches_done(self) -> int:
+        """How many batches the next iteration leaves out."""
+        epoch, num_batches = self._begun
+        return num_batches if epoch == self.epoch else 0
+
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        rank, world_size = _rank_and_world_size()
-        order = self._order()
-        for position in range(rank, len(self) * world_size, world_size):
-            yield self.epoch, order[position % self.num_videos]
+        rank, world_size = rank_and_world_size()
+        epoch, order = self.epoch, self._order()
+        for place in range(self.num_batches_done * self.batch_size, len(self)):
+            yield epoch, order[(rank + place * world_size) % self.num_videos]
 
     def __len__(self) -> int:
-        _, world_size = _rank_and_world_size()
-        return -(-self.num_videos // world_size)
+        _, world_size = rank_and_world_size()
+        num_steps = self.num_videos // (self.batch_size * world_size)
+        return num_steps * self.batch_size or -(-self.num_videos // world_size)
 
     def _order(self) -> list[int]:
         # Large odd multiplier: neighbouring seeds must not share their epochs' orders (seed 0 epoch 1, seed 1 epoch 0).
@@ -71,10 +91,10 @@ class EvaluationBatchSampler(Sampler[list[int]]):
         self.batch_size = batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
-        rank, world_size = _rank_and_world_size()
+        rank, world_size = rank_and_world_size()
         for first in range(rank * self.batch_size, self.num_videos, world_size * self.batch_size):
             yield list(range(first, min(first + self.batch_size, self.num_videos)))
 
     def __len__(self) -> int:
-        rank, world_size = _rank_and_world_size()
+        rank, world_size = rank_and_world_size()
         return len(range(rank * self.batch_size, self.num_videos, world_size * self.batch_size))

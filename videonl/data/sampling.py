@@ -1,10 +1,30 @@
 """Which frames make a clip: pure arithmetic on frame indices.
 
-A clip is ``num_frames`` frames, ``stride_frames`` apart. Of a video shorter than the clip's span the last frame is
-repeated: indices are clamped to it, so a video of one frame becomes that frame ``num_frames`` times.
+Four ways, for training and for evaluation:
+
+========== ================================================ =================================================
+sampling   in training                                      in evaluation, several clips
+========== ================================================ =================================================
+dense      frames ``stride_frames`` apart, starting         the same frames apart, starts evenly spaced from
+           anywhere they fit                                the first to the last possible one
+uniform    the middles of ``num_frames`` equal segments     one frame of each segment; where in the segment,
+           of the whole video                               differs from clip to clip by equal steps
+segment    a random frame of each segment                   as uniform
+random     frames at random, in order of time               as uniform
+========== ================================================ =================================================
+
+Dense clips are those of I3D (Carreira and Zisserman, 2017, arXiv 1705.07750) and of non-local networks (Wang et al.,
+2018, arXiv 1711.07971); segments those of Temporal Segment Networks (Wang et al., 2016, arXiv 1608.00859).
+
+A video shorter than a clip gives frames more than once: a dense clip repeats the last, the others repeat evenly.
 """
 
+from typing import Literal
+
 import torch
+
+Sampling = Literal["dense", "uniform", "segment", "random"]
+SAMPLINGS: tuple[Sampling, ...] = ("dense", "uniform", "segment", "random")
 
 
 def clip_span(num_frames: int, stride_frames: int) -> int:
@@ -17,41 +37,62 @@ def clip_span(num_frames: int, stride_frames: int) -> int:
 
 
 def random_clip(
-    video_num_frames: int, num_frames: int, stride_frames: int, generator: torch.Generator | None = None
+    video_num_frames: int,
+    num_frames: int,
+    stride_frames: int,
+    sampling: Sampling = "dense",
+    generator: torch.Generator | None = None,
 ) -> list[int]:
-    """Frame indices of a clip that starts anywhere it fits, each start equally likely.
+    """Frame indices of a clip to train on.
 
     Args:
         video_num_frames: Number of frames in the video, at least 1.
         num_frames: Number of frames in the clip.
-        stride_frames: Distance between consecutive frames of the clip.
+        stride_frames: Distance between consecutive frames of a dense clip; the others do not use it.
+        sampling: See above.
         generator: Where the randomness comes from; torch's global generator if ``None``.
 
     Returns:
         ``num_frames`` indices in ``[0, video_num_frames)``, never decreasing.
     """
-    last_start = _last_start(video_num_frames, num_frames, stride_frames)
-    start = int(torch.randint(last_start + 1, (), generator=generator))
-    return _clip_from(start, video_num_frames, num_frames, stride_frames)
+    if sampling == "dense":
+        last_start = _last_start(video_num_frames, num_frames, stride_frames)
+        start = int(torch.randint(last_start + 1, (), generator=generator))
+        return _clip_from(start, video_num_frames, num_frames, stride_frames)
+    if sampling == "random":
+        drawn: list[int] = torch.randint(video_num_frames, (num_frames,), generator=generator).sort().values.tolist()
+        return drawn
+    if sampling == "segment":
+        places: list[float] = torch.rand(num_frames, dtype=torch.float64, generator=generator).tolist()
+        return _one_of_each_segment(video_num_frames, places)
+    return _one_of_each_segment(video_num_frames, [0.5] * num_frames)
 
 
-def even_clips(video_num_frames: int, num_frames: int, stride_frames: int, num_clips: int) -> list[list[int]]:
-    """Frame indices of clips whose starts are evenly spaced from the first to the last possible one.
+def even_clips(
+    video_num_frames: int, num_frames: int, stride_frames: int, num_clips: int, sampling: Sampling = "dense"
+) -> list[list[int]]:
+    """Frame indices of the clips of a video to evaluate on; nothing is random.
 
     A single clip is centred. Clips overlap, or coincide, where the video is too short for them.
 
     >>> even_clips(video_num_frames=9, num_frames=3, stride_frames=2, num_clips=3)
     [[0, 2, 4], [2, 4, 6], [4, 6, 8]]
+    >>> even_clips(video_num_frames=9, num_frames=3, stride_frames=2, num_clips=3, sampling="uniform")
+    [[0, 3, 6], [1, 4, 7], [2, 5, 8]]
 
     Args:
         video_num_frames: Number of frames in the video, at least 1.
         num_frames: Number of frames in each clip.
-        stride_frames: Distance between consecutive frames of a clip.
+        stride_frames: Distance between consecutive frames of a dense clip.
         num_clips: Number of clips.
+        sampling: See above.
 
     Returns:
         ``num_clips`` lists of ``num_frames`` indices in ``[0, video_num_frames)``.
     """
+    if sampling != "dense":
+        places = [(clip + 0.5) / num_clips for clip in range(num_clips)]
+        return [_one_of_each_segment(video_num_frames, [place] * num_frames) for place in places]
     last_start = _last_start(video_num_frames, num_frames, stride_frames)
     if num_clips == 1:
         starts = [last_start // 2]
@@ -113,3 +154,9 @@ def _last_start(video_num_frames: int, num_frames: int, stride_frames: int) -> i
 
 def _clip_from(start: int, video_num_frames: int, num_frames: int, stride_frames: int) -> list[int]:
     return [min(start + step * stride_frames, video_num_frames - 1) for step in range(num_frames)]
+
+
+def _one_of_each_segment(video_num_frames: int, places: list[float]) -> list[int]:
+    """Cut the video into equal segments, and take of each the frame at its place, from 0 to just below 1."""
+    length = video_num_frames / len(places)
+    return [min(int((segment + place) * length), video_num_frames - 1) for segment, place in enumerate(places)]

@@ -1,13 +1,18 @@
-"""From decoded frames to the square clips a network is fed: resizing, cropping, augmenting, normalising."""
+"""From decoded frames to the square clips a network is fed in evaluation: resizing, cropping, normalising.
 
+Clips are uint8 ``(C, T, H, W)`` with the channels innermost in memory, as decoders give frames and as convolutions want
+them: on the way from one to the other no pixel is moved that need not be.
+"""
+
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
 
+from videonl.data.sampling import SAMPLINGS, Sampling
 from videonl.errors import UserError
 
 
@@ -17,13 +22,14 @@ class ClipFormat:
 
     Args:
         num_frames: Number of frames in a clip.
-        stride_frames: Distance between consecutive frames of a clip, in frames of the video.
+        stride_frames: Distance between consecutive frames of a dense clip, in frames of the video.
         stride_seconds: The same in seconds, for videos of differing or variable frame rate; where this is set, it takes
             the place of stride_frames.
         short_side_px: Length to which the short side of a frame is resized for evaluation.
         crop_px: Side of the square crop that the network sees.
         mean: Mean of each RGB channel, on a scale from 0 to 1.
         std: Standard deviation of each RGB channel, on a scale from 0 to 1.
+        sampling: Which frames make a clip: dense, uniform, segment or random (see ``sampling``).
     """
 
     num_frames: int = 8
@@ -33,16 +39,20 @@ class ClipFormat:
     mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
     std: tuple[float, float, float] = (0.225, 0.225, 0.225)
     stride_seconds: float | None = None
+    sampling: Sampling = "dense"
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "stride_frames", "short_side_px", "crop_px"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
-        in_time = self.stride_seconds is None or self.stride_seconds > 0
-        _require(in_time, f"stride_seconds must be positive, got {self.stride_seconds}")
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
         fits = self.crop_px <= self.short_side_px
-        _require(fits, f"crop_px must not exceed short_side_px {self.short_side_px}, got {self.crop_px}")
-        _require(len(self.mean) == 3, f"mean must have three values, got {self.mean}")
-        _require(len(self.std) == 3 and min(self.std) > 0, f"std must have three positive values, got {self.std}")
+        require(fits, f"crop_px must not exceed short_side_px {self.short_side_px}, got {self.crop_px}")
+        require(len(self.mean) == 3, f"mean must have three values, got {self.mean}")
+        require(len(self.std) == 3 and min(self.std) > 0, f"std must have three positive values, got {self.std}")
+        known = self.sampling in SAMPLINGS
+        require(known, f"sampling must be one of {', '.join(SAMPLINGS)}, got {self.sampling!r}")
+        in_time = self.stride_seconds is None or (self.stride_seconds > 0 and self.sampling == "dense")
+        message = "stride_seconds must be positive, and goes with sampling: dense"
+        require(in_time, f"{message}; got {self.stride_seconds} and {self.sampling}")
 
     def describe(self) -> str:
         """Frames and size in words.
@@ -51,34 +61,6 @@ class ClipFormat:
         '8 frames x stride 8, short side 256 px'
         """
         return f"{self.num_frames} frames x stride {self.stride_frames}, short side {self.short_side_px} px"
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How training clips are varied. One choice is made per clip and applies to all of its frames.
-
-    Args:
-        short_side_px: Range from which the length of the short side is drawn before a random crop.
-        resized_crop_area: Range from which the share of the frame's area is drawn that is cropped and resized, with an
-            aspect ratio from 3/4 to 4/3. Where this is set, it takes the place of short_side_px.
-        flip_probability: Probability of mirroring left to right. Set it to 0 where left and right mean something.
-        brightness: Largest relative change of brightness; 0.4 draws a factor from 0.6 to 1.4.
-    """
-
-    short_side_px: tuple[int, int] = (256, 320)
-    resized_crop_area: tuple[float, float] | None = None
-    flip_probability: float = 0.5
-    brightness: float = 0.0
-
-    def __post_init__(self) -> None:
-        low, high = self.short_side_px
-        _require(1 <= low <= high, f"short_side_px must be a range of positive lengths, got {self.short_side_px}")
-        if self.resized_crop_area is not None:
-            low_area, high_area = self.resized_crop_area
-            in_order = 0 < low_area <= high_area <= 1
-            _require(in_order, f"resized_crop_area must be a range within (0, 1], got {self.resized_crop_area}")
-        _require(0 <= self.flip_probability <= 1, f"flip_probability must be in [0, 1], got {self.flip_probability}")
-        _require(0 <= self.brightness <= 1, f"brightness must be in [0, 1], got {self.brightness}")
 
 
 @dataclass(frozen=True)
@@ -98,13 +80,13 @@ class Views:
     fully_convolutional: bool = False
 
     def __post_init__(self) -> None:
-        _require(self.num_clips >= 1, f"num_clips must be at least 1, got {self.num_clips}")
-        _require(self.num_crops >= 1, f"num_crops must be at least 1, got {self.num_crops}")
-        _require(self.crop_px is None or self.crop_px >= 1, f"crop_px must be at least 1, got {self.crop_px}")
+        require(self.num_clips >= 1, f"num_clips must be at least 1, got {self.num_clips}")
+        require(self.num_crops >= 1, f"num_crops must be at least 1, got {self.num_crops}")
+        require(self.crop_px is None or self.crop_px >= 1, f"crop_px must be at least 1, got {self.crop_px}")
 
         cropped = self.num_crops > 1 or self.crop_px is not None
         message = "fully_convolutional takes the whole frame; leave num_crops at 1 and crop_px unset"
-        _require(not (self.fully_convolutional and cropped), message)
+        require(not (self.fully_convolutional and cropped), message)
 
     @property
     def num_views(self) -> int:
@@ -132,41 +114,6 @@ class Views:
         )
 
 
-class TrainTransform:
-    """Crop and vary a training clip at random, with torch's global generator.
-
-    Args:
-        clip_format: What the network expects.
-        augmentation: How clips are varied.
-
-    Raises:
-        UserError: The short side may be drawn smaller than the crop.
-    """
-
-    def __init__(self, clip_format: ClipFormat, augmentation: Augmentation) -> None:
-        crop_px, area = clip_format.crop_px, augmentation.resized_crop_area
-        if area is None:
-            shortest_px = augmentation.short_side_px[0]
-            message = f"crop_px must not exceed the augmentation's short_side_px {shortest_px}, got {crop_px}"
-            _require(crop_px <= shortest_px, message)
-            self._crop: v2.Transform = v2.RandomCrop(crop_px)
-        else:
-            self._crop = v2.RandomResizedCrop(crop_px, scale=area, antialias=True)
-        self._brightness = v2.ColorJitter(brightness=augmentation.brightness)
-        self.augmentation = augmentation
-
-    def __call__(self, frames: torch.Tensor) -> torch.Tensor:
-        """Transform one clip, uint8 ``(T, C, H, W)`` to uint8 ``(C, T, crop, crop)``."""
-        if self.augmentation.resized_crop_area is None:
-            low, high = self.augmentation.short_side_px
-            frames = _resize_short_side(frames, int(torch.randint(low, high + 1, ())))
-        frames = self._crop(frames)
-        if torch.rand(()) < self.augmentation.flip_probability:
-            frames = vision.horizontal_flip(frames)
-        frames = self._brightness(frames)
-        return frames.transpose(0, 1).contiguous()  # (T, C, H, W) -> (C, T, H, W)
-
-
 class ViewTransform:
     """Resize a clip and cut evenly spaced square crops along its longer side, or none; nothing is random.
 
@@ -185,20 +132,29 @@ class ViewTransform:
         self.num_crops = views.num_crops
         self.whole = views.fully_convolutional
         message = f"crop_px must not exceed short_side_px {self.short_side_px}, got {self.crop_px}"
-        _require(self.crop_px <= self.short_side_px, message)
+        require(self.crop_px <= self.short_side_px, message)
 
-    def __call__(self, frames: torch.Tensor) -> torch.Tensor:
-        """Transform one clip, uint8 ``(T, C, H, W)`` to uint8 ``(num_crops, C, T, crop, crop)``.
+    def __call__(self, frames: torch.Tensor, clips: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Cut the views of clips that share frames, each of which is resized once.
 
-        Whole frames make one "crop" as high and wide as they are.
+        Args:
+            frames: uint8 ``(T, C, H, W)``.
+            clips: For each clip the places of its frames in ``frames``.
+
+        Returns:
+            uint8 ``(V, C, T, crop, crop)``, clip by clip, and crop by crop within a clip. Whole frames make one
+            "crop" as high and wide as they are.
         """
-        crop_px = self.crop_px
-        frames = _resize_short_side(frames, self.short_side_px)
-        if self.whole:
-            return frames.transpose(0, 1).contiguous()[None]  # (T, C, H, W) -> (1, C, T, H, W)
-        corners = crop_corners(frames.shape[-2], frames.shape[-1], crop_px, self.num_crops)
-        crops = [frames[..., top : top + crop_px, left : left + crop_px] for top, left in corners]
-        return torch.stack(crops).transpose(1, 2).contiguous()  # (V, T, C, H, W) -> (V, C, T, H, W)
+        frames = _resize_short_side(frames, self.short_side_px).permute(0, 2, 3, 1)  # (T, C, H, W) -> (T, H, W, C)
+        height_px, width_px, corners = frames.shape[1], frames.shape[2], [(0, 0)]
+        if not self.whole:
+            corners = crop_corners(height_px, width_px, self.crop_px, self.num_crops)
+            height_px = width_px = self.crop_px
+        views = frames.new_empty(len(clips) * len(corners), len(clips[0]), height_px, width_px, frames.shape[-1])
+        for view, (clip, (top, left)) in zip(views, itertools.product(clips, corners), strict=True):
+            for place, index in enumerate(clip):
+                view[place] = frames[index, top : top + height_px, left : left + width_px]
+        return views.permute(0, 4, 1, 2, 3)  # (V, T, H, W, C) -> (V, C, T, H, W)
 
 
 def crop_corners(height_px: int, width_px: int, crop_px: int, num_crops: int) -> list[tuple[int, int]]:
@@ -249,6 +205,7 @@ def _resize_short_side(frames: torch.Tensor, short_side_px: int) -> torch.Tensor
     return resized
 
 
-def _require(condition: bool, message: str) -> None:
+def require(condition: bool, message: str) -> None:
+    """Raise a UserError with the message unless the condition holds."""
     if not condition:
         raise UserError(message)

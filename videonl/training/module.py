@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from videonl.data.dataset import EvaluationBatch, TrainingBatch
+from videonl.data.batches import EvaluationBatch, TrainingBatch
 from videonl.data.transforms import ClipFormat, normalise
 from videonl.errors import UserError
 from videonl.evaluation import Average, VideoScore, VideoScores, accuracies, stack
@@ -76,7 +76,7 @@ class ClipModule(LightningModule):
         """Scores raw clips.
 
         Args:
-            clip: Pixels from 0 to 255, (B, 3, T, H, W) uint8.
+            clip: Pixels from 0 to 255, (B, 3, T, H, W), uint8 or floating.
 
         Returns:
             Logits, (B, K).
@@ -90,11 +90,12 @@ class ClipModule(LightningModule):
         return torch.cat([self(views) for views in clip.split(self.views_per_step)])
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
-        """Cross-entropy of one batch of clips."""
-        logits = self(batch["clip"])
-        loss = F.cross_entropy(logits, batch["label"], label_smoothing=self.label_smoothing)
-        hits = (logits.detach().argmax(dim=1) == batch["label"]).float().mean()
-        size = len(batch["label"])
+        """Cross-entropy of one batch of clips; ``train/top1`` counts the stronger label of mixed clips."""
+        logits, label = self(batch["clip"]), batch["label"]
+        loss = F.cross_entropy(logits, label, label_smoothing=self.label_smoothing)
+        stronger = label if label.ndim == 1 else label.argmax(dim=1)
+        hits = (logits.detach().argmax(dim=1) == stronger).float().mean()
+        size = len(label)
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size)
         self.log("train/top1", hits, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         return loss

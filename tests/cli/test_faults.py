@@ -1,0 +1,121 @@
+"""Every kind of bad file in one training: it finishes, names them all, and loses nothing else."""
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from videonl.data import dataset
+from videonl.data.decoding import open_video
+
+Videonl = Callable[..., Any]
+
+
+@pytest.fixture
+def good(clips: Path) -> list[Path]:
+    return sorted((clips / "train").glob("*/*.mp4"))
+
+
+@pytest.fixture
+def bad(good: list[Path], tmp_path: Path) -> list[Path]:
+    """One of each kind."""
+    whole = good[0].read_bytes()
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.mp4").touch()
+    (folder / "garbage.mp4").write_bytes(bytes(range(256)) * 37)
+    os.mkfifo(folder / "fifo.mp4")  # nobody ever writes into it
+    (folder / "circle.mp4").symlink_to(folder / "circle.mp4")  # not even root can read it
+    (folder / "folder.mp4").mkdir()
+    for name in ("hangs.mp4", "crashes.mp4", "deleted.mp4"):
+        (folder / name).write_bytes(whole)
+    if os.geteuid():
+        (folder / "forbidden.mp4").write_bytes(whole)
+        (folder / "forbidden.mp4").chmod(0)
+    return sorted(folder.iterdir())
+
+
+def opening(log: Path) -> Callable[..., Any]:
+    """Opens a video, with trouble for some names; notes what could be opened."""
+
+    def open_with_trouble(path: Path, decoder: str) -> Any:
+        if path.name == "hangs.mp4":
+            ctypes.PyDLL(None).sleep(1000)  # native code that keeps the interpreter's lock
+        if path.name == "crashes.mp4":
+            os.kill(os.getpid(), signal.SIGKILL)
+        reader = open_video(path, decoder)
+        with log.open("a") as file:
+            file.write(f"{path}\n")
+        if path.name == "deleted.mp4":
+            reader.read([0])
+            path.unlink()
+        return reader
+
+    return open_with_trouble
+
+
+def listed(path: Path, videos: list[Path]) -> Path:
+    path.write_text("".join(f"{video},sum_{number % 2}\n" for number, video in enumerate(videos)))
+    return path
+
+
+def test_a_training_survives_every_bad_file_and_names_it(
+    videonl: Videonl,
+    small_config: Path,
+    good: list[Path],
+    bad: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = tmp_path / "opened"
+    monkeypatch.setattr(dataset, "open_video", opening(opened))
+    good = good[: 2 * 11 - len(bad)]
+    videos = good + bad
+    source = ["--data.train", listed(tmp_path / "train.csv", videos), "--data.val", "null", "--trainer.max_epochs", 2]
+    loading = {"batch_size": 11, "num_workers": 1, "time_limit_seconds": 8, "max_failed_share": 0.5}
+    options = [word for name, value in loading.items() for word in (f"--data.loading.{name}", value)]
+    trained = videonl("fit", "--config", small_config, "--run.dir", tmp_path / "run", *source, *options)
+    assert trained.code == 0
+    for path in bad:
+        assert trained.text.count(f"skipped {path}:") == 1, path
+    assert trained.text.count("skipped ") == len(bad)
+    assert "took longer than 8 seconds, and the process that decoded it was ended" in trained.text
+    assert "crashes.mp4: the process that decoded it died" in trained.text
+    assert f"replaced by others in epoch 1: {len(bad)}" in trained.text
+    # Each good video was read in both epochs.
+    lines = opened.read_text().splitlines()
+    assert all(lines.count(str(path)) >= 2 for path in good)
+
+
+def test_a_wrong_label_is_named_before_anything_starts(
+    videonl: Videonl, small_config: Path, good: list[Path], tmp_path: Path
+) -> None:
+    source = listed(tmp_path / "train.csv", good)
+    source.write_text(source.read_text() + f"{good[0]},summ_1\n")
+    classes = ["--data.classes", "[sum_0, sum_1]"]
+    refused = videonl("fit", "--config", small_config, "--run.dir", tmp_path / "run", "--data.train", source, *classes)
+    assert refused.code == 2
+    assert f"{source}:14: label 'summ_1' is none of the 2 classes" in refused.text
+
+
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_more_bad_files_than_allowed_stop_the_run_and_are_listed(
+    videonl: Videonl, trained: Path, small_config: Path, good: list[Path], tmp_path: Path, command: str
+) -> None:
+    missing = [tmp_path / f"gone_{number}.mp4" for number in range(6)]
+    split = "train" if command == "fit" else "test"
+    source = [f"--data.{split}", listed(tmp_path / "list.csv", good + missing), "--run.dir", tmp_path / "run"]
+    checkpoint = [] if command == "fit" else ["--ckpt_path", trained / "checkpoints" / "last.ckpt"]
+    loading = ["--data.loading.batch_size", 19, "--data.loading.max_failed_share"]
+    stopped = videonl(command, "--config", small_config, *source, *checkpoint, *loading, 0.3)
+    assert stopped.code == 2
+    assert "6 of 19 videos could not be read, more than the share of 0.3" in stopped.text
+    assert all(f"{path}: no such file" in stopped.text for path in missing)
+    assert "Traceback" not in stopped.text
+    again = [*source, *checkpoint, "--run.overwrite", "true"]
+    assert videonl(command, "--config", small_config, *again, *loading, 0.4).code == 0

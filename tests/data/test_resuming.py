@@ -1,0 +1,71 @@
+"""A training that is interrupted in the middle of an epoch goes on as if it had not been."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from videonl.data.datamodule import ClipDataModule
+from videonl.data.loader import Loading, ResumableLoader
+from videonl.data.transforms import ClipFormat
+from videonl.errors import UserError
+
+CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
+
+
+def loader(video_folder: Path, num_workers: int = 0, **options: Any) -> ResumableLoader:
+    loading = Loading(**{"batch_size": 2, "num_workers": num_workers} | options)
+    made = ClipDataModule(train=str(video_folder), clip=CLIP, loading=loading).train_dataloader()
+    assert isinstance(made, ResumableLoader)
+    return made
+
+
+def contents(batches: Any) -> list[tuple[list[int], bytes]]:
+    return [(batch["video"], batch["clip"].numpy().tobytes()) for batch in batches]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_the_rest_of_the_epoch_and_the_next_are_those_of_an_uninterrupted_run(
+    video_folder: Path, num_workers: int
+) -> None:
+    whole = loader(video_folder)
+    expected = []
+    for epoch in (1, 2):
+        whole.sampler.set_epoch(epoch)
+        expected.append(contents(whole))
+    interrupted = loader(video_folder, num_workers)
+    interrupted.sampler.set_epoch(1)
+    batches = iter(interrupted)
+    next(batches)
+    state = interrupted.state_dict()  # while workers have loaded further
+    assert state["num_batches_done"] == 1
+    resumed = loader(video_folder, num_workers)
+    resumed.load_state_dict(state)
+    assert len(resumed) == 3
+    assert contents(resumed) == expected[0][1:]
+    assert resumed.state_dict()["num_batches_done"] == 3
+    resumed.sampler.set_epoch(2)
+    assert contents(resumed) == expected[1]
+
+
+def test_a_state_can_be_taken_from_a_resumed_run(video_folder: Path) -> None:
+    first = loader(video_folder)
+    batches = contents(first)
+    for done in (1, 2):
+        second = loader(video_folder)
+        second.load_state_dict(first.state_dict() | {"num_batches_done": done - 1})
+        next(iter(second))
+        assert second.state_dict()["num_batches_done"] == done
+        third = loader(video_folder)
+        third.load_state_dict(second.state_dict())
+        assert contents(third) == batches[done:]
+
+
+def test_other_batches_cannot_go_on_in_the_middle_of_an_epoch(video_folder: Path) -> None:
+    first = loader(video_folder)
+    next(iter(first))
+    with pytest.raises(UserError, match=r"middle of an epoch.*videos_per_batch 2, now 3; seed 0, now 1\. Restore"):
+        loader(video_folder, batch_size=3, seed=1).load_state_dict(first.state_dict())
+    list(first)
+    loader(video_folder, batch_size=3).load_state_dict(first.state_dict())

@@ -1,0 +1,93 @@
+"""``videonl bench data``: our loading beside decord and pytorchvideo, on a user's own files."""
+
+import json as json_lines
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from videonl.benchmarks.loading import Row, compare
+from videonl.benchmarks.loading_sides import find_files, prepare
+from videonl.benchmarks.loading_stages import Memory, Stages, memory, stages
+from videonl.benchmarks.report import machine
+from videonl.errors import UserError
+
+Result = Row | Stages | Memory
+
+
+def bench_data(videos: Path, clips: int = 10, memory_reads: int = 0, json: bool = False) -> None:
+    """Times the loading of clips (8 frames, 8 apart, 224 x 224) against decord and pytorchvideo's LabeledVideoDataset.
+
+    One process, one thread; each file is read by both sides in turn, and their first read of it does not count. Each
+    read is that of a file never seen before, unless the case says otherwise. Of the folder, the H.264 files that decord
+    opens and that hold a whole clip are read, as they are and re-encoded with a key frame in 16.
+
+    Args:
+        videos: Folder of videos.
+        clips: Number of clips of each file for each comparison.
+        memory_reads: Number of reads over which memory is watched; 10,000 take minutes.
+        json: Print one JSON object a line, as soon as it is measured, instead of tables.
+    """
+    if clips < 1 or memory_reads < 0:
+        raise UserError(f"--clips must be at least 1 and --memory_reads at least 0, got {clips} and {memory_reads}")
+    torch.set_num_threads(1)
+    console = Console()
+    results = []
+    for result in _measure(videos, clips, memory_reads):
+        results.append(result)
+        if json:
+            print(json_lines.dumps(result.as_json()), flush=True)
+    if not json:
+        console.print(machine())
+        _show(console, results)
+
+
+def _measure(videos: Path, clips: int, memory_reads: int) -> Iterator[Result]:
+    status = Console(stderr=True)
+    with TemporaryDirectory() as links, TemporaryDirectory() as folder:
+        files = find_files(videos, Path(links))
+        status.print(f"preparing {len(files)} files")
+        prepared = prepare(files, Path(folder))
+        for result in compare(files, prepared, clips):
+            status.print(f"{result.case}, against {result.peer}")
+            yield result
+        yield stages("raw", files, clips)
+        yield stages("prepared", prepared, clips)
+        if memory_reads:
+            yield memory(prepared, memory_reads)
+
+
+def _show(console: Console, results: list[Result]) -> None:
+    rates = Table(title="clips per second, ours and theirs")
+    for heading, side in (
+        ("files", "left"),
+        ("against", "left"),
+        ("ratio", "right"),
+        ("ours", "right"),
+        ("peer", "right"),
+    ):
+        rates.add_column(heading, justify="right" if side == "right" else "left")
+    parts = Table(title="milliseconds of a clip of ours")
+    for result in results:
+        if isinstance(result, Row):
+            ratio = f"[bold]{result.ours_clips_per_s / result.peer_clips_per_s:.2f}x[/bold]"
+            numbers = (f"{result.ours_clips_per_s:.2f}", f"{result.peer_clips_per_s:.2f}")
+            rates.add_row(result.case, result.peer, ratio, *numbers)
+        elif isinstance(result, Stages):
+            if not parts.columns:
+                for name in ("files", *result.milliseconds):
+                    parts.add_column(name)
+            parts.add_row(result.case, *(f"{value:.2f}" for value in result.milliseconds.values()))
+    console.print(rates)
+    console.print(parts)
+    for result in results:
+        if isinstance(result, Row) and result.differing is not None:
+            console.print(f"files whose frames differ from {result.peer}'s: {', '.join(result.differing) or 'none'}")
+        if isinstance(result, Memory):
+            before, after = result.before_mib, result.after_mib
+            console.print(
+                f"memory over {result.num_reads:,} reads: {before:.0f} to {after:.0f} MiB ({result.growth:+.1%})"
+            )

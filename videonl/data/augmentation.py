@@ -1,0 +1,167 @@
+"""How training clips are varied; built on torchvision's transforms (v2)."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as vision
+
+from videonl.data.mixing import Mixing
+from videonl.data.transforms import ClipFormat, require
+
+
+@dataclass(frozen=True)
+class Colour:
+    """Largest relative changes of colour (``v2.ColorJitter``); 0.4 draws a factor from 0.6 to 1.4.
+
+    Args:
+        brightness: Of all values.
+        contrast: Of the distance from the mean grey.
+        saturation: Of the distance from grey.
+        hue: Share of the colour circle, at most 0.5.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, most in (("brightness", 1.0), ("contrast", 1.0), ("saturation", 1.0), ("hue", 0.5)):
+            value = getattr(self, name)
+            require(0 <= value <= most, f"{name} must be in [0, {most:g}], got {value}")
+
+
+@dataclass(frozen=True)
+class RandAugment:
+    """Random shears, shifts, turns and changes of colour (Cubuk et al., 2020, arXiv 1909.13719; ``v2.RandAugment``).
+
+    Args:
+        num_ops: Number of operations on each clip, drawn from 14; 0 leaves clips as they are.
+        magnitude: Their strength, from 0 to 30.
+    """
+
+    num_ops: int = 0
+    magnitude: int = 9
+
+    def __post_init__(self) -> None:
+        require(self.num_ops >= 0, f"num_ops must be at least 0, got {self.num_ops}")
+        require(0 <= self.magnitude <= 30, f"magnitude must be from 0 to 30, got {self.magnitude}")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training clips are varied. One choice is made per clip and applies to all of its frames.
+
+    Args:
+        short_side_px: Range from which the length of the frames' short side is drawn, out of which the crop is cut: a
+            crop of 224 at a short side of 320 shows 0.7 of the frame's short side.
+        resized_crop_area: Range from which the share of the frame's area is drawn that is cropped and resized, with an
+            aspect ratio from 3/4 to 4/3. Where this is set, it takes the place of short_side_px.
+        flip_probability: Probability of mirroring left to right.
+        no_flip_classes: Names of classes whose clips are never mirrored, because left and right mean something.
+        colour: Changes of colour.
+        rand_augment: Further random operations, after the colours.
+        erasing_probability: Probability that a box of 2 to 33 percent of the area is painted with the mean colour, in
+            all frames (Zhong et al., 2017, arXiv 1708.04896).
+        mixing: Mixing clips of a batch with one another.
+    """
+
+    short_side_px: tuple[int, int] = (256, 320)
+    resized_crop_area: tuple[float, float] | None = None
+    flip_probability: float = 0.5
+    no_flip_classes: tuple[str, ...] = ()
+    colour: Colour = Colour()
+    rand_augment: RandAugment = RandAugment()
+    erasing_probability: float = 0.0
+    mixing: Mixing = Mixing()
+
+    def __post_init__(self) -> None:
+        low, high = self.short_side_px
+        require(1 <= low <= high, f"short_side_px must be a range of positive lengths, got {self.short_side_px}")
+        if self.resized_crop_area is not None:
+            low_area, high_area = self.resized_crop_area
+            in_order = 0 < low_area <= high_area <= 1
+            require(in_order, f"resized_crop_area must be a range within (0, 1], got {self.resized_crop_area}")
+        for name in ("flip_probability", "erasing_probability"):
+            require(0 <= getattr(self, name) <= 1, f"{name} must be in [0, 1], got {getattr(self, name)}")
+
+    def no_flip_labels(self, class_names: Sequence[str]) -> frozenset[int]:
+        """The indices of the classes that are never mirrored.
+
+        Raises:
+            UserError: One of them is no class of the data.
+        """
+        unknown = sorted(set(self.no_flip_classes) - set(class_names))
+        require(not unknown, f"no_flip_classes names no class of the data: {', '.join(unknown)}")
+        return frozenset(map(class_names.index, self.no_flip_classes))
+
+
+class TrainTransform:
+    """Crop and vary a training clip at random, with torch's global generator.
+
+    Args:
+        clip_format: What the network expects.
+        augmentation: How clips are varied.
+        no_flip_labels: Labels whose clips are never mirrored.
+
+    Raises:
+        UserError: The short side may be drawn smaller than the crop.
+    """
+
+    def __init__(
+        self, clip_format: ClipFormat, augmentation: Augmentation, no_flip_labels: Collection[int] = ()
+    ) -> None:
+        self.crop_px = clip_format.crop_px
+        self.augmentation = augmentation
+        self.no_flip_labels = no_flip_labels
+        shortest_px = augmentation.short_side_px[0]
+        fits = augmentation.resized_crop_area is not None or self.crop_px <= shortest_px
+        require(fits, f"crop_px must not exceed the augmentation's short_side_px {shortest_px}, got {self.crop_px}")
+        self._later = _later_transforms(augmentation, clip_format.mean)
+
+    def __call__(self, frames: torch.Tensor, label: int = -1) -> torch.Tensor:
+        """Transform one clip of the class ``label``, uint8 ``(T, C, H, W)`` to uint8 ``(C, T, crop, crop)``."""
+        frames = self._crop(frames)
+        flip = float(torch.rand(())) < self.augmentation.flip_probability
+        if flip and label not in self.no_flip_labels:
+            frames = vision.horizontal_flip(frames)
+        for transform in self._later:
+            frames = transform(frames)
+        # No copy where the channels still are innermost.
+        frames = frames.contiguous(memory_format=torch.channels_last)
+        return frames.transpose(0, 1)  # (T, C, H, W) -> (C, T, H, W)
+
+    def _crop(self, frames: torch.Tensor) -> torch.Tensor:
+        area = self.augmentation.resized_crop_area
+        if area is not None:
+            resized: torch.Tensor = v2.RandomResizedCrop(self.crop_px, scale=area, antialias=True)(frames)
+            return resized
+        top, left, side_px = self._jittered_box(*frames.shape[-2:])
+        size_px = [self.crop_px, self.crop_px]
+        cropped: torch.Tensor = vision.resized_crop(frames, top, left, side_px, side_px, size_px, antialias=True)
+        return cropped
+
+    def _jittered_box(self, height_px: int, width_px: int) -> tuple[int, int, int]:
+        """What a crop of the resized frame would show, in pixels of the frame: only that need be resized."""
+        low, high = self.augmentation.short_side_px
+        short_side_px = int(torch.randint(low, high + 1, ()))
+        side_px = max(1, round(self.crop_px * min(height_px, width_px) / short_side_px))
+        top = int(torch.randint(height_px - side_px + 1, ()))
+        left = int(torch.randint(width_px - side_px + 1, ()))
+        return top, left, side_px
+
+
+def _later_transforms(augmentation: Augmentation, mean: Sequence[float]) -> list[v2.Transform]:
+    """Those that come after cropping and mirroring; what is off is left out."""
+    colour, rand_augment = augmentation.colour, augmentation.rand_augment
+    mean_colour = [round(255 * value) for value in mean]
+    transforms: list[v2.Transform] = []
+    if colour != Colour():
+        transforms.append(v2.ColorJitter(colour.brightness, colour.contrast, colour.saturation, colour.hue))
+    if rand_augment.num_ops:
+        transforms.append(v2.RandAugment(rand_augment.num_ops, rand_augment.magnitude, fill=mean_colour))
+    if augmentation.erasing_probability:
+        transforms.append(v2.RandomErasing(augmentation.erasing_probability, value=mean_colour))
+    return transforms

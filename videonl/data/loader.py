@@ -1,0 +1,113 @@
+"""How batches are loaded, and a data loader that goes on in the middle of an epoch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from videonl.data.decoding import check_decoder
+from videonl.data.samplers import TrainingSampler, rank_and_world_size
+from videonl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How batches are loaded.
+
+    Args:
+        batch_size: Number of clips per batch and process. In evaluation the views of a video stay together, so a batch
+            has at most this many views, or one video.
+        num_workers: Number of worker processes that decode; 0 decodes in the main process.
+        decoder: The video decoder: auto, pyav, decord or torchcodec.
+        seed: Seed of the order of the clips and of everything random about them.
+        clips_per_video: Number of random clips taken from each video that is decoded for training (repeated
+            augmentation; Hoffer et al., 2020, arXiv 1901.09335). A batch then has batch_size / clips_per_video videos,
+            and an epoch clips_per_video times as many clips as there are videos.
+        time_limit_seconds: How long reading a clip may take; then its file counts as unreadable, and the process that
+            hung in it is ended. 0 sets no limit, and there is none without workers or outside of Linux.
+        max_failed_share: Share of the videos that may be unreadable; beyond it the run stops and lists them. 5 files
+            may be, whatever their share.
+    """
+
+    batch_size: int = 8
+    num_workers: int = 2
+    decoder: str = "auto"
+    seed: int = 0
+    clips_per_video: int = 1
+    time_limit_seconds: float = 60.0
+    max_failed_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        leasts = {"batch_size": 1, "num_workers": 0, "seed": 0, "clips_per_video": 1, "time_limit_seconds": 0}
+        for name, least in leasts.items():
+            if getattr(self, name) < least:
+                raise UserError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.batch_size % self.clips_per_video:
+            raise UserError(
+                f"batch_size must be a multiple of clips_per_video {self.clips_per_video}, got {self.batch_size}"
+            )
+        if not 0 <= self.max_failed_share <= 1:
+            raise UserError(f"max_failed_share must be in [0, 1], got {self.max_failed_share}")
+        check_decoder(self.decoder)
+
+
+class ResumableLoader(DataLoader[Any]):
+    """Knows how far the epoch has been trained on, and begins there when it is given that state.
+
+    The trainer keeps the state in its checkpoints. What counts is batches handed out, not those that workers have
+    loaded in advance; and since a sample is a function of (seed, epoch, index), nothing else need be known to go on.
+
+    Args:
+        dataset: Takes the keys of the sampler.
+        sampler: Orders the videos.
+        options: As of ``DataLoader``.
+    """
+
+    def __init__(self, dataset: Any, sampler: TrainingSampler, **options: Any) -> None:
+        super().__init__(dataset, sampler=sampler, **options)
+        self._order = sampler
+        self._num_batches_done = 0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch promises its own class of iterator
+        self._num_batches_done = self._order.num_batches_done
+        for batch in super().__iter__():
+            self._num_batches_done += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """How far the epoch is, and what that was counted in."""
+        return {"epoch": self._order.epoch, "num_batches_done": self._num_batches_done, **self._counted_in()}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin where another loader was.
+
+        Raises:
+            UserError: It was in the middle of an epoch, and counted in other batches.
+        """
+        differing = [
+            f"{name} {state[name]}, now {value}" for name, value in self._counted_in().items() if state[name] != value
+        ]
+        if state["num_batches_done"] < len(self) and differing:
+            raise UserError(
+                "the checkpoint was taken in the middle of an epoch, which can only go on as it was begun: "
+                f"{'; '.join(differing)}. Restore these settings, or resume from the end of an epoch"
+            )
+        self._order.begin_at(state["epoch"], state["num_batches_done"])
+
+    def _counted_in(self) -> dict[str, int]:
+        _, world_size = rank_and_world_size()
+        order = self._order
+        return {
+            "videos": order.num_videos,
+            "videos_per_batch": order.batch_size,
+            "processes": world_size,
+            "seed": order.seed,
+        }
+
+
+def start_worker(worker: int) -> None:
+    """Set up a worker process."""
+    # Workers are the parallelism; a thread per core in each of them would only contend.
+    torch.set_num_threads(1)
