@@ -1,6 +1,7 @@
 """Frames through every reader against plain sequential decoding, over what the bundled encoders offer."""
 
 import pickle
+import re
 import resource
 from fractions import Fraction
 from pathlib import Path
@@ -9,8 +10,10 @@ import av
 import numpy as np
 import pytest
 import torch
+from av.video.reformatter import VideoReformatter
 from torch.utils.data import DataLoader, Dataset
 
+from videonl.data.clip_buffer import ClipBuffer
 from videonl.data.decoding import DECODERS, DecodingError, check_decoder, open_video, why_inexact
 from videonl.data.frame_table import FrameTable
 from videonl.data.scan import scan
@@ -133,6 +136,55 @@ def test_other_decoders_are_exact_or_refuse(files: dict[str, Path], name: str, d
 def test_decord_is_kept_from_files_it_gets_wrong(files: dict[str, Path], name: str) -> None:
     assert why_inexact("decord", scan(files[name]))
     assert why_inexact("auto", scan(files[name])) is None
+
+
+def hide_reordering(path: Path) -> None:
+    """Cut from the sequence header how far pictures are reordered, which an H.264 encoder need not say (E.1.1)."""
+    with av.open(str(path)) as container:
+        record = container.streams.video[0].codec_context.extradata
+    header = record[8 : 8 + int.from_bytes(record[6:8], "big")]
+    bits = "".join(f"{byte:08b}" for byte in header)
+    number = "(?:1|01.|001..|0001...|00001.{4})"
+    # bitstream_restriction_flag, one flag, two numbers that are 0, four others, and the bit that ends the header.
+    restriction = list(re.finditer(f"(?=1111{number}{{4}}10*$)", bits))[-1].start()
+    shorter = (bits[:restriction] + "01").ljust(len(bits), "0")
+    data = path.read_bytes()
+    assert data.count(header) == 1
+    path.write_bytes(data.replace(header, int(shorter, 2).to_bytes(len(header), "big")))
+
+
+def test_frames_are_read_once_where_h264_does_not_say_how_far_it_reorders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = encode(tmp_path / "clip.mkv", "libx264", {"x264-params": X264}, "yuv420p")
+    hide_reordering(path)
+    truth = sequential(path)
+    openings = []
+    plain_open = av.open
+    monkeypatch.setattr(av, "open", lambda *args, **kwargs: openings.append(args) or plain_open(*args, **kwargs))
+    table = scan(path)
+    for indices in ([1], [5], [16], list(range(NUM_FRAMES))):
+        openings.clear()
+        frames = open_video(path, known=table).read(indices)
+        assert torch.equal(frames, torch.stack([truth[index] for index in indices]))
+        assert len(openings) == 1
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_header_alone_gives_the_packets_that_looking_into_streams_does(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    by_header = scan(files[name])
+    monkeypatch.setattr("videonl.data.container._header_tells", lambda container: False)
+    assert scan(files[name]) == by_header
+
+
+def test_frames_that_change_size_are_refused(tmp_path: Path) -> None:
+    rows = [av.VideoFrame(62, height, "yuv420p") for height in (46, 34)]
+    clip = ClipBuffer(tmp_path / "clip.mp4", [7, 3], VideoReformatter())
+    clip.put(3, rows[0])
+    with pytest.raises(DecodingError, match="change size"):
+        clip.put(7, rows[1])
 
 
 def test_variable_frame_rate_is_told_by_timestamps(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from videonl.data.datamodule import ClipDataModule
-from videonl.data.loader import Loading
 from videonl.data.decoding import DecodingError, open_video
 from videonl.data.index import read_source
 from videonl.data.index_file import read_index
 from videonl.data.indexing import make_index
+from videonl.data.loader import Loading
 from videonl.data.shard_member import ShardMember
 from videonl.data.shards import write_shards
 from videonl.data.transforms import Augmentation, ClipFormat

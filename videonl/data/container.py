@@ -10,17 +10,48 @@ import av
 from videonl.data.video_reader import DecodingError, check_exists
 
 _ATTACHED_PICTURE = 1024  # AV_DISPOSITION_ATTACHED_PIC
+# By default FFmpeg reads and decodes some of every stream on opening, which takes as long as decoding a short clip.
+# These let it do neither; decoders that are opened later know no list.
+_HEADER_ALONE = {"probesize": "32", "codec_whitelist": "none"}
+# Where the header says all that is needed: packets are the same, and the decoder finds the rest in the pictures.
+_TELLING_CONTAINERS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"))
+_TELLING_CODECS = frozenset(("h264", "hevc", "av1", "vp8", "vp9"))
 
 
 @contextlib.contextmanager
-def open_container(path: Path) -> Iterator[Any]:
-    """Open a file, and turn every error of FFmpeg while it is open into a DecodingError."""
+def open_container(path: Path, by_header: bool = False) -> Iterator[Any]:
+    """Open a file, and turn every error of FFmpeg while it is open into a DecodingError.
+
+    Args:
+        path: The video file.
+        by_header: Do not look into the streams where the header tells enough to list packets. A decoder then starts
+            without FFmpeg's guess of how far pictures are reordered.
+    """
     check_exists(path)
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:
+        with _open(path, by_header) as container:
             yield container
     except (av.FFmpegError, OSError) as error:
         raise DecodingError(path, f"cannot be decoded ({error.strerror or error})") from error
+
+
+def _open(path: Path, by_header: bool) -> Any:
+    if by_header:
+        with contextlib.suppress(av.FFmpegError):
+            container = av.open(str(path), metadata_errors="ignore", options=_HEADER_ALONE)
+            if _header_tells(container):
+                return container
+            container.close()
+    return av.open(str(path), metadata_errors="ignore")
+
+
+def _header_tells(container: Any) -> bool:
+    return container.format.name in _TELLING_CONTAINERS and all(
+        stream.codec_context is not None
+        and stream.codec_context.codec.canonical_name in _TELLING_CODECS
+        and stream.average_rate
+        for stream in container.streams.video
+    )
 
 
 def find_video_stream(path: Path, container: Any) -> int:

@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 import torch
 from av.video.reformatter import VideoReformatter
 
+from videonl.data.clip_buffer import ClipBuffer
 from videonl.data.container import decode, open_container, packets_of, video_stream
 from videonl.data.frame_table import FrameTable
 from videonl.data.scan import decode_once, remember
 from videonl.data.video_reader import DecodingError, VideoReader
+
+# FFmpeg mends damage with what it decoded before, which here is not all: rather have it complain.
+_OPTIONS = {"err_detect": "explode"}
+# H.264 may leave open how far pictures are reordered. FFmpeg then guesses on opening; without that, it drops pictures
+# until it knows, or holds back as many as the standard allows.
+_BY_HEADER_OPTIONS = {**_OPTIONS, "strict": "strict"}
 
 
 class PyAVReader(VideoReader):
@@ -39,43 +45,40 @@ class PyAVReader(VideoReader):
         self._reformatter = VideoReformatter()  # one for all frames: it keeps what it prepared for their size
 
     def read(self, indices: Sequence[int]) -> torch.Tensor:
-        """See :meth:`VideoReader.read`."""
+        """See :meth:`VideoReader.read`; of rotated files, a view of memory that holds them unturned."""
         self._check_indices(indices)
-        wanted = sorted(set(indices))
-        frames = self._read_by_timestamp(wanted) if self.table.by_timestamp else self._read_in_order(wanted)
-        if frames is None:
+        clip = self._read_by_timestamp(indices) if self.table.by_timestamp else self._read_in_order(indices)
+        if clip is None:
             self.table = decode_once(self.path, self.table)
             remember(self.path, self.table)
-            frames = self._read_in_order(wanted) or {}
-        missing = [index for index in wanted if index not in frames]
-        if missing:
+            clip = self._read_in_order(indices)
+        if clip is None:
             raise DecodingError(
                 self.path,
-                f"frame {missing[0]} cannot be decoded: the file is damaged, {self.num_frames} frames are good",
+                f"frame {max(indices)} cannot be decoded: the file is damaged, {self.num_frames} frames are good",
             )
-        return self._stack([frames[index] for index in indices])
+        return clip.clip()
 
     def close(self) -> None:
         """Nothing stays open between reads."""
 
-    def _read_by_timestamp(self, wanted: Sequence[int]) -> dict[int, torch.Tensor] | None:
-        """Frames by index, or None where the file does not give what its packets announce."""
+    def _read_by_timestamp(self, indices: Sequence[int]) -> ClipBuffer | None:
+        """The clip, or None where the file does not give what its packets announce."""
+        wanted = sorted(set(indices))
         # From the first frame where seeking leads elsewhere than the packets say.
-        for groups in (_by_start(wanted, self.table.key_frames), {0: list(wanted)}):
-            frames = self._read_groups(groups)
-            if len(frames) == len(wanted):
-                return frames
+        for groups, by_header in ((_by_start(wanted, self.table.key_frames), True), ({0: wanted}, False)):
+            clip = self._read_groups(groups, self._new_clip(indices), by_header)
+            if not clip.missing:
+                return clip
         return None
 
-    def _read_groups(self, groups: dict[int, list[int]]) -> dict[int, torch.Tensor]:
-        frames: dict[int, torch.Tensor] = {}
-        with open_container(self.path) as container, contextlib.suppress(av.InvalidDataError):
+    def _read_groups(self, groups: dict[int, list[int]], clip: ClipBuffer, by_header: bool) -> ClipBuffer:
+        with open_container(self.path, by_header) as container, contextlib.suppress(av.InvalidDataError):
             stream = video_stream(container, self.table.stream_index)
-            # FFmpeg mends damage with what it decoded before, which here is not all: rather have it complain.
-            stream.codec_context.options = {"err_detect": "explode"}
+            stream.codec_context.options = _BY_HEADER_OPTIONS if by_header else _OPTIONS
             for start, members in groups.items():
-                frames |= self._decode_members(self._packets_from(start, container, stream), stream, members)
-        return frames
+                self._decode_members(self._packets_from(start, container, stream), stream, members, clip)
+        return clip
 
     def _packets_from(self, start: int, container: Any, stream: Any) -> Iterator[Any]:
         """Packets from that key frame on, none where seeking leads elsewhere. A file opens at its first frame."""
@@ -87,9 +90,8 @@ class PyAVReader(VideoReader):
         first = next(packets, None)
         return itertools.chain([first], packets) if first is not None and first.pts == pts else iter(())
 
-    def _decode_members(self, packets: Iterator[Any], stream: Any, members: Sequence[int]) -> dict[int, torch.Tensor]:
+    def _decode_members(self, packets: Iterator[Any], stream: Any, members: Sequence[int], clip: ClipBuffer) -> None:
         """Decode what the members need and nothing else; having sent the last of them, have the decoder finish."""
-        frames: dict[int, torch.Tensor] = {}
         to_send: set[int | None] = set(members)  # a packet of no frame shown has no index
         for packet in packets:
             index = self._index_of.get(packet.pts)
@@ -101,31 +103,31 @@ class PyAVReader(VideoReader):
                 decoded += stream.codec_context.decode(None)
             for frame in decoded:
                 if frame.is_corrupt:
-                    return {}
+                    raise av.InvalidDataError(0, "the frame is corrupt")
                 shown = self._index_of.get(frame.pts)
                 if shown is not None and shown in members:
-                    frames[shown] = self._upright_rgb(frame)
+                    clip.put(shown, frame)
             if not to_send:
                 break
-        return frames
 
-    def _read_in_order(self, wanted: Sequence[int]) -> dict[int, torch.Tensor] | None:
-        """Frames by index, or None where packets are damaged that were not known to be."""
+    def _read_in_order(self, indices: Sequence[int]) -> ClipBuffer | None:
+        """The clip, or None where packets are damaged that were not known to be."""
         num_damaged = 0
 
         def count_damage() -> None:
             nonlocal num_damaged
             num_damaged += 1
 
-        asked = set(wanted)
-        frames: dict[int, torch.Tensor] = {}
+        clip = self._new_clip(indices)
         with open_container(self.path) as container:
             decoded = decode(container, video_stream(container, self.table.stream_index), count_damage)
-            for index, frame in zip(range(wanted[-1] + 1), decoded, strict=False):
-                if index in asked:
-                    frames[index] = self._upright_rgb(frame)
-        is_known = num_damaged <= self.table.num_damaged_packets and len(frames) == len(wanted)
-        return frames if is_known else None
+            for index, frame in zip(range(max(indices) + 1), decoded, strict=False):
+                clip.put(index, frame)
+        is_known = num_damaged <= self.table.num_damaged_packets and not clip.missing
+        return clip if is_known else None
+
+    def _new_clip(self, indices: Sequence[int]) -> ClipBuffer:
+        return ClipBuffer(self.path, indices, self._reformatter)
 
     @functools.cached_property
     def _index_of(self) -> dict[int, int]:
@@ -134,20 +136,6 @@ class PyAVReader(VideoReader):
     @functools.cached_property
     def _droppable(self) -> frozenset[int | None]:
         return frozenset(self.table.droppable_frames)
-
-    def _upright_rgb(self, frame: Any) -> torch.Tensor:
-        """(H, W, 3) uint8, turned as the display matrix says: counterclockwise, in steps of 90 degrees."""
-        plane = self._reformatter.reformat(frame, format="rgb24", threads=1).planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(frame.height, plane.line_size)
-        rgb = torch.from_numpy(rows)[:, : frame.width * 3].reshape(frame.height, frame.width, 3)
-        quarter_turns = round(frame.rotation / 90) % 4
-        return rgb.rot90(quarter_turns, (0, 1)) if quarter_turns else rgb
-
-    def _stack(self, frames: Sequence[torch.Tensor]) -> torch.Tensor:
-        sizes = {tuple(frame.shape) for frame in frames}
-        if len(sizes) > 1:
-            raise DecodingError(self.path, f"its frames change size ({sorted(sizes)}); re-encode it")
-        return torch.stack(list(frames))
 
 
 def _by_start(wanted: Sequence[int], key_frames: Sequence[int]) -> dict[int, list[int]]:
