@@ -13,6 +13,7 @@ import fsspec
 import pytest
 import torch
 
+from videonl.data.augmentation import Augmentation
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.decoding import DecodingError, open_video
 from videonl.data.index import read_source
@@ -21,7 +22,7 @@ from videonl.data.indexing import make_index
 from videonl.data.loader import Loading
 from videonl.data.shard_member import ShardMember
 from videonl.data.shards import write_shards
-from videonl.data.transforms import Augmentation, ClipFormat
+from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 
 CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)

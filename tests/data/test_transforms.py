@@ -72,9 +72,9 @@ def test_views_may_be_larger_than_training_crops_but_not_than_the_frame() -> Non
 def test_whole_frames_are_resized_and_not_cut() -> None:
     clip_format = ClipFormat(short_side_px=31, crop_px=23)
     frames = torch.randint(256, (5, 3, 41, 67), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
-    whole = ViewTransform(clip_format, Views(fully_convolutional=True))(frames)
+    whole = ViewTransform(clip_format, Views(fully_convolutional=True))(frames, [range(len(frames))])
     assert whole.shape == (1, 3, 5, 31, 50)
-    (crop,) = ViewTransform(clip_format, Views())(frames)
+    (crop,) = ViewTransform(clip_format, Views())(frames, [range(len(frames))])
     assert torch.equal(whole[0, :, :, 4:27, 13:36], crop)  # the centre
 
 
