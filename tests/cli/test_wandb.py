@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,20 @@ def history_of(run_file: Path) -> list[dict[str, Any]]:
     return [{"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in row} for row in rows]
 
 
+def until_there(read: Callable[[], list[Any]], seconds: float = 30) -> list[Any]:
+    """What is read, once there is some: a process of wandb's own writes the file, and on a busy machine lags behind."""
+    deadline = time.monotonic() + seconds
+    while not (rows := read()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return rows
+
+
 @pytest.mark.filterwarnings("ignore")  # wandb has many of its own
 def test_offline_run_holds_what_was_logged(videonl: Callable[..., Any], small_config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert videonl("fit", "--config", small_config, "--run.dir", run, "--run.wandb", "offline").code == 0
     (run_file,) = run.glob("wandb/offline-run-*/*.wandb")
-    rows = history_of(run_file)
+    rows = until_there(lambda: history_of(run_file))
     assert {"train/loss_step", "train/top1", "val/top1", "lr-AdamW/pg1"} <= {key for row in rows for key in row}
     losses = [row["train/loss_step"] for row in rows if "train/loss_step" in row]
     assert len(losses) == 2

@@ -148,7 +148,7 @@ def test_export_computes_the_same() -> None:
 
 def test_attention_is_read_over_the_low_grid() -> None:
     network = classifier()
-    (read,) = attention_maps(network, network.blocks, clip()[:1])
+    ((read,),) = attention_maps(network, network.blocks, clip()[:1]).values()
     assert read.block == "res5.2"
     # i3d_r50 halves height and width after res4.
     assert read.weights.shape == (read.grid[0], 3, 3) and read.grid[1:] == (2, 2)
