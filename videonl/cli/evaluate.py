@@ -36,7 +36,7 @@ def evaluate(
     average: Average = "softmax",
     views_per_step: int = 8,
     num_workers: int = 2,
-    decoder: str = "pyav",
+    decoder: str = "auto",
     device: str = "auto",
     mistakes: int = NUM_MISTAKES,
 ) -> None:
@@ -56,7 +56,7 @@ def evaluate(
         average: What is averaged over the views of a video, softmax or logits.
         views_per_step: Most views scored in one forward pass.
         num_workers: Processes that decode; 0 decodes in the main process.
-        decoder: pyav or decord.
+        decoder: auto, pyav, decord or torchcodec.
         device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
         mistakes: How many of the worst mistakes the report shows.
     """
