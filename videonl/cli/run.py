@@ -2,87 +2,26 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichModelSummary, RichProgressBar
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from videonl.backbones.fold import folded
+from videonl.cli.run_callbacks import callbacks
+from videonl.cli.run_folder import CHECKPOINTS, Run, SaveRunConfig, find_checkpoint, make_free
+from videonl.cli.run_loggers import loggers
 from videonl.data.datamodule import ClipDataModule
 from videonl.errors import UserError
 from videonl.models import ClipClassifier
 from videonl.models.execution import keep_freed_memory
 from videonl.models.transfer import load_into
 from videonl.models.zoo import find_weights
-from videonl.training import ClipModule, SeedSteps, UnreadableVideos, ValidationViews, WriteScores
-
-
-@dataclass(frozen=True)
-class Run:
-    """Where a run is kept and who hears of it.
-
-    Attributes:
-        dir: Folder of the run: its config.yaml, checkpoints, logs and scores.
-        wandb: ``online`` and ``offline`` log to Weights & Biases; ``offline`` needs no account, and ``wandb sync`` can
-            send it later.
-        project: Project on Weights & Biases.
-        overwrite: Start anew in a folder that already holds a run.
-        fold: Test and predict with batch norms folded into convolutions: the same scores to rounding, in less time.
-        keep_memory: On CPUs, keep freed memory for the next tensors instead of giving it back to the system.
-        save_every_steps: Write last.ckpt also within an epoch, after every so many steps; 0 is after epochs alone.
-    """
-
-    dir: str = "runs/videonl"
-    wandb: Literal["disabled", "offline", "online"] = "disabled"
-    project: str = "videonl"
-    overwrite: bool = False
-    fold: bool = True
-    keep_memory: bool = True
-    save_every_steps: int = 0
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of best.ckpt and last.ckpt."""
-        return Path(self.dir) / "checkpoints"
-
-
-class SaveRunConfig(SaveConfigCallback):
-    """Saves the whole configuration of a training as config.yaml in the run's folder."""
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Writes config.yaml, from which the run can be repeated, resumed and evaluated."""
-        if stage != "fit":
-            return
-        config = self.config.clone()
-        # What was said about this start alone: kept, it would make a later fit resume and a later test miss the best.
-        config.ckpt_path = None
-        config.run.overwrite = False
-        path = Path(config.run.dir) / "config.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.parser.save(config, path, skip_none=False, overwrite=True, multifile=self.multifile)
-
-
-class FoldNorms(Callback):
-    """Tests and predicts with a folded copy of the network."""
-
-    def _fold(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, ClipModule)
-        self._whole = pl_module.network
-        if isinstance(self._whole, ClipClassifier):  # of other networks it is not known whether they take any clip
-            pl_module.network = folded(self._whole)
-
-    def _restore(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, ClipModule)
-        pl_module.network = self._whole
-
-    on_test_start = on_predict_start = _fold
-    on_test_end = on_predict_end = _restore
+from videonl.training import ClipModule
 
 
 class VideonlCLI(LightningCLI):
@@ -117,16 +56,20 @@ class VideonlCLI(LightningCLI):
         """Settles which checkpoint is meant, and refuses to write over an earlier run."""
         config = self.config[self.subcommand]
         if self.subcommand == "fit" and config.ckpt_path is None:
-            _make_free(Path(config.run.dir), config.run.overwrite)
-        config.ckpt_path = _checkpoint(config.ckpt_path, Path(config.run.dir) / "checkpoints", self.subcommand == "fit")
+            make_free(Path(config.run.dir), config.run.overwrite)
+        config.ckpt_path = find_checkpoint(
+            config.ckpt_path, Path(config.run.dir) / CHECKPOINTS, training=self.subcommand == "fit"
+        )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the run's loggers, checkpoints and reports to what the configuration asks for."""
         config = self.config_init[self.subcommand]
         run: Run = config.run
-        config.trainer.callbacks = [*(config.trainer.callbacks or []), *self._callbacks(run)]
+        progress = config.trainer.enable_progress_bar is not False
+        ours = callbacks(run, self.datamodule, str(self.subcommand), progress)
+        config.trainer.callbacks = [*(config.trainer.callbacks or []), *ours]
         if config.trainer.logger is None:
-            kwargs["logger"] = self._loggers(run)
+            kwargs["logger"] = loggers(run, str(self.subcommand))
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except ValueError as error:  # a value that the Trainer refuses, such as an accelerator that is not there
@@ -152,51 +95,6 @@ class VideonlCLI(LightningCLI):
                 logger.experiment.finish()
 
     after_fit = after_validate = after_test = after_predict = _close_loggers
-
-    def _callbacks(self, run: Run) -> list[Callback]:
-        last = ModelCheckpoint(
-            run.checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
-        )
-        loading = self.datamodule.loading
-        callbacks: list[Callback] = [
-            last,
-            SeedSteps(loading.seed),
-            UnreadableVideos(loading.max_failed_share),
-            ValidationViews(),
-            WriteScores(Path(run.dir)),
-        ]
-        if run.save_every_steps:
-            callbacks.append(
-                ModelCheckpoint(
-                    run.checkpoints,
-                    filename="last",
-                    every_n_train_steps=run.save_every_steps,
-                    enable_version_counter=False,
-                )
-            )
-        if "val" in self.datamodule.videos:
-            callbacks.append(
-                ModelCheckpoint(
-                    run.checkpoints, filename="best", monitor="val/top1", mode="max", enable_version_counter=False
-                )
-            )
-        if run.fold:
-            callbacks.append(FoldNorms())
-        if self.subcommand == "fit":
-            callbacks.append(LearningRateMonitor(logging_interval="step"))
-        if self.config_init[self.subcommand].trainer.enable_progress_bar is not False:
-            callbacks += [RichProgressBar(), RichModelSummary(max_depth=2)]
-        return callbacks
-
-    def _loggers(self, run: Run) -> list[Logger]:
-        loggers: list[Logger] = [CSVLogger(run.dir, name=f"logs/{self.subcommand}")]
-        if run.wandb != "disabled":
-            loggers.append(
-                WandbLogger(
-                    name=Path(run.dir).name, project=run.project, save_dir=run.dir, offline=run.wandb == "offline"
-                )
-            )
-        return loggers
 
 
 class _ParseOnly(VideonlCLI):
@@ -224,30 +122,3 @@ def parse_fit(arguments: Sequence[str]) -> dict[str, Any]:
 @rank_zero_only
 def _say(sentence: str) -> None:
     logging.getLogger("videonl").info(sentence)
-
-
-@rank_zero_only
-def _make_free(directory: Path, overwrite: bool) -> None:
-    """Sees that a new training starts in a folder without another run's results."""
-    if not (directory / "config.yaml").exists():
-        return
-    if not overwrite:
-        raise UserError(
-            f"{directory} already holds a run; choose another --run.dir, resume it with --ckpt_path last, or start "
-            "anew in its place with --run.overwrite true"
-        )
-    # Left in place, an older best.ckpt would be taken for this run's until its first validation.
-    for pattern in ("checkpoints/*.ckpt", "test.parquet", "test.html", "test_confusion.png", "predictions.parquet"):
-        for stale in directory.glob(pattern):
-            stale.unlink()
-
-
-def _checkpoint(asked: str | None, folder: Path, training: bool) -> str | None:
-    """The checkpoint's path; ``best`` and ``last`` are those of the run's folder, and an evaluation wants the best."""
-    if asked is None and training:
-        return None
-    name = asked or "best"
-    path = folder / f"{name}.ckpt" if name in ("best", "last") else Path(name)
-    if not path.is_file():
-        raise UserError(f"checkpoint {path} does not exist; name one by --ckpt_path, or the run's folder by --run.dir")
-    return str(path)

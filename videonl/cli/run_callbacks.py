@@ -1,0 +1,57 @@
+"""The callbacks of every run."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichModelSummary, RichProgressBar
+
+from videonl.backbones.fold import folded
+from videonl.cli.run_folder import Run
+from videonl.data.datamodule import ClipDataModule
+from videonl.models import ClipClassifier
+from videonl.training import ClipModule, SeedSteps, UnreadableVideos, ValidationViews, WriteScores
+
+
+class FoldNorms(Callback):
+    """Tests and predicts with a folded copy of the network."""
+
+    def _fold(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, ClipModule)
+        self._whole = pl_module.network
+        if isinstance(self._whole, ClipClassifier):  # of other networks it is not known whether they take any clip
+            pl_module.network = folded(self._whole)
+
+    def _restore(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, ClipModule)
+        pl_module.network = self._whole
+
+    on_test_start = on_predict_start = _fold
+    on_test_end = on_predict_end = _restore
+
+
+def callbacks(run: Run, data: ClipDataModule, subcommand: str, progress: bool) -> list[Callback]:
+    """What every run has beside the callbacks that its configuration names."""
+    every: list[Callback] = [
+        _checkpoint(run, "last", save_on_train_epoch_end=True),
+        SeedSteps(data.loading.seed),
+        UnreadableVideos(data.loading.max_failed_share),
+        ValidationViews(),
+        WriteScores(Path(run.dir)),
+    ]
+    if run.save_every_steps:
+        every.append(_checkpoint(run, "last", every_n_train_steps=run.save_every_steps))
+    if "val" in data.videos:
+        every.append(_checkpoint(run, "best", monitor="val/top1", mode="max"))
+    if run.fold:
+        every.append(FoldNorms())
+    if subcommand == "fit":
+        every.append(LearningRateMonitor(logging_interval="step"))
+    if progress:
+        every += [RichProgressBar(), RichModelSummary(max_depth=2)]
+    return every
+
+
+def _checkpoint(run: Run, name: str, **when: Any) -> ModelCheckpoint:
+    """Writes one file of that name, over its older self."""
+    return ModelCheckpoint(run.checkpoints, filename=name, enable_version_counter=False, **when)

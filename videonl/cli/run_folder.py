@@ -1,0 +1,85 @@
+"""The folder of a run: how it is asked for, what it holds, and that nothing in it is lost."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_only
+
+from videonl.errors import UserError
+
+CHECKPOINTS = "checkpoints"  # the folder of best.ckpt and last.ckpt within that of a run
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run is kept and who hears of it.
+
+    Attributes:
+        dir: Folder of the run: its config.yaml, checkpoints, logs and scores.
+        wandb: ``online`` and ``offline`` log to Weights & Biases; ``offline`` needs no account, and ``wandb sync`` can
+            send it later.
+        project: Project on Weights & Biases.
+        overwrite: Start anew in a folder that already holds a run.
+        fold: Test and predict with batch norms folded into convolutions: the same scores to rounding, in less time.
+        keep_memory: On CPUs, keep freed memory for the next tensors instead of giving it back to the system.
+        save_every_steps: Write last.ckpt also within an epoch, after every so many steps; 0 is after epochs alone.
+    """
+
+    dir: str = "runs/videonl"
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    project: str = "videonl"
+    overwrite: bool = False
+    fold: bool = True
+    keep_memory: bool = True
+    save_every_steps: int = 0
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of best.ckpt and last.ckpt."""
+        return Path(self.dir) / CHECKPOINTS
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """Saves the whole configuration of a training as config.yaml in the run's folder."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes config.yaml, from which the run can be repeated, resumed and evaluated."""
+        if stage != "fit":
+            return
+        config = self.config.clone()
+        # What was said about this start alone: kept, it would make a later fit resume and a later test miss the best.
+        config.ckpt_path = None
+        config.run.overwrite = False
+        path = Path(config.run.dir) / "config.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.parser.save(config, path, skip_none=False, overwrite=True, multifile=self.multifile)
+
+
+@rank_zero_only
+def make_free(directory: Path, overwrite: bool) -> None:
+    """Sees that a new training starts in a folder without another run's results."""
+    if not (directory / "config.yaml").exists():
+        return
+    if not overwrite:
+        raise UserError(
+            f"{directory} already holds a run; choose another --run.dir, resume it with --ckpt_path last, or start "
+            "anew in its place with --run.overwrite true"
+        )
+    # Left in place, an older best.ckpt would be taken for this run's until its first validation.
+    for pattern in ("checkpoints/*.ckpt", "test.parquet", "test.html", "test_confusion.png", "predictions.parquet"):
+        for stale in directory.glob(pattern):
+            stale.unlink()
+
+
+def find_checkpoint(asked: str | None, folder: Path, training: bool) -> str | None:
+    """The checkpoint's path; ``best`` and ``last`` are those of the run's folder, and an evaluation wants the best."""
+    if asked is None and training:
+        return None
+    name = asked or "best"
+    path = folder / f"{name}.ckpt" if name in ("best", "last") else Path(name)
+    if not path.is_file():
+        raise UserError(f"checkpoint {path} does not exist; name one by --ckpt_path, or the run's folder by --run.dir")
+    return str(path)

@@ -1,0 +1,7 @@
+"""What happens beside training and evaluation, one concern a file."""
+
+from videonl.training.callbacks.evaluations import ValidationViews, WriteScores
+from videonl.training.callbacks.reading import UnreadableVideos
+from videonl.training.callbacks.seeding import SeedSteps
+
+__all__ = ["SeedSteps", "UnreadableVideos", "ValidationViews", "WriteScores"]

@@ -1,0 +1,65 @@
+"""Evaluations within a run: which views they take, and what is written of them."""
+
+import logging
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+
+from videonl.data.datamodule import ClipDataModule
+from videonl.evaluation import Record, write_record
+from videonl.evaluation.report import print_evaluation, write_evaluation
+from videonl.training.module import ClipModule
+
+logger = logging.getLogger(__name__)
+
+
+class ValidationViews(Callback):
+    """Says before the first validation which views it takes, and how the test differs."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Logs both."""
+        data: ClipDataModule = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's loops
+        if trainer.is_global_zero and stage in ("fit", "validate") and "val" in data.videos:
+            validation, test = (views.describe(data.clip) for views in (data.validation_views, data.test_views))
+            logger.info("a validation scores %s of each video, always the same; a test %s", validation, test)
+
+
+class WriteScores(Callback):
+    """After ``test`` and ``predict``: a record of every video's views; for ``test`` also a report.
+
+    Args:
+        directory: Where ``test.parquet``, ``test.html``, ``test_confusion.png`` and ``predictions.parquet`` go.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @rank_zero_only
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes record and report, and prints the accuracies."""
+        record = _record(trainer, pl_module)
+        written = write_evaluation(self.directory, "test", record)
+        if record.labelled:
+            print_evaluation(Console(), record.labelled)
+            logger.info("wrote the report to %s", written.page)
+        logger.info("wrote the scores of %d videos to %s", len(record.scores), written.record)
+
+    @rank_zero_only
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the record."""
+        record, path = _record(trainer, pl_module), self.directory / "predictions.parquet"
+        write_record(path, record)
+        logger.info("wrote the scores of %d videos to %s", len(record.scores), path)
+
+
+def _record(trainer: Trainer, module: LightningModule) -> Record:
+    assert isinstance(module, ClipModule)
+    data: ClipDataModule = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's loops
+    about = {
+        "checkpoint": str(trainer.ckpt_path),
+        "views": data.test_views.describe(data.clip),
+        "clip": data.clip.describe(),
+    }
+    return Record(module.class_names, module.scores, about, module.unreadable)
