@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from videonl.data import dataset
+from videonl.data import video
 from videonl.data.decoding import open_video
 
 Videonl = Callable[..., Any]
@@ -43,7 +43,7 @@ def bad(good: list[Path], tmp_path: Path) -> list[Path]:
 def opening(log: Path) -> Callable[..., Any]:
     """Opens a video, with trouble for some names; notes what could be opened."""
 
-    def open_with_trouble(path: Path, decoder: str) -> Any:
+    def open_with_trouble(path: Path, decoder: str, known: None) -> Any:
         if path.name == "hangs.mp4":
             ctypes.PyDLL(None).sleep(1000)  # native code that keeps the interpreter's lock
         if path.name == "crashes.mp4":
@@ -73,7 +73,7 @@ def test_a_training_survives_every_bad_file_and_names_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened = tmp_path / "opened"
-    monkeypatch.setattr(dataset, "open_video", opening(opened))
+    monkeypatch.setattr(video, "open_video", opening(opened))
     good = good[: 2 * 11 - len(bad)]
     videos = good + bad
     train = listed(tmp_path / "train.csv", videos)
