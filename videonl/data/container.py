@@ -83,15 +83,16 @@ def video_stream(container: Any, index: int) -> Any:
 
 def packets_of(container: Any, stream: Any) -> Iterator[Any]:
     """Packets in decoding order and the empty one that flushes the decoder; data that is no packet ends the file."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.InvalidDataError:
-            return
-        if packet is None:
-            return
-        yield packet
+    # PyAV loses memory, a little, where its iterator is left before the end and not closed.
+    with contextlib.closing(container.demux(stream)) as packets:
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.InvalidDataError:
+                return
+            if packet is None:
+                return
+            yield packet
 
 
 def decode(container: Any, stream: Any, on_damage: Callable[[], None] = lambda: None) -> Iterator[Any]:
