@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from videonl.data import scan as scan_module
 from videonl.data.clip_buffer import ClipBuffer
 from videonl.data.decoding import DECODERS, DecodingError, check_decoder, open_video, why_inexact
+from videonl.data.facts import Task, examine
 from videonl.data.frame_table import FrameTable
 from videonl.data.pyav_reader import PyAVReader
 from videonl.data.scan import scan
@@ -304,3 +305,19 @@ def test_counts_of_packed_avi_are_those_of_decoding(shared_clips: Path) -> None:
 
 def test_auto_is_the_default_and_is_listed() -> None:
     assert list(DECODERS) == ["auto", "pyav", "decord", "torchcodec"]
+
+
+def test_titles_in_any_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "titled.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=8)
+        stream.width = stream.height = 34
+        container.metadata["title"] = stream.metadata["title"] = "Caf- Orl-ans"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame(34, 34, "yuv420p")))
+        container.mux(stream.encode(None))
+    content = path.read_bytes()
+    assert content.count(b"Caf- Orl-ans") == 2
+    path.write_bytes(content.replace(b"Caf- Orl-ans", b"Caf\xe9 Orl\xe9ans"))  # Latin-1
+    assert len(open_video(path).read([2, 0])) == 2
+    assert examine(Task(path)).status == "ok"
