@@ -33,11 +33,11 @@ def test_json_is_one_object_a_line(folder: Path, capfd: pytest.CaptureFixture[st
     assert [(row["case"], row["peer"]) for row in compared] == [
         ("raw, frames alone", "decord"),
         ("raw", "decord"),
-        ("raw, read before", "decord"),
+        ("raw, indexed", "decord"),
         ("raw", "pytorchvideo (decord)"),
         ("raw", "pytorchvideo (pyav)"),
         ("prepared", "decord, raw"),
-        ("prepared, read before", "decord, raw"),
+        ("prepared, indexed", "decord, raw"),
         ("prepared", "decord, prepared"),
         ("raw, test views", "decord, clip by clip"),
     ]

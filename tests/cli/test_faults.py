@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from videonl.data import dataset
+from videonl.data import video
 from videonl.data.decoding import open_video
 
 Videonl = Callable[..., Any]
@@ -43,7 +43,7 @@ def bad(good: list[Path], tmp_path: Path) -> list[Path]:
 def opening(log: Path) -> Callable[..., Any]:
     """Opens a video, with trouble for some names; notes what could be opened."""
 
-    def open_with_trouble(path: Path, decoder: str) -> Any:
+    def open_with_trouble(path: Path, decoder: str, known: None) -> Any:
         if path.name == "hangs.mp4":
             ctypes.PyDLL(None).sleep(1000)  # native code that keeps the interpreter's lock
         if path.name == "crashes.mp4":
@@ -73,17 +73,21 @@ def test_a_training_survives_every_bad_file_and_names_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened = tmp_path / "opened"
-    monkeypatch.setattr(dataset, "open_video", opening(opened))
+    monkeypatch.setattr(video, "open_video", opening(opened))
     good = good[: 2 * 11 - len(bad)]
     videos = good + bad
-    source = ["--data.train", listed(tmp_path / "train.csv", videos), "--data.val", "null", "--trainer.max_epochs", 2]
+    train = listed(tmp_path / "train.csv", videos)
+    train.write_text(train.read_text() + f"{good[0]},summ_1\n")
+    classes = ["--data.classes", "[sum_0, sum_1]"]
+    source = ["--data.train", train, *classes, "--data.val", "null", "--trainer.max_epochs", 2]
     loading = {"batch_size": 11, "num_workers": 1, "time_limit_seconds": 8, "max_failed_share": 0.5}
     options = [word for name, value in loading.items() for word in (f"--data.loading.{name}", value)]
     trained = videonl("fit", "--config", small_config, "--run.dir", tmp_path / "run", *source, *options)
     assert trained.code == 0
     for path in bad:
         assert trained.text.count(f"skipped {path}:") == 1, path
-    assert trained.text.count("skipped ") == len(bad)
+    assert trained.text.count(f"skipped {train}:{len(videos) + 1}: label 'summ_1' is none of the 2 classes") == 1
+    assert trained.text.count("skipped ") == len(bad) + 1
     assert "took longer than 8 seconds, and the process that decoded it was ended" in trained.text
     assert "crashes.mp4: the process that decoded it died" in trained.text
     assert f"replaced by others in epoch 1: {len(bad)}" in trained.text
@@ -92,15 +96,16 @@ def test_a_training_survives_every_bad_file_and_names_it(
     assert all(lines.count(str(path)) >= 2 for path in good)
 
 
-def test_a_wrong_label_is_named_before_anything_starts(
+def test_many_wrong_labels_stop_a_training_and_are_listed(
     videonl: Videonl, small_config: Path, good: list[Path], tmp_path: Path
 ) -> None:
     source = listed(tmp_path / "train.csv", good)
-    source.write_text(source.read_text() + f"{good[0]},summ_1\n")
+    source.write_text(source.read_text() + f"{good[0]},summ_1\n" * 6)
     classes = ["--data.classes", "[sum_0, sum_1]"]
     refused = videonl("fit", "--config", small_config, "--run.dir", tmp_path / "run", "--data.train", source, *classes)
     assert refused.code == 2
-    assert f"{source}:14: label 'summ_1' is none of the 2 classes" in refused.text
+    assert "6 of 19 training videos have a wrong label, more than the share of 0.1" in refused.text
+    assert all(f"{source}:{line}: label 'summ_1' is none of the 2 classes" in refused.text for line in range(14, 20))
 
 
 @pytest.mark.parametrize("command", ["fit", "test"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from videonl.data import dataset
+from videonl.data import video
 from videonl.data.augmentation import Augmentation, Colour, TrainTransform
 from videonl.data.batches import Failure, collate_evaluation, collate_training
 from videonl.data.dataset import EvaluationVideos, TrainingClips
@@ -183,7 +183,7 @@ def test_several_clips_come_from_one_decoding(
     videos: list[Video], read_indices: ReadIndices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = []
-    monkeypatch.setattr(dataset, "open_video", lambda *words: opened.append(words) or open_video(*words))
+    monkeypatch.setattr(video, "open_video", lambda *words: opened.append(words) or open_video(*words))
     data = TrainingClips(videos, WHOLE, time_first, clips_per_video=5)
     item = data[0, 5]
     assert len(opened) == 1
@@ -202,7 +202,7 @@ def test_views_of_a_video_come_from_one_decoding(videos: list[Video], monkeypatc
         monkeypatch.setattr(reader, "read", lambda indices: reads.append(list(indices)) or read(indices))
         return reader
 
-    monkeypatch.setattr(dataset, "open_video", opening)
+    monkeypatch.setattr(video, "open_video", opening)
     small = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
     item = EvaluationVideos(videos, small, Views(num_clips=10, num_crops=3))[5]
     assert item["clip"].shape == (30, 3, 3, 23, 23)

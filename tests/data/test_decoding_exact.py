@@ -1,8 +1,10 @@
 """Frames through every reader against plain sequential decoding, over what the bundled encoders offer."""
 
+import os
 import pickle
 import re
 import resource
+from collections import OrderedDict
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,9 +15,12 @@ import torch
 from av.video.reformatter import VideoReformatter
 from torch.utils.data import DataLoader, Dataset
 
+from videonl.data import scan as scan_module
 from videonl.data.clip_buffer import ClipBuffer
 from videonl.data.decoding import DECODERS, DecodingError, check_decoder, open_video, why_inexact
+from videonl.data.facts import Task, examine
 from videonl.data.frame_table import FrameTable
+from videonl.data.pyav_reader import PyAVReader
 from videonl.data.scan import scan
 from videonl.errors import UserError
 
@@ -205,9 +210,28 @@ def test_a_known_table_opens_the_same_and_survives_packing(files: dict[str, Path
     )
 
 
-def test_a_table_of_another_file_is_refused(files: dict[str, Path]) -> None:
+def test_a_table_of_another_file_is_not_believed(files: dict[str, Path]) -> None:
+    other = scan(files["b_frames.mp4"])
+    assert open_video(files["hevc.mp4"], known=other).table == scan(files["hevc.mp4"])
     with pytest.raises(DecodingError, match="has changed"):
-        open_video(files["hevc.mp4"], known=scan(files["b_frames.mp4"]))
+        PyAVReader(files["hevc.mp4"], other)
+
+
+def test_the_store_keeps_the_tables_of_the_last_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan_module, "_MOST_KEPT_TABLES", 2)
+    monkeypatch.setattr(scan_module, "_kept", OrderedDict())
+    scanned = []
+    monkeypatch.setattr(scan_module, "scan", lambda path: scanned.append(path.name) or scan(path))
+    encoded = encode(tmp_path / "a.mp4", "libx264", {}, "yuv420p", num_frames=5)
+    paths = [encoded, *(tmp_path / f"{name}.mp4" for name in "bc")]
+    for path in paths[1:]:
+        path.write_bytes(encoded.read_bytes())
+    for place in (0, 1, 0, 2, 0, 1):
+        assert scan_module.table_of(paths[place]) == scan(encoded)
+    assert scanned == ["a.mp4", "b.mp4", "c.mp4", "b.mp4"]  # b was used least recently when c came
+    os.utime(encoded, (7, 7))
+    scan_module.table_of(encoded)
+    assert scanned[4:] == ["a.mp4"]
 
 
 @pytest.mark.parametrize("seed", range(9))
@@ -281,3 +305,19 @@ def test_counts_of_packed_avi_are_those_of_decoding(shared_clips: Path) -> None:
 
 def test_auto_is_the_default_and_is_listed() -> None:
     assert list(DECODERS) == ["auto", "pyav", "decord", "torchcodec"]
+
+
+def test_titles_in_any_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "titled.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=8)
+        stream.width = stream.height = 34
+        container.metadata["title"] = stream.metadata["title"] = "Caf- Orl-ans"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame(34, 34, "yuv420p")))
+        container.mux(stream.encode(None))
+    content = path.read_bytes()
+    assert content.count(b"Caf- Orl-ans") == 2
+    path.write_bytes(content.replace(b"Caf- Orl-ans", b"Caf\xe9 Orl\xe9ans"))  # Latin-1
+    assert len(open_video(path).read([2, 0])) == 2
+    assert examine(Task(path)).status == "ok"

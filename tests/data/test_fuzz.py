@@ -13,6 +13,7 @@ from videonl.data.dataset import read_views
 from videonl.data.decoding import DecodingError
 from videonl.data.time_limit import TimeLimited
 from videonl.data.transforms import ClipFormat, Views
+from videonl.data.video import Video
 
 NUM_FILES = 1000
 CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
@@ -53,7 +54,7 @@ def read(path: str) -> torch.Tensor:
     if path == "memory":
         resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
         return torch.tensor(list((resident_pages * resource.getpagesize()).to_bytes(8, "little")), dtype=torch.uint8)
-    return read_views(path, CLIP, Views(num_clips=2))
+    return read_views(Video(Path(path), 0), CLIP, Views(num_clips=2))
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from videonl.data.index import LabelledPath, Video, assign, class_list, read_source
+from videonl.data.index import LabelledPath, Video, assign, class_list, leave_out_wrong_labels, read_source
 from videonl.errors import UserError
 
 
@@ -126,3 +126,15 @@ def test_assign_gives_indices_and_names_a_foreign_label() -> None:
     assert assign(labelled[:1], ["run", "walk"]) == [Video(Path("x.mp4"), 1)]
     with pytest.raises(UserError, match=r"list\.csv:2: label 'fly' .*2 classes \(run, walk\)"):
         assign(labelled, ["run", "walk"])
+
+
+def test_a_few_wrong_labels_are_named_and_left_out_and_many_refused(caplog: pytest.LogCaptureFixture) -> None:
+    good = [LabelledPath(Path("x.mp4"), "walk", f"list.csv:{line}") for line in range(1, 8)]
+    wrong = [LabelledPath(Path("y.mp4"), "fly", f"list.csv:{line}") for line in range(8, 14)]
+    assert leave_out_wrong_labels(good + wrong[:5], ["run", "walk"], 0.0) == good
+    assert [record.getMessage() for record in caplog.records] == [
+        f"skipped list.csv:{line}: label 'fly' is none of the 2 classes (run, walk)" for line in range(8, 13)
+    ]
+    with pytest.raises(UserError, match=r"6 of 13 training videos .* share of 0.4 .*\n  list\.csv:8: label 'fly'"):
+        leave_out_wrong_labels(good + wrong, ["run", "walk"], 0.4)
+    assert leave_out_wrong_labels(good + wrong, ["run", "walk"], 0.5) == good

@@ -5,6 +5,7 @@ import json
 import pickle
 import tempfile
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import fsspec
 import pytest
 import torch
 
+from videonl.data import decoding
+from videonl.data import scan as scan_module
 from videonl.data.augmentation import Augmentation
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.decoding import DecodingError, open_video
@@ -23,6 +26,7 @@ from videonl.data.loader import Loading
 from videonl.data.shard_member import ShardMember
 from videonl.data.shards import write_shards
 from videonl.data.transforms import ClipFormat
+from videonl.data.video import Video
 from videonl.errors import UserError
 
 CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
@@ -201,3 +205,28 @@ def test_folders_of_frames_are_not_packed(tmp_path: Path, write_frames: Callable
     make_index(read_source(str(tmp_path / "clips")), tmp_path / "index.parquet", "packets")
     with pytest.raises(UserError, match=r"folders of frames\. Pack prepared videos"):
         write_shards(tmp_path / "index.parquet", tmp_path / "shards")
+
+
+@pytest.mark.parametrize("kind", ["index", "shards"])
+def test_readers_take_the_frames_that_an_index_lists(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = read_source(str(request.getfixturevalue(kind)))
+    expected = [open_video(entry.path).read([0]) for entry in entries]
+    monkeypatch.setattr(scan_module, "_kept", OrderedDict())
+    for module in (scan_module, decoding):
+        monkeypatch.setattr(module, "scan", lambda path: pytest.fail(f"listed the packets of {path}"))
+    for entry, frames in zip(entries, expected, strict=True):
+        with Video(entry.path, 0, entry.frame_table).open() as reader:
+            assert torch.equal(reader.read([0]), frames)
+
+
+def test_the_index_of_a_file_that_changed_since_is_not_believed(
+    tmp_path: Path, encode_video: Callable[..., Path]
+) -> None:
+    path = encode_video(tmp_path / "videos" / "a" / "x.mp4", num_frames=13)
+    make_index(read_source(str(tmp_path / "videos")), tmp_path / "index.parquet", "packets")
+    encode_video(path, num_frames=31)
+    (entry,) = read_source(str(tmp_path / "index.parquet"))
+    with Video(entry.path, 0, entry.frame_table).open() as reader:
+        assert reader.num_frames == 31

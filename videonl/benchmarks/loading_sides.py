@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -16,10 +17,12 @@ from torchvision.transforms import v2
 from videonl.data.augmentation import Augmentation, TrainTransform
 from videonl.data.dataset import TrainingClips
 from videonl.data.decoding import DecodingError, open_video
-from videonl.data.index import Video
+from videonl.data.encoding import Encoding, encode
 from videonl.data.randomness import seeded
 from videonl.data.sampling import clip_span, random_clip
+from videonl.data.scan import scan
 from videonl.data.transforms import ClipFormat
+from videonl.data.video import Video
 from videonl.errors import UserError
 
 CLIP = ClipFormat()  # 8 frames, 8 apart; 224 x 224 out of a short side of 256
@@ -38,6 +41,7 @@ class File(NamedTuple):
         number: Its place among the files.
         num_frames: Number of its frames.
         fps: Its frames per second.
+        frame_table: Its frames, as an index keeps them.
     """
 
     path: Path
@@ -45,10 +49,11 @@ class File(NamedTuple):
     number: int
     num_frames: int
     fps: float
+    frame_table: str
 
     def renamed(self) -> Path:
         """The file under a name that it never had, so that nothing kept from an earlier read helps a side."""
-        link = self.links / f"link_{next(_NUMBERS)}{self.path.suffix}"
+        link = self.links / f"link_{os.getpid()}_{next(_NUMBERS)}{self.path.suffix}"
         link.symlink_to(self.path.absolute())
         return link
 
@@ -76,7 +81,8 @@ def find_files(folder: Path, links: Path) -> list[File]:
             if _codec(path) == "h264":
                 with open_video(path, "decord") as theirs, open_video(path) as ours:
                     if ours.num_frames == theirs.num_frames >= SPAN_FRAMES:
-                        files.append(File(path, links, len(files), ours.num_frames, ours.fps))
+                        table = ours.table.to_text()
+                        files.append(File(path, links, len(files), ours.num_frames, ours.fps, table))
     if not files:
         raise UserError(f"{folder}: no H.264 file of at least {SPAN_FRAMES} frames in it that decord opens.")
     return files
@@ -115,17 +121,17 @@ def get_batch(reader: Any, indices: Sequence[int]) -> Tensor:
 
 def our_clip(file: File, draw: int) -> Tensor:
     """A clip of our data set, cropped at random and mirrored half of the time: uint8 (C, T, H, W)."""
-    return _from_data_set(file.renamed(), file, draw)
+    return _from_data_set(Video(file.renamed(), 0), file, draw)
 
 
-def our_clip_again(file: File, draw: int) -> Tensor:
-    """The same, of a file that was read before under the same name."""
-    return _from_data_set(file.path, file, draw)
+def our_indexed_clip(file: File, draw: int) -> Tensor:
+    """The same, with the frame table that an index has of the file."""
+    return _from_data_set(Video(file.renamed(), 0, file.frame_table), file, draw)
 
 
-def _from_data_set(path: Path, file: File, draw: int) -> Tensor:
+def _from_data_set(video: Video, file: File, draw: int) -> Tensor:
     # One video under all numbers: the number is part of what the randomness is a function of.
-    return TrainingClips([Video(path, 0)] * (file.number + 1), CLIP, plain_transform())[draw, file.number]["clip"][0]
+    return TrainingClips([video] * (file.number + 1), CLIP, plain_transform())[draw, file.number]["clip"][0]
 
 
 def plain_transform() -> TrainTransform:
@@ -178,21 +184,11 @@ def _tutorial_transform(sample: dict[str, Any]) -> Tensor:
 
 
 def prepare(files: Sequence[File], folder: Path) -> list[File]:
-    """Encode files anew so that any frame is near a key frame: H.264, one key frame in 16, short side 256 at most."""
-    return [file._replace(path=_encode(file, folder / f"{file.number}.mp4"), links=folder) for file in files]
+    """Encode files anew as ``videonl prepare`` does by default: a key frame in 16, short side 256 at most."""
+    return [_prepared(file, folder) for file in files]
 
 
-def _encode(file: File, path: Path) -> Path:
-    options = {"g": "16", "keyint_min": "16", "sc_threshold": "0", "tune": "fastdecode", "crf": "23"}
-    with av.open(str(file.path)) as source, av.open(str(path), "w") as target:
-        pictures: Any = source.streams.video[0]
-        scale = min(1.0, CLIP.short_side_px / min(pictures.width, pictures.height))
-        stream: Any = target.add_stream("libx264", rate=Fraction(file.fps).limit_denominator(1001), options=options)
-        stream.width, stream.height = (2 * round(side * scale / 2) for side in (pictures.width, pictures.height))
-        stream.pix_fmt = "yuv420p"
-        for index, frame in enumerate(source.decode(pictures)):
-            frame = frame.reformat(stream.width, stream.height, "yuv420p")
-            frame.pts, frame.time_base = index, 1 / stream.codec_context.framerate
-            target.mux(stream.encode(frame))
-        target.mux(stream.encode(None))
-    return path
+def _prepared(file: File, folder: Path) -> File:
+    path = folder / f"{file.number}.mp4"
+    encode(file.path, path, Encoding(), file.num_frames)
+    return file._replace(path=path, links=folder, frame_table=scan(path).to_text())

@@ -1,7 +1,6 @@
 """Where the time of a clip goes, and whether reading leaves memory behind."""
 
 import contextlib
-import gc
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,11 +8,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import av
+from torch.utils.data import DataLoader
 
-from videonl.benchmarks.loading_sides import CLIP, File, our_clip, plain_transform
-from videonl.benchmarks.memory import resident_bytes
+from videonl.benchmarks.loading_sides import CLIP, File, plain_transform
+from videonl.benchmarks.memory import family_bytes
 from videonl.data.batches import TrainingItem, collate_training
+from videonl.data.dataset import TrainingClips
 from videonl.data.decoding import open_video
+from videonl.data.loader import Loading
+from videonl.data.video import Video
 
 _STAGES = ("read", "open", "decode", "colour", "resize", "collate")
 _WARM_UP_SHARE = 0.1
@@ -41,7 +44,10 @@ class Stages:
 
 @dataclass(frozen=True)
 class Memory:
-    """Resident memory after the first tenth of many reads, and at their end."""
+    """Memory of a data loader after the first tenth of many reads, and at their end.
+
+    It is that of its worker, of the process that decodes for it, and of this one; pages that they share count once.
+    """
 
     num_reads: int
     before_mib: float
@@ -99,20 +105,32 @@ def _read_in_stages(file: File, draw: int, stage: Callable[[str], contextlib.Abs
 
 
 def memory(files: Sequence[File], num_reads: int) -> Memory:
-    """Read clips, one after another, and see whether memory grows.
+    """Read clips by a data loader with one worker and a time limit, and see whether memory grows.
 
     Args:
         files: The files, read in turn.
         num_reads: Number of clips.
     """
+    clips = TrainingClips(_Unseen(files), CLIP, plain_transform(), time_limit_seconds=Loading.time_limit_seconds)
+    keys = [(read, read % len(files)) for read in range(num_reads)]
+    loader = DataLoader(clips, sampler=keys, batch_size=1, collate_fn=collate_training, num_workers=1)
     before = 0
-    for read in range(num_reads):
+    for read, _ in enumerate(loader):
         if read == int(num_reads * _WARM_UP_SHARE):
-            before = _settled_bytes()
-        our_clip(files[read % len(files)], read)
-    return Memory(num_reads, before / _MIB, _settled_bytes() / _MIB)
+            before = family_bytes()
+        if read == num_reads - 1:  # the worker ends with the loop
+            return Memory(num_reads, before / _MIB, family_bytes() / _MIB)
+    raise AssertionError("a loader gives every batch")
 
 
-def _settled_bytes() -> int:
-    gc.collect()
-    return resident_bytes()
+class _Unseen(Sequence[Video]):
+    """Each file under a new name whenever it is asked for."""
+
+    def __init__(self, files: Sequence[File]) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, place: Any) -> Any:
+        return Video(self.files[place].renamed(), 0)

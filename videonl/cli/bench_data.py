@@ -22,8 +22,9 @@ def bench_data(videos: Path, clips: int = 10, memory_reads: int = 0, json: bool 
     """Times the loading of clips (8 frames, 8 apart, 224 x 224) against decord and pytorchvideo's LabeledVideoDataset.
 
     One process, one thread; each file is read by both sides in turn, and their first read of it does not count. Each
-    read is that of a file never seen before, unless the case says otherwise. Of the folder, the H.264 files that decord
-    opens and that hold a whole clip are read, as they are and re-encoded with a key frame in 16.
+    read is that of a file never seen before; where it is "indexed", the frames are listed as by `videonl index`. Of the
+    folder, the H.264 files that decord opens and that hold a whole clip are read, as they are and re-encoded as by
+    `videonl prepare`.
 
     Args:
         videos: Folder of videos.
@@ -57,7 +58,7 @@ def _measure(videos: Path, clips: int, memory_reads: int) -> Iterator[Result]:
         yield stages("raw", files, clips)
         yield stages("prepared", prepared, clips)
         if memory_reads:
-            yield memory(prepared, memory_reads)
+            yield memory(files, memory_reads)
 
 
 def _show(console: Console, results: list[Result]) -> None:

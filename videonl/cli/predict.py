@@ -9,6 +9,7 @@ from rich.table import Table
 from videonl.backbones.fold import folded
 from videonl.data.dataset import read_views
 from videonl.data.transforms import ClipFormat, Views, normalise
+from videonl.data.video import Video
 from videonl.models.checkpoints import load_trained
 
 
@@ -37,7 +38,7 @@ def predict(
     clip_format = ClipFormat(**trained.clip)
     network = folded(trained.network).to(memory_format=torch.channels_last_3d)
     with console.status("reading and scoring"), torch.inference_mode():
-        views = read_views(video, clip_format, Views(num_clips, num_crops), decoder)
+        views = read_views(Video(video, label=0), clip_format, Views(num_clips, num_crops), decoder)
         # One view at a time: thirty views of a large network at once would need tens of gigabytes.
         clips = (normalise(view, clip_format.mean, clip_format.std) for view in views.split(1))
         logits = [network(clip.contiguous(memory_format=torch.channels_last_3d)) for clip in clips]

@@ -16,6 +16,8 @@ _HEADER_ALONE = {"probesize": "32", "codec_whitelist": "none"}
 # Where the header says all that is needed: packets are the same, and the decoder finds the rest in the pictures.
 _TELLING_CONTAINERS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"))
 _TELLING_CODECS = frozenset(("h264", "hevc", "av1", "vp8", "vp9"))
+# From PyAV 19 on nothing need be said: it keeps bytes that are no UTF-8.
+_ANY_METADATA: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 @contextlib.contextmanager
@@ -38,11 +40,16 @@ def open_container(path: Path, by_header: bool = False) -> Iterator[Any]:
 def _open(path: Path, by_header: bool) -> Any:
     if by_header:
         with contextlib.suppress(av.FFmpegError):
-            container = av.open(str(path), metadata_errors="ignore", options=_HEADER_ALONE)
+            container = open_file(path, options=_HEADER_ALONE)
             if _header_tells(container):
                 return container
             container.close()
-    return av.open(str(path), metadata_errors="ignore")
+    return open_file(path)
+
+
+def open_file(path: Path, **options: Any) -> Any:
+    """``av.open``, whatever the encoding of titles and the like."""
+    return av.open(str(path), **_ANY_METADATA, **options)
 
 
 def _header_tells(container: Any) -> bool:
@@ -83,15 +90,16 @@ def video_stream(container: Any, index: int) -> Any:
 
 def packets_of(container: Any, stream: Any) -> Iterator[Any]:
     """Packets in decoding order and the empty one that flushes the decoder; data that is no packet ends the file."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.InvalidDataError:
-            return
-        if packet is None:
-            return
-        yield packet
+    # PyAV loses memory, a little, where its iterator is left before the end and not closed.
+    with contextlib.closing(container.demux(stream)) as packets:
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.InvalidDataError:
+                return
+            if packet is None:
+                return
+            yield packet
 
 
 def decode(container: Any, stream: Any, on_damage: Callable[[], None] = lambda: None) -> Iterator[Any]:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from videonl.data.augmentation import Augmentation, TrainTransform
 from videonl.data.batches import collate_evaluation, collate_training
 from videonl.data.dataset import EvaluationVideos, TrainingClips
-from videonl.data.index import LabelledPath, Video, assign, class_list, read_source
+from videonl.data.index import LabelledPath, Video, assign, class_list, leave_out_wrong_labels, read_source
 from videonl.data.loader import Loading, ResumableLoader, start_worker
 from videonl.data.samplers import EvaluationBatchSampler, TrainingSampler
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
@@ -38,7 +38,8 @@ class ClipDataModule(LightningDataModule):
         loading: How batches are loaded.
 
     Raises:
-        UserError: A source is missing or malformed, or a label is not among the classes.
+        UserError: A source is missing or malformed, a label of an evaluation's video is not among the classes, or those
+            of too many training videos are not; a few of those are named and left out.
         ValueError: Crops do not fit the frames they are cut from.
     """
 
@@ -68,6 +69,8 @@ class ClipDataModule(LightningDataModule):
         sources = {"train": train, "val": val, "test": test}
         labelled = {name: read_source(source, folder) for name, source in sources.items() if source}
         self.class_names = _class_names(classes, labelled)
+        if "train" in labelled:  # a training does without some of its videos, an evaluation would be another one
+            labelled["train"] = leave_out_wrong_labels(labelled["train"], self.class_names, loading.max_failed_share)
         self.videos: dict[str, list[Video]] = {
             name: assign(entries, self.class_names) for name, entries in labelled.items()
         }

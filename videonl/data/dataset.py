@@ -1,19 +1,17 @@
 """Data sets of clips: random clips of each video to train on, all views of each video to evaluate on."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 from torch.utils.data import Dataset
 
 from videonl.data.batches import EvaluationItem, FailedItem, Failure, TrainingItem
-from videonl.data.decoding import DecodingError, VideoReader, open_video
+from videonl.data.decoding import DecodingError, VideoReader
 from videonl.data.guarding import Guarded
-from videonl.data.index import Video
 from videonl.data.randomness import seeded
 from videonl.data.sampling import even_clips, even_clips_in_time, random_clip, random_clip_in_time
-from videonl.data.shard_member import ShardMember
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
+from videonl.data.video import Video
 from videonl.errors import UserError
 
 _MAX_TRIES = 10
@@ -82,7 +80,7 @@ class TrainingClips(Dataset[TrainingItem]):
         epoch, index, place = key
         video = self.videos[place]
         with seeded(self.seed, epoch, index):
-            with open_video(video.path, self.decoder) as reader:
+            with video.open(self.decoder) as reader:
                 clips = [_random_frames(reader, self.clip_format) for _ in range(self.clips_per_video)]
                 needed = sorted({frame for clip in clips for frame in clip})
                 frames = reader.read(needed)
@@ -129,16 +127,14 @@ class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
         return {"clip": clip, "view": view, "video": index, "label": video.label, "path": str(video.path)}
 
     def _read(self, index: int) -> torch.Tensor:
-        return read_views(self.videos[index].path, self.clip_format, self.views, self.decoder)
+        return read_views(self.videos[index], self.clip_format, self.views, self.decoder)
 
 
-def read_views(
-    path: Path | str | ShardMember, clip_format: ClipFormat, views: Views, decoder: str = "auto"
-) -> torch.Tensor:
+def read_views(video: Video, clip_format: ClipFormat, views: Views, decoder: str = "auto") -> torch.Tensor:
     """Read all views of one video, decoding it once; nothing is random.
 
     Args:
-        path: The video file, folder of frames, or place in a shard.
+        video: The video; its label does not matter.
         clip_format: Which frames make a clip, size of the crops.
         views: How many clips and crops.
         decoder: A name in ``decoding.DECODERS``.
@@ -149,7 +145,7 @@ def read_views(
     Raises:
         DecodingError: The video cannot be decoded.
     """
-    with open_video(path, decoder) as reader:
+    with video.open(decoder) as reader:
         clips = even_frames(reader, clip_format, views.num_clips)
         needed = sorted({frame for clip in clips for frame in clip})
         frames = reader.read(needed).permute(0, 3, 1, 2)  # (T, H, W, C) -> (T, C, H, W)

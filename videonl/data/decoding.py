@@ -17,7 +17,7 @@ from videonl.data.scan import scan, table_of
 from videonl.data.shard_member import ShardMember
 from videonl.data.shard_reader import open_member
 from videonl.data.torchcodec_reader import TorchCodecReader, import_torchcodec
-from videonl.data.video_reader import DecodingError, VideoReader
+from videonl.data.video_reader import DecodingError, VideoReader, check_exists
 from videonl.errors import UserError
 
 __all__ = ["DECODERS", "DecodingError", "FrameTable", "VideoReader", "check_decoder", "open_video", "why_inexact"]
@@ -68,8 +68,8 @@ def open_video(path: Path | str | ShardMember, decoder: str = "auto", known: Fra
     Args:
         path: The video file, a folder of frames, or a place in a shard.
         decoder: A name in ``DECODERS``.
-        known: What an earlier look found, so that opening costs nothing. By default the packets of the file are listed,
-            once per process as long as the file does not change.
+        known: What an earlier look found, so that opening costs nothing; of no use once the file has another size. By
+            default the packets of the file are listed, once per process as long as the file does not change.
 
     Raises:
         UserError: There is no such decoder.
@@ -80,7 +80,9 @@ def open_video(path: Path | str | ShardMember, decoder: str = "auto", known: Fra
         return open_member(path, lambda copy: open_video(copy, decoder, known or scan(copy)))
     if Path(path).is_dir():
         return FrameFolderReader(path)
-    table = known or table_of(path)
+    check_exists(Path(path))
+    is_same = known is not None and known.file_size_bytes == Path(path).stat().st_size
+    table = known if known is not None and is_same else table_of(path)
     reason = why_inexact(decoder, table)
     if reason:
         raise DecodingError(path, f"{decoder} is not exact on it: {reason}. Use the decoder auto")

@@ -15,6 +15,7 @@ from videonl.data.exactness import compared_frames, installed_backends, is_exact
 from videonl.data.fingerprint import content_hash, file_key
 from videonl.data.frame_folder_reader import FrameFolderReader, numbers_are_consecutive
 from videonl.data.index_file import Record
+from videonl.data.scan import table_of
 from videonl.data.video_reader import DecodingError
 
 Check = Literal["packets", "decode", "compare"]
@@ -94,7 +95,7 @@ def _frame_folder_facts(record: Record, task: Task) -> Record:
 def _video_facts(record: Record, task: Task) -> Record:
     record, num_packets = _header_facts(record, task.path)
     try:
-        return _read_through(record, task, num_packets)
+        return _with_table(_read_through(record, task, num_packets), task.path)
     except DecodingError as error:
         return replace(record, status="broken", reason=error.reason)
 
@@ -114,6 +115,11 @@ def _read_through(record: Record, task: Task, num_packets: int) -> Record:
         compared_backends=backends,
         exact_backends=[name for name in backends if is_exact(task.path, name, decoded.num_frames, decoded.thumbnails)],
     )
+
+
+def _with_table(record: Record, path: Path) -> Record:
+    """Of damaged files it depends on what is read which frames they have."""
+    return replace(record, frame_table=table_of(path).to_text()) if record.status == "ok" else record
 
 
 def _with_num_frames(record: Record, num_frames: int) -> Record:

@@ -1,5 +1,6 @@
 """The frames of one video file as facts: when each is shown, and where decoding may start."""
 
+import base64
 import dataclasses
 import functools
 import itertools
@@ -74,6 +75,15 @@ class FrameTable:
             values = fields[name]
             fields[name] = [after - before for before, after in itertools.pairwise((0, *values))]
         return zlib.compress(json.dumps(fields, separators=(",", ":")).encode())
+
+    def to_text(self) -> str:
+        """Pack into ASCII, for tables and lists."""
+        return base64.b85encode(self.to_bytes()).decode()
+
+    @classmethod
+    def from_text(cls, packed: str) -> "FrameTable":
+        """Undo ``to_text``."""
+        return cls.from_bytes(base64.b85decode(packed))
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> "FrameTable":

@@ -1,5 +1,7 @@
 """Reading clips so that a bad file does no harm."""
 
+import ctypes
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -12,6 +14,7 @@ from videonl.data.shard_member import ShardMember
 from videonl.data.time_limit import EndedCallError, TimeLimited
 
 Key = TypeVar("Key")
+_READS_PER_TIDYING = 64
 
 
 class Guarded(Generic[Key]):
@@ -28,6 +31,7 @@ class Guarded(Generic[Key]):
         self._limited: TimeLimited[Key] | None = None
         if limit_seconds is not None and TimeLimited.is_available():
             self._limited = TimeLimited(self._read_innermost, limit_seconds)
+        self._num_reads = 0
         self._ended: dict[Path | ShardMember, str] = {}
 
     def __call__(self, path: Path | ShardMember, key: Key) -> torch.Tensor:
@@ -35,8 +39,10 @@ class Guarded(Generic[Key]):
         if path in self._ended:
             raise DecodingError(str(path), self._ended[path])
         try:
-            if self._limited is None or get_worker_info() is None:
+            if get_worker_info() is None:
                 return self.read(key)
+            if self._limited is None:
+                return self._read_and_tidy(key)
             return self._limited(key).permute(0, 4, 1, 2, 3)  # (N, T, H, W, C) -> (N, C, T, H, W)
         except OSError as error:
             raise DecodingError(str(path), f"cannot be read ({error.strerror or error})") from error
@@ -45,4 +51,23 @@ class Guarded(Generic[Key]):
             raise DecodingError(str(path), str(ended)) from ended
 
     def _read_innermost(self, key: Key) -> torch.Tensor:
-        return self.read(key).permute(0, 2, 3, 4, 1)  # (N, C, T, H, W) -> (N, T, H, W, C)
+        return self._read_and_tidy(key).permute(0, 2, 3, 4, 1)  # (N, C, T, H, W) -> (N, T, H, W, C)
+
+    def _read_and_tidy(self, key: Key) -> torch.Tensor:
+        """Read in a process that does nothing else, and does so for days."""
+        clips = self.read(key)
+        self._num_reads += 1
+        if self._num_reads % _READS_PER_TIDYING == 0:
+            give_back_freed_memory()
+        return clips
+
+
+def give_back_freed_memory() -> None:
+    """Have glibc return to the system what lies free between blocks in use: by itself it returns the end alone.
+
+    Decoders' buffers of many sizes otherwise leave ever more holes.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+        if trim is not None:
+            trim(0)

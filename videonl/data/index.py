@@ -2,34 +2,22 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from videonl.data.index_file import INDEX_NAME, Record, is_index, read_index
-from videonl.data.shard_member import ShardMember, is_url
+from videonl.data.loader import are_too_many
+from videonl.data.shard_member import is_url
 from videonl.data.sources.entry import VIDEO_SUFFIXES, LabelledPath
 from videonl.data.sources.folders import read_folder
 from videonl.data.sources.lists import read_list, shorten
+from videonl.data.video import Video
 from videonl.errors import UserError
 
 __all__ = ["VIDEO_SUFFIXES", "LabelledPath", "Video", "assign", "class_list", "read_source"]
 
 _HasSplit = TypeVar("_HasSplit", LabelledPath, Record)
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Video:
-    """A video file and its class.
-
-    Args:
-        path: Where the file is.
-        label: Index into the class list, from 0.
-    """
-
-    path: Path | ShardMember
-    label: int
 
 
 def read_source(source: str, root: Path | None = None) -> list[LabelledPath]:
@@ -98,10 +86,40 @@ def assign(labelled: Sequence[LabelledPath], classes: Sequence[str]) -> list[Vid
     for entry in labelled:
         if entry.label not in index_of:
             raise UserError(
-                f"{entry.origin}: label {entry.label!r} is none of the {len(classes)} classes ({shorten(classes)}). "
+                f"{entry.origin}: {_wrong_label(entry, classes)}. "
                 "Correct the label, or add it to the classes (--data.classes, or the training videos)."
             )
-    return [Video(entry.path, index_of[entry.label]) for entry in labelled]
+    return [Video(entry.path, index_of[entry.label], entry.frame_table) for entry in labelled]
+
+
+def leave_out_wrong_labels(
+    labelled: Sequence[LabelledPath], classes: Sequence[str], max_share: float
+) -> list[LabelledPath]:
+    """The videos whose label is among the classes; a warning names each of the others.
+
+    Args:
+        labelled: Videos.
+        classes: The classes.
+        max_share: Share of the videos that may be left out.
+
+    Raises:
+        UserError: More are to be left out; it lists them.
+    """
+    known = set(classes)
+    wrong = {entry.origin: _wrong_label(entry, classes) for entry in labelled if entry.label not in known}
+    if are_too_many(len(wrong), len(labelled), max_share):
+        listed = "\n".join(f"  {origin}: {reason}" for origin, reason in wrong.items())
+        raise UserError(
+            f"{len(wrong)} of {len(labelled)} training videos have a wrong label, more than the share of {max_share:g} "
+            f"that --data.loading.max_failed_share allows:\n{listed}\nCorrect them, or add them to --data.classes."
+        )
+    for origin, reason in wrong.items():
+        _log.warning("skipped %s: %s", origin, reason)
+    return [entry for entry in labelled if entry.label in known]
+
+
+def _wrong_label(entry: LabelledPath, classes: Sequence[str]) -> str:
+    return f"label {entry.label!r} is none of the {len(classes)} classes ({shorten(classes)})"
 
 
 def _locate(source: str, root: Path | None) -> tuple[Path, str | None]:
@@ -129,7 +147,14 @@ def _usable(index: Path | str, split: str | None) -> list[LabelledPath]:
         num_left_out = len(chosen) - len(kept)
         _log.warning("%s: %d of %d videos are broken or missing, and left out", index, num_left_out, len(chosen))
     return [
-        LabelledPath(record.location(index), record.label, f"{index}: {record.path}", record.split, record.clip_id)
+        LabelledPath(
+            record.location(index),
+            record.label,
+            f"{index}: {record.path}",
+            record.split,
+            record.clip_id,
+            record.frame_table,
+        )
         for record in kept
     ]
 

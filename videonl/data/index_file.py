@@ -44,6 +44,8 @@ class Record:
         compared_backends: Decoders that were compared with sequential decoding.
         exact_backends: Those of them with as many frames, and the same ones.
         checked: ``packets``, ``decode`` or ``compare``: how thoroughly.
+        frame_table: The frames of a file without damage, as its readers list them (``FrameTable.to_text``): a training
+            that reads the index need not look for them.
         source_path: What a prepared video was made from.
         source_hash: The ``content_hash`` of that.
         psnr_db: PSNR of the brightness of a prepared video's frames against its source's, resized.
@@ -72,6 +74,7 @@ class Record:
     compared_backends: list[str] = field(default_factory=list)
     exact_backends: list[str] = field(default_factory=list)
     checked: str = ""
+    frame_table: str = ""
     source_path: str = ""
     source_hash: str = ""
     psnr_db: float | None = None

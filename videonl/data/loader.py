@@ -11,6 +11,8 @@ from videonl.data.decoding import check_decoder
 from videonl.data.samplers import TrainingSampler, rank_and_world_size
 from videonl.errors import UserError
 
+_FEW = 5
+
 
 @dataclass(frozen=True)
 class Loading:
@@ -27,8 +29,8 @@ class Loading:
             and an epoch clips_per_video times as many clips as there are videos.
         time_limit_seconds: How long reading a clip may take; then its file counts as unreadable, and the process that
             hung in it is ended. 0 sets no limit, and there is none without workers or outside of Linux.
-        max_failed_share: Share of the videos that may be unreadable; beyond it the run stops and lists them. 5 files
-            may be, whatever their share.
+        max_failed_share: Share of the videos that may be unreadable, and of the training videos that may have a label
+            outside the classes; beyond it the run stops and lists them. 5 may be, whatever their share.
     """
 
     batch_size: int = 8
@@ -51,6 +53,11 @@ class Loading:
         if not 0 <= self.max_failed_share <= 1:
             raise UserError(f"max_failed_share must be in [0, 1], got {self.max_failed_share}")
         check_decoder(self.decoder)
+
+
+def are_too_many(num_failed: int, num_videos: int, max_share: float) -> bool:
+    """Whether a run should stop for that many bad videos: more than the share, and more than the 5 that may be."""
+    return num_failed > max(_FEW, max_share * num_videos)
 
 
 class ResumableLoader(DataLoader[Any]):

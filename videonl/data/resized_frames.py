@@ -9,6 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from videonl.data.container import open_file
 from videonl.data.frame_folder_reader import FrameFolderReader
 
 _FALLBACK_FPS = Fraction(25)
@@ -31,7 +32,7 @@ def upright_frames(source: Path, short_side_px: int) -> Iterator[Any]:
     if source.is_dir():
         yield from _images(source, short_side_px)
         return
-    with av.open(str(source), metadata_errors="ignore") as container:
+    with open_file(source) as container:
         stream: Any = container.streams.best("video")
         stream.thread_type = "NONE"
         for frame in container.decode(stream):
@@ -42,7 +43,7 @@ def frame_rate(source: Path) -> Fraction:
     """Frames per second as the container says; 25 where it does not."""
     if source.is_dir():
         return _FALLBACK_FPS
-    with av.open(str(source), metadata_errors="ignore") as container:
+    with open_file(source) as container:
         stream: Any = container.streams.best("video")
         return stream.average_rate or stream.guessed_rate or _FALLBACK_FPS
 

@@ -17,6 +17,7 @@ class LabelledPath(NamedTuple):
         origin: Where that was written, for messages.
         split: train, val, ...; empty where the source names none.
         clip_id: What the clip was cut from (a YouTube id); empty where the source names none.
+        frame_table: The frames of the file, where an index knows them (``FrameTable.to_text``).
     """
 
     path: Path | ShardMember
@@ -24,6 +25,7 @@ class LabelledPath(NamedTuple):
     origin: str
     split: str = ""
     clip_id: str = ""
+    frame_table: str = ""
 
 
 def is_video_name(name: str) -> bool:

@@ -7,10 +7,10 @@ import torch
 import torch.distributed
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from videonl.data.loader import are_too_many
 from videonl.errors import UserError
 
 logger = logging.getLogger(__name__)
-_FEW = 5
 _CHECK_EVERY_BATCHES = 50
 
 
@@ -26,7 +26,7 @@ class _Tally:
         everyones = _gathered((self.num_tried, self.reasons))
         num_tried = sum(number for number, _ in everyones)
         reasons = {path: reason for _, reasons in everyones for path, reason in reasons.items()}
-        if len(reasons) > max(_FEW, most * num_tried):
+        if are_too_many(len(reasons), num_tried, most):
             listed = "\n".join(f"  {path}: {reason}" for path, reason in sorted(reasons.items()))
             raise UserError(
                 f"{len(reasons)} of {num_tried} videos could not be read, more than the share of {most:g} that "
