@@ -69,6 +69,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
+def network() -> nn.Sequential:
+    """The network that ``train`` trains by default."""
+    return small_network()
+
+
+@pytest.fixture
 def train(video_folder: Path, tmp_path: Path) -> Callable[..., ClipModule]:
     """``train([callback, ...])`` trains for two epochs of three steps and returns the module, its trainer attached.
 

@@ -98,6 +98,9 @@ def test_one_nesterov_step_is_the_one_worked_out_by_hand() -> None:
         ({"warmup_fraction": -0.1}, "got -0.1"),
         ({"milestone_fractions": (0.5, 150_000)}, "got 150000"),
         ({"lr": math.nan}, "nan"),
+        ({"lr_per_clips": 0}, "lr_per_clips must be at least 1, got 0"),
+        ({"layer_decay": 0.0}, "layer_decay must be above 0 and at most 1, got 0.0"),
+        ({"layer_decay": 1.5}, "got 1.5"),
         ({"optimizer": "rmsprop"}, "rmsprop"),
         ({"schedule": "cosin"}, "cosin"),
     ],
@@ -106,3 +109,37 @@ def test_one_nesterov_step_is_the_one_worked_out_by_hand() -> None:
 def test_bad_values_are_refused_and_quoted(settings: dict[str, object], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         Optimisation(**settings)
+
+
+def test_rates_fall_from_the_head_to_the_stem(network: ClipClassifier) -> None:
+    optimizer = build_optimizer(network, Optimisation(lr=0.8, layer_decay=0.5, weight_decay=0.3))
+    # By the module of pytorchvideo's ResNets that a parameter is in; the third is a pool.
+    rates = {"0": 0.025, "1": 0.05, "3": 0.1, "4": 0.2, "5": 0.4, "6": 0.8}
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    grouped = {
+        names[id(parameter)]: (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    norms = {f"{name}." for name, module in network.named_modules() if isinstance(module, NORMS)}
+    assert grouped.keys() == set(names.values())
+    for name, (rate, decay) in grouped.items():
+        spared = name.endswith("bias") or any(name.startswith(norm) for norm in norms)
+        assert rate == pytest.approx(rates[name.split(".")[2]]), name
+        assert decay == (0.0 if spared else 0.3), name
+    assert any("block." in name for name in grouped)
+    assert [group["name"] for group in optimizer.param_groups][-2:] == ["head", "head, no decay"]
+
+
+def test_frozen_parameters_are_in_no_group_of_a_layer(network: ClipClassifier) -> None:
+    network.network.blocks[0].requires_grad_(False)
+    optimizer = build_optimizer(network, Optimisation(layer_decay=0.5))
+    grouped = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+    assert grouped == {parameter for parameter in network.parameters() if parameter.requires_grad}
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * 0.5**4)  # of res2: the stem has no group
+
+
+def test_rate_follows_the_clips_of_a_step() -> None:
+    settings = Optimisation(lr=0.1, lr_per_clips=64)
+    assert [settings.scaled_to(clips).lr for clips in (64, 16, 512)] == pytest.approx([0.1, 0.025, 0.8])
+    assert Optimisation(lr=0.1).scaled_to(512).lr == 0.1

@@ -95,6 +95,12 @@ def test_statistics_are_those_of_the_first_batches_asked_for(train: Train) -> No
     assert_statistics(module, by_hand(module, epoch=1, num_batches=2))
 
 
+def test_compiled_networks_are_measured_too(train: Train, network: nn.Sequential) -> None:
+    network.compile(backend="eager")
+    module = train([PreciseBatchNorm()], network=network)
+    assert_statistics(module, by_hand(module, epoch=1))
+
+
 def test_moving_averages_are_something_else(train: Train) -> None:
     module = train()
     with pytest.raises(AssertionError):
