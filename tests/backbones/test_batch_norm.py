@@ -149,3 +149,14 @@ def test_synchronised_in_one_process_is_batch_norm() -> None:
     assert torch.equal(synchronised(clips()), plain(clips()))
     twin = copy.deepcopy(synchronised).state_dict()
     assert all(torch.equal(value, plain.state_dict()[key]) for key, value in twin.items())
+
+
+@pytest.mark.parametrize("mode", ["trained", "synchronised"])
+def test_lightnings_synchronised_norms_keep_keys_and_results(mode: str) -> None:
+    built = network()
+    set_batch_norm(built, mode)
+    expected, keys = built.eval()(clips()), list(built.state_dict())
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(built)  # what trainer.sync_batchnorm does
+    assert {type(converted[index]) for index in (1, 4)} == {nn.SyncBatchNorm}
+    assert list(converted.state_dict()) == keys
+    torch.testing.assert_close(converted(clips()), expected, rtol=1e-10, atol=1e-10)

@@ -28,6 +28,9 @@ NOISE = (
     "Precision .* is not supported by the model summary",  # the size it prints is that of the float32 weights
     "Total length of `list` across ranks is zero",  # there are no validation videos
     "predict returned None",  # the scores are collected beside Lightning's predictions
+    "Found .* module\\(s\\) in eval mode at the start of training",  # norms that are frozen or affine
+    "You're using the WeightAveraging callback with a model that overrides",  # ours shards nothing there
+    "You're using the WeightAveraging callback, but loading a checkpoint outside",  # to test averaged weights
     "You are using a custom batch sampler `EvaluationBatchSampler`",  # it returns every video once; the tests count
 )
 

@@ -11,6 +11,7 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from torch import nn
 
 from videonl.cli.run_callbacks import callbacks
 from videonl.cli.run_folder import CHECKPOINTS, Run, SaveRunConfig, find_checkpoint, make_free
@@ -81,6 +82,7 @@ class VideonlCLI(LightningCLI):
     def before_fit(self) -> None:
         """Loads what the training starts from, unless an earlier one is resumed."""
         module: ClipModule = self.model
+        self._check_synchronisation(module.network)
         if module.weights is None or self.config_init[self.subcommand].ckpt_path is not None:
             return
         if not isinstance(module.network, ClipClassifier):
@@ -88,6 +90,16 @@ class VideonlCLI(LightningCLI):
         weights = find_weights(module.weights, module.network)
         for sentence in load_into(module.network, weights, asdict(module.clip)):
             _say(sentence)
+
+    def _check_synchronisation(self, network: nn.Module) -> None:
+        """Refuses Lightning's synchronised norms where they would take the place of others than trained ones."""
+        if not self.config_init[self.subcommand].trainer.sync_batchnorm:
+            return
+        mode = network.settings["batch_norm"] if isinstance(network, ClipClassifier) else "trained"
+        if mode in ("frozen", "affine"):
+            raise UserError(f"trainer.sync_batchnorm would replace the norms of batch_norm: {mode}; leave it out")
+        if isinstance(self.trainer.accelerator, CPUAccelerator):
+            raise UserError("trainer.sync_batchnorm is for GPUs; batch_norm: synchronised of the network is not")
 
     def _close_loggers(self) -> None:
         for logger in self.trainer.loggers:

@@ -83,7 +83,15 @@ class ClipDataModule(LightningDataModule):
         return len(self.class_names)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches of random clips; ``set_epoch`` of its sampler chooses the epoch."""
+        """Batches of random clips, whose progress is that of the training; begins where a training is resumed."""
+        loader = self.training_loader()
+        if self._resumed_from is not None:
+            loader.load_state_dict(self._resumed_from)
+        self._training_loader = loader
+        return loader
+
+    def training_loader(self) -> ResumableLoader:
+        """Batches of random clips, apart from the training's progress; ``set_epoch`` chooses the epoch."""
         videos, loading = self._videos_of("train"), self.loading
         clips = TrainingClips(
             videos,
@@ -96,13 +104,9 @@ class ClipDataModule(LightningDataModule):
         )
         num_videos_per_batch = loading.batch_size // loading.clips_per_video
         sampler = TrainingSampler(len(videos), loading.seed, num_videos_per_batch)
-        loader = ResumableLoader(
+        return ResumableLoader(
             clips, sampler=sampler, batch_size=num_videos_per_batch, collate_fn=collate_training, **self._options()
         )
-        if self._resumed_from is not None:
-            loader.load_state_dict(self._resumed_from)
-        self._training_loader = loader
-        return loader
 
     def state_dict(self) -> dict[str, Any]:
         """How far the epoch is; part of every checkpoint."""

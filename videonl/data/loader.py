@@ -83,6 +83,10 @@ class ResumableLoader(DataLoader[Any]):
             self._num_batches_done += 1
             yield batch
 
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration; the trainer does so through the sampler."""
+        self._order.set_epoch(epoch)
+
     def state_dict(self) -> dict[str, int]:
         """How far the epoch is, and what that was counted in."""
         return {"epoch": self._order.epoch, "num_batches_done": self._num_batches_done, **self._counted_in()}

@@ -1,7 +1,23 @@
 """Training and evaluation loops, with Lightning."""
 
-from videonl.training.callbacks import SeedSteps, UnreadableVideos, ValidationViews, WriteScores
+from videonl.training.callbacks import (
+    FreezeBackbone,
+    PreciseBatchNorm,
+    SeedSteps,
+    UnreadableVideos,
+    ValidationViews,
+    WriteScores,
+)
 from videonl.training.module import ClipModule
 from videonl.training.optimisation import Optimisation
 
-__all__ = ["ClipModule", "Optimisation", "SeedSteps", "UnreadableVideos", "ValidationViews", "WriteScores"]
+__all__ = [
+    "ClipModule",
+    "FreezeBackbone",
+    "Optimisation",
+    "PreciseBatchNorm",
+    "SeedSteps",
+    "UnreadableVideos",
+    "ValidationViews",
+    "WriteScores",
+]

@@ -11,10 +11,12 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from videonl.data.batches import EvaluationBatch, TrainingBatch
+from videonl.data.datamodule import ClipDataModule
 from videonl.data.transforms import ClipFormat, normalise
 from videonl.errors import UserError
 from videonl.evaluation import Average, VideoScore, VideoScores, accuracies, stack
-from videonl.training.optimisation import Optimisation, build_optimizer, lr_factor
+from videonl.training.optimisation import Optimisation, build_optimizer
+from videonl.training.schedule import lr_factor
 
 
 class ClipModule(LightningModule):
@@ -102,10 +104,18 @@ class ClipModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimiser, and a schedule that moves every step."""
-        optimizer = build_optimizer(self.network, self.optimisation)
+        settings = self.optimisation
+        if settings.lr_per_clips is not None:
+            settings = settings.scaled_to(self._num_clips_per_step())
+        optimizer = build_optimizer(self.network, settings)
         num_steps = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(optimizer, lr_factor(self.optimisation, num_steps))
+        schedule = LambdaLR(optimizer, lr_factor(settings, num_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _num_clips_per_step(self) -> int:
+        """Clips of an optimiser step, of all processes and accumulated batches."""
+        data: ClipDataModule = self.trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's loops
+        return data.loading.batch_size * self.trainer.world_size * self.trainer.accumulate_grad_batches
 
     def _score_views(self, batch: EvaluationBatch) -> None:
         self._collected.skip({failure.path: failure.reason for failure in batch["failures"]})

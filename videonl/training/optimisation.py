@@ -1,102 +1,109 @@
-"""Optimiser and learning-rate schedule, from plain data."""
+"""The optimiser and its parameter groups, from plain data."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from videonl.errors import UserError
+from videonl.training.layers import layers
+from videonl.training.schedule import Schedule
 
 OPTIMIZERS = ("sgd", "adamw")
-SCHEDULES = ("cosine", "step", "constant")
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 @dataclass(frozen=True)
-class Optimisation:
-    """How the weights are learnt.
+class Optimisation(Schedule):
+    """How the weights are learnt: the optimiser's settings beside those of :class:`Schedule`.
 
     Attributes:
         optimizer: ``sgd`` (Nesterov) or ``adamw``.
         lr: Peak learning rate.
+        lr_per_clips: Clips of a step that ``lr`` is for; the rate is scaled to the clips that a step has, of all
+            processes and accumulated batches (Goyal et al. 2017, arXiv:1706.02677). Not scaled when not given.
+        layer_decay: What the rate is multiplied with from layer to layer, from the head down to the stem; blocks count
+            with the stage they are in. 1 is the same rate everywhere.
         weight_decay: Decay of weights; never of norms and biases.
         momentum: Momentum of SGD.
-        schedule: ``cosine`` falls to zero, ``step`` multiplies at the milestones, ``constant`` stays.
-        warmup_fraction: Share of all steps over which the rate rises linearly from almost zero.
-        milestone_fractions: Where ``step`` falls, as shares of all steps; the paper's 150k and 300k of 400k.
-        step_factor: What ``step`` multiplies the rate with at each milestone.
     """
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: float = 0.01
+    lr_per_clips: int | None = None
+    layer_decay: float = 1.0
     weight_decay: float = 1e-4
     momentum: float = 0.9
-    schedule: Literal["cosine", "step", "constant"] = "step"
-    warmup_fraction: float = 0.0
-    milestone_fractions: tuple[float, ...] = (0.375, 0.75)
-    step_factor: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in choices:
-                raise UserError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        super().__post_init__()
+        if self.optimizer not in OPTIMIZERS:
+            raise UserError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
         if not 0 < self.lr < math.inf:
             raise UserError(f"lr must be positive, got {self.lr}")
+        if self.lr_per_clips is not None and self.lr_per_clips < 1:
+            raise UserError(f"lr_per_clips must be at least 1, got {self.lr_per_clips}")
+        if not 0 < self.layer_decay <= 1:
+            raise UserError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}")
         if not 0 <= self.weight_decay < math.inf:
             raise UserError(f"weight_decay must not be negative, got {self.weight_decay}")
-        for fraction in (self.warmup_fraction, *self.milestone_fractions):
-            if not 0 <= fraction <= 1:
-                raise UserError(f"warmup_fraction and milestone_fractions are shares from 0 to 1, got {fraction}")
+
+    def scaled_to(self, num_clips: int) -> "Optimisation":
+        """The same with the rate for steps of so many clips.
+
+        >>> Optimisation(lr=0.01, lr_per_clips=64).scaled_to(16).lr
+        0.0025
+        """
+        if self.lr_per_clips is None:
+            return self
+        return replace(self, lr=self.lr * num_clips / self.lr_per_clips, lr_per_clips=num_clips)
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Splits the trainable parameters into those that decay and those, of norms and all biases, that do not."""
-    trainable = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
-    norms = {id(parameter) for part in module.modules() if isinstance(part, NORMS) for parameter in part.parameters()}
-    spared = {name for name, parameter in trainable.items() if id(parameter) in norms or name.endswith("bias")}
-    decayed = [parameter for name, parameter in trainable.items() if name not in spared]
-    kept = [parameter for name, parameter in trainable.items() if name in spared]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    spared = _without_decay(module)
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    return _split(trainable, spared, weight_decay)
+
+
+def layer_groups(module: nn.Module, settings: Optimisation) -> list[dict[str, Any]]:
+    """The same two groups for each layer of a network, with its learning rate.
+
+    Source: the "discriminative fine-tuning" of Howard and Ruder 2018, arXiv:1801.06146, section 3.1.
+
+    Returns:
+        Named groups from the stem to the head; those without parameters are left out.
+    """
+    spared, found = _without_decay(module), layers(module)
+    groups = []
+    for distance, layer in zip(range(len(found) - 1, -1, -1), found, strict=True):
+        trainable = [parameter for parameter in layer.parameters if parameter.requires_grad]
+        split = zip(("", ", no decay"), _split(trainable, spared, settings.weight_decay), strict=True)
+        own = {"lr": settings.lr * settings.layer_decay**distance}
+        groups += [{**group, **own, "name": f"{layer.name}{what}"} for what, group in split if group["params"]]
+    return groups
 
 
 def build_optimizer(module: nn.Module, settings: Optimisation) -> Optimizer:
     """Builds SGD with Nesterov momentum or AdamW over a module's parameters."""
-    groups = parameter_groups(module, settings.weight_decay)
+    plain = settings.layer_decay == 1
+    groups = parameter_groups(module, settings.weight_decay) if plain else layer_groups(module, settings)
     if settings.optimizer == "adamw":
         return AdamW(groups, lr=settings.lr)
     # Nesterov's rule is not defined without momentum.
     return SGD(groups, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)
 
 
-def lr_factor(settings: Optimisation, num_steps: int) -> Callable[[int], float]:
-    """The schedule as a factor on the peak rate for each step.
+def _split(trainable: list[nn.Parameter], spared: Collection[int], weight_decay: float) -> list[dict[str, Any]]:
+    decayed = [parameter for parameter in trainable if id(parameter) not in spared]
+    kept = [parameter for parameter in trainable if id(parameter) in spared]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
 
-    Args:
-        settings: Kind of schedule, warm-up and milestones.
-        num_steps: Optimiser steps of the whole training.
 
-    Returns:
-        A function of the 0-based step.
-
-    Example:
-        >>> factor = lr_factor(Optimisation(schedule="cosine", warmup_fraction=0.2), num_steps=10)
-        >>> [round(factor(step), 3) for step in (0, 1, 2, 6, 10)]
-        [0.5, 1.0, 1.0, 0.5, 0.0]
-    """
-    num_warmup = round(settings.warmup_fraction * num_steps)
-
-    def factor(step: int) -> float:
-        if step < num_warmup:
-            return (step + 1) / num_warmup
-        if settings.schedule == "cosine":
-            progress = (step - num_warmup) / max(num_steps - num_warmup, 1)
-            return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-        if settings.schedule == "step":
-            num_passed = sum(step >= fraction * num_steps for fraction in settings.milestone_fractions)
-            return settings.step_factor**num_passed
-        return 1.0
-
-    return factor
+def _without_decay(module: nn.Module) -> set[int]:
+    """Identities of the parameters of norms, and of all biases."""
+    norms = {id(parameter) for part in module.modules() if isinstance(part, NORMS) for parameter in part.parameters()}
+    return norms | {id(parameter) for name, parameter in module.named_parameters() if name.endswith("bias")}

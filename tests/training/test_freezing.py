@@ -1,0 +1,99 @@
+"""A backbone that is frozen for some epochs: what moves when, at which rate, and after an interruption."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from videonl.errors import UserError
+from videonl.models import ClipClassifier, Insertion
+from videonl.training import ClipModule, FreezeBackbone, Optimisation
+
+Train = Callable[..., ClipModule]
+
+
+class Watch(Callback):
+    """Keeps the state before each epoch and the rates of each step."""
+
+    def __init__(self) -> None:
+        self.states: list[dict[str, Tensor]] = []
+        self.rates: list[float] = []
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.states.append({name: value.clone() for name, value in pl_module.network.state_dict().items()})
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        (optimizer,) = trainer.optimizers
+        self.rates += {group["lr"] for group in optimizer.param_groups}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.on_train_epoch_end(trainer, pl_module)
+
+
+def moved(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+    return {name for name, value in before.items() if not torch.equal(value, after[name])}
+
+
+def test_head_trains_first_and_the_backbone_joins_at_the_rate_of_the_schedule(train: Train) -> None:
+    watch = Watch()
+    train([FreezeBackbone(num_epochs=2), watch], max_epochs=3, optimisation=Optimisation(lr=0.1, schedule="cosine"))
+    first, second, third = (moved(*pair) for pair in zip(watch.states, watch.states[1:], strict=False))
+    assert first == second == {"9.weight", "9.bias"}
+    assert third == watch.states[0].keys()
+    # Nine steps of one cosine, to which the backbone's rate belongs from the start.
+    assert watch.rates == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 9)) for step in range(9)])
+
+
+def test_inserted_blocks_train_with_the_head(train: Train) -> None:
+    watch = Watch()
+    network = ClipClassifier("c2d_r50", 3, [Insertion("nonlocal", {"res3": [1]})], width=4)
+    train([FreezeBackbone(num_epochs=1), watch], network=network, max_epochs=1)
+    changed = moved(*watch.states)
+    assert {name for name in changed if ".block." not in name} == {
+        "network.blocks.6.proj.weight",
+        "network.blocks.6.proj.bias",
+    }
+    assert {"running_mean", "weight"} <= {name.rpartition(".")[2] for name in changed if ".block.norm" in name}
+
+
+@pytest.mark.parametrize("until_step", [2, 3, 5])
+def test_an_interrupted_training_ends_like_an_uninterrupted_one(train: Train, until_step: int) -> None:
+    whole = train([FreezeBackbone(num_epochs=1)])
+    train([FreezeBackbone(num_epochs=1)], folder="parts", until_step=until_step)
+    resumed = train([FreezeBackbone(num_epochs=1)], folder="parts", resume=True)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_what_was_frozen_before_stays_so(train: Train) -> None:
+    network = nn.Sequential(
+        nn.Conv3d(3, 5, 1), nn.Conv3d(5, 7, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(7, 3)
+    )
+    network[0].requires_grad_(False)
+    watch = Watch()
+    train([FreezeBackbone(num_epochs=1), watch], network=network, max_epochs=2)
+    assert "1.weight" in moved(watch.states[0], watch.states[2])
+    assert "0.weight" not in moved(watch.states[0], watch.states[2])
+
+
+def test_processes_that_wait_for_all_gradients_are_refused(tmp_path: Path) -> None:
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    try:
+        trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        module = ClipModule(nn.Linear(2, 3), ["a", "b", "c"], clip=None)
+        trainer.strategy.model = DistributedDataParallel(module)
+        with pytest.raises(UserError, match="ddp_find_unused_parameters_true"):
+            FreezeBackbone(num_epochs=1).on_train_start(trainer, module)
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_no_epochs_are_refused() -> None:
+    with pytest.raises(UserError, match="got 0"):
+        FreezeBackbone(num_epochs=0)

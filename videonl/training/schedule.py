@@ -1,0 +1,65 @@
+"""How the learning rate moves from step to step."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from videonl.errors import UserError
+
+SCHEDULES = ("cosine", "step", "constant")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate moves; all places are shares of the optimiser steps of the whole training.
+
+    Attributes:
+        schedule: ``cosine`` falls to zero, ``step`` multiplies at the milestones, ``constant`` stays.
+        warmup_fraction: Share of all steps over which the rate rises linearly from almost zero.
+        milestone_fractions: Where ``step`` falls, as shares of all steps; the paper's 150k and 300k of 400k.
+        step_factor: What ``step`` multiplies the rate with at each milestone.
+    """
+
+    schedule: Literal["cosine", "step", "constant"] = "step"
+    warmup_fraction: float = 0.0
+    milestone_fractions: tuple[float, ...] = (0.375, 0.75)
+    step_factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise UserError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
+        for fraction in (self.warmup_fraction, *self.milestone_fractions):
+            if not 0 <= fraction <= 1:
+                raise UserError(f"warmup_fraction and milestone_fractions are shares from 0 to 1, got {fraction}")
+
+
+def lr_factor(settings: Schedule, num_steps: int) -> Callable[[int], float]:
+    """The schedule as a factor on the peak rate for each step.
+
+    Args:
+        settings: Kind of schedule, warm-up and milestones.
+        num_steps: Optimiser steps of the whole training.
+
+    Returns:
+        A function of the 0-based step.
+
+    Example:
+        >>> factor = lr_factor(Schedule(schedule="cosine", warmup_fraction=0.2), num_steps=10)
+        >>> [round(factor(step), 3) for step in (0, 1, 2, 6, 10)]
+        [0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+    num_warmup = round(settings.warmup_fraction * num_steps)
+
+    def factor(step: int) -> float:
+        if step < num_warmup:
+            return (step + 1) / num_warmup
+        if settings.schedule == "cosine":
+            progress = (step - num_warmup) / max(num_steps - num_warmup, 1)
+            return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        if settings.schedule == "step":
+            num_passed = sum(step >= fraction * num_steps for fraction in settings.milestone_fractions)
+            return settings.step_factor**num_passed
+        return 1.0
+
+    return factor
