@@ -191,8 +191,9 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
 @contextmanager
 def _captured_errors() -> Iterator[list[str]]:
     """Collect what FFmpeg reports as errors: a decoder that can conceal one goes on without raising."""
-    level = av.logging.get_level()
+    level, skips_repeated = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)  # the last file may have had the same error
     messages: list[str] = []
     try:
         with av.logging.Capture() as entries:
@@ -200,3 +201,4 @@ def _captured_errors() -> Iterator[list[str]]:
             messages += [f"{name}: {text.strip()}" for _, name, text in entries]
     finally:
         av.logging.set_level(level)
+        av.logging.set_skip_repeated(skips_repeated)
