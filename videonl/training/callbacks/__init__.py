@@ -1,7 +1,20 @@
 """What happens beside training and evaluation, one concern a file."""
 
+from videonl.training.callbacks.artifacts import Artifacts
+from videonl.training.callbacks.block_diagnostics import BlockDiagnostics
+from videonl.training.callbacks.evaluation_logs import EvaluationLogs
 from videonl.training.callbacks.evaluations import ValidationViews, WriteScores
 from videonl.training.callbacks.reading import UnreadableVideos
 from videonl.training.callbacks.seeding import SeedSteps
+from videonl.training.callbacks.throughput import Throughput
 
-__all__ = ["SeedSteps", "UnreadableVideos", "ValidationViews", "WriteScores"]
+__all__ = [
+    "Artifacts",
+    "BlockDiagnostics",
+    "EvaluationLogs",
+    "SeedSteps",
+    "Throughput",
+    "UnreadableVideos",
+    "ValidationViews",
+    "WriteScores",
+]
