@@ -66,8 +66,8 @@ class VideonlCLI(LightningCLI):
         """Builds everything, of which a logger that the configuration names may lack its package."""
         try:
             super().instantiate_classes()
-        except ModuleNotFoundError as error:
-            if "tensorboard" in str(error):
+        except (ModuleNotFoundError, ValueError) as error:  # the parser makes the one the other
+            if "Neither `tensorboard`" in str(error):
                 raise missing_tensorboard() from error
             raise
 

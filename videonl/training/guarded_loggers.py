@@ -104,17 +104,17 @@ def _guarded_class(plain: type) -> type:
     for name in dir(plain):
         member = inspect.getattr_static(plain, name)
         if isinstance(member, FunctionType) and not name.startswith("_"):
-            members[name] = _attempting(name, member)
+            members[name] = _attempting(plain, name)
         elif isinstance(member, property) and name == "experiment" and member.fget:
             members[name] = property(_experiment(member.fget))
     members["__reduce_ex__"] = _reduced(plain)
     return type(f"Guarded{plain.__name__}", (plain,), members)
 
 
-def _attempting(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(method)
+def _attempting(plain: type, name: str) -> Callable[..., Any]:
+    @wraps(getattr(plain, name))
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._watch.attempt(name, method, self, *args, **kwargs)
+        return self._watch.attempt(name, getattr(plain, name), self, *args, **kwargs)
 
     return call
 

@@ -1,6 +1,7 @@
 """How fast a training goes, and how much of its time it waits for data."""
 
 import logging
+import math
 import time
 from dataclasses import astuple, dataclass
 from typing import Any
@@ -91,7 +92,7 @@ class Throughput(Callback):
 
     def _log(self, module: LightningModule, suffix: str, clips_per_second: float, share: float) -> None:
         values = {"clips_per_second": clips_per_second, "data_wait": share}
-        named = {f"throughput/{name}{suffix}": value for name, value in values.items()}
+        named = {f"throughput/{name}{suffix}": value for name, value in values.items() if not math.isnan(value)}
         module.log_dict(named, on_step=not suffix, on_epoch=bool(suffix), sync_dist=bool(suffix), rank_zero_only=True)
 
     def _advise(self, trainer: Trainer, clips_per_second: float, share: float, seconds: float) -> None:
@@ -106,6 +107,6 @@ class Throughput(Callback):
 
 
 def _waited(trainer: Trainer) -> float:
-    """How long the process has waited for batches of training so far; other loaders do not say."""
+    """How long the process has waited for batches of training so far; of another loader it is not known (NaN)."""
     loader = trainer.train_dataloader
-    return loader.waited_seconds if isinstance(loader, ResumableLoader) else 0.0
+    return loader.waited_seconds if isinstance(loader, ResumableLoader) else math.nan
