@@ -16,6 +16,7 @@ from videonl.data.datamodule import ClipDataModule
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.loader import start_worker
 from videonl.data.transforms import Views
+from videonl.errors import UserError
 from videonl.training.module import ClipModule
 from videonl.visualization.features import read_features
 
@@ -37,9 +38,14 @@ class BlockDiagnostics(Callback):
 
     Args:
         num_clips: Middle clips of so many videos, evenly spaced over those of the validation, or else the training.
+
+    Raises:
+        UserError: That is less than one.
     """
 
     def __init__(self, num_clips: int = 4) -> None:
+        if num_clips < 1:
+            raise UserError(f"run.diagnosed_clips must be at least 1, or 0 for no diagnostics, got {num_clips}")
         self.num_clips = num_clips
         self._clips: Tensor | None = None
 

@@ -1,5 +1,7 @@
 """What an evaluation says beyond its accuracies, for loggers that show it: confusion matrix and table of classes."""
 
+from collections.abc import Callable
+from functools import cache, partial
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -45,25 +47,25 @@ class EvaluationLogs(Callback):
     def _show(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, ClipModule)
         record = Record(module.class_names, module.scores)
-        shown = [logger for logger in trainer.loggers if isinstance(logger, tuple(_SHOW))]
-        if not trainer.is_global_zero or not record.labelled or not shown:
+        if not trainer.is_global_zero or not record.labelled:
             return
-        findings = attempt(shown[0], "confusion matrix", _findings, stage, trainer.global_step, record)
-        for logger in shown if findings else ():
+        findings = cache(partial(_found, stage, trainer.global_step, record))  # made when, and if, it is asked for
+        for logger in trainer.loggers:
             for kind, show in _SHOW.items():
                 if isinstance(logger, kind):
                     attempt(logger, f"{stage}/confusion", show, logger, findings)
 
 
-def _findings(stage: str, step: int, record: Record) -> _Findings:
+def _found(stage: str, step: int, record: Record) -> _Findings:
     counts = confusion_matrix(*stack(record.labelled))
     picture = Image.open(BytesIO(confusion_png(counts, record.class_names))).convert("RGB")
     return _Findings(stage, step, picture, class_rows(counts, record.class_names))
 
 
-def _on_wandb(logger: WandbLogger, findings: _Findings) -> None:
+def _on_wandb(logger: WandbLogger, find: Callable[[], _Findings]) -> None:
     import wandb
 
+    findings = find()
     table = wandb.Table(columns=list(COLUMNS), data=[list(row) for row in findings.rows])
     shown = {"confusion": wandb.Image(findings.confusion), "classes": table}
     logger.experiment.log(
@@ -71,7 +73,8 @@ def _on_wandb(logger: WandbLogger, findings: _Findings) -> None:
     )
 
 
-def _on_tensorboard(logger: TensorBoardLogger, findings: _Findings) -> None:
+def _on_tensorboard(logger: TensorBoardLogger, find: Callable[[], _Findings]) -> None:
+    findings = find()
     lines = [COLUMNS, ("---",) * len(COLUMNS), *(_cells(row) for row in findings.rows)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     writer = logger.experiment
