@@ -15,7 +15,7 @@ from torch import nn
 
 from videonl.cli.run_callbacks import callbacks
 from videonl.cli.run_folder import CHECKPOINTS, Run, SaveRunConfig, find_checkpoint, make_free
-from videonl.cli.run_loggers import loggers
+from videonl.cli.run_loggers import loggers, missing_tensorboard
 from videonl.data.datamodule import ClipDataModule
 from videonl.errors import UserError
 from videonl.models import ClipClassifier
@@ -23,6 +23,7 @@ from videonl.models.execution import keep_freed_memory
 from videonl.models.transfer import load_into
 from videonl.models.zoo import find_weights
 from videonl.training import ClipModule
+from videonl.training.guarded_loggers import guarded
 
 
 class VideonlCLI(LightningCLI):
@@ -62,19 +63,31 @@ class VideonlCLI(LightningCLI):
             config.ckpt_path, Path(config.run.dir) / CHECKPOINTS, training=self.subcommand == "fit"
         )
 
+    def instantiate_classes(self) -> None:
+        """Builds everything, of which a logger that the configuration names may lack its package."""
+        try:
+            super().instantiate_classes()
+        except (ModuleNotFoundError, ValueError) as error:  # the parser makes the one the other
+            if "Neither `tensorboard`" in str(error):
+                raise missing_tensorboard() from error
+            raise
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the run's loggers, checkpoints and reports to what the configuration asks for."""
         config = self.config_init[self.subcommand]
         run: Run = config.run
         progress = config.trainer.enable_progress_bar is not False
-        ours = callbacks(run, self.datamodule, str(self.subcommand), progress)
+        logs = config.trainer.logger is not False
+        ours = callbacks(run, self.datamodule, str(self.subcommand), progress, logs)
         config.trainer.callbacks = [*(config.trainer.callbacks or []), *ours]
         if config.trainer.logger is None:
-            kwargs["logger"] = loggers(run, str(self.subcommand))
+            resumed = config.ckpt_path is not None
+            kwargs["logger"] = loggers(run, str(self.subcommand), resumed, self.config[self.subcommand].as_dict())
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except ValueError as error:  # a value that the Trainer refuses, such as an accelerator that is not there
             raise UserError(str(error)) from error
+        trainer.loggers = [guarded(logger) for logger in trainer.loggers]
         if run.keep_memory and isinstance(trainer.accelerator, CPUAccelerator):
             keep_freed_memory()
         return trainer

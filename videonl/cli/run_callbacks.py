@@ -11,6 +11,7 @@ from videonl.cli.run_folder import Run
 from videonl.data.datamodule import ClipDataModule
 from videonl.models import ClipClassifier
 from videonl.training import ClipModule, SeedSteps, UnreadableVideos, ValidationViews, WriteScores
+from videonl.training.callbacks import Artifacts, BlockDiagnostics, EvaluationLogs, Throughput
 
 
 class FoldNorms(Callback):
@@ -30,7 +31,7 @@ class FoldNorms(Callback):
     on_test_end = on_predict_end = _restore
 
 
-def callbacks(run: Run, data: ClipDataModule, subcommand: str, progress: bool) -> list[Callback]:
+def callbacks(run: Run, data: ClipDataModule, subcommand: str, progress: bool, logs: bool = True) -> list[Callback]:
     """What every run has beside the callbacks that its configuration names."""
     every: list[Callback] = [
         _checkpoint(run, "last", save_on_train_epoch_end=True),
@@ -38,6 +39,7 @@ def callbacks(run: Run, data: ClipDataModule, subcommand: str, progress: bool) -
         UnreadableVideos(data.loading.max_failed_share),
         ValidationViews(),
         WriteScores(Path(run.dir)),
+        EvaluationLogs(),
     ]
     if run.save_every_steps:
         every.append(_checkpoint(run, "last", every_n_train_steps=run.save_every_steps))
@@ -46,7 +48,13 @@ def callbacks(run: Run, data: ClipDataModule, subcommand: str, progress: bool) -
     if run.fold:
         every.append(FoldNorms())
     if subcommand == "fit":
-        every.append(LearningRateMonitor(logging_interval="step"))
+        every.append(Throughput())
+        if logs:
+            every.append(LearningRateMonitor(logging_interval="step"))
+        if run.diagnosed_clips:
+            every.append(BlockDiagnostics(run.diagnosed_clips))
+        if run.artifacts:
+            every.append(Artifacts(Path(run.dir), run.checkpoints, run.upload_limit_mb))
     if progress:
         every += [RichProgressBar(), RichModelSummary(max_depth=2)]
     return every

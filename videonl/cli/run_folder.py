@@ -22,6 +22,10 @@ class Run:
         wandb: ``online`` and ``offline`` log to Weights & Biases; ``offline`` needs no account, and ``wandb sync`` can
             send it later.
         project: Project on Weights & Biases.
+        artifacts: Give Weights & Biases the list of the videos and the best checkpoint too.
+        upload_limit_mb: A larger artifact is not uploaded: it is a reference to its file.
+        tensorboard: Log for TensorBoard too.
+        diagnosed_clips: Clips on which the blocks are looked at after each epoch; 0 looks at none.
         overwrite: Start anew in a folder that already holds a run.
         fold: Test and predict with batch norms folded into convolutions: the same scores to rounding, in less time.
         keep_memory: On CPUs, keep freed memory for the next tensors instead of giving it back to the system.
@@ -31,6 +35,10 @@ class Run:
     dir: str = "runs/videonl"
     wandb: Literal["disabled", "offline", "online"] = "disabled"
     project: str = "videonl"
+    artifacts: bool = True
+    upload_limit_mb: float = 500
+    tensorboard: bool = False
+    diagnosed_clips: int = 4
     overwrite: bool = False
     fold: bool = True
     keep_memory: bool = True
@@ -69,7 +77,8 @@ def make_free(directory: Path, overwrite: bool) -> None:
             "anew in its place with --run.overwrite true"
         )
     # Left in place, an older best.ckpt would be taken for this run's until its first validation.
-    for pattern in ("checkpoints/*.ckpt", "test.parquet", "test.html", "test_confusion.png", "predictions.parquet"):
+    patterns = ("checkpoints/*.ckpt", "test.parquet", "test.html", "test_confusion.png", "predictions.parquet")
+    for pattern in (*patterns, "tensorboard/*/events.*"):
         for stale in directory.glob(pattern):
             stale.unlink()
 

@@ -1,17 +1,123 @@
 """The loggers of every run."""
 
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from videonl.cli.run_folder import Run
+from videonl.errors import UserError
+
+DATA_DIR = "WANDB_DATA_DIR"  # where wandb keeps copies of what it logs until that is sent
+_DATA_DIR_GIVEN = DATA_DIR in os.environ
+_log = logging.getLogger(__name__)
 
 
-def loggers(run: Run, subcommand: str) -> list[Logger]:
-    """The loggers that a run's settings ask for."""
+def loggers(run: Run, subcommand: str, resumed: bool, config: Mapping[str, Any]) -> list[Logger]:
+    """The loggers that a run's settings ask for.
+
+    Args:
+        run: The settings.
+        subcommand: What is run.
+        resumed: Whether an earlier training in the run's folder goes on.
+        config: The whole configuration, which W&B shows beside a training.
+
+    Raises:
+        UserError: A logger's package is missing.
+    """
     loggers: list[Logger] = [CSVLogger(run.dir, name=f"logs/{subcommand}")]
+    if run.tensorboard:
+        loggers.append(tensorboard_logger(run, subcommand))
     if run.wandb != "disabled":
-        loggers.append(
-            WandbLogger(name=Path(run.dir).name, project=run.project, save_dir=run.dir, offline=run.wandb == "offline")
-        )
+        starts = subcommand == "fit" and not resumed
+        loggers.append(RunOnWandb(run, known_id=None if starts else run_id(run), config=config if starts else None))
     return loggers
+
+
+def tensorboard_logger(run: Run, subcommand: str) -> TensorBoardLogger:
+    """Writes event files to ``tensorboard/SUBCOMMAND`` in the run's folder; a resumed training adds another there."""
+    try:
+        return TensorBoardLogger(run.dir, name="tensorboard", version=subcommand)
+    except ModuleNotFoundError as error:
+        raise missing_tensorboard() from error
+
+
+def missing_tensorboard() -> UserError:
+    """What to do about it."""
+    return UserError('logging to TensorBoard needs its package: pip install "videonl[tensorboard]"')
+
+
+def run_id(run: Run) -> str | None:
+    """The W&B run that the run's folder belongs to."""
+    path = _id_file(run)
+    return path.read_text(encoding="utf-8").strip() or None if path.is_file() else None
+
+
+class RunOnWandb(WandbLogger):
+    """The W&B run of a run's folder: later commands in that folder, such as a resumed training, go on in it.
+
+    Asked for ``online``, it never asks for a login itself, and where W&B does not let it in or cannot be reached, it is
+    ``offline``.
+
+    Args:
+        run: The settings.
+        known_id: The W&B run to go on in; a new one when not given.
+        config: What W&B shows as the configuration of a new run.
+    """
+
+    def __init__(self, run: Run, known_id: str | None, config: Mapping[str, Any] | None) -> None:
+        # mode rather than Lightning's offline=True, which would set an environment variable for all that follows.
+        mode: dict[str, Any] = {"mode": "offline"} if run.wandb == "offline" else {}
+        super().__init__(
+            Path(run.dir).name, run.dir, id=known_id, project=run.project, config=dict(config or {}), **mode
+        )
+        self._run = run
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The W&B run, begun when it is first asked for."""
+        if not self._experiment:
+            path = _id_file(self._run)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not _DATA_DIR_GIVEN:  # else in the home directory, for ever
+                os.environ[DATA_DIR] = str(path.parent.resolve())
+            path.write_text(f"{self._begun().id}\n", encoding="utf-8")
+        return self._experiment
+
+    def _begun(self) -> Any:
+        try:
+            with _nobody_to_ask():
+                return super().experiment
+        except Exception as error:
+            if self._wandb_init.get("mode") == "offline":
+                raise
+            _log.warning(
+                "W&B cannot be used online (%s); this run is logged offline. Log in with: wandb login; send it "
+                "later with: wandb sync %s",
+                str(error).strip() or type(error).__name__,
+                Path(self._run.dir) / "wandb" / "offline-run-*",
+            )
+            self._wandb_init["mode"] = "offline"
+            return super().experiment
+
+
+def _id_file(run: Run) -> Path:
+    return Path(run.dir) / "wandb" / "id.txt"
+
+
+@contextmanager
+def _nobody_to_ask() -> Iterator[None]:
+    """Without a terminal wandb raises where it would ask for a login, and wait for ever on a machine without people."""
+    terminal, sys.stdin = sys.stdin, io.StringIO()
+    try:
+        yield
+    finally:
+        sys.stdin = terminal

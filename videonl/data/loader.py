@@ -1,5 +1,6 @@
 """How batches are loaded, and a data loader that goes on in the middle of an epoch."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -70,18 +71,25 @@ class ResumableLoader(DataLoader[Any]):
         dataset: Takes the keys of the sampler.
         sampler: Orders the videos.
         options: As of ``DataLoader``.
+
+    Attributes:
+        waited_seconds: For how long, in all, batches were waited for: what workers loaded in advance costs nothing.
     """
 
     def __init__(self, dataset: Any, sampler: TrainingSampler, **options: Any) -> None:
         super().__init__(dataset, sampler=sampler, **options)
+        self.waited_seconds = 0.0
         self._order = sampler
         self._num_batches_done = 0
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch promises its own class of iterator
         self._num_batches_done = self._order.num_batches_done
+        asked = time.perf_counter()
         for batch in super().__iter__():
+            self.waited_seconds += time.perf_counter() - asked
             self._num_batches_done += 1
             yield batch
+            asked = time.perf_counter()
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration; the trainer does so through the sampler."""

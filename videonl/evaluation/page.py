@@ -76,7 +76,7 @@ def evaluation_page(record: Record, num_mistakes: int = 24) -> str:
         reliability=reliability_svg(calibrated),
         confusion=confusion_png(counts, record.class_names),
         confusions=_confusions(counts, record.class_names),
-        classes=_class_rows(counts, record.class_names),
+        classes=class_rows(counts, record.class_names),
         many_classes=len(record.class_names) >= _MANY_CLASSES,
         num_wrong=sum(score.prediction != score.label for score in scores),
         mistakes=[_mistake(score, record.class_names) for score in worst_mistakes(scores)[:num_mistakes]],
@@ -110,7 +110,8 @@ def worst_mistakes(scores: Sequence[VideoScore]) -> list[VideoScore]:
     return sorted(wrong, key=lambda score: (-float(score.probabilities.max()), score.path))
 
 
-def _class_rows(counts: Tensor, names: Sequence[str]) -> list[ClassRow]:
+def class_rows(counts: Tensor, names: Sequence[str]) -> list[ClassRow]:
+    """The table of the classes that have videos, the worst first, from counts (K, K) of true by predicted classes."""
     rows = []
     for index, (name, row) in enumerate(zip(names, counts, strict=True)):
         num_videos, right = int(row.sum()), int(row[index])

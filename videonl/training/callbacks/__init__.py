@@ -1,15 +1,23 @@
 """What happens beside training and evaluation, one concern a file."""
 
+from videonl.training.callbacks.artifacts import Artifacts
+from videonl.training.callbacks.block_diagnostics import BlockDiagnostics
+from videonl.training.callbacks.evaluation_logs import EvaluationLogs
 from videonl.training.callbacks.evaluations import ValidationViews, WriteScores
 from videonl.training.callbacks.freezing import FreezeBackbone
 from videonl.training.callbacks.precise_bn import PreciseBatchNorm
 from videonl.training.callbacks.reading import UnreadableVideos
 from videonl.training.callbacks.seeding import SeedSteps
+from videonl.training.callbacks.throughput import Throughput
 
 __all__ = [
+    "Artifacts",
+    "BlockDiagnostics",
+    "EvaluationLogs",
     "FreezeBackbone",
     "PreciseBatchNorm",
     "SeedSteps",
+    "Throughput",
     "UnreadableVideos",
     "ValidationViews",
     "WriteScores",

@@ -1,0 +1,143 @@
+"""Clips per second and waiting for data, against loaders and networks that sleep for known times."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from videonl.data.loader import ResumableLoader
+from videonl.data.samplers import TrainingSampler
+from videonl.training.callbacks import Throughput
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning"),  # Lightning 2.6 with torch 2.15
+]
+NUM_CLIPS, BATCH = 15, 3  # 5 steps an epoch
+
+
+class Slow(Dataset[dict[str, Any]]):
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        time.sleep(self.seconds)
+        return {"clip": torch.ones(2), "label": key[1]}
+
+
+class Steps(LightningModule):
+    def __init__(self, step_seconds: float, validation_seconds: float = 0.0) -> None:
+        super().__init__()
+        self.step_seconds, self.validation_seconds = step_seconds, validation_seconds
+        self.line = nn.Linear(2, 1)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        time.sleep(self.step_seconds)
+        loss: Tensor = self.line(batch["clip"]).mean()
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        time.sleep(self.validation_seconds)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def train(
+    step_seconds: float,
+    sample_seconds: float,
+    tmp_path: Path,
+    num_workers: int = 0,
+    validation_seconds: float = 0.0,
+    **options: Any,
+) -> dict[str, float]:
+    """What is logged by the end of the last epoch, of one or of two."""
+    sampler = TrainingSampler(NUM_CLIPS, batch_size=BATCH)
+    loader = ResumableLoader(
+        Slow(sample_seconds),
+        sampler=sampler,
+        batch_size=BATCH,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+    )
+    trainer = Trainer(
+        **{"max_epochs": 1, "log_every_n_steps": 2, **options},
+        accelerator="cpu",
+        callbacks=[Throughput()],
+        default_root_dir=tmp_path,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    trainer.fit(Steps(step_seconds, validation_seconds), loader, DataLoader(torch.zeros(2, 1)))
+    return {name: float(value) for name, value in trainer.logged_metrics.items()}
+
+
+def test_waiting_is_the_time_of_loading_where_nothing_loads_in_advance(tmp_path: Path) -> None:
+    logged = train(0.03, 0.02, tmp_path)
+    # 5 steps of 30 ms and, the first batch being that of the start, 4 batches of 3 x 20 ms.
+    assert logged["throughput/data_wait_epoch"] == pytest.approx(240 / 390, abs=0.08)
+    assert logged["throughput/clips_per_second_epoch"] == pytest.approx(15 / 0.390, rel=0.15)
+    # Of steps 3 and 4 alone, when metrics are logged every second step.
+    assert logged["throughput/data_wait"] == pytest.approx(120 / 180, abs=0.08)
+    assert logged["throughput/clips_per_second"] == pytest.approx(6 / 0.180, rel=0.15)
+
+
+def test_what_a_worker_loads_in_advance_is_not_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    logged = train(0.12, 0.01, tmp_path, num_workers=1)
+    assert logged["throughput/data_wait_epoch"] < 0.1
+    assert logged["throughput/clips_per_second_epoch"] == pytest.approx(15 / 0.600, rel=0.15)
+    assert "waited for data" not in caplog.text
+
+
+def test_what_a_worker_is_late_with_is(tmp_path: Path) -> None:
+    logged = train(0.03, 0.04, tmp_path, num_workers=1)
+    # A batch comes every 120 ms, of which the step before takes 30.
+    assert logged["throughput/data_wait_epoch"] == pytest.approx(4 * 90 / (4 * 120 + 30), abs=0.1)
+
+
+@pytest.mark.parametrize("interval", [1.0, 0.4], ids=["after the epoch", "within it"])
+def test_validations_do_not_count(tmp_path: Path, interval: float) -> None:
+    logged = train(0.03, 0.02, tmp_path, validation_seconds=0.3, val_check_interval=interval)
+    assert logged["throughput/clips_per_second_epoch"] == pytest.approx(15 / 0.390, rel=0.15)
+    assert logged["throughput/data_wait_epoch"] == pytest.approx(240 / 390, abs=0.08)
+
+
+def test_every_epoch_that_waits_gives_one_warning_with_advice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "videonl"):
+        train(0.03, 0.02, tmp_path, max_epochs=2)
+    warnings = [record.message for record in caplog.records if "waited for data" in record.message]
+    assert [message.split(" waited")[0] for message in warnings] == ["epoch 0", "epoch 1"]
+    share = float(warnings[1].split(" %")[0].split()[-1])
+    assert share == pytest.approx(100 * 300 / 450, abs=8)  # five batches now
+    for word in ("--data.loading.num_workers (now 0)", "videonl prepare", "videonl bench data"):
+        assert word in warnings[1]
+
+
+def test_other_loaders_have_a_throughput_and_no_share(tmp_path: Path) -> None:
+    class Labelled(Dataset[dict[str, Any]]):
+        def __len__(self) -> int:
+            return 6
+
+        def __getitem__(self, index: int) -> dict[str, Any]:
+            return {"clip": torch.ones(2), "label": index}
+
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        callbacks=[Throughput()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(Steps(0.03), DataLoader(Labelled(), batch_size=2), DataLoader(torch.zeros(1, 1)))
+    assert "throughput/data_wait_epoch" not in trainer.logged_metrics
+    assert 30 < float(trainer.logged_metrics["throughput/clips_per_second_epoch"]) < 6 / 0.09 * 1.6

@@ -1,0 +1,149 @@
+"""What becomes of the attention blocks during a training: their gain, and how widely they attend."""
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from videonl.data.batches import collate_evaluation
+from videonl.data.datamodule import ClipDataModule
+from videonl.data.dataset import EvaluationVideos
+from videonl.data.loader import start_worker
+from videonl.data.transforms import Views
+from videonl.errors import UserError
+from videonl.training.module import ClipModule
+from videonl.visualization.features import read_features
+
+_NUM_QUERIES = 64
+logger = logging.getLogger(__name__)
+
+
+class BlockDiagnostics(Callback):
+    """After each epoch logs ``blocks/NAME/gamma`` and ``blocks/NAME/entropy`` for every inserted block.
+
+    ``gamma`` is the mean absolute gain of the norm (or of a block's own ``gamma``) with which the block adds what it
+    has read: 0 at the start, where a block is the identity. ``entropy`` is that of the attention weights divided by the
+    logarithm of the number of keys: 1 where a position reads all others alike, 0 where it reads but one; the mean over
+    64 evenly spaced queries of the same few clips each time. What a block does not have is not logged: a gain without
+    a norm, an entropy where the weights are no distribution or are the same by construction (SE).
+
+    The training is not touched: the first process alone runs its network, on one clip at a time, in evaluation mode,
+    without gradients and without drawing random numbers.
+
+    Args:
+        num_clips: Middle clips of so many videos, evenly spaced over those of the validation, or else the training.
+
+    Raises:
+        UserError: That is less than one.
+    """
+
+    def __init__(self, num_clips: int = 4) -> None:
+        if num_clips < 1:
+            raise UserError(f"run.diagnosed_clips must be at least 1, or 0 for no diagnostics, got {num_clips}")
+        self.num_clips = num_clips
+        self._clips: Tensor | None = None
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Logs both for all blocks."""
+        assert isinstance(pl_module, ClipModule)
+        blocks: Mapping[str, Any] = getattr(pl_module.network, "blocks", {})
+        if not blocks or not trainer.is_global_zero or not _is_whole(trainer):
+            return
+        if self._clips is None:
+            self._clips = fixed_clips(trainer.datamodule, self.num_clips)  # type: ignore[attr-defined]  # set by the trainer's loops
+        values = gains(blocks)
+        if len(self._clips):
+            with trainer.precision_plugin.forward_context():
+                values |= entropies(pl_module, blocks, self._clips.to(pl_module.device))
+        pl_module.log_dict(
+            {f"blocks/{name}": value for name, value in values.items()}, sync_dist=True, rank_zero_only=True
+        )
+
+
+def _is_whole(trainer: Trainer) -> bool:
+    """Whether one process has all weights, and so can run the network by itself."""
+    return trainer.world_size == 1 or isinstance(trainer.strategy, DDPStrategy)
+
+
+def fixed_clips(data: ClipDataModule, num_clips: int) -> Tensor:
+    """The middle clips of some videos, always the same, uint8 (B, 3, T, H, W); fewer where a file cannot be read."""
+    videos, loading = data.videos.get("val") or data.videos["train"], data.loading
+    chosen = [videos[place * len(videos) // num_clips] for place in range(min(num_clips, len(videos)))]
+    limit = loading.time_limit_seconds or None
+    loader = DataLoader(
+        EvaluationVideos(chosen, data.clip, Views(), loading.decoder, limit),
+        batch_size=max(len(chosen), 1),
+        num_workers=min(loading.num_workers, 1),
+        collate_fn=collate_evaluation,
+        worker_init_fn=start_worker,
+        generator=torch.Generator(),  # its own, because a loader draws a seed
+    )
+    batch = next(iter(loader))
+    for failure in batch["failures"]:
+        logger.warning("%s cannot be read and is left out of the blocks' diagnostics: %s", *failure)
+    clips: Tensor = batch["clip"]
+    return clips
+
+
+def gains(blocks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """``NAME/gamma``: the mean absolute gain of each block that has one.
+
+    >>> block = nn.Sequential()
+    >>> block.norm = nn.BatchNorm3d(2)
+    >>> gains({"res4.3": block})
+    {'res4.3/gamma': tensor(1.)}
+    """
+    found = {name: _gain(block) for name, block in blocks.items()}
+    return {f"{name}/gamma": gain.detach().float().abs().mean() for name, gain in found.items() if gain is not None}
+
+
+def _gain(block: nn.Module) -> Tensor | None:
+    """The last norm's weight; for blocks that weigh their hops by numbers called gamma, those."""
+    weight = getattr(getattr(block, "norm", None), "weight", None)
+    if isinstance(weight, Tensor):
+        return weight
+    gammas = [parameter for name, parameter in block.named_parameters() if name.rpartition(".")[2] == "gamma"]
+    return torch.cat([gamma.flatten() for gamma in gammas]) if gammas else None
+
+
+def entropies(module: nn.Module, blocks: Mapping[str, Any], clips: Tensor) -> dict[str, Tensor]:
+    """``NAME/entropy``: the mean normalised entropy of each block whose weights are a distribution that it learns.
+
+    Args:
+        module: Runs every one of the blocks on a clip.
+        blocks: By name.
+        clips: (B, 3, T, H, W), on the module's device.
+    """
+    learns = {name: block for name, block in blocks.items() if block.weights_sum_to_one and not _averages(block)}
+    found: dict[str, list[Tensor]] = {name: [] for name in learns}
+
+    def read(name: str, features: tuple[Tensor, ...], output: Tensor) -> None:
+        x, *low = features
+        num_positions = math.prod(x.shape[2:])
+        num_queries = min(_NUM_QUERIES, num_positions)
+        queries = torch.arange(num_queries, device=x.device) * num_positions // num_queries
+        found[name].append(_entropy(learns[name].attention(x, queries, *low)).mean())
+
+    if learns:
+        # Compiled, a network would not call hooks that it had not when it was compiled.
+        with torch.compiler.set_stance("force_eager"):
+            for clip in clips:
+                read_features(module, learns, clip[None], read)
+    return {f"{name}/entropy": torch.stack(values).mean() for name, values in found.items()}
+
+
+def _averages(block: nn.Module) -> bool:
+    """Whether a global context block pools without a learned mask."""
+    return getattr(block, "mask", block) is None
+
+
+def _entropy(weights: Tensor) -> Tensor:
+    """Entropy of weights (B, Q, T', H', W') over the keys, from 0 to 1, (B, Q); 0 where there is but one key."""
+    flat = weights.float().flatten(2)
+    return -torch.xlogy(flat, flat).sum(dim=2) / math.log(max(flat.shape[2], 2))
