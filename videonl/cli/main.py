@@ -44,6 +44,7 @@ class Command(NamedTuple):
         parses: Whether the function takes the words as they are, for flags that no parameter can be named after.
         short: Short names of options.
         repeatable: Options of a list that may be given several times, one value each.
+        lists: Those of them that take any number of words at once, and what they mean without any.
     """
 
     module: str
@@ -54,15 +55,17 @@ class Command(NamedTuple):
     parses: bool = False
     short: Mapping[str, str] = MappingProxyType({})
     repeatable: tuple[str, ...] = ()
+    lists: Mapping[str, str] = MappingProxyType({})
 
 
 COMMANDS = {
     "attention": Command(
         "attention",
         "attention",
-        "show what the inserted blocks attend to in a video",
+        "show what the inserted blocks attend to in a video, and what speaks for a class",
         switches=("--html", "--trust_code"),
-        repeatable=("--query",),
+        repeatable=("--query", "--evidence"),
+        lists={"--evidence": "auto"},
     ),
     "bench": Command(
         "bench",
@@ -197,8 +200,31 @@ def _run(name: str, command: Command, arguments: list[str]) -> None:
         return
     from jsonargparse import auto_cli
 
-    arguments = [_as_parsed(command.short.get(word, word), command) for word in arguments]
+    words = _one_by_one([command.short.get(word, word) for word in arguments], command.lists)
+    arguments = [_as_parsed(word, command) for word in words]
     auto_cli(components, args=arguments, as_positional=command.positional, prog=f"videonl {name}")
+
+
+def _one_by_one(words: Sequence[str], lists: Mapping[str, str]) -> list[str]:
+    """Options of several words as one option for each word.
+
+    >>> _one_by_one(["--evidence", "hug", "push", "--html", "--evidence"], {"--evidence": "auto"})
+    ['--evidence=hug', '--evidence=push', '--html', '--evidence=auto']
+    """
+    expanded: list[str] = []
+    waiting = ""  # the option whose words are being read, until it has one
+    option = ""
+    for word in [*words, "--"]:
+        if option and not word.startswith("--"):
+            expanded.append(f"{option}={word}")
+            waiting = ""
+            continue
+        if waiting:
+            expanded.append(f"{waiting}={lists[waiting]}")
+        option = waiting = word if word in lists else ""
+        if not option:
+            expanded.append(word)
+    return expanded[:-1]
 
 
 def _as_parsed(word: str, command: Command) -> str:

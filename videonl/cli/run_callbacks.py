@@ -10,7 +10,7 @@ from videonl.backbones.fold import folded
 from videonl.cli.run_folder import Run
 from videonl.data.datamodule import ClipDataModule
 from videonl.models import ClipClassifier
-from videonl.training import ClipModule, SeedSteps, UnreadableVideos, ValidationViews, WriteScores
+from videonl.training import ClipModule, FilmAttention, SeedSteps, UnreadableVideos, ValidationViews, WriteScores
 
 
 class FoldNorms(Callback):
@@ -47,6 +47,8 @@ def callbacks(run: Run, data: ClipDataModule, subcommand: str, progress: bool) -
         every.append(FoldNorms())
     if subcommand == "fit":
         every.append(LearningRateMonitor(logging_interval="step"))
+        if run.films_every_epochs > 0:
+            every.append(FilmAttention(Path(run.dir) / "films", run.films_every_epochs))
     if progress:
         every += [RichProgressBar(), RichModelSummary(max_depth=2)]
     return every

@@ -26,6 +26,8 @@ class Run:
         fold: Test and predict with batch norms folded into convolutions: the same scores to rounding, in less time.
         keep_memory: On CPUs, keep freed memory for the next tensors instead of giving it back to the system.
         save_every_steps: Write last.ckpt also within an epoch, after every so many steps; 0 is after epochs alone.
+        films_every_epochs: Film what the blocks attend to in some validation clips after every so many epochs, into
+            films/ and Weights & Biases; 0 is never.
     """
 
     dir: str = "runs/videonl"
@@ -35,6 +37,7 @@ class Run:
     fold: bool = True
     keep_memory: bool = True
     save_every_steps: int = 0
+    films_every_epochs: int = 0
 
     @property
     def checkpoints(self) -> Path:
@@ -69,7 +72,14 @@ def make_free(directory: Path, overwrite: bool) -> None:
             "anew in its place with --run.overwrite true"
         )
     # Left in place, an older best.ckpt would be taken for this run's until its first validation.
-    for pattern in ("checkpoints/*.ckpt", "test.parquet", "test.html", "test_confusion.png", "predictions.parquet"):
+    for pattern in (
+        "checkpoints/*.ckpt",
+        "test.parquet",
+        "test.html",
+        "test_confusion.png",
+        "predictions.parquet",
+        "films/**/*.mp4",
+    ):
         for stale in directory.glob(pattern):
             stale.unlink()
 
