@@ -1,11 +1,13 @@
 """Entry point of the ``videonl`` command: finds the subcommand, and turns a user's mistakes into plain messages."""
 
+import json
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -206,25 +208,22 @@ def _run(name: str, command: Command, arguments: list[str]) -> None:
 
 
 def _one_by_one(words: Sequence[str], lists: Mapping[str, str]) -> list[str]:
-    """Options of several words as one option for each word.
+    """Options of several words as one option for each word, quoted so that it stays the word that it is.
 
-    >>> _one_by_one(["--evidence", "hug", "push", "--html", "--evidence"], {"--evidence": "auto"})
-    ['--evidence=hug', '--evidence=push', '--html', '--evidence=auto']
+    >>> _one_by_one(["--evidence", "hug", "[x]", "--html", "--evidence"], {"--evidence": "auto"})
+    ['--evidence=["hug"]', '--evidence=["[x]"]', '--html', '--evidence=["auto"]']
     """
     expanded: list[str] = []
-    waiting = ""  # the option whose words are being read, until it has one
-    option = ""
-    for word in [*words, "--"]:
-        if option and not word.startswith("--"):
-            expanded.append(f"{option}={word}")
-            waiting = ""
-            continue
-        if waiting:
-            expanded.append(f"{waiting}={lists[waiting]}")
-        option = waiting = word if word in lists else ""
-        if not option:
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word not in lists:
             expanded.append(word)
-    return expanded[:-1]
+            continue
+        values = list(takewhile(lambda value: not value.startswith("--"), rest))
+        del rest[: len(values)]
+        expanded += [f"{word}={json.dumps([value])}" for value in values or [lists[word]]]
+    return expanded
 
 
 def _as_parsed(word: str, command: Command) -> str:

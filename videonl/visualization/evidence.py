@@ -36,8 +36,8 @@ class EvidenceMap:
 
     @property
     def title(self) -> str:
-        """What is shown."""
-        return f"evidence for {self.class_name}"
+        """What is shown, or that there is nothing."""
+        return f"evidence for {self.class_name}" + ("" if self.values.max() > 0 else ": none above 0")
 
     @property
     def details(self) -> str:

@@ -86,7 +86,9 @@ def film(
 
 
 def _write_gif(pictures: Iterator[Tensor], path: Path, fps: float) -> None:
-    first, *others = (Image.fromarray(picture.numpy()).quantize(dither=Image.Dither.NONE) for picture in pictures)
+    # The palette that covers most colours keeps the few pixels of the colour bar smooth.
+    options = {"method": Image.Quantize.MAXCOVERAGE, "dither": Image.Dither.NONE}
+    first, *others = (Image.fromarray(picture.numpy()).quantize(**options) for picture in pictures)
     first.save(path, save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
 
 

@@ -123,11 +123,10 @@ def _blocks(index: int, source: Source, size: Position) -> list[dict[str, Any]]:
 
 
 def _compared(blocks: Sequence[Mapping[str, Any]]) -> int | None:
-    """What stands beside the first block when the page opens: the other network's first, or the first evidence."""
-    for place, block in enumerate(blocks):
-        if block["source"] == 1 or (place and block["quantity"] == "evidence"):
-            return place
-    return None
+    """What stands beside the first block when the page opens: the other network's first, or else the first evidence."""
+    others = [place for place, block in enumerate(blocks) if block["source"] == 1]
+    evidence = [place for place, block in enumerate(blocks) if place and block["quantity"] == "evidence"]
+    return next(iter(others + evidence), None)
 
 
 def _block(name: str, block: AttentionBlock, features: tuple[Tensor, ...], changed: Position) -> dict[str, Any]:
