@@ -43,7 +43,7 @@ class EvidenceMap:
     def details(self) -> str:
         """The layer and the network's opinion."""
         cells = " x ".join(map(str, self.grid))
-        return f"Grad-CAM at {self.layer}    grid: {cells}    probability: {self.probability:.3g}"
+        return f"Grad-CAM at {self.layer}    grid: {cells}    probability: {self.probability:.3f}"
 
     @property
     def grid(self) -> Position:

@@ -116,7 +116,7 @@ def _add_colour_bar(figure: Figure, layout: _Layout, place: int, shown: Spacetim
     axes = figure.add_axes((left / width, bottom / height, _BAR_WIDTH_PX / width, bar_height / height))
     colours = ScalarMappable(Normalize(0, full_value(shown)), ListedColormap(colour_table().numpy()))
     negative = bool(shown.values.min() < 0)
-    label = f"{shown.quantity} (below 0 shown as 0)" if negative else shown.quantity
+    line, size = (" ", 10) if bar_height > 200 else ("\n", 8)
     bar = figure.colorbar(colours, cax=axes)
-    bar.set_label(label, size=10 if layout.height > 200 or not place else 7)
+    bar.set_label(f"{shown.quantity}{line}(below 0 shown as 0)" if negative else shown.quantity, size=size)
     bar.ax.tick_params(labelsize=8)

@@ -145,7 +145,7 @@ def _evidence(shown: EvidenceMap, size: Position) -> dict[str, Any]:
     return {
         "name": shown.title,
         "quantity": shown.quantity,
-        "note": f"{shown.details}, the same for every query.",
+        "note": "; ".join([*shown.details.split("    "), "the same for every query."]),
         "grid": list(shown.grid),
         "mostChanged": centre_of((int(t), int(y), int(x)), shown.grid, size),
         **_packed(pack_map(shown.values)),
