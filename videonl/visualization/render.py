@@ -87,8 +87,8 @@ def film(
 
 def _write_gif(pictures: Iterator[Tensor], path: Path, fps: float) -> None:
     # The palette that covers most colours keeps the few pixels of the colour bar smooth.
-    options = {"method": Image.Quantize.MAXCOVERAGE, "dither": Image.Dither.NONE}
-    first, *others = (Image.fromarray(picture.numpy()).quantize(**options) for picture in pictures)
+    palette, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
+    first, *others = (Image.fromarray(picture.numpy()).quantize(method=palette, dither=dither) for picture in pictures)
     first.save(path, save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
 
 

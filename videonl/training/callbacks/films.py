@@ -4,11 +4,11 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
-from videonl.blocks.contract import AttentionBlock
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.decoding import DecodingError
 from videonl.data.index import Video
@@ -52,7 +52,8 @@ class FilmAttention(Callback):
 
     def _film(self, trainer: Trainer, pl_module: LightningModule, folder: Path) -> None:
         assert isinstance(pl_module, ClipModule)
-        blocks = {name: block for name, block in blocks_of(pl_module).items() if block.weighs_positions}
+        blocks = getattr(pl_module.network, "blocks", {})  # a network that is not of videonl has none
+        blocks = {name: block for name, block in blocks.items() if block.weighs_positions}
         if self._clips is None:
             self._clips = fixed_clips(trainer.datamodule)  # type: ignore[attr-defined]  # set by the trainer's loops
         for name, clip in self._clips.items():
@@ -61,12 +62,6 @@ class FilmAttention(Callback):
                 if isinstance(logging_one, WandbLogger):
                     for block, path in films.items():
                         logging_one.log_video(f"films/{name}/{block}", [str(path)], trainer.global_step, format=["mp4"])
-
-
-def blocks_of(module: ClipModule) -> Mapping[str, AttentionBlock]:
-    """The network's blocks by name; none for a network that is not of videonl."""
-    blocks: Mapping[str, AttentionBlock] = getattr(module.network, "blocks", {})
-    return blocks
 
 
 def fixed_clips(data: ClipDataModule) -> dict[str, LocatedClip]:
@@ -92,9 +87,7 @@ def _first_readable(videos: Sequence[Video], data: ClipDataModule) -> tuple[str,
     raise last
 
 
-def _films(
-    module: ClipModule, blocks: Mapping[str, AttentionBlock], clip: LocatedClip, folder: Path
-) -> dict[str, Path]:
+def _films(module: ClipModule, blocks: Mapping[str, Any], clip: LocatedClip, folder: Path) -> dict[str, Path]:
     """Writes a film for each block; their files."""
     weight = next(module.network.parameters())
     pixels = normalise(clip.pixels[None].to(weight.device), module.clip.mean, module.clip.std).to(weight.dtype)
