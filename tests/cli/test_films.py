@@ -51,7 +51,8 @@ def test_films_of_the_same_clips_every_other_epoch(fit: Callable[..., Any], clip
     drawn = frames_of(tmp_path / "other" / "films" / "epoch_0002" / names[1] / "res3.3.mp4")
     expected = frames_of(tmp_path / "asked" / "res3.3.mp4")
     assert len(drawn) == len(expected) >= 5
-    assert all(np.array_equal(one, other) for one, other in zip(drawn, expected, strict=True))
+    # Not to the last bit: now and then x264's assembly encodes the same frames to other bytes.
+    assert all(np.abs(one - other).mean() < 1 for one, other in zip(drawn, expected, strict=True))
 
 
 def test_training_is_the_same_to_the_last_bit(fit: Callable[..., Any], tmp_path: Path) -> None:
