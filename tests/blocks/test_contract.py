@@ -285,6 +285,13 @@ def test_blocks_that_read_alike_for_every_query_say_so(build, awaken: Awaken) ->
     assert block.depends_on_query != torch.equal(first, last)
 
 
+@pytest.mark.parametrize("size", [(3, 5, 7)])
+def test_blocks_that_weigh_no_position_say_so(build, awaken: Awaken, size) -> None:
+    block = awaken(build())
+    weights = block.attention(features(*size), torch.tensor([0]))
+    assert block.weighs_positions != torch.equal(weights, weights.mean().expand_as(weights))
+
+
 @pytest.mark.parametrize("channels", [0, -3])
 def test_a_wrong_channel_count_is_refused_and_quoted(build, channels: int) -> None:
     with pytest.raises(ValueError, match=f"got {channels}"):

@@ -133,8 +133,113 @@ def test_a_network_without_blocks_says_so_and_what_to_do(
     refused = videonl("attention", "--checkpoint", plain, "--video", video, "--out", tmp_path / "out", "--html")
     assert refused.code == 2
     assert "no attention blocks inserted" in refused.text
-    assert "choose a model whose configuration places blocks" in refused.text
+    assert (
+        "choose a model whose configuration places blocks, or ask which places speak for a class: --evid"
+        in refused.text
+    )
     assert not (tmp_path / "out").exists()
+    shown = videonl(
+        "attention", "--checkpoint", plain, "--video", video, "--out", tmp_path / "out", "--evidence", "--html"
+    )
+    assert shown.code == 0
+    predicted = shown.text.partition("the network calls this clip ")[2].split()[0]
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"evidence.npz", f"evidence_{predicted}.png", f"evidence_{predicted}.mp4", "explorer.html"}
+    (block,) = data_of(tmp_path / "out" / "explorer.html")["blocks"]
+    assert block["name"] == f"evidence for {predicted}"
+
+
+def test_evidence_stands_alone_and_beside_the_attention(
+    videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path
+) -> None:
+    options = ["--evidence", "sum_1", "0", "--evidence_layer", "res3.1", "--html", "--film", "gif"]
+    shown = videonl("attention", "--checkpoint", checkpoint, "--video", video, "--out", tmp_path, *options)
+    assert shown.code == 0
+    evidence = ["evidence_sum_1", "evidence_sum_0"]
+    stems = ["res3.3", *evidence, *(f"res3.3_{name}" for name in evidence)]
+    pictures = {f"{stem}{suffix}" for stem in stems for suffix in (".png", ".gif")}
+    assert {path.name for path in tmp_path.iterdir()} == {*pictures, "res3.3.npz", "evidence.npz", "explorer.html"}
+    with Image.open(tmp_path / "res3.3.gif") as alone, Image.open(tmp_path / "res3.3_evidence_sum_1.gif") as both:
+        assert both.width > 2 * alone.width
+    with np.load(tmp_path / "evidence.npz") as arrays:
+        assert arrays["classes"].tolist() == ["sum_1", "sum_0"]
+        assert arrays["class_indices"].tolist() == [1, 0]
+        assert arrays["probabilities"].sum() == pytest.approx(1)
+        assert str(arrays["layer"]) == "res3.1"
+        assert arrays["evidence"].shape == (2, *arrays["grid"].tolist())
+        values = arrays["evidence"]
+    data = data_of(tmp_path / "explorer.html")
+    assert [block["quantity"] for block in data["blocks"]] == ["weight", "evidence", "evidence"]
+    assert data["compare"] == 1  # opens beside the block
+    with_auto = ["--evidence=auto", "--film", "none", "--out", tmp_path / "auto", "--evidence-layer=res3.1"]
+    predicted = videonl("attention", "--checkpoint", checkpoint, "--video", video, *with_auto)
+    with np.load(tmp_path / "auto" / "evidence.npz") as arrays:
+        best = int(arrays["class_indices"][0])
+        assert np.array_equal(arrays["evidence"][0], values[1 - best])
+    assert f"the network calls this clip sum_{best}" in predicted.text
+
+
+def test_evidence_of_two_checkpoints(videonl: Videonl, trained: Path, checkpoint: Path, video: Path, tmp_path) -> None:
+    options = ["--compare", trained / "checkpoints" / "last.ckpt", "--html", "--film", "none", "--evidence"]
+    shown = videonl("attention", "--checkpoint", checkpoint, "--video", video, "--out", tmp_path, *options)
+    assert shown.code == 0
+    assert (tmp_path / "best" / "evidence.npz").exists() and (tmp_path / "last" / "evidence.npz").exists()
+    data = data_of(tmp_path / "explorer.html")
+    assert [block["source"] for block in data["blocks"]] == [0, 0, 1, 1]
+    assert data["compare"] == 2
+
+
+@pytest.mark.parametrize("names", [["a/b c", "true"], ["null", "[x]"], ["1", "0"], ["a: b", "auto"]], ids=str)
+def test_classes_of_any_name(videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path, names: list[str]) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content["videonl"]["class_names"] = names
+    torch.save(content, tmp_path / "named.ckpt")
+    out = ["--film", "none", "--out", tmp_path / "out", "--evidence", *names]
+    assert videonl("attention", "--checkpoint", tmp_path / "named.ckpt", "--video", video, *out).code == 0
+    with np.load(tmp_path / "out" / "evidence.npz") as arrays:
+        asked = arrays["classes"].tolist()
+    assert asked[0] == names[0]
+    assert asked == names or names[1] == "auto"  # which means the predicted one
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--evidence", "sum_9"], "unknown class 'sum_9': the network has 2, such as sum_1, sum_0; give a name, or an"),
+        (["--evidence", "2"], "index from 0 to 1"),
+        (["--evidence", "--evidence_layer", "res9"], "'res9' is neither a stage (res2, res3, res4, res5)"),
+        (["--evidence_layer", "res4.17"], "residual 17 of res4 does not exist; res4 has residuals 0 to 5"),
+        (["--evidence_layer", "blocks.9"], "--evidence_layer names the module 'blocks.9', which the network does not"),
+        (["--evidence_layer", "blocks.6"], "choose a layer of (B, C, T, H, W)"),
+    ],
+)
+def test_evidence_that_cannot_be_had_says_why(
+    videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path, options: list[str], expected: str
+) -> None:
+    refused = videonl("attention", "--checkpoint", checkpoint, "--video", video, "--out", tmp_path, *options)
+    assert refused.code == 2
+    assert expected in refused.text
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_block_that_averages_has_nothing_to_show(
+    videonl: Videonl, small_config: Path, video: Path, tmp_path: Path
+) -> None:
+    for name, blocks in {
+        "alone": "[{block: se, after: {res3: [1]}}]",
+        "both": "[{block: se, after: {res3: [1]}}, {block: gc, after: {res3: [3]}}]",
+    }.items():
+        options = ["--run.dir", tmp_path / name, "--model.network.init_args.blocks", blocks]
+        assert main(["fit", "--config", str(small_config), *map(str, options)]) == 0
+    out = ["--video", video, "--film", "none", "--out", tmp_path / "out"]
+    refused = videonl("attention", "--checkpoint", tmp_path / "alone" / "checkpoints" / "best.ckpt", *out)
+    assert refused.code == 2
+    assert "res3.1: these blocks average over all positions alike, so they have no attention to show" in refused.text
+    assert "--evidence" in refused.text and not (tmp_path / "out").exists()
+    shown = videonl("attention", "--checkpoint", tmp_path / "both" / "checkpoints" / "best.ckpt", *out)
+    assert shown.code == 0
+    assert "res3.1: averages over all positions alike, nothing to show" in shown.text
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"res3.3.png", "res3.3.npz"}
 
 
 def test_a_block_that_reads_alike_everywhere_is_named(

@@ -38,7 +38,9 @@ def score(directory: Path, number: int, *words: object) -> bytes:
 
 def test_two_processes_train_and_score_as_one(small_config: Path, tmp_path: Path) -> None:
     config, run = ["--config", small_config], tmp_path / "run"
-    finish(start("videonl", "fit", *config, *DDP, "--trainer.devices", 2, "--run.dir", run))
+    films = ["--run.films_every_epochs", 1]
+    finish(start("videonl", "fit", *config, *DDP, "--trainer.devices", 2, "--run.dir", run, *films))
+    assert len(list((run / "films").glob("epoch_0000/*/res3.3.mp4"))) == 2  # while the other process goes on
     words = [*config, "--ckpt_path", run / "checkpoints" / "last.ckpt"]
     one, two = (score(tmp_path / str(number), number, *words) for number in (1, 2))
     record = read_record(tmp_path / "2" / "test.parquet")

@@ -1,6 +1,7 @@
 """Real offline runs of Weights & Biases, read back from their files."""
 
 import csv
+import hashlib
 import json
 import struct
 import time
@@ -222,3 +223,23 @@ def test_settings_reach_wandb(tmp_path: Path) -> None:
     assert logger._wandb_init["name"] == "mine"
     assert (logger.name, logger.version) == ("a project", "an_id")
     assert not (tmp_path / "mine").exists()  # until the run begins
+
+
+@pytest.mark.filterwarnings("ignore")  # wandb has many of its own
+def test_offline_run_holds_the_films(videonl: Callable[..., Any], small_config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ["--run.wandb", "offline", "--run.films_every_epochs", 1]
+    assert videonl("fit", "--config", small_config, "--run.dir", run, *options).code == 0
+    films = sorted((run / "films").glob("*/*/*.mp4"))
+    assert [film.parts[-3] for film in films] == ["epoch_0000"] * 2
+    assert [film.parts[-2][:6] for film in films] == ["sum_0_", "sum_1_"]
+    (run_file,) = run.glob("wandb/offline-run-*/*.wandb")
+    rows = until_there(lambda: [row for row in history_of(run_file) if any(key.startswith("films") for key in row)])
+    end = "/videos"  # each is logged as a mapping
+    logged = {key.removesuffix(end): value for row in rows for key, value in row.items() if key.endswith(end)}
+    assert sorted(logged) == [f"films/{film.parts[-2]}/{film.stem}" for film in films]
+    for film in films:
+        (kept,) = logged[f"films/{film.parts[-2]}/{film.stem}"]
+        path = run_file.parent / "files" / kept["path"]
+        assert path.read_bytes() == film.read_bytes()
+        assert kept["sha256"] == hashlib.sha256(film.read_bytes()).hexdigest()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from videonl.visualization import AttentionMap
+from videonl.visualization import AttentionMap, EvidenceMap
 from videonl.visualization.grid import centre_of
 
 SIZE = (6, 40, 56)
@@ -21,6 +21,14 @@ def one_hot_map(key: tuple[int, int, int], keys: tuple[int, int, int] = GRID, we
 @pytest.fixture
 def one_hot():
     return one_hot_map
+
+
+@pytest.fixture
+def evidence() -> EvidenceMap:
+    """For one cell of a grid of 2 x 4 x 4, against another."""
+    values = torch.zeros(2, 4, 4)
+    values[0, 3, 1], values[1, 0, 0] = 0.5, -0.25
+    return EvidenceMap("hug", 3, 0.875, "res5.2", values)
 
 
 @pytest.fixture

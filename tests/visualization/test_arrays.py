@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from videonl.errors import UserError
-from videonl.visualization import ShownClip, save_arrays
+from videonl.visualization import EvidenceMap, ShownClip, save_arrays, save_evidence
 from videonl.visualization.grid import spread
 
 NAME = "a clip <b>.mp4"
@@ -35,6 +35,25 @@ def test_arrays_say_for_every_pixel_what_a_query_reads_there(tmp_path, clip, one
         assert arrays["seconds"].tolist() == pytest.approx([0.16, 0.24, 0.32, 0.4, 0.48, 0.56])
         assert arrays["crop"].tolist() == [3.5, 11, 80, 112]
         assert (str(arrays["block"]), str(arrays["video"])) == ("layer2.0", NAME)
+
+
+def test_arrays_of_evidence_keep_what_is_against_a_class(tmp_path, clip):
+    values = torch.arange(-50.0, 55).view(3, 5, 7)
+    maps = [EvidenceMap("hug <b>", 4, 0.75, "res5.2", values), EvidenceMap("push", 1, 0.125, "res5.2", -values)]
+    save_evidence(clip, maps, tmp_path / "evidence.npz")
+    with np.load(tmp_path / "evidence.npz", allow_pickle=False) as arrays:
+        assert arrays["evidence"].dtype == np.float32
+        assert np.array_equal(arrays["evidence"], torch.stack([values, -values]).numpy())
+        pixels = arrays["evidence"][0][np.ix_(*(arrays[f"key_of_{axis}"] for axis in ("frame", "row", "column")))]
+        assert np.array_equal(pixels, spread(values, (3, 5, 7), clip.size).numpy())
+        assert arrays["classes"].tolist() == ["hug <b>", "push"] and arrays["class_indices"].tolist() == [4, 1]
+        assert arrays["probabilities"].tolist() == [0.75, 0.125]
+        assert (str(arrays["layer"]), str(arrays["video"])) == ("res5.2", NAME)
+        assert arrays["grid"].tolist() == [3, 5, 7] and arrays["seconds"][1] == pytest.approx(0.24)
+    other = EvidenceMap("hug", 4, 0.75, "res4.5", values)
+    for wrong in ([], [maps[0], other]):
+        with pytest.raises(ValueError, match="one layer"):
+            save_evidence(clip, wrong, tmp_path / "evidence.npz")
 
 
 def test_maps_of_several_blocks_or_none(tmp_path, clip, one_hot):

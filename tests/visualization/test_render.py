@@ -41,6 +41,67 @@ def test_strip_changes_the_attended_cell_alone(tmp_path, frames, one_hot):
     assert len(rows) == 2 * cell * cell
 
 
+def test_evidence_has_no_query_to_mark_or_to_hold(tmp_path, frames, evidence):
+    strip(frames, evidence, tmp_path / "strip.png")
+    assert not (_picture(tmp_path / "strip.png") == [0, 255, 255]).all(-1).any()
+    film(frames, evidence, tmp_path / "film.mp4", fps=5)
+    shown = _decoded(tmp_path / "film.mp4")
+    assert len(shown) == len(frames)
+    scale = shown[0].shape[1] // 56
+    for index, picture in enumerate(shown):
+        lit = np.abs(picture[: 40 * scale] - 90).max(-1) > 40  # cell (0, 3, 1) is frames 0-2, rows 30-39, columns 14-27
+        assert lit[32 * scale : 38 * scale, 16 * scale : 26 * scale].all() == (index < 3)
+        assert not lit[: 28 * scale].any() and not lit[:, 30 * scale :].any()
+
+
+def test_evidence_for_nothing_says_so(tmp_path, frames, evidence):
+    nothing = dataclasses.replace(evidence, values=-evidence.values.abs())
+    assert nothing.title == "evidence for hug: none above 0" and evidence.title == "evidence for hug"
+    assert "res5.2" in evidence.details and "2 x 4 x 4" in evidence.details and "0.875" in evidence.details
+    strip(frames, nothing, tmp_path / "strip.png")
+
+
+def test_two_maps_beside_one_another_are_each_what_they_are_alone(tmp_path, frames, one_hot, evidence):
+    attention = one_hot((2, 3, 6))
+    film(frames, attention, tmp_path / "alone.gif", fps=5)
+    film(frames, attention, tmp_path / "both.gif", fps=5, beside=evidence)
+    with Image.open(tmp_path / "alone.gif") as alone, Image.open(tmp_path / "both.gif") as both:
+        width, height = alone.size
+        assert both.height == height and 2 * width <= both.width <= 2 * width + 10
+        assert both.n_frames == alone.n_frames
+        first = np.asarray(both.convert("RGB")).astype(int)
+    scale = width // 56
+    left, right = first[: 40 * scale, :width], first[: 40 * scale, -width:]
+    assert _mean_change(left, scale, (4, 6)) < 20  # attention is in frames 4 and 5, evidence in 0 to 2
+    lit = np.abs(right - 90).max(-1)[31 * scale : 39 * scale, 15 * scale : 27 * scale]
+    assert lit.min() > 40
+    assert np.abs(left - 90).max(-1)[31 * scale : 39 * scale, 15 * scale : 27 * scale].max() < 20
+    # The query is marked on both, so that its place can be found in either.
+    with Image.open(tmp_path / "both.gif") as both:
+        both.seek(3)
+        held = np.asarray(both.convert("RGB")).astype(int)[: 40 * scale]
+    cyan = (np.abs(held - [0, 255, 255]).max(-1) < 40).nonzero()[1]
+    assert (cyan < width).any() and (cyan > width).any()
+
+
+def test_strip_of_two_maps_has_a_row_more(tmp_path, frames, one_hot, evidence):
+    strip(frames, one_hot((2, 3, 6)), tmp_path / "one.png")
+    strip(frames, one_hot((2, 3, 6)), tmp_path / "two.png", beside=evidence)
+    strip(
+        frames,
+        one_hot((2, 3, 6)),
+        tmp_path / "none.png",
+        beside=dataclasses.replace(evidence, values=evidence.values * 0),
+    )
+    one, two, none = (_picture(tmp_path / f"{name}.png") for name in ("one", "two", "none"))
+    assert one.shape[1] == two.shape[1] and two.shape[0] - one.shape[0] > 160
+    rows, columns = (two != none)[:, : 6 * 230].any(-1).nonzero()
+    cell = (10 * PANEL_SCALE, 14 * PANEL_SCALE)
+    below = rows[rows > 2 * 160 + 2 * 64]  # beneath the plain frames, the attention and the titles
+    assert below.max() - below.min() + 1 == cell[0]
+    assert columns[rows > 2 * 160 + 2 * 64].min() < 230 < columns.max() < 3 * 230
+
+
 def test_strip_wraps_after_eight_frames(tmp_path, frames, one_hot):
     heights, widths = [], []
     for num_frames in (8, 9, 17):

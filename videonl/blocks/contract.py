@@ -21,12 +21,15 @@ class AttentionBlock(nn.Module, ABC):
         identity_at_init: Whether the block starts as the identity. A few published wrappers do not, and say so here.
         takes_low: Whether ``forward`` and ``attention`` take the features of an earlier stage as their last argument.
         depends_on_query: Whether queries read differently. Global context blocks read the same for every position.
+        weighs_positions: Whether positions may be read differently from one another. Average pooling reads all alike,
+            so there is nothing to show.
     """
 
     weights_sum_to_one: bool = True
     identity_at_init: bool = True
     takes_low: ClassVar[bool] = False
     depends_on_query: ClassVar[bool] = True
+    weighs_positions: bool = True
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:

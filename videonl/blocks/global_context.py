@@ -65,6 +65,7 @@ class GlobalContext(AttentionBlock):
         require_known(get_args(Fusion), fusion=fusion)
         self.fusion = fusion
         self.identity_at_init = fusion != "multiply"
+        self.weighs_positions = pooling == "attention"
         self.mask = nn.Conv3d(channels, 1, kernel_size=1) if pooling == "attention" else None
         dim_inner = channels
         self.reduce: nn.Module = nn.Identity()

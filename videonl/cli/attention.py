@@ -1,26 +1,24 @@
-"""``videonl attention``: what the inserted blocks attend to in a video."""
+"""``videonl attention``: what the inserted blocks attend to in a video, and what speaks for a class."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
+from videonl.blocks import AttentionBlock
+from videonl.cli.attention_evidence import AUTO, ask_evidence, find_classes
+from videonl.cli.attention_files import Film, write_files, write_page
 from videonl.data.located_clip import LocatedClip, read_middle_clip
 from videonl.data.sampling import clip_span
 from videonl.data.transforms import ClipFormat, normalise
 from videonl.errors import UserError
 from videonl.models.checkpoints import Trained, load_trained
-from videonl.visualization import AttentionMap, ShownClip, attention_maps, film, parse_queries, save_arrays, strip
-from videonl.visualization.explorer import Source, write_explorer
-from videonl.visualization.grid import Position
+from videonl.visualization import ShownClip, attention_maps, parse_queries
+from videonl.visualization.explorer import Source
 
-Film = Literal["mp4", "gif", "none"]
-Queries = Mapping[str, Position | None]
 PAGE = "explorer.html"
 
 
@@ -29,6 +27,8 @@ def attention(
     video: Path,
     out: Path = Path("attention"),
     query: list[str] = [],  # noqa: B006  # jsonargparse appends to a copy
+    evidence: list[str] = [],  # noqa: B006  # likewise
+    evidence_layer: str | None = None,
     html: bool = False,
     compare: Path | None = None,
     film: Film = "mp4",
@@ -43,10 +43,15 @@ def attention(
         checkpoint: A checkpoint of ``videonl fit``.
         video: A video file.
         out: Folder for BLOCK.png, BLOCK.mp4, BLOCK.npz and explorer.html. With several queries pictures and films are
-            BLOCK_QUERY.png; with ``compare`` each checkpoint has a folder of its own.
+            BLOCK_QUERY.png; with ``evidence`` there are evidence_CLASS.png and, to hold both against each other,
+            BLOCK_evidence_CLASS.png; with ``compare`` each checkpoint has a folder of its own.
         query: A position that asks, as ``t,y,x``: frame of the clip, then pixels of the crop; ``grid:TxHxW``: the
             centres of that many equal parts; or ``auto``, the default: for each block the position whose features it
             changed the most. May be given several times.
+        evidence: Show also which places speak for these classes, by Grad-CAM: names or indices, or ``auto``, which is
+            meant when none follow: the predicted class. For a network without blocks too.
+        evidence_layer: Whose output the evidence weighs: a stage (``res4``), a residual (``res4.3``) or a module path.
+            By default the last residual of the last stage, or the last features on a grid where there are no stages.
         html: Write one page as well, explorer.html, in which every position can be asked.
         compare: Another checkpoint, to show beside the first.
         film: ``mp4``, ``gif``, or ``none`` to write no films.
@@ -62,14 +67,17 @@ def attention(
     clip = read_middle_clip(video, clip_format, decoder)
     _warn_of_short_video(console, video, clip, clip_format)
     shown = _shown(video.name, clip)
-    queries = parse_queries(query or ["auto"], shown.size)
-    sources = [network.source(clip.pixels, checkpoint.name) for network in networks]
+    queries = parse_queries(query or [AUTO], shown.size)
+    classes = evidence or ([AUTO] if evidence_layer else [])
+    sources = [network.source(clip.pixels, checkpoint.name, classes, evidence_layer) for network in networks]
     for network, source in zip(networks, sources, strict=True):
-        maps = attention_maps(source.network, source.blocks, source.clip, list(queries.values()))
-        _write_files(console, shown, maps, queries, out / network.folder, film)
+        only_evidence = source.evidence and not source.blocks
+        asked = list(queries.values())
+        maps = {} if only_evidence else attention_maps(source.network, source.blocks, source.clip, asked)
+        write_files(console, shown, maps, queries, source.evidence, out / network.folder, film)
         _explain(console, network, source)
     if html:
-        _write_page(console, shown, sources, out / PAGE, next(iter(queries.values())))
+        write_page(console, shown, sources, out / PAGE, next(iter(queries.values())))
 
 
 @dataclass(frozen=True)
@@ -77,12 +85,26 @@ class _Network:
     folder: str
     trained: Trained
 
-    def source(self, pixels: Tensor, name: str) -> Source:
+    def source(self, pixels: Tensor, name: str, classes: Sequence[str], layer: str | None) -> Source:
         clip_format, network = ClipFormat(**self.trained.clip), self.trained.network
         clip = normalise(pixels[None], clip_format.mean, clip_format.std)
         with torch.inference_mode():
             best = int(network(clip).argmax())
-        return Source(self.folder or name, self.trained.class_names[best], network, network.blocks, clip)
+        asked = find_classes(classes, self.trained.class_names, best)
+        evidence = ask_evidence(network, clip, asked, layer) if asked else []
+        blocks = _weighing(network.blocks, needed=not evidence)
+        return Source(self.folder or name, self.trained.class_names[best], network, blocks, clip, evidence)
+
+
+def _weighing(blocks: Mapping[str, AttentionBlock], needed: bool) -> dict[str, AttentionBlock]:
+    """The blocks that have attention to show."""
+    weighing = {name: block for name, block in blocks.items() if block.weighs_positions}
+    if blocks and needed and not weighing:
+        raise UserError(
+            f"{', '.join(blocks)}: these blocks average over all positions alike, so they have no attention to show; "
+            "ask which places speak for a class instead: --evidence"
+        )
+    return weighing
 
 
 def distinct_names(first: Path, second: Path) -> tuple[str, str]:
@@ -131,48 +153,12 @@ def _warn_of_short_video(console: Console, video: Path, clip: LocatedClip, clip_
         )
 
 
-def _write_files(
-    console: Console,
-    shown: ShownClip,
-    maps: Mapping[str, Sequence[AttentionMap]],
-    queries: Queries,
-    out: Path,
-    film_kind: Film,
-) -> None:
-    pictures = list(_pictures(maps, queries))
-    for name, attended in track(pictures, "drawing", console=console, transient=True):
-        strip(shown.frames, attended, out / f"{name}.png", shown.seconds)
-        if film_kind != "none":
-            film(shown.frames, attended, out / f"{name}.{film_kind}", seconds=shown.seconds)
-    for block, attended_by_query in maps.items():
-        save_arrays(shown, attended_by_query, out / f"{block}.npz")
-    suffixes = ".png" if film_kind == "none" else f".png and .{film_kind}"
-    for name, attended in pictures:
-        time, y, x = attended.query
-        place = f"frame {time}, pixel ({y}, {x})"
-        console.print(f"{attended.block}: {place} -> {out / name}{suffixes}", soft_wrap=True, markup=False)
-
-
-def _pictures(maps: Mapping[str, Sequence[AttentionMap]], queries: Queries) -> Iterator[tuple[str, AttentionMap]]:
-    """Each map and the name of its files."""
-    for block, attended_by_query in maps.items():
-        for query, attended in zip(queries, attended_by_query, strict=True):
-            yield block if len(queries) == 1 else f"{block}_{query}", attended
-
-
 def _explain(console: Console, network: _Network, source: Source) -> None:
     alike = [name for name, block in source.blocks.items() if not block.depends_on_query]
     if alike:
         console.print(f"{', '.join(alike)}: global context, the same map for every query", markup=False)
+    left_out = [name for name in network.trained.network.blocks if name not in source.blocks]
+    if left_out:
+        console.print(f"{', '.join(left_out)}: averages over all positions alike, nothing to show", markup=False)
     who = f"{network.folder}: the" if network.folder else "the"
     console.print(f"{who} network calls this clip [bold]{source.prediction}[/bold]")
-
-
-def _write_page(
-    console: Console, shown: ShownClip, sources: Sequence[Source], path: Path, query: Position | None
-) -> None:
-    with console.status("packing the weights of every position"):
-        written = write_explorer(shown, sources, path, query)
-    for block in written:
-        console.print(str(block), soft_wrap=True, markup=False)
-    console.print(f"{path}: {path.stat().st_size / 1e6:.2f} MB", soft_wrap=True, markup=False)

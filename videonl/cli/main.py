@@ -1,11 +1,13 @@
 """Entry point of the ``videonl`` command: finds the subcommand, and turns a user's mistakes into plain messages."""
 
+import json
 import logging
 import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -47,6 +49,7 @@ class Command(NamedTuple):
         parses: Whether the function takes the words as they are, for flags that no parameter can be named after.
         short: Short names of options.
         repeatable: Options of a list that may be given several times, one value each.
+        lists: Those of them that take any number of words at once, and what they mean without any.
     """
 
     module: str
@@ -57,15 +60,17 @@ class Command(NamedTuple):
     parses: bool = False
     short: Mapping[str, str] = MappingProxyType({})
     repeatable: tuple[str, ...] = ()
+    lists: Mapping[str, str] = MappingProxyType({})
 
 
 COMMANDS = {
     "attention": Command(
         "attention",
         "attention",
-        "show what the inserted blocks attend to in a video",
+        "show what the inserted blocks attend to in a video, and what speaks for a class",
         switches=("--html", "--trust_code"),
-        repeatable=("--query",),
+        repeatable=("--query", "--evidence"),
+        lists={"--evidence": "auto"},
     ),
     "bench": Command(
         "bench",
@@ -200,8 +205,28 @@ def _run(name: str, command: Command, arguments: list[str]) -> None:
         return
     from jsonargparse import auto_cli
 
-    arguments = [_as_parsed(command.short.get(word, word), command) for word in arguments]
+    words = _one_by_one([command.short.get(word, word) for word in arguments], command.lists)
+    arguments = [_as_parsed(word, command) for word in words]
     auto_cli(components, args=arguments, as_positional=command.positional, prog=f"videonl {name}")
+
+
+def _one_by_one(words: Sequence[str], lists: Mapping[str, str]) -> list[str]:
+    """Options of several words as one option for each word, quoted so that it stays the word that it is.
+
+    >>> _one_by_one(["--evidence", "hug", "[x]", "--html", "--evidence"], {"--evidence": "auto"})
+    ['--evidence=["hug"]', '--evidence=["[x]"]', '--html', '--evidence=["auto"]']
+    """
+    expanded: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word not in lists:
+            expanded.append(word)
+            continue
+        values = list(takewhile(lambda value: not value.startswith("--"), rest))
+        del rest[: len(values)]
+        expanded += [f"{word}={json.dumps([value])}" for value in values or [lists[word]]]
+    return expanded
 
 
 def _as_parsed(word: str, command: Command) -> str:

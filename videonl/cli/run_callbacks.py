@@ -11,7 +11,7 @@ from videonl.cli.run_folder import Run
 from videonl.data.datamodule import ClipDataModule
 from videonl.models import ClipClassifier
 from videonl.training import ClipModule, SeedSteps, UnreadableVideos, ValidationViews, WriteScores
-from videonl.training.callbacks import Artifacts, BlockDiagnostics, EvaluationLogs, Throughput
+from videonl.training.callbacks import Artifacts, BlockDiagnostics, EvaluationLogs, FilmAttention, Throughput
 
 
 class FoldNorms(Callback):
@@ -55,6 +55,8 @@ def callbacks(run: Run, data: ClipDataModule, subcommand: str, progress: bool, l
             every.append(BlockDiagnostics(run.diagnosed_clips))
         if run.artifacts:
             every.append(Artifacts(Path(run.dir), run.checkpoints, run.upload_limit_mb))
+        if run.films_every_epochs > 0:
+            every.append(FilmAttention(Path(run.dir) / "films", run.films_every_epochs))
     if progress:
         every += [RichProgressBar(), RichModelSummary(max_depth=2)]
     return every

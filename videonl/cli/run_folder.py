@@ -30,6 +30,8 @@ class Run:
         fold: Test and predict with batch norms folded into convolutions: the same scores to rounding, in less time.
         keep_memory: On CPUs, keep freed memory for the next tensors instead of giving it back to the system.
         save_every_steps: Write last.ckpt also within an epoch, after every so many steps; 0 is after epochs alone.
+        films_every_epochs: Film what the blocks attend to in some validation clips after every so many epochs, into
+            films/ and Weights & Biases; 0 is never.
     """
 
     dir: str = "runs/videonl"
@@ -43,6 +45,7 @@ class Run:
     fold: bool = True
     keep_memory: bool = True
     save_every_steps: int = 0
+    films_every_epochs: int = 0
 
     @property
     def checkpoints(self) -> Path:
@@ -78,7 +81,7 @@ def make_free(directory: Path, overwrite: bool) -> None:
         )
     # Left in place, an older best.ckpt would be taken for this run's until its first validation.
     patterns = ("checkpoints/*.ckpt", "test.parquet", "test.html", "test_confusion.png", "predictions.parquet")
-    for pattern in (*patterns, "tensorboard/*/events.*"):
+    for pattern in (*patterns, "tensorboard/*/events.*", "films/**/*.mp4"):
         for stale in directory.glob(pattern):
             stale.unlink()
 

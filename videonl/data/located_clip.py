@@ -7,6 +7,7 @@ import torch
 
 from videonl.data.dataset import even_frames
 from videonl.data.decoding import open_video
+from videonl.data.shard_member import ShardMember
 from videonl.data.transforms import ClipFormat, Views, ViewTransform, crop_corners, resized_size
 
 
@@ -32,11 +33,11 @@ class LocatedClip:
         return len(self.video_frames) - len(set(self.video_frames))
 
 
-def read_middle_clip(path: Path | str, clip_format: ClipFormat, decoder: str = "auto") -> LocatedClip:
+def read_middle_clip(path: Path | str | ShardMember, clip_format: ClipFormat, decoder: str = "auto") -> LocatedClip:
     """Read the clip and the crop in the middle of a video: what evaluation with one view sees.
 
     Args:
-        path: The video file.
+        path: The video file, folder of frames, or place in a shard.
         clip_format: Number and stride of the frames, size of the crop.
         decoder: A name in ``decoding.DECODERS``.
 

@@ -34,12 +34,13 @@ def residual(backbone: Backbone, stage: str, index: int) -> Place:
     return Place(f"{stage}.{index}", paths[index])
 
 
-def find_place(backbone: Backbone, name: str) -> Place:
+def find_place(backbone: Backbone, name: str, asker: str = "the placement of a block") -> Place:
     """Finds the module that a name means.
 
     Args:
         backbone: The network and its stages.
         name: ``res4`` for the last residual of a stage, ``res4.3`` for one of them, or a module path.
+        asker: What needs it, for the message.
 
     Raises:
         UserError: When there is none; the message lists what there is.
@@ -50,7 +51,7 @@ def find_place(backbone: Backbone, name: str) -> Place:
     if stage in backbone.stages and index.isdecimal():
         return residual(backbone, stage, int(index))
     try:
-        require_module(backbone.network, name, "the placement of a block")
+        require_module(backbone.network, name, asker)
     except UserError as error:
         raise UserError(
             f"{name!r} is neither a stage ({', '.join(backbone.stages) or 'this backbone has none'}), nor one residual "

@@ -1,6 +1,7 @@
 """Training and evaluation loops, with Lightning."""
 
 from videonl.training.callbacks import (
+    FilmAttention,
     FreezeBackbone,
     PreciseBatchNorm,
     SeedSteps,
@@ -13,6 +14,7 @@ from videonl.training.optimisation import Optimisation
 
 __all__ = [
     "ClipModule",
+    "FilmAttention",
     "FreezeBackbone",
     "Optimisation",
     "PreciseBatchNorm",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,24 @@ class AttentionMap:
     grid: Position
     cell: Position
     weights: Tensor
+
+    quantity: ClassVar[str] = "weight"
+
+    @property
+    def title(self) -> str:
+        """The block's name."""
+        return self.block
+
+    @property
+    def details(self) -> str:
+        """Who asks, on which grid."""
+        (frame, y, x), cells = self.query, " x ".join(map(str, self.grid))
+        return f"query: frame {frame}, y {y}, x {x}    grid: {cells}"
+
+    @property
+    def values(self) -> Tensor:
+        """The weights."""
+        return self.weights
 
 
 def attention_maps(

@@ -1,4 +1,4 @@
-"""Draws attention into pixels: colours over frames, the query's square, whole-number enlargement."""
+"""Draws maps into pixels: colours over frames, the query's square, whole-number enlargement."""
 
 import math
 
@@ -6,8 +6,8 @@ import matplotlib
 import torch
 from torch import Tensor
 
-from videonl.visualization.attention import AttentionMap
-from videonl.visualization.grid import centre_of, pixels_of, spread
+from videonl.visualization.grid import Position, centre_of, pixels_of, spread
+from videonl.visualization.maps import SpacetimeMap
 
 COLOUR_MAP = "inferno"
 MAX_ALPHA = 0.85  # the frame stays recognisable under the strongest weight
@@ -19,15 +19,15 @@ _FAINT_SQUARE = (_CYAN,)
 _FAINT_ALPHA = 0.45
 
 
-def overlay(frames: Tensor, attention: AttentionMap) -> Tensor:
-    """Lays the weights over the frames as colour: clear at 0, brightest and nearly opaque at the largest weight.
+def overlay(frames: Tensor, shown: SpacetimeMap) -> Tensor:
+    """Lays a map over the frames as colour: clear at 0, brightest and nearly opaque at the largest value.
 
-    One scale serves the whole clip, so colours compare across frames. Every pixel shows the weight of the key cell that
-    covers it (see `grid.spread`). Negative weights, which forms without softmax may have, count as 0.
+    One scale serves the whole clip, so colours compare across frames. Every pixel shows the value of the key cell that
+    covers it (see `grid.spread`). Negative values, which evidence and weights without softmax may have, count as 0.
 
     Args:
         frames: (T, H, W, 3) uint8, the clip's frames before normalisation.
-        attention: the map to show.
+        shown: the map to show.
 
     Returns:
         (T, H, W, 3) uint8.
@@ -37,28 +37,28 @@ def overlay(frames: Tensor, attention: AttentionMap) -> Tensor:
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != torch.uint8:
         raise ValueError(f"frames must be (T, H, W, 3) uint8, got {tuple(frames.shape)} {frames.dtype}")
-    strength = spread(attention.weights, attention.grid, frames.shape[:3]).clamp(min=0) / full_weight(attention)
+    strength = spread(shown.values, shown.grid, frames.shape[:3]).clamp(min=0) / full_value(shown)
     table = colour_table()[(strength * 255).round().long()]  # (T, H, W) -> (T, H, W, 4)
     colour, alpha = table[..., :3], table[..., 3:]
     return torch.lerp(frames.cpu().float(), colour * 255, alpha).round().to(torch.uint8)
 
 
-def full_weight(attention: AttentionMap) -> float:
-    """The weight drawn in full colour: the largest of the map, or 1 where none is positive."""
-    largest = float(attention.weights.max())
+def full_value(shown: SpacetimeMap) -> float:
+    """The value drawn in full colour: the largest of the map, or 1 where none is positive."""
+    largest = float(shown.values.max())
     return largest if largest > 0 else 1.0
 
 
 def colour_table() -> Tensor:
-    """(256, 4) red, green, blue, alpha in 0 to 1: a perceptually uniform map, opacity in proportion to the weight."""
+    """(256, 4) red, green, blue, alpha in 0 to 1: a perceptually uniform map, opacity in proportion to the value."""
     steps = torch.linspace(0, 1, 256)
     colour = torch.from_numpy(matplotlib.colormaps[COLOUR_MAP](steps.numpy())[:, :3]).float()
     return torch.cat([colour, MAX_ALPHA * steps[:, None]], dim=1)
 
 
-def query_frame(attention: AttentionMap, frames: Tensor) -> int:
-    """The index of the frame the query lies in."""
-    return centre_of(attention.cell, attention.grid, frames.shape[:3])[0]
+def query_frame(shown: SpacetimeMap, frames: Tensor) -> int | None:
+    """The index of the frame the query lies in; None where nobody asks."""
+    return None if shown.cell is None else centre_of(shown.cell, shown.grid, frames.shape[:3])[0]
 
 
 def enlarged(frames: Tensor, min_px: int) -> Tensor:
@@ -72,31 +72,33 @@ def enlarged(frames: Tensor, min_px: int) -> Tensor:
     return frames.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2)
 
 
-def marked(frame: Tensor, attention: AttentionMap, faint: bool = False) -> Tensor:
-    """Draws a square around the query's cell, or only hints at it.
+def marked(frame: Tensor, shown: SpacetimeMap, faint: bool = False) -> Tensor:
+    """Draws a square around the query's cell, or only hints at it; nothing where nobody asks.
 
     Args:
         frame: (H, W, 3) uint8.
-        attention: the map whose query is marked.
+        shown: the map whose query is marked.
         faint: a thin see-through square, for the frames the query is not in.
 
     Returns:
         (H, W, 3) uint8, a copy.
     """
     frame = frame.clone()
+    if shown.cell is None:
+        return frame
     rings = _FAINT_SQUARE if faint else _SQUARE
     alpha = _FAINT_ALPHA if faint else 1.0
-    rows, columns = (_around(attention, axis, frame.shape[axis - 1], len(rings)) for axis in (1, 2))
+    rows, columns = (_around(shown.cell, shown.grid, axis, frame.shape[axis - 1], len(rings)) for axis in (1, 2))
     for inset, colour in enumerate(rings):
         inside = frame[rows.start + inset : rows.stop - inset, columns.start + inset : columns.stop - inset]
         _outline(inside, torch.tensor(colour), alpha)
     return frame
 
 
-def _around(attention: AttentionMap, axis: int, num_pixels: int, margin: int) -> range:
+def _around(cell: Position, grid: Position, axis: int, num_pixels: int, margin: int) -> range:
     # Outside the cell, so that its own colour can be seen, but never off the frame, so that the square stays whole.
-    cell = pixels_of(attention.cell[axis], attention.grid[axis], num_pixels)
-    return range(max(cell.start - margin, 0), min(cell.stop + margin, num_pixels))
+    pixels = pixels_of(cell[axis], grid[axis], num_pixels)
+    return range(max(pixels.start - margin, 0), min(pixels.stop + margin, num_pixels))
 
 
 def _outline(area: Tensor, colour: Tensor, alpha: float) -> None:

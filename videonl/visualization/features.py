@@ -34,7 +34,7 @@ def read_features(network: nn.Module, blocks: Mapping[str, AttentionBlock], clip
     if not blocks:
         raise UserError(
             "the network has no attention blocks inserted, so there is no attention to show; choose a model whose "
-            "configuration places blocks"
+            "configuration places blocks, or ask which places speak for a class: --evidence"
         )
     met = set()
 
@@ -47,7 +47,7 @@ def read_features(network: nn.Module, blocks: Mapping[str, AttentionBlock], clip
 
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
-        stack.enter_context(_evaluating(network))
+        stack.enter_context(evaluating(network))
         for name, block in blocks.items():
             stack.enter_context(block.register_forward_hook(hook(name)))
         network(clip)
@@ -85,7 +85,8 @@ def require_finite(name: str, weights: Tensor) -> None:
 
 
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Puts a network into evaluation mode, and its training flags back as they were."""
     # Flag by flag, because a network in training may hold frozen parts that train(True) would wake.
     was_training = {module: module.training for module in network.modules()}
     network.eval()

@@ -1,4 +1,4 @@
-"""The bar beneath a film's picture: the block's name, the frame, and what the colours mean."""
+"""The bar beneath a film's picture: what is shown, the frame, and what the colours mean."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from videonl.visualization.attention import AttentionMap
-from videonl.visualization.drawing import colour_table, full_weight
+from videonl.visualization.drawing import colour_table, full_value
+from videonl.visualization.maps import SpacetimeMap
 
 _FONT_PX = 15
 _MARGIN_PX = 8
@@ -19,12 +19,12 @@ _COLOUR, _TEXT_COLOUR = (24, 24, 24), (240, 240, 240)
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def film_bar(width: int, attention: AttentionMap, frame_label: str) -> Tensor:
+def film_bar(width: int, shown: SpacetimeMap, frame_label: str) -> Tensor:
     """Draws the bar.
 
     Args:
         width: of the picture, in pixels.
-        attention: the map that is shown.
+        shown: the map that is shown.
         frame_label: which frame is shown.
 
     Returns:
@@ -33,10 +33,10 @@ def film_bar(width: int, attention: AttentionMap, frame_label: str) -> Tensor:
     bar = Image.new("RGB", (width, _BAR_PX), _COLOUR)
     draw = ImageDraw.Draw(bar)
     font = ImageFont.load_default(_FONT_PX)
-    for line, text in enumerate((attention.block, frame_label)):
+    for line, text in enumerate((shown.title, frame_label)):
         place = (_MARGIN_PX, 6 + line * _LINE_PX)
         draw.text(place, _shortened(text, draw, font, width - 2 * _MARGIN_PX), font=font, fill=_TEXT_COLOUR)
-    _draw_colours(bar, draw, font, f"{full_weight(attention):.3g}")
+    _draw_colours(bar, draw, font, f"{full_value(shown):.3g}")
     return torch.frombuffer(bytearray(bar.tobytes()), dtype=torch.uint8).view(_BAR_PX, width, 3)
 
 

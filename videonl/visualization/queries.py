@@ -25,7 +25,7 @@ def parse_queries(texts: Sequence[str], size: Position) -> dict[str, Position | 
         Positions in the clip by a short name, without repetition; None for ``auto``.
 
     Raises:
-        UserError: When a text is none of these, or asks for more than the clip has.
+        UserError: When a text is none of these, or asks for what the clip does not have.
     """
     queries: dict[str, Position | None] = {}
     for text in (text.strip() for text in texts):
@@ -35,6 +35,7 @@ def parse_queries(texts: Sequence[str], size: Position) -> dict[str, Position | 
             queries |= {_name(centre): centre for centre in _grid(text, size)}
         else:
             query = parse_query(text)
+            require_inside(query, size)
             queries[_name(query)] = query
     return queries
 

@@ -13,32 +13,40 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from videonl.errors import UserError
-from videonl.visualization.attention import AttentionMap
 from videonl.visualization.drawing import enlarged, marked, overlay, query_frame
 from videonl.visualization.film_bar import film_bar, frame_label
+from videonl.visualization.maps import SpacetimeMap
 from videonl.visualization.saving import replacing
 from videonl.visualization.strip_figure import strip_figure
 
 __all__ = ["film", "overlay", "strip"]
 
 _FILM_MIN_PX = 256
+_GAP_PX = 6  # between two maps
 
 
-def strip(frames: Tensor, attention: AttentionMap, path: str | Path, seconds: Sequence[float] | None = None) -> None:
+def strip(
+    frames: Tensor,
+    shown: SpacetimeMap,
+    path: str | Path,
+    seconds: Sequence[float] | None = None,
+    beside: SpacetimeMap | None = None,
+) -> None:
     """Writes a PNG of all frames side by side, each plain and with its overlay beneath, at most 8 to a row.
 
-    The query's cell is squared in cyan on its frame. A colour bar gives the weights.
+    The query's cell, where there is one, is squared in cyan on its frame. A colour bar gives the values.
 
     Args:
         frames: (T, H, W, 3) uint8, the clip's frames before normalisation.
-        attention: the map to show.
+        shown: the map to show.
         path: ends in ``.png``; missing folders are made.
         seconds: the frames' times in the video, to write beneath them.
+        beside: another map to hold it against: its overlay follows beneath the first, with a colour bar of its own.
 
     Raises:
         UserError: the file cannot be written under this name.
     """
-    figure = strip_figure(frames, attention, seconds)
+    figure = strip_figure(frames, [shown] if beside is None else [shown, beside], seconds)
     with replacing(path, ".png") as temporary:
         # Not savefig: its resolution and margins follow the user's matplotlibrc, and the strip is laid out in pixels.
         FigureCanvasAgg(figure).print_png(temporary)  # type: ignore[no-untyped-call]  # untyped in matplotlib
@@ -46,36 +54,41 @@ def strip(frames: Tensor, attention: AttentionMap, path: str | Path, seconds: Se
 
 def film(
     frames: Tensor,
-    attention: AttentionMap,
+    shown: SpacetimeMap,
     path: str | Path,
     fps: float = 4.0,
     seconds: Sequence[float] | None = None,
+    beside: SpacetimeMap | None = None,
 ) -> None:
-    """Writes the overlay as an H.264 MP4 or a GIF; beneath it the block's name, the frame, and a colour bar.
+    """Writes the overlay as an H.264 MP4 or a GIF; beneath it what is shown, the frame, and a colour bar.
 
     The query's frame is held for one second with the query's cell squared; the other frames are shown once, with a
     faint square at the same place. Small clips are enlarged to 256 pixels or more.
 
     Args:
         frames: (T, H, W, 3) uint8, the clip's frames before normalisation.
-        attention: the map to show.
+        shown: the map to show.
         path: ends in ``.mp4`` or ``.gif``; missing folders are made.
         fps: frames of the clip per second of film; slower than the clip by default, to have time to look.
         seconds: the frames' times in the video, to write beneath them.
+        beside: another map to hold it against, on the right with a colour bar of its own.
 
     Raises:
         UserError: the file cannot be written under this name, or ``fps`` is not between 0.1 and 240.
     """
     if not 0.1 <= fps <= 240:
         raise UserError(f"fps {fps} is not between 0.1 and 240; 4 is a good pace to look at attention")
-    pictures = _pictures(frames, attention, max(round(fps), 1), seconds)
+    maps = [shown] if beside is None else [shown, beside]
+    pictures = _pictures(frames, maps, max(round(fps), 1), seconds)
     write, suffix = (_write_gif, ".gif") if Path(path).suffix.lower() == ".gif" else (_write_mp4, ".mp4")
     with replacing(path, suffix) as temporary:
         write(pictures, temporary, fps)
 
 
 def _write_gif(pictures: Iterator[Tensor], path: Path, fps: float) -> None:
-    first, *others = (Image.fromarray(picture.numpy()).quantize(dither=Image.Dither.NONE) for picture in pictures)
+    # The palette that covers most colours keeps the few pixels of the colour bar smooth.
+    palette, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
+    first, *others = (Image.fromarray(picture.numpy()).quantize(method=palette, dither=dither) for picture in pictures)
     first.save(path, save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
 
 
@@ -99,16 +112,20 @@ def _encode(container: av.container.OutputContainer, pictures: Iterator[Tensor],
 
 
 def _pictures(
-    frames: Tensor, attention: AttentionMap, hold_frames: int, seconds: Sequence[float] | None
+    frames: Tensor, maps: Sequence[SpacetimeMap], hold_frames: int, seconds: Sequence[float] | None
 ) -> Iterator[Tensor]:
-    queried = query_frame(attention, frames)
-    for index, frame in enumerate(overlay(frames, attention)):
+    asking = maps[0]
+    queried = query_frame(asking, frames)
+    overlays = [overlay(frames, shown) for shown in maps]
+    for index in range(len(frames)):
         is_query = index == queried
-        shown = marked(enlarged(frame[None], _FILM_MIN_PX)[0], attention, faint=not is_query)
-        bar = film_bar(shown.shape[1], attention, frame_label(index, seconds, is_query))
-        picture = _even(torch.cat([shown, bar]))
+        panels = []
+        for shown, lit in zip(maps, overlays, strict=True):
+            picture = marked(enlarged(lit[index : index + 1], _FILM_MIN_PX)[0], asking, faint=not is_query)
+            bar = film_bar(picture.shape[1], shown, frame_label(index, seconds, is_query))
+            panels += [picture.new_zeros(len(picture) + len(bar), _GAP_PX, 3), torch.cat([picture, bar])]
         for _ in range(hold_frames if is_query else 1):
-            yield picture
+            yield _even(torch.cat(panels[1:], dim=1))
 
 
 def _even(picture: Tensor) -> Tensor:

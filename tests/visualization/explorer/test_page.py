@@ -1,15 +1,17 @@
 """The explorer in real headless Chromium: what it shows against the arrays, and everything one can do with it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from videonl.errors import UserError
-from videonl.visualization import AttentionMap, ShownClip, attention_maps, overlay
+from videonl.visualization import AttentionMap, EvidenceMap, ShownClip, attention_maps, overlay
 from videonl.visualization.explorer import Source, write_explorer
 from videonl.visualization.explorer.weights import TOLERANCE
 from videonl.visualization.grid import Position
@@ -242,6 +244,50 @@ def test_blocks_that_need_a_word_have_one(open_page, page_file) -> None:
     assert notes["softmax"] == ""
     assert "the same places for every query" in notes["context"]
     assert "below 0" in notes["dot product"]
+
+
+@pytest.fixture(scope="session")
+def evidence() -> EvidenceMap:
+    values = torch.full((2, 4, 3), -0.125)
+    values[1, 2, 0] = 0.75
+    return EvidenceMap("<i>hug</i>", 4, 0.5, "res5.2", values)
+
+
+@pytest.fixture(scope="session")
+def evidence_file(tmp_path_factory: pytest.TempPathFactory, clip, sources, evidence) -> Path:
+    path = tmp_path_factory.mktemp("explorer") / "evidence.html"
+    write_explorer(clip, [replace(sources[0], evidence=[evidence])], path, query=(3, 20, 33))
+    return path
+
+
+def test_attention_opens_beside_the_evidence(open_page, evidence_file, clip, sources, evidence) -> None:
+    page = open_page(evidence_file)
+    assert page.locator(".strip h2").all_inner_texts() == ["softmax", "evidence for <i>hug</i>"]
+    assert page.locator(".bar-name").all_inner_texts() == ["weight", "evidence"]
+    for query in QUERIES:  # whoever asks, the evidence is the same
+        click(page, query, clip.size, strip=1)
+        expected = expected_maps(sources[0], query)["softmax"].weights.flatten().numpy()
+        assert np.abs(shown_weights(page, 0) - expected).max() <= TOLERANCE * expected.max()
+        assert np.abs(shown_weights(page, 1) - evidence.values.flatten().numpy()).max() <= TOLERANCE * 0.75
+    assert page.locator(".strip").nth(0).locator(".line").count() > 0
+    assert page.locator(".strip").nth(1).locator(".line").count() == 0  # nobody reads evidence
+    note = page.locator(".note").nth(1).inner_text()
+    assert "Grad-CAM at res5.2" in note and "the same for every query" in note and "against the class" in note
+    (least,) = [item for item in page.locator(".strongest").all() if "evidence" in item.inner_text()]
+    assert float(least.locator(".value").first.inner_text()) == pytest.approx(0.75, rel=0.01)
+    assert page.locator("h2 i").count() == 0
+
+
+def test_evidence_of_a_network_without_blocks(open_page, tmp_path: Path, clip, sources, evidence) -> None:
+    write_explorer(clip, [replace(sources[0], blocks={}, evidence=[evidence])], tmp_path / "page.html")
+    page = open_page(tmp_path / "page.html")
+    assert page.locator(".stage").count() == 1 and not page.locator("#compare").is_visible()
+    frame, y, x = state(page)["query"]  # the strongest place
+    assert frame in range(4, 7) and y in range(22, 33) and x in range(20)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("l")
+    with pytest.raises(UserError, match="no attention blocks"):
+        write_explorer(clip, [replace(sources[0], blocks={})], tmp_path / "other.html")
 
 
 def test_names_are_text_and_nothing_else(open_page, compared_file, clip) -> None:

@@ -4,6 +4,7 @@ from videonl.training.callbacks.artifacts import Artifacts
 from videonl.training.callbacks.block_diagnostics import BlockDiagnostics
 from videonl.training.callbacks.evaluation_logs import EvaluationLogs
 from videonl.training.callbacks.evaluations import ValidationViews, WriteScores
+from videonl.training.callbacks.films import FilmAttention
 from videonl.training.callbacks.freezing import FreezeBackbone
 from videonl.training.callbacks.precise_bn import PreciseBatchNorm
 from videonl.training.callbacks.reading import UnreadableVideos
@@ -14,6 +15,7 @@ __all__ = [
     "Artifacts",
     "BlockDiagnostics",
     "EvaluationLogs",
+    "FilmAttention",
     "FreezeBackbone",
     "PreciseBatchNorm",
     "SeedSteps",

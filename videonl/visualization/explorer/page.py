@@ -13,13 +13,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from videonl.blocks.contract import AttentionBlock
 from videonl.visualization.clip import ShownClip
 from videonl.visualization.drawing import colour_table
-from videonl.visualization.explorer.weights import pack_weights
+from videonl.visualization.evidence import EvidenceMap
+from videonl.visualization.explorer.weights import PackedWeights, pack_map, pack_weights
 from videonl.visualization.features import most_changed, read_features
 from videonl.visualization.grid import Position, centre_of, keys_of_pixels
 from videonl.visualization.queries import require_inside
@@ -39,6 +41,7 @@ class Source:
         network: takes ``clip`` and runs every one of ``blocks``.
         blocks: its attention blocks by name.
         clip: (1, C, T, H, W), the shown clip normalised for this network.
+        evidence: what speaks for classes, to show beside the blocks or, where there are none, alone.
     """
 
     name: str
@@ -46,13 +49,14 @@ class Source:
     network: nn.Module
     blocks: Mapping[str, AttentionBlock]
     clip: Tensor
+    evidence: Sequence[EvidenceMap] = ()
 
 
 class Written(NamedTuple):
-    """What the page holds of one block.
+    """What the page holds of one block, or of the evidence for one class.
 
     Attributes:
-        name: of the block, and of its network where there are several.
+        name: of it, and of its network where there are several.
         form: how its weights are kept: ``table``, ``product`` or ``hops``.
         num_bytes: what they take in the page.
         error: the largest difference from the block's weights, as a share of a query's largest weight.
@@ -75,20 +79,20 @@ def write_explorer(
 
     Args:
         clip: what to show.
-        sources: one network, or two to compare; each shows all of its blocks.
+        sources: one network, or two to compare; each shows all of its blocks and evidence.
         path: ends in ``.html``; missing folders are made.
         query: (frame, y_px, x_px) that asks first; None for the position that the first block changed most.
 
     Returns:
-        What the page holds of each block.
+        What the page holds of each block, then of the evidence.
 
     Raises:
-        UserError: a network has no blocks, the query lies outside the clip, or the file cannot be written.
+        UserError: a network has neither blocks nor evidence, the query lies outside the clip, or the file cannot be
+            written.
     """
     if query is not None:
         require_inside(query, clip.size)
     blocks = [block for index, source in enumerate(sources) for block in _blocks(index, source, clip.size)]
-    second = next((place for place, block in enumerate(blocks) if block["source"] == 1), None)
     data = {
         "video": clip.name,
         "size": clip.size,
@@ -96,7 +100,7 @@ def write_explorer(
         "frames": [_picture(frame) for frame in clip.frames],
         "colours": (colour_table() * 255).round().int().tolist(),
         "query": blocks[0]["mostChanged"] if query is None else query,
-        "compare": second,
+        "compare": _compared(blocks),
         "sources": [{"name": source.name, "prediction": source.prediction} for source in sources],
         "blocks": blocks,
     }
@@ -111,22 +115,48 @@ def _blocks(index: int, source: Source, size: Position) -> list[dict[str, Any]]:
     def read(name: str, features: tuple[Tensor, ...], output: Tensor) -> None:
         x = features[0]
         found[name] = _block(name, source.blocks[name], features, centre_of(most_changed(x, output), x.shape[2:], size))
-        found[name] |= _places(found[name], size) | {"source": index}
 
-    read_features(source.network, source.blocks, source.clip, read)
-    return [found[name] for name in source.blocks]
+    if source.blocks or not source.evidence:
+        read_features(source.network, source.blocks, source.clip, read)
+    blocks = [found[name] for name in source.blocks] + [_evidence(shown, size) for shown in source.evidence]
+    return [block | _places(block, size) | {"source": index} for block in blocks]
+
+
+def _compared(blocks: Sequence[Mapping[str, Any]]) -> int | None:
+    """What stands beside the first block when the page opens: the other network's first, or else the first evidence."""
+    others = [place for place, block in enumerate(blocks) if block["source"] == 1]
+    evidence = [place for place, block in enumerate(blocks) if place and block["quantity"] == "evidence"]
+    return next(iter(others + evidence), None)
 
 
 def _block(name: str, block: AttentionBlock, features: tuple[Tensor, ...], changed: Position) -> dict[str, Any]:
-    packed = pack_weights(name, block, features)
     return {
         "name": name,
+        "quantity": "weight",
+        "note": "" if block.depends_on_query else "This block reads the same places for every query.",
         "grid": list(features[0].shape[2:]),
+        "mostChanged": changed,
+        **_packed(pack_weights(name, block, features)),
+    }
+
+
+def _evidence(shown: EvidenceMap, size: Position) -> dict[str, Any]:
+    t, y, x = torch.unravel_index(shown.values.argmax(), shown.values.shape)
+    return {
+        "name": shown.title,
+        "quantity": shown.quantity,
+        "note": "; ".join([*shown.details.split("    "), "the same for every query."]),
+        "grid": list(shown.grid),
+        "mostChanged": centre_of((int(t), int(y), int(x)), shown.grid, size),
+        **_packed(pack_map(shown.values)),
+    }
+
+
+def _packed(packed: PackedWeights) -> dict[str, Any]:
+    return {
         "keys": list(packed.keys),
         "weights": packed.spec,
         "error": packed.error,
-        "mostChanged": changed,
-        "dependsOnQuery": block.depends_on_query,
         "mayBeNegative": packed.may_be_negative,
     }
 

@@ -55,11 +55,15 @@ class Panel {
     this.block = block;
     this.weights = null;
     for (const { button, index } of this.buttons) button.setAttribute("aria-pressed", index === blockIndex);
-    const notes = [];
-    if (!block.dependsOnQuery) notes.push("This block reads the same places for every query.");
-    if (block.mayBeNegative) notes.push("Weights below 0 are shown as 0.");
-    this.stage.querySelector(".note").textContent = notes.join(" ");
+    const notes = [block.note];
+    if (block.mayBeNegative) notes.push(this.isEvidence ? "What speaks against the class, below 0, is shown as 0." : "Weights below 0 are shown as 0.");
+    this.stage.querySelector(".note").textContent = notes.join(" ").trim();
+    this.stage.querySelector(".bar-name").textContent = block.quantity;
     this.strip.querySelector("h2").textContent = this.title;
+  }
+
+  get isEvidence() {
+    return this.block.quantity === "evidence";
   }
 
   get title() {
@@ -96,17 +100,18 @@ class Panel {
     const image = this.stagePicture.querySelector("img");
     if (image.src !== this.clip.frames[time]) image.src = this.clip.frames[time];
     this.drawPicture(this.stagePicture, time, pixels);
-    this.stagePicture.setAttribute("aria-label", `Frame ${time} with what ${this.title} reads, as colour. Arrow keys move the query.`);
+    this.stagePicture.setAttribute("aria-label", `Frame ${time} with ${this.isEvidence ? this.title : `what ${this.title} reads`}, as colour. Arrow keys move the query.`);
     for (const [frame, picture] of this.pictures.entries()) picture.parentNode.classList.toggle("now", frame === time);
   }
 
   drawLines({ links }) {
     const from = centreOf(this.queryBox);
-    drawLinks(this.strip.querySelector(".lines"), this.pictures, this.clip.size, from, this.targets.slice(0, links));
+    const targets = this.isEvidence ? [] : this.targets.slice(0, links); // nobody reads evidence
+    drawLinks(this.strip.querySelector(".lines"), this.pictures, this.clip.size, from, targets);
   }
 
   drawList(goTo) {
-    this.list.querySelector("h2").textContent = `${this.title} reads most`;
+    this.list.querySelector("h2").textContent = this.isEvidence ? `Most ${this.title}` : `${this.title} reads most`;
     const items = this.targets.slice(0, 6).map(({ position, weight, share }) => {
       const item = document.createElement("li");
       const button = element("button");

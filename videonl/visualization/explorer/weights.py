@@ -75,6 +75,15 @@ def pack_weights(name: str, block: AttentionBlock, features: tuple[Tensor, ...])
     return replace(candidate, keys=keys, error=error, may_be_negative=bool(expected.min() < 0))
 
 
+def pack_map(values: Tensor) -> PackedWeights:
+    """Packs one map (T, H, W) that serves every query."""
+    grid = values.shape
+    product = ProductWeights(torch.ones(grid.numel(), 1), values.reshape(1, -1), grid, grid)
+    packed, everyone = _product(product, "int16"), torch.zeros(1, dtype=torch.int64)
+    error = _error(packed.rows(everyone), values.reshape(1, -1))
+    return replace(packed, keys=tuple(grid), error=error, may_be_negative=bool(values.min() < 0))
+
+
 def _candidates(factors: Factors | None, truth: Rows, num_queries: int, num_keys: int) -> Iterator[PackedWeights]:
     """The forms, smallest first, each made when its turn comes. The table always comes within the tolerance."""
     # Rows of the factors cost less than rows of the block, which computes the features' projections every time.

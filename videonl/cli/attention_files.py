@@ -1,0 +1,109 @@
+"""The files of ``videonl attention``: what they are called, and that they are written."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from rich.console import Console
+from rich.progress import track
+
+from videonl.visualization import (
+    AttentionMap,
+    EvidenceMap,
+    ShownClip,
+    SpacetimeMap,
+    film,
+    save_arrays,
+    save_evidence,
+    strip,
+)
+from videonl.visualization.explorer import Source, write_explorer
+from videonl.visualization.grid import Position
+
+Film = Literal["mp4", "gif", "none"]
+
+
+class _Picture(NamedTuple):
+    """A strip and a film.
+
+    Attributes:
+        name: of the files.
+        text: what they show.
+        shown: the map.
+        beside: another one to hold it against.
+    """
+
+    name: str
+    text: str
+    shown: SpacetimeMap
+    beside: SpacetimeMap | None = None
+
+
+def write_files(
+    console: Console,
+    clip: ShownClip,
+    maps: Mapping[str, Sequence[AttentionMap]],
+    queries: Mapping[str, Position | None],
+    evidence: Sequence[EvidenceMap],
+    out: Path,
+    film_kind: Film,
+) -> None:
+    """Writes pictures, films and arrays of one network, and says what is where."""
+    pictures = list(_pictures(maps, list(queries), evidence))
+    for name, _, shown, beside in track(pictures, "drawing", console=console, transient=True):
+        strip(clip.frames, shown, out / f"{name}.png", clip.seconds, beside)
+        if film_kind != "none":
+            film(clip.frames, shown, out / f"{name}.{film_kind}", seconds=clip.seconds, beside=beside)
+    for block, attended_by_query in maps.items():
+        save_arrays(clip, attended_by_query, out / f"{block}.npz")
+    if evidence:
+        save_evidence(clip, evidence, out / "evidence.npz")
+    suffixes = ".png" if film_kind == "none" else f".png and .{film_kind}"
+    for name, text, *_ in pictures:
+        console.print(f"{text} -> {out / name}{suffixes}", soft_wrap=True, markup=False)
+
+
+def _pictures(
+    maps: Mapping[str, Sequence[AttentionMap]], queries: Sequence[str], evidence: Sequence[EvidenceMap]
+) -> Iterator[_Picture]:
+    """Every map alone, then all attention beside all evidence."""
+    attention = list(_attention(maps, queries))
+    speaking = [
+        _Picture(f"evidence_{file_name(shown)}", f"{shown.title}, at {shown.layer}", shown) for shown in evidence
+    ]
+    yield from attention
+    yield from speaking
+    for one in attention:
+        for other in speaking:
+            yield _Picture(f"{one.name}_{other.name}", f"{one.name} beside {other.shown.title}", one.shown, other.shown)
+
+
+def _attention(maps: Mapping[str, Sequence[AttentionMap]], queries: Sequence[str]) -> Iterator[_Picture]:
+    for block, attended_by_query in maps.items():
+        for query, attended in zip(queries, attended_by_query, strict=True):
+            time, y, x = attended.query
+            name = block if len(queries) == 1 else f"{block}_{query}"
+            yield _Picture(name, f"{block}: frame {time}, pixel ({y}, {x})", attended)
+
+
+def file_name(evidence: EvidenceMap) -> str:
+    """A class's name as a part of a file's name; with its index where letters had to be replaced or left out.
+
+    >>> import torch
+    >>> [file_name(EvidenceMap(name, 7, 0.5, "res5", torch.ones(1, 1, 1))) for name in ("hug", "in/out")]
+    ['hug', 'in-out_7']
+    """
+    kept = re.sub(r"[^\w.-]+", "-", evidence.class_name)[:60]
+    return kept if kept == evidence.class_name else f"{kept}_{evidence.class_index}"
+
+
+def write_page(
+    console: Console, clip: ShownClip, sources: Sequence[Source], path: Path, query: Position | None
+) -> None:
+    """Writes the explorer, and says how exact and how large it is."""
+    with console.status("packing the weights of every position"):
+        written = write_explorer(clip, sources, path, query)
+    for block in written:
+        console.print(str(block), soft_wrap=True, markup=False)
+    console.print(f"{path}: {path.stat().st_size / 1e6:.2f} MB", soft_wrap=True, markup=False)

@@ -1,0 +1,38 @@
+"""What can be drawn over the frames of a clip: attention or class evidence, by what they have in common."""
+
+from typing import Protocol
+
+from torch import Tensor
+
+from videonl.visualization.grid import Position
+
+
+class SpacetimeMap(Protocol):
+    """A number for each cell of a clip, as the renderer wants it.
+
+    Attributes:
+        title: what is shown, in a few words.
+        details: where it comes from, on one line.
+        quantity: what its numbers are, such as ``weight``.
+        values: (T', H', W'), float32 on the CPU. Negative numbers are drawn as 0.
+        grid: (T, H, W) of the features, in cells; the values' grid may be coarser.
+        cell: (t, y, x) in ``grid``, the cell that asked; None where nobody asks.
+    """
+
+    @property
+    def title(self) -> str: ...  # noqa: D102  # documented above, as all of them
+
+    @property
+    def details(self) -> str: ...  # noqa: D102
+
+    @property
+    def quantity(self) -> str: ...  # noqa: D102
+
+    @property
+    def values(self) -> Tensor: ...  # noqa: D102
+
+    @property
+    def grid(self) -> Position: ...  # noqa: D102
+
+    @property
+    def cell(self) -> Position | None: ...  # noqa: D102
