@@ -44,7 +44,7 @@ def test_tables_a_reading_and_files(videonl: Videonl, options: list[object], tmp
     (block,) = report["blocks"]
     assert (block["block"], block["kind"]) == ("res3.3", "nonlocal, embedded_gaussian")
     assert sum(block[part] for part in ("itself", "own_frame", "own_place", "elsewhere")) == pytest.approx(1)
-    assert {row["probe"]: row["clips"] for row in block["cue"]}["all"] == 11
+    assert {row["clips_with"]: row["num_clips"] for row in block["cue"]}["all"] == 11
     with (out / "diagnosis.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert float(row["entropy"]) == block["entropy"]

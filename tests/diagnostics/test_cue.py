@@ -12,7 +12,9 @@ from videonl.diagnostics.cue import Clued, CueShare, cue_share, mean_by_kind
 
 SIZE, GRID = (6, 40, 56), (3, 5, 7)
 # Frame 0 and 1 are key frame 0; rows 8 to 15 cell 1; columns 20 to 33 touch cells 2, 3 and 4.
-CLUED = Clued("bar", Box([0, 1], range(8, 16), range(20, 34)), Box([4, 5], range(30, 38), range(0, 10)))
+CLUED = Clued(
+    ("cue pole", "probe bar"), Box([0, 1], range(8, 16), range(20, 34)), Box([4, 5], range(30, 38), range(0, 10))
+)
 
 
 class Known(AttentionBlock):
@@ -35,7 +37,7 @@ def test_the_probe_asks_and_the_cue_is_weighed() -> None:
     share = cue_share(block, "res3.1", (torch.ones(1, 2, *GRID),), CLUED, SIZE)
     # The middle of the probe is pixel (34, 5) of frames 4 and 5: one cell of this grid, (2, 4, 0).
     assert block.asked == [2 * 35 + 4 * 7 + 0]
-    assert share == CueShare(0.75, pytest.approx(1 / 3 * 1 / 5 * 3 / 7))
+    assert share == CueShare(0.75, pytest.approx(1 / 3 * 1 / 5 * 3 / 7), 0.25)
     assert share.ratio == pytest.approx(0.75 * 35)
 
 
@@ -46,9 +48,14 @@ def test_a_block_that_reads_nothing_has_no_share() -> None:
 
 
 def test_means_by_kind_and_of_all() -> None:
-    found = [("pole", CueShare(0.0, 0.1)), ("bar", CueShare(1.0, 0.2)), ("bar", CueShare(0.5, 0.3))]
+    found = [
+        (("cue bar", "probe pole"), CueShare(0.0, 0.1, 0.0)),
+        (("cue bar", "probe bar"), CueShare(1.0, 0.2, 0.0)),
+        (("cue pole", "probe bar"), CueShare(0.5, 0.3, 0.5)),
+    ]
     rows = {row.kind: row for row in mean_by_kind(found)}
-    assert list(rows) == ["bar", "pole", "all"]
-    assert (rows["bar"].num_clips, rows["bar"].share) == (2, CueShare(0.75, 0.25))
-    assert rows["all"].share.on_cue == pytest.approx(0.5) and math.isclose(rows["all"].share.area, 0.2)
+    assert list(rows) == ["cue bar", "cue pole", "probe bar", "probe pole", "all"]
+    assert (rows["probe bar"].num_clips, rows["probe bar"].share) == (2, CueShare(0.75, 0.25, 0.25))
+    assert rows["cue bar"].share.on_cue == 0.5
+    assert rows["all"].num_clips == 3 and math.isclose(rows["all"].share.area, 0.2)
     assert mean_by_kind([]) == []

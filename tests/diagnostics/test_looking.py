@@ -11,7 +11,7 @@ from torch import Tensor
 from videonl.blocks import BLOCKS, AttentionBlock, NonLocal
 from videonl.diagnostics import looking as module
 from videonl.diagnostics.even import even_weights, has_attention
-from videonl.diagnostics.looking import Asked, Attention, measure_attention
+from videonl.diagnostics.looking import Asked, Attention, mean_attention, measure_attention
 from videonl.errors import UserError
 
 GRID, SIZE = (3, 5, 7), (6, 40, 56)
@@ -167,3 +167,10 @@ def test_weights_that_are_no_numbers_are_refused() -> None:
     block.theta.weight.data.fill_(math.nan)
     with pytest.raises(UserError, match=r"res3\.1.*not finite"):
         measured(block)
+
+
+def test_means_over_clips_count_those_that_are_silent_altogether() -> None:
+    found = measured(awake(NonLocal(11, pairwise="concatenation")))
+    mean = mean_attention([found, found], num_silent=1)
+    assert mean.looking == pytest.approx(found.looking)
+    assert mean.silent == pytest.approx((2 * found.silent + 1) / 3)

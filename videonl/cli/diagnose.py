@@ -123,7 +123,8 @@ def _clips(
 
 def _clued(clue: Clue, clip: LocatedClip) -> Clued | None:
     cue, probe = locate(clue.cue, clip), locate(clue.probe, clip)
-    return Clued(SHAPES[clue.probe.shape], cue, probe) if cue and probe else None
+    kinds = f"cue {SHAPES[clue.cue.shape]}", f"probe {SHAPES[clue.probe.shape]}"
+    return Clued(kinds, cue, probe) if cue and probe else None
 
 
 def _report(diagnosis: Diagnosis, about: Mapping[str, str], unreadable: Mapping[str, str]) -> DiagnosisReport:

@@ -1,6 +1,6 @@
 """Whether a probe reads its cue, on clips where it is known where both are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,12 +17,12 @@ class Clued(NamedTuple):
     """Where the label of a clip can be read.
 
     Attributes:
-        kind: The probe's shape.
+        kinds: What the clip is one of, such as ``cue bar`` and ``probe pole``.
         cue: Where the cue shows.
         probe: Where the probe shows.
     """
 
-    kind: str
+    kinds: tuple[str, ...]
     cue: Box
     probe: Box
 
@@ -33,10 +33,12 @@ class CueShare(NamedTuple):
     Attributes:
         on_cue: Share of the weight on the keys that the cue touches.
         area: Share of the keys that it touches: what weights that are alike everywhere would give.
+        on_probe: Share of the weight on the keys that the probe touches itself.
     """
 
     on_cue: float
     area: float
+    on_probe: float
 
     @property
     def ratio(self) -> float:
@@ -45,26 +47,27 @@ class CueShare(NamedTuple):
 
 
 class CueFigures(NamedTuple):
-    """The mean over the clips with one kind of probe."""
+    """The mean over the clips of one kind."""
 
     kind: str
     num_clips: int
     share: CueShare
 
 
-def mean_by_kind(found: Iterable[tuple[str, CueShare]]) -> list[CueFigures]:
-    """The means over clips, kind by kind, and of all under ``all``."""
+def mean_by_kind(found: Iterable[tuple[tuple[str, ...], CueShare]]) -> list[CueFigures]:
+    """The means over clips of each kind, and of all under ``all``; a clip counts under every kind that it is of."""
     by_kind: dict[str, list[CueShare]] = {}
-    for kind, share in found:
-        by_kind.setdefault(kind, []).append(share)
-    rows = sorted(by_kind.items())
-    everything = [share for _, shares in rows for share in shares]
-    return [_mean(kind, shares) for kind, shares in ([*rows, ("all", everything)] if everything else [])]
+    everything = []
+    for kinds, share in found:
+        everything.append(share)
+        for kind in kinds:
+            by_kind.setdefault(kind, []).append(share)
+    rows = [*sorted(by_kind.items()), ("all", everything)] if everything else []
+    return [_mean(kind, shares) for kind, shares in rows]
 
 
 def _mean(kind: str, shares: list[CueShare]) -> CueFigures:
-    on_cue, area = (sum(values) / len(shares) for values in zip(*shares, strict=True))
-    return CueFigures(kind, len(shares), CueShare(on_cue, area))
+    return CueFigures(kind, len(shares), CueShare(*(sum(values) / len(shares) for values in zip(*shares, strict=True))))
 
 
 @torch.no_grad()
@@ -94,18 +97,22 @@ def cue_share(
     require_finite(name, signed)
     weights = measures.distribution(signed.cpu())
     loud = weights[0].flatten(1).any(dim=1)
-    pixels = (clued.cue.frames, clued.cue.rows, clued.cue.columns)
-    touched = [
-        _touched(keys_of_pixels(*axis)[list(inside)], axis[0])
-        for inside, axis in zip(pixels, zip(weights.shape[2:], grid, size, strict=True), strict=True)
-    ]
-    area = torch.stack([keys.double().mean() for keys in touched]).prod()
+    cue, probe = (
+        keys_in(box, (weights.shape[2], weights.shape[3], weights.shape[4]), grid, size)
+        for box in (clued.cue, clued.probe)
+    )
+    area = float(torch.stack([keys.double().mean() for keys in cue]).prod())
     if not loud.any() or not area:
         return None
-    frames, rows, columns = (keys[None] for keys in touched)
-    return CueShare(float(measures.box_share(weights[:, loud], frames, rows, columns).mean()), float(area))
+    on_cue, on_probe = (float(measures.box_share(weights[:, loud], *keys).mean()) for keys in (cue, probe))
+    return CueShare(on_cue, area, on_probe)
 
 
-def _touched(keys: Tensor, num_keys: int) -> Tensor:
-    """Which keys occur among those of some pixels: (num_keys,) bool."""
-    return torch.isin(torch.arange(num_keys), keys)
+def keys_in(box: Box, keys: Position, grid: Position, size: Position) -> tuple[Tensor, Tensor, Tensor]:
+    """Which key frames, rows and columns a box of pixels touches: (1, T'), (1, H') and (1, W') bool."""
+
+    def touched(pixels: Sequence[int], axis: int) -> Tensor:
+        of_pixels = keys_of_pixels(keys[axis], grid[axis], size[axis])
+        return torch.isin(torch.arange(keys[axis]), of_pixels[list(pixels)])[None]
+
+    return touched(box.frames, 0), touched(box.rows, 1), touched(box.columns, 2)

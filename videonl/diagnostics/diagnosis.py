@@ -60,7 +60,7 @@ class BlockDiagnosis:
         contribution: ``|block(x) - x| / |x|``, mean over clips.
         effect: What the network loses without it.
         alike: What it loses where the block changes all positions alike; None where it cannot but do so.
-        cue: Share of the weight on the cue, by probe, for synthetic clips.
+        cue: Share of the weight on the cue by the kind of clip, for synthetic ones.
     """
 
     name: str
@@ -80,8 +80,9 @@ class BlockDiagnosis:
 class _Seen:
     grid: Position = (0, 0, 0)
     attention: list[Attention] = field(default_factory=list)
+    num_silent: int = 0
     contributions: list[float] = field(default_factory=list)
-    cue: list[tuple[str, CueShare]] = field(default_factory=list)
+    cue: list[tuple[tuple[str, ...], CueShare]] = field(default_factory=list)
 
 
 class Diagnosis:
@@ -145,10 +146,12 @@ class Diagnosis:
         if not has_attention(block):
             return
         cells = random_cells(seen.grid, self.num_queries, (self.seed, clip.number))
-        if (found := measure_attention(block, name, features, cells, size, clip.seconds)) is not None:
+        if (found := measure_attention(block, name, features, cells, size, clip.seconds)) is None:
+            seen.num_silent += 1
+        else:
             seen.attention.append(found)
         if clip.clued is not None and (share := cue_share(block, name, features, clip.clued, size)) is not None:
-            seen.cue.append((clip.clued.kind, share))
+            seen.cue.append((clip.clued.kinds, share))
 
     def blocks_diagnosed(self) -> Iterator[BlockDiagnosis]:
         """Every block, in the network's order, once there are clips."""
@@ -159,7 +162,7 @@ class Diagnosis:
                 kind=kind_of(block),
                 depends_on_query=block.depends_on_query,
                 grid=seen.grid,
-                attention=mean_attention(seen.attention) if seen.attention else None,
+                attention=mean_attention(seen.attention, seen.num_silent) if seen.attention else None,
                 has_attention=has_attention(block),
                 gain=gain_of(block),
                 contribution=sum(seen.contributions) / len(seen.contributions),

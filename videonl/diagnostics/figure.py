@@ -21,7 +21,7 @@ def diagnosis_png(blocks: Sequence[BlockDiagnosis]) -> bytes:
         blocks: In the network's order.
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11, 1.5 + 0.62 * len(blocks)), dpi=110, layout="constrained")
+        figure = Figure(figsize=(11, 1.6 + 0.62 * len(blocks)), dpi=110, layout="constrained")
         panels = figure.subplots(1, 5, sharey=True, width_ratios=(4, 2, 2, 2, 3))
         shares, entropy, distance, contribution, lost = panels
         for row, block in enumerate(blocks):
@@ -65,10 +65,10 @@ def _label(panels: Sequence[Axes], blocks: Sequence[BlockDiagnosis]) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
     shares, entropy, distance = panels[:3]
-    shares.set(xlim=(0, 1), ylim=(len(blocks) - 0.4, -0.6))
+    shares.set(xlim=(0, 1), ylim=(len(blocks) - 0.4, -0.6), xticks=(0, 0.5, 1))
     shares.set_yticks(range(len(blocks)), [block.name for block in blocks], parse_math=False)
-    entropy.set_xlim(0, 1.05)
-    distance.set_xlim(0, 0.5)
+    entropy.set(xlim=(0, 1.05), xticks=(0, 0.5, 1))
+    distance.set(xlim=(0, None))
     handles = [matplotlib.patches.Patch(color=colour) for colour in PARTS.values()]
     names = [part.replace("_", " ") for part in PARTS]
-    shares.legend(handles, names, ncols=4, frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    shares.figure.legend(handles, names, ncols=4, frameon=False, loc="outside lower left")

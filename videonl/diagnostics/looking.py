@@ -65,10 +65,12 @@ class Attention(NamedTuple):
     silent: float
 
 
-def mean_attention(clips: Sequence[Attention]) -> Attention:
-    """The mean over clips."""
+def mean_attention(clips: Sequence[Attention], num_silent: int = 0) -> Attention:
+    """The mean over clips; clips whose every query is silent count for that share alone."""
     looking, even = (Looking(*map(float, np.mean(part, axis=0))) for part in list(zip(*clips, strict=True))[:2])
-    return Attention(looking, even, *map(float, np.mean([clip[2:] for clip in clips], axis=0)))
+    mean = Attention(looking, even, *map(float, np.mean([clip[2:] for clip in clips], axis=0)))
+    silent = (mean.silent * len(clips) + num_silent) / (len(clips) + num_silent)
+    return mean._replace(silent=silent)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,11 @@ class DiagnosisReport:
             "top1": self.top1,
             "blocks": [
                 figures_of(block)
-                | {"cue": [{"probe": row.kind, "clips": row.num_clips, **row.share._asdict()} for row in block.cue]}
+                | {
+                    "cue": [
+                        {"clips_with": row.kind, "num_clips": row.num_clips, **row.share._asdict()} for row in block.cue
+                    ]
+                }
                 | {"reading": [finding._asdict() for finding in readings[block.name]]}
                 for block in self.blocks
             ],
@@ -133,10 +137,11 @@ def print_report(console: Console, report: DiagnosisReport) -> None:
 
 
 def _looking_table(blocks: Sequence[BlockDiagnosis]) -> Table:
-    table = _table("where blocks look; beneath each: even attention", ["block"])
-    names = "entropy", "itself", "own frame", "own place", "else- where", "frames away", "s away", "px away"
-    for name in (*names, "un- even", "queries differ"):
-        table.add_column(name, justify="right")
+    shares = "entropy", "itself", "own\nframe", "own\nplace", "else-\nwhere"
+    away = "frames\naway", "s\naway", "px\naway"
+    table = _table(
+        "where blocks look; beneath each: even attention", "block", *shares, *away, "un-\neven", "queries\ndiffer"
+    )
     for block in blocks:
         assert block.attention is not None
         for first, looking in ((block.name, block.attention.looking), ("", block.attention.even)):
@@ -148,31 +153,42 @@ def _looking_table(blocks: Sequence[BlockDiagnosis]) -> Table:
 
 def _worth_table(report: DiagnosisReport) -> Table:
     title = f"what blocks are worth: {report.num_clips} clips, top-1 {100 * report.top1:.1f} %"
-    table = _table(title, ["block", "kind"])
-    for name in ("gain", "|change| / |x|", "top-1 without", "lost", "95 % interval", "changed", "top-1 alike"):
-        table.add_column(name, justify="right")
+    effects = "top-1\nwithout", "points\nlost", "95 %\ninterval", "answers\nchanged"
+    table = _table(title, "block", "kind", "gain", "|change|\n/ |x|", *effects, "top-1\nalike")
     for block in report.blocks:
-        gain = f"{block.gain.value:.3g} ({block.gain.of})"
+        gain = f"{block.gain.value:.3g}\n({block.gain.of})"
         alike = "-" if block.alike is None else f"{100 * block.alike.top1:.1f} %"
-        table.add_row(block.name, block.kind, gain, f"{block.contribution:.3f}", *_effect_cells(block.effect), alike)
+        table.add_row(
+            block.name,
+            block.kind.replace("_", " "),
+            gain,
+            f"{block.contribution:.3f}",
+            *_effect_cells(block.effect),
+            alike,
+        )
     if len(report.blocks) > 1:
         table.add_row("all", "", "", "", *_effect_cells(report.all_off))
     return table
 
 
 def _cue_table(blocks: Sequence[BlockDiagnosis]) -> Table:
-    table = _table("weight on the cue, asked at the probe", ["block", "probe"])
-    for name in ("clips", "on the cue", "its keys", "times even"):
-        table.add_column(name, justify="right")
+    columns = "clips", "on the\ncue", "its keys", "times\neven", "on the\nprobe"
+    table = _table("weight on the cue, asked at the probe", "block", "clips with", *columns)
     for block in blocks:
         for row in block.cue:
-            cells = f"{row.share.on_cue:.2f}", f"{row.share.area:.3f}", f"{row.share.ratio:.1f}"
+            share = row.share
+            cells = f"{share.on_cue:.2f}", f"{share.area:.3f}", f"{share.ratio:.1f}", f"{share.on_probe:.2f}"
             table.add_row(block.name, row.kind, str(row.num_clips), *cells)
     return table
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
-    return Table(*columns, title=title, box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+def _table(title: str, *columns: str) -> Table:
+    """Narrow enough for a terminal of 80 columns; the kind of block gives way first."""
+    table = Table(title=title, box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    for column in columns:
+        is_text = column in ("block", "kind", "clips with")
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=column != "kind")
+    return table
 
 
 def _effect_cells(effect: Effect) -> list[str]:
