@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from videonl.visualization.grid import cell_of, centre_of, pixels_of, spread
+from videonl.visualization.grid import cell_of, centre_of, key_centres, keys_at, keys_of_pixels, pixels_of, spread
 
 
 @pytest.mark.parametrize(("grid", "size"), [(1, 1), (5, 6), (7, 7), (7, 112), (14, 113), (28, 224), (3, 8)])
@@ -60,3 +60,21 @@ def test_keys_finer_than_the_grid_lie_on_their_own_cells():
     keys = torch.arange(16.0).reshape(1, 4, 4)
     pixels = spread(keys, grid=(1, 2, 2), size=(1, 8, 8))
     assert torch.equal(pixels, keys.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2))
+
+
+def test_key_centres_are_the_middles_of_the_pixels_that_belong_to_the_keys():
+    for num_keys, num_cells, num_pixels in ((5, 5, 35), (2, 5, 35), (3, 7, 21), (10, 5, 40), (1, 3, 6)):
+        keys = keys_of_pixels(num_keys, num_cells, num_pixels)
+        middles = [(keys == key).nonzero().double().mean() + 0.5 for key in range(num_keys)]
+        assert key_centres(num_keys, num_cells, num_pixels).tolist() == pytest.approx([float(m) for m in middles])
+
+
+def test_keys_at_cells_are_those_of_their_pixels():
+    for num_keys, num_cells, num_pixels in ((5, 5, 35), (2, 5, 35), (3, 7, 21), (10, 5, 40)):
+        found = keys_at(torch.arange(num_cells), num_keys, num_cells)
+        keys = keys_of_pixels(num_keys, num_cells, num_pixels)
+        cells = torch.arange(num_pixels) * num_cells // num_pixels
+        for cell in range(num_cells):
+            assert found[cell].nonzero().flatten().tolist() == [
+                k for k in keys[cells == cell].unique().tolist() if k >= 0
+            ]

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Subset
 
+from videonl.cli.device import device_of
 from videonl.data.batches import EvaluationBatch, collate_evaluation
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.decoding import check_decoder
@@ -76,7 +77,7 @@ def evaluate(
     asked = {"average": average, "about": about, "videos": _digest(repr(videos).encode())}
     data = EvaluationVideos(videos, clip, views, decoder)
     module = ClipModule(trained.network, trained.class_names, clip, views_per_step=views_per_step, average=average)
-    module.to(_device(device))
+    module.to(device_of(device))
     with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:
         if unfinished.scores:
             console.print(f"going on: {len(unfinished.scores)} of {len(videos)} videos are scored already")
@@ -119,17 +120,6 @@ def _scores_of(module: ClipModule, batch: EvaluationBatch) -> list[VideoScore]:
         logits = module.score_views(batch["clip"].to(module.device))
         collected.update(logits, batch["view"], batch["video"], batch["label"], batch["path"])
     return collected.gather()
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # unknown, or not there
-        raise UserError(
-            f"no device {name!r} here ({str(error).splitlines()[0]}); give cpu, or cuda where one is"
-        ) from error
-    return device
 
 
 def _digest(content: bytes) -> str:

@@ -82,6 +82,12 @@ COMMANDS = {
     "convert": Command("convert", "parse", "turn another project's checkpoint into weights to start from", parses=True),
     "compare": Command("compare", "compare", "what one evaluation has right that another has wrong", positional=True),
     "demo": Command("demo", "demo", "the whole tool in ten minutes: data, training, accuracies, attention"),
+    "diagnose": Command(
+        "diagnose",
+        "diagnose",
+        "measure over many clips what each block does: where it looks, and what accuracy loses without it",
+        switches=("--json", "--trust_code"),
+    ),
     "doctor": Command(
         "doctor",
         "doctor",
@@ -242,6 +248,7 @@ def _as_parsed(word: str, command: Command) -> str:
 
 def _set_up_messages() -> None:
     """Lets the package's own log through, and keeps back what a user can do nothing about."""
+    from rich.console import Console
     from rich.logging import RichHandler
 
     for message in NOISE:
@@ -249,7 +256,7 @@ def _set_up_messages() -> None:
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     logger = logging.getLogger("videonl")
     if not logger.handlers:
-        logger.addHandler(RichHandler(show_path=False))
+        logger.addHandler(RichHandler(console=Console(stderr=True), show_path=False))
     logger.setLevel(logging.INFO)
 
 

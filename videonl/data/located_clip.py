@@ -1,12 +1,16 @@
 """One clip of a video, and where its frames and pixels lie in it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.utils.data import Dataset
 
+from videonl.data.batches import Failure
 from videonl.data.dataset import even_frames
-from videonl.data.decoding import open_video
+from videonl.data.decoding import DecodingError, open_video
+from videonl.data.index import Video
 from videonl.data.shard_member import ShardMember
 from videonl.data.transforms import ClipFormat, Views, ViewTransform, crop_corners, resized_size
 
@@ -31,6 +35,34 @@ class LocatedClip:
     def num_repeated(self) -> int:
         """How many frames stand in for ones that the video does not have."""
         return len(self.video_frames) - len(set(self.video_frames))
+
+
+class MiddleClips(Dataset[LocatedClip | Failure]):
+    """The middle clip of each video, or why there is none.
+
+    Args:
+        videos: The videos.
+        clip_format: Number and stride of the frames, size of the crop.
+        decoder: A name in ``decoding.DECODERS``.
+    """
+
+    def __init__(self, videos: Sequence[Video], clip_format: ClipFormat, decoder: str = "auto") -> None:
+        self.videos = videos
+        self.clip_format = clip_format
+        self.decoder = decoder
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, index: int) -> LocatedClip | Failure:
+        """Decode the clip of one video."""
+        path = self.videos[index].path
+        try:
+            return read_middle_clip(path, self.clip_format, self.decoder)
+        except DecodingError as error:
+            return Failure(error.path, error.reason)
+        except OSError as error:
+            return Failure(str(path), f"cannot be read ({error.strerror or error})")
 
 
 def read_middle_clip(path: Path | str | ShardMember, clip_format: ClipFormat, decoder: str = "auto") -> LocatedClip:

@@ -26,6 +26,7 @@ _X264_OPTIONS = {"crf": "14", "preset": "veryfast", "threads": "1", "x264-params
 _FORMAT_VERSION = 1
 _SETTINGS_FILE = "synthetic.json"
 _UNFINISHED_FILE = "synthetic.json.part"
+CLUES_FILE = "clues.csv"
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _write_all(directory: Path, settings: SyntheticSettings, progress: Callable[
         write_video(directory / clue.path, frames)
         clues.append(clue)
         progress(len(clues), total)
-    _write_clues(directory / "clues.csv", clues)
+    _write_clues(directory / CLUES_FILE, clues)
     # Renamed last: its presence says that the data set is complete.
     unfinished.replace(directory / _SETTINGS_FILE)
 

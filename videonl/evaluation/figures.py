@@ -17,7 +17,7 @@ from videonl.evaluation.metrics import Calibration
 MOST_LABELLED = 40  # classes; beyond, their names would overlap
 MOST_NUMBERED = 20
 INK, FAINT, ACCENT, SECOND = "#26323d", "#d5dbe1", "#2f6f8f", "#c08a3e"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": INK,
@@ -41,7 +41,7 @@ def confusion_png(counts: Tensor, class_names: Sequence[str]) -> bytes:
     num_classes = len(class_names)
     shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
     side = min(max(2.2 + 0.34 * num_classes, 4.2), 10.0)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(side, side * 0.92), dpi=160, layout="constrained")
         axes = figure.add_subplot()
         image = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
@@ -50,7 +50,7 @@ def confusion_png(counts: Tensor, class_names: Sequence[str]) -> bytes:
         _name_classes(axes, class_names)
         if num_classes <= MOST_NUMBERED:
             _number_cells(axes, counts, shares)
-        return _png(figure)
+        return to_png(figure)
 
 
 def reliability_svg(calibration: Calibration) -> bytes:
@@ -58,7 +58,7 @@ def reliability_svg(calibration: Calibration) -> bytes:
     filled = calibration.counts > 0
     num_bins = len(calibration.counts)
     centres = [(place + 0.5) / num_bins for place in range(num_bins)]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 4.2), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         above.plot([0, 1], [0, 1], color="#8c98a4", linewidth=1, linestyle=(0, (4, 3)), label="perfect")
@@ -76,7 +76,7 @@ def reliability_svg(calibration: Calibration) -> bytes:
 
 def views_svg(points: Sequence[FewerViews]) -> bytes:
     """Top-1 against the number of clips, one line per number of crops, with 95% intervals."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.4), layout="constrained")
         axes = figure.add_subplot()
         for num_crops, colour in zip(sorted({point.num_crops for point in points}), (ACCENT, SECOND), strict=False):
@@ -124,7 +124,8 @@ def _svg(figure: Figure) -> bytes:
     return written.getvalue()
 
 
-def _png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
+    """A figure as a PNG, cut to what is drawn."""
     written = io.BytesIO()
     with warnings.catch_warnings():
         # Names in scripts that the font lacks are drawn as boxes; the tables beside have them in full.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
 from videonl.evaluation.comparison import Changed, Comparison
@@ -62,7 +62,7 @@ def evaluation_page(record: Record, num_mistakes: int = 24) -> str:
     calibrated = calibration(probabilities, labels)
     points = accuracy_by_views(scores)
     confidence = float(probabilities.max(dim=1).values.mean())
-    return _render(
+    return render(
         "evaluation.html",
         record=record,
         num_videos=len(scores),
@@ -93,7 +93,7 @@ def comparison_page(comparison: Comparison, a: str, b: str, num_videos: int = 24
         num_videos: How many of the videos fixed, and of those broken, to show.
     """
     names = comparison.class_names
-    return _render(
+    return render(
         "comparison.html",
         comparison=comparison,
         a=a,
@@ -152,9 +152,10 @@ def _changed(pair: Changed, names: Sequence[str]) -> Shown:
     return Shown(pair.a.path, names[pair.a.label], answers, film_strip(pair.a.path))
 
 
-def _render(template: str, **values: Any) -> str:
+def render(template: str, package: str = "videonl.evaluation", **values: Any) -> str:
+    """Fills in a template of a package, which may extend those of this one."""
     environment = Environment(
-        loader=PackageLoader("videonl.evaluation"),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("videonl.evaluation")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -18,6 +18,7 @@ ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 # Of the largest logit; float32 leaves a hundredth of it.
 TOLERANCE = 1e-4
 INPUT, OUTPUT = "clip", "logits"
+MAX_BATCH = 2**31 - 1  # some limit must be named: torch 2.6 cannot trace an axis of any length
 
 
 def export(network: nn.Module, clip: Tensor, path: Path, kind: Format, about: dict[str, Any], any_batch: bool) -> float:
@@ -70,7 +71,7 @@ def beside(path: Path) -> Path:
 def _trace(network: nn.Module, clip: Tensor, any_batch: bool) -> torch.export.ExportedProgram:
     # A batch of one would be taken for a batch that is always one.
     example = torch.cat([clip, clip]) if any_batch and len(clip) == 1 else clip
-    open_axes: Any = ({0: torch.export.Dim("batch", min=1)},) if any_batch else None
+    open_axes: Any = ({0: torch.export.Dim("batch", min=1, max=MAX_BATCH)},) if any_batch else None
     try:
         return torch.export.export(network, (example,), dynamic_shapes=open_axes)
     except Exception as error:

@@ -24,6 +24,11 @@ def _added_matrix_vector(x: Shape, matrix: Shape, vector: Shape, *args: Any, **k
     return 2 * math.prod(matrix)
 
 
+def _fused_attention(query: Shape, key: Shape, value: Shape, *args: Any, **kwargs: Any) -> int:
+    pairs = math.prod(query[:-1]) * key[-2]  # (B, heads, N, D), (B, heads, M, D)
+    return 2 * pairs * (query[-1] + value[-1])
+
+
 # What PyTorch's counter leaves out, by the shapes of the arguments. Norms as fvcore counts them in published tables: 2
 # for each number of a batch norm, which is that of inference, and 5 of the others.
 LEFT_OUT: dict[Any, Callable[..., int]] = {
@@ -36,6 +41,7 @@ LEFT_OUT: dict[Any, Callable[..., int]] = {
     aten.mv: _matrix_vector,
     aten.dot: _matrix_vector,
     aten.addmv: _added_matrix_vector,
+    aten._scaled_dot_product_flash_attention_for_cpu: _fused_attention,  # that of torch 2.6 does
 }
 
 

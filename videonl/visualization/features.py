@@ -13,7 +13,7 @@ from videonl.visualization.grid import Position
 Reader = Callable[[str, tuple[Tensor, ...], Tensor], None]
 
 
-def read_features(network: nn.Module, blocks: Mapping[str, AttentionBlock], clip: Tensor, read: Reader) -> None:
+def read_features(network: nn.Module, blocks: Mapping[str, AttentionBlock], clip: Tensor, read: Reader) -> Tensor:
     """Runs the network once on a clip and shows what goes into each block and what comes out.
 
     The network runs in evaluation mode without gradients; its training flags and hooks are as before when this returns
@@ -25,6 +25,9 @@ def read_features(network: nn.Module, blocks: Mapping[str, AttentionBlock], clip
         clip: (1, C, T, H, W), normalised, on the network's device.
         read: called at each block with its name, its input (for some blocks the features of an earlier stage too) and
             its output, at once: a later in-place layer may overwrite them.
+
+    Returns:
+        What the network returns for the clip.
 
     Raises:
         UserError: there are no blocks.
@@ -50,9 +53,10 @@ def read_features(network: nn.Module, blocks: Mapping[str, AttentionBlock], clip
         stack.enter_context(evaluating(network))
         for name, block in blocks.items():
             stack.enter_context(block.register_forward_hook(hook(name)))
-        network(clip)
+        returned: Tensor = network(clip)
     if missing := [name for name in blocks if name not in met]:
         raise ValueError(f"the network did not run the blocks {missing}; hand in the blocks inserted into this network")
+    return returned
 
 
 def clip_size(clip: Tensor) -> Position:

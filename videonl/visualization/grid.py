@@ -87,6 +87,32 @@ def keys_of_pixels(num_keys: int, num_cells: int, num_pixels: int) -> Tensor:
     return cells * num_keys // num_cells
 
 
+def key_centres(num_keys: int, num_cells: int, num_pixels: int) -> Tensor:
+    """Where the middle of every key along one axis lies, in pixels from the edge: (num_keys,) float64.
+
+    >>> key_centres(num_keys=2, num_cells=5, num_pixels=10)  # two cells each, of two pixels
+    tensor([2., 6.], dtype=torch.float64)
+    """
+    if num_keys >= num_cells:
+        return (torch.arange(num_keys, dtype=torch.float64) + 0.5) * num_pixels / num_keys
+    keys_of_cells = keys_of_pixels(num_keys, num_cells, num_cells)
+    centres = key_centres(num_cells, num_cells, num_pixels)
+    return torch.stack([centres[keys_of_cells == key].mean() for key in range(num_keys)])
+
+
+def keys_at(cells: Tensor, num_keys: int, num_cells: int) -> Tensor:
+    """Which keys along one axis lie in the cells, or have the cells in them: (Q,) -> (Q, num_keys) bool.
+
+    >>> keys_at(torch.tensor([1, 4]), num_keys=2, num_cells=5)  # the last cell belongs to no key
+    tensor([[ True, False],
+            [False, False]])
+    """
+    keys = torch.arange(num_keys)
+    if num_keys > num_cells:  # the keys are those of an earlier, finer stage
+        return cells[:, None] == keys * num_cells // num_keys
+    return keys_of_pixels(num_keys, num_cells, num_cells)[cells][:, None] == keys
+
+
 def _middle(pixels: range) -> int:
     return pixels[len(pixels) // 2]
 

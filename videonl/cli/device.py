@@ -1,0 +1,21 @@
+"""The device that a user names."""
+
+import torch
+
+from videonl.errors import UserError
+
+
+def device_of(name: str) -> torch.device:
+    """The device of that name; ``auto`` takes the GPU where there is one.
+
+    Raises:
+        UserError: There is no such device here.
+    """
+    try:
+        device = torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # unknown, or not there
+        raise UserError(
+            f"no device {name!r} here ({str(error).splitlines()[0]}); give cpu, or cuda where one is"
+        ) from error
+    return device

@@ -1,0 +1,145 @@
+"""``videonl diagnose``: what each inserted block does, measured over many clips."""
+
+import json as json_text
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from videonl.cli.device import device_of
+from videonl.cli.long_work import progress_bar
+from videonl.data.batches import Failure
+from videonl.data.decoding import check_decoder
+from videonl.data.index import Video, assign, read_source
+from videonl.data.located_clip import LocatedClip, MiddleClips
+from videonl.data.synthetic import Clue
+from videonl.data.synthetic_clues import find_clues, locate
+from videonl.data.synthetic_frames import SHAPES
+from videonl.data.transforms import ClipFormat, normalise
+from videonl.diagnostics import DiagnosedClip, Diagnosis
+from videonl.diagnostics.cue import Clued
+from videonl.diagnostics.report import DiagnosisReport, print_report, write_report
+from videonl.errors import UserError
+from videonl.models.checkpoints import Trained, load_trained
+
+logger = logging.getLogger(__name__)
+
+
+def diagnose(
+    checkpoint: Path,
+    index: str,
+    out: Path = Path("runs/diagnosis"),
+    root: Path | None = None,
+    clips: int = 100,
+    queries: int = 64,
+    seed: int = 0,
+    num_workers: int = 2,
+    decoder: str = "auto",
+    device: str = "auto",
+    json: bool = False,
+    trust_code: bool = False,
+) -> None:
+    """Measures where each block looks and what accuracy loses without it; writes diagnosis.json, .csv, .png, .html.
+
+    Of each video the middle clip and crop is taken, as an evaluation with one view does. Clips that ``videonl synth``
+    wrote are also asked whether the probe reads the cue.
+
+    Args:
+        checkpoint: A checkpoint of videonl fit; its clip format is used.
+        index: The videos: a folder of class folders, a list, or one split of a list as clips.csv#val.
+        out: Folder for the results.
+        root: Folder that a relative index, and relative paths in it, are relative to.
+        clips: How many videos, one clip of each, evenly spaced in the list; all where there are fewer.
+        queries: How many positions of each clip ask, at random.
+        seed: Of these positions.
+        num_workers: Processes that decode; 0 decodes in the main process.
+        decoder: auto, pyav, decord or torchcodec.
+        device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
+        json: Print one JSON object, that of diagnosis.json, instead of tables.
+        trust_code: Whether a checkpoint may name any code as its backbone; say so for your own files.
+    """
+    check_decoder(decoder)
+    if clips < 1 or queries < 2:
+        raise UserError(f"--clips must be at least 1 and --queries at least 2, got {clips} and {queries}")
+    trained = load_trained(checkpoint, trust_code)
+    if not trained.network.blocks:
+        raise UserError(
+            f"the network of {checkpoint} has no attention blocks, so there is nothing to diagnose; what its classes "
+            "rest on, `videonl attention --evidence` shows for any network"
+        )
+    videos = spread_out(assign(read_source(index, root), trained.class_names), clips)
+    trained.network.to(chosen := device_of(device))
+    diagnosis = Diagnosis(trained.network, trained.network.blocks, trained.class_names, queries, seed)
+    unreadable = {}
+    with progress_bar("diagnosing") as progress:
+        for number, clip in enumerate(_clips(trained, videos, decoder, num_workers, chosen)):
+            if isinstance(clip, Failure):
+                logger.warning("skipped %s: %s", clip.path, clip.reason)
+                unreadable[clip.path] = clip.reason
+            else:
+                diagnosis.add(clip)
+            progress(number + 1, len(videos))
+    if not diagnosis.scores:
+        raise UserError(f"none of the {len(videos)} videos could be read")
+    about = {
+        "checkpoint": str(checkpoint),
+        "videos": index,
+        "clips": f"the middle one of each video, {ClipFormat(**trained.clip).describe()}",
+        "queries": f"{queries} of each clip, seed {seed}",
+    }
+    _show(_report(diagnosis, about, unreadable), out, json)
+
+
+def spread_out(videos: Sequence[Video], num_videos: int) -> list[Video]:
+    """So many of the videos, evenly spaced in the list, each file once."""
+    distinct = list({str(video.path): video for video in videos}.values())
+    num_videos = min(num_videos, len(distinct))
+    return [distinct[place * len(distinct) // num_videos] for place in range(num_videos)]
+
+
+def _clips(
+    trained: Trained, videos: Sequence[Video], decoder: str, num_workers: int, device: torch.device
+) -> Iterator[DiagnosedClip | Failure]:
+    form = ClipFormat(**trained.clip)
+    clues = find_clues([video.path for video in videos if isinstance(video.path, Path)])
+    loader = DataLoader(MiddleClips(videos, form, decoder), batch_size=None, num_workers=num_workers)
+    for number, (video, clip) in enumerate(zip(videos, loader, strict=True)):
+        if isinstance(clip, Failure):
+            yield clip
+            continue
+        pixels = normalise(clip.pixels[None].to(device), form.mean, form.std)
+        yield DiagnosedClip(
+            number,
+            str(video.path),
+            video.label,
+            pixels.contiguous(memory_format=torch.channels_last_3d),
+            clip.seconds,
+            _clued(clues[video.path], clip) if video.path in clues else None,
+        )
+
+
+def _clued(clue: Clue, clip: LocatedClip) -> Clued | None:
+    cue, probe = locate(clue.cue, clip), locate(clue.probe, clip)
+    kinds = f"cue {SHAPES[clue.cue.shape]}", f"probe {SHAPES[clue.probe.shape]}"
+    return Clued(kinds, cue, probe) if cue and probe else None
+
+
+def _report(diagnosis: Diagnosis, about: Mapping[str, str], unreadable: Mapping[str, str]) -> DiagnosisReport:
+    scores = diagnosis.scores
+    top1 = sum(score.prediction == score.label for score in scores) / len(scores)
+    blocks = list(diagnosis.blocks_diagnosed())
+    return DiagnosisReport(about, len(scores), top1, blocks, diagnosis.all_off(), unreadable)
+
+
+def _show(report: DiagnosisReport, out: Path, json: bool) -> None:
+    written = write_report(out, report)
+    if json:
+        print(json_text.dumps(report.plain()))
+        return
+    console = Console()
+    print_report(console, report)
+    for path in written:
+        console.print(str(path), soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,87 @@
+"""The network without some of its blocks, or with less of them: what their change is worth."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from torch import Tensor
+
+from videonl.blocks import AttentionBlock
+from videonl.evaluation import Record, VideoScore, compare
+from videonl.evaluation.intervals import Interval
+
+Forward = Callable[..., Tensor]
+
+
+@contextmanager
+def switched_off(blocks: Iterable[AttentionBlock]) -> Iterator[None]:
+    """Has blocks hand their features on as they are, without computing anything; ends with them as they were.
+
+    A network that ``torch.compile`` has already traced does not see it.
+    """
+
+    def hand_on(x: Tensor, *low: Tensor) -> Tensor:
+        return x
+
+    with _running(dict.fromkeys(blocks, hand_on)):
+        yield
+
+
+@contextmanager
+def made_alike(block: AttentionBlock) -> Iterator[None]:
+    """Has a block change all positions alike, by the mean of its changes; ends with it as it was.
+
+    Of a non-local block in evaluation all that follows its weights is affine, so this is what it would do if every
+    query read with the mean of all queries' weights: a global context block.
+    """
+    whole = block.forward
+
+    def change_alike(x: Tensor, *low: Tensor) -> Tensor:
+        change = whole(x, *low) - x
+        return x + change.mean(dim=(2, 3, 4), keepdim=True)
+
+    with _running({block: change_alike}):
+        yield
+
+
+@contextmanager
+def _running(forwards: dict[AttentionBlock, Forward]) -> Iterator[None]:
+    for block, forward in forwards.items():
+        block.forward = forward  # type: ignore[method-assign]  # over the class's own, until it is deleted
+    try:
+        yield
+    finally:
+        for block in forwards:
+            del block.forward
+
+
+class Effect(NamedTuple):
+    """What a network loses with a change, such as a block switched off, on the same clips.
+
+    Attributes:
+        top1: Accuracy with the change.
+        lost: Accuracy of the whole network minus that, from -1 to 1.
+        interval: 95% interval of ``lost``, by the paired bootstrap over clips.
+        p_value: Of McNemar's exact test.
+        num_changed: Clips whose answer is another one with the change.
+    """
+
+    top1: float
+    lost: float
+    interval: Interval
+    p_value: float
+    num_changed: int
+
+
+def effect(class_names: list[str], changed: Sequence[VideoScore], whole: Sequence[VideoScore]) -> Effect:
+    """Compares the answers of a changed network to those of the whole one.
+
+    Args:
+        class_names: In the order of the logits.
+        changed: The scores of the changed network.
+        whole: The scores of the whole network, of the same clips.
+    """
+    compared = compare(Record(class_names, list(changed)), Record(class_names, list(whole)))
+    top1 = compared.metrics["top1"]
+    num_changed = sum(a.prediction != b.prediction for a, b in zip(changed, whole, strict=True))
+    return Effect(top1.a, top1.difference, top1.interval, compared.p_value, num_changed)

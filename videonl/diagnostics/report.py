@@ -1,0 +1,208 @@
+"""A diagnosis for people and programs: tables in the terminal, and files."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from videonl.diagnostics.blocks_off import Effect
+from videonl.diagnostics.diagnosis import BlockDiagnosis
+from videonl.diagnostics.figure import diagnosis_png
+from videonl.diagnostics.reading import Finding, read_block, read_effect
+from videonl.evaluation.intervals import caution
+from videonl.evaluation.page import render
+
+SHARES = ("entropy", "itself", "own_frame", "own_place", "elsewhere")
+AWAY = ("frames_away", "seconds_away", "px_away")
+
+
+@dataclass(frozen=True)
+class DiagnosisReport:
+    """What was found, and how.
+
+    Attributes:
+        about: What was done, in words.
+        num_clips: How many clips the figures are of.
+        top1: Accuracy of the whole network on them.
+        blocks: In the network's order.
+        all_off: What the network loses without any block.
+        unreadable: Why a video has no clip, by its file.
+    """
+
+    about: Mapping[str, str]
+    num_clips: int
+    top1: float
+    blocks: Sequence[BlockDiagnosis]
+    all_off: Effect
+    unreadable: Mapping[str, str]
+
+    def readings(self) -> dict[str, list[Finding]]:
+        """What the figures of each block say, by its name."""
+        return {block.name: read_block(block, self.num_clips) for block in self.blocks}
+
+    def without_blocks(self) -> Finding:
+        """What the network is without all of them."""
+        return read_effect(self.all_off, self.num_clips, "any block")
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        readings = self.readings()
+        return {
+            "about": dict(self.about),
+            "num_clips": self.num_clips,
+            "top1": self.top1,
+            "blocks": [
+                figures_of(block)
+                | {
+                    "cue": [
+                        {"clips_with": row.kind, "num_clips": row.num_clips, **row.share._asdict()} for row in block.cue
+                    ]
+                }
+                | {"reading": [finding._asdict() for finding in readings[block.name]]}
+                for block in self.blocks
+            ],
+            "all_off": _effect(self.all_off) | {"reading": self.without_blocks()._asdict()},
+            "unreadable": dict(self.unreadable),
+        }
+
+
+def figures_of(block: BlockDiagnosis) -> dict[str, Any]:
+    """The figures of a block as one flat row; None where there is none."""
+    row: dict[str, Any] = {"block": block.name, "kind": block.kind, "grid": "x".join(map(str, block.grid))}
+    attention = block.attention
+    for name in (*SHARES, *AWAY):
+        row[name] = None if attention is None else getattr(attention.looking, name)
+        row[f"{name}_even"] = None if attention is None else getattr(attention.even, name)
+    for name in ("num_keys", "unevenness", "query_distance", "negative", "silent"):
+        row[name] = None if attention is None else getattr(attention, name)
+    gain = {"gain": block.gain.value, "gain_of": block.gain.of}
+    alike = block.alike
+    of_alike = {
+        "top1_alike": None if alike is None else alike.top1,
+        "answers_changed_alike": None if alike is None else alike.num_changed,
+    }
+    return row | gain | {"contribution": block.contribution} | _effect(block.effect) | of_alike
+
+
+def write_report(directory: Path, report: DiagnosisReport) -> list[Path]:
+    """Writes diagnosis.json, .csv, .png and .html, and returns their paths."""
+    directory.mkdir(parents=True, exist_ok=True)
+    data, table, picture, page = (directory / f"diagnosis.{suffix}" for suffix in ("json", "csv", "png", "html"))
+    data.write_text(json.dumps(report.plain(), indent=2) + "\n", encoding="utf-8")
+    rows = [figures_of(block) for block in report.blocks]
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    png = diagnosis_png(report.blocks)
+    picture.write_bytes(png)
+    page.write_text(diagnosis_page(report, png), encoding="utf-8")
+    return [data, table, picture, page]
+
+
+def diagnosis_page(report: DiagnosisReport, png: bytes) -> str:
+    """The report as one HTML file that needs nothing else."""
+    return render(
+        "diagnosis.html",
+        package="videonl.diagnostics",
+        report=report,
+        readings=report.readings(),
+        figure=png,
+        caution=caution(report.num_clips),
+    )
+
+
+def print_report(console: Console, report: DiagnosisReport) -> None:
+    """Prints where blocks look, what they are worth, and what that says."""
+    looking = [block for block in report.blocks if block.attention is not None]
+    if looking:
+        console.print(_looking_table(looking))
+    console.print(_worth_table(report))
+    if any(block.cue for block in report.blocks):
+        console.print(_cue_table(report.blocks))
+    for name, findings in report.readings().items():
+        for finding in findings:
+            console.print(f"{name} {finding.text}", soft_wrap=True, markup=False, highlight=False)
+    if len(report.blocks) > 1:
+        text = report.without_blocks().text
+        console.print(f"all blocks together: {text}", soft_wrap=True, markup=False, highlight=False)
+    if warning := caution(report.num_clips):
+        console.print(warning, style="yellow")
+
+
+def _looking_table(blocks: Sequence[BlockDiagnosis]) -> Table:
+    shares = "entropy", "itself", "own\nframe", "own\nplace", "else-\nwhere"
+    away = "frames\naway", "s\naway", "px\naway"
+    table = _table(
+        "where blocks look; beneath each: even attention", "block", *shares, *away, "un-\neven", "queries\ndiffer"
+    )
+    for block in blocks:
+        assert block.attention is not None
+        for first, looking in ((block.name, block.attention.looking), ("", block.attention.even)):
+            cells = [f"{value:.2f}" for value in looking[:-1]] + [f"{looking.px_away:.1f}"]
+            last = [f"{block.attention.unevenness:.2f}", f"{block.attention.query_distance:.3f}"] if first else []
+            table.add_row(first, *cells, *last, style=None if first else "dim")
+    return table
+
+
+def _worth_table(report: DiagnosisReport) -> Table:
+    title = f"what blocks are worth: {report.num_clips} clips, top-1 {100 * report.top1:.1f} %"
+    effects = "top-1\nwithout", "points\nlost", "95 %\ninterval", "answers\nchanged"
+    table = _table(title, "block", "kind", "gain", "|change|\n/ |x|", *effects, "top-1\nalike")
+    for block in report.blocks:
+        gain = f"{block.gain.value:.3g}\n({block.gain.of})"
+        alike = "-" if block.alike is None else f"{100 * block.alike.top1:.1f} %"
+        table.add_row(
+            block.name,
+            block.kind.replace("_", " "),
+            gain,
+            f"{block.contribution:.3f}",
+            *_effect_cells(block.effect),
+            alike,
+        )
+    if len(report.blocks) > 1:
+        table.add_row("all", "", "", "", *_effect_cells(report.all_off))
+    return table
+
+
+def _cue_table(blocks: Sequence[BlockDiagnosis]) -> Table:
+    columns = "clips", "on the\ncue", "its keys", "times\neven", "on the\nprobe"
+    table = _table("weight on the cue, asked at the probe", "block", "clips with", *columns)
+    for block in blocks:
+        for row in block.cue:
+            share = row.share
+            cells = f"{share.on_cue:.2f}", f"{share.area:.3f}", f"{share.ratio:.1f}", f"{share.on_probe:.2f}"
+            table.add_row(block.name, row.kind, str(row.num_clips), *cells)
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    """Narrow enough for a terminal of 80 columns; the kind of block gives way first."""
+    table = Table(title=title, box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    for column in columns:
+        is_text = column in ("block", "kind", "clips with")
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=column != "kind")
+    return table
+
+
+def _effect_cells(effect: Effect) -> list[str]:
+    low, high = (f"{100 * edge:.1f}" for edge in effect.interval)
+    lost = f"{100 * effect.lost:.1f}"
+    return [f"{100 * effect.top1:.1f} %", lost, f"{low} to {high}", str(effect.num_changed)]
+
+
+def _effect(effect: Effect) -> dict[str, Any]:
+    return {
+        "top1_without": effect.top1,
+        "top1_lost": effect.lost,
+        "top1_lost_low": effect.interval.low,
+        "top1_lost_high": effect.interval.high,
+        "p_value": effect.p_value,
+        "answers_changed": effect.num_changed,
+    }
