@@ -4,6 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+
+from videonl.models import ClipClassifier
 
 Videonl = Callable[..., object]
 
@@ -179,3 +182,16 @@ def test_video_of_one_frame_works(
     predicted = videonl("predict", "--checkpoint", trained / "checkpoints" / "best.ckpt", "--video", video)
     assert predicted.code == 0
     assert "sum_0" in predicted.text
+
+
+def test_video_on_a_network_whose_norms_have_no_innermost_channels(
+    videonl: Videonl, trained: Path, clips: Path, tmp_path: Path
+) -> None:
+    content = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    settings = content["videonl"]["network"] | {"blocks": [{"block": "gc", "after": {"res3": [3]}}]}
+    network = ClipClassifier.from_settings(settings)
+    content["videonl"]["network"] = settings
+    content["state_dict"] = {f"network.{key}": value for key, value in network.state_dict().items()}
+    torch.save(content, tmp_path / "gc.ckpt")
+    video = next((clips / "test").glob("*/*.mp4"))
+    assert videonl("predict", "--checkpoint", tmp_path / "gc.ckpt", "--video", video).code == 0

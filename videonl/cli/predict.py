@@ -36,7 +36,7 @@ def predict(
     console = Console()
     trained = load_trained(checkpoint, trust_code)
     clip_format = ClipFormat(**trained.clip)
-    network = folded(trained.network).to(memory_format=torch.channels_last_3d)
+    network = folded(trained.network)
     with console.status("reading and scoring"), torch.inference_mode():
         views = read_views(Video(video, label=0), clip_format, Views(num_clips, num_crops), decoder)
         # One view at a time: thirty views of a large network at once would need tens of gigabytes.

@@ -61,7 +61,7 @@ def test_entropy_is_normalised_by_the_number_of_keys(weights: list[float], expec
     assert block.asked == list(range(35))  # fewer than 64 positions
 
 
-def test_gain_is_the_mean_absolute_weight_of_the_norm_or_of_gamma() -> None:
+def test_gain_is_the_size_of_the_norms_weight_or_of_gamma() -> None:
     nonlocal_block, criss_cross, se = BLOCKS["nonlocal"](6), BLOCKS["criss_cross"](6), BLOCKS["se"](6)
     with torch.no_grad():
         nonlocal_block.norm.weight.copy_(torch.tensor([1.0, -2.0, 3.0, 0.0, 0.0, 0.0]))
@@ -69,7 +69,7 @@ def test_gain_is_the_mean_absolute_weight_of_the_norm_or_of_gamma() -> None:
             if name.endswith("gamma"):
                 parameter.fill_(-0.25)
     found = gains({"a": nonlocal_block, "b": criss_cross, "c": se})
-    assert {name: float(value) for name, value in found.items()} == {"a/gamma": 1.0, "b/gamma": 0.25}
+    assert found == pytest.approx({"a/gamma": (14 / 6) ** 0.5, "b/gamma": 0.25})
 
 
 def network(blocks: list[Insertion]) -> ClipClassifier:

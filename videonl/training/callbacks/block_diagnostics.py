@@ -16,6 +16,8 @@ from videonl.data.datamodule import ClipDataModule
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.loader import start_worker
 from videonl.data.transforms import Views
+from videonl.diagnostics.gain import gain_of
+from videonl.diagnostics.measures import distribution, entropy
 from videonl.errors import UserError
 from videonl.training.module import ClipModule
 from videonl.visualization.features import read_features
@@ -27,11 +29,12 @@ logger = logging.getLogger(__name__)
 class BlockDiagnostics(Callback):
     """After each epoch logs ``blocks/NAME/gamma`` and ``blocks/NAME/entropy`` for every inserted block.
 
-    ``gamma`` is the mean absolute gain of the norm (or of a block's own ``gamma``) with which the block adds what it
-    has read: 0 at the start, where a block is the identity. ``entropy`` is that of the attention weights divided by the
-    logarithm of the number of keys: 1 where a position reads all others alike, 0 where it reads but one; the mean over
-    64 evenly spaced queries of the same few clips each time. What a block does not have is not logged: a gain without
-    a norm, an entropy where the weights are no distribution or are the same by construction (SE).
+    ``gamma`` is the root mean square of the gains of the norm (or of a block's own ``gamma``) with which the block adds
+    what it has read: 0 at the start, where a block is the identity. ``entropy`` is that of the attention weights
+    divided by the logarithm of the number of keys: 1 where a position reads all others alike, 0 where it reads but one;
+    the mean over 64 evenly spaced queries of the same few clips each time. What a block does not have is not logged: a
+    gain without a norm, an entropy where the weights are no distribution or are the same by construction (SE). ``videonl
+    diagnose`` measures the same over a whole data set.
 
     The training is not touched: the first process alone runs its network, on one clip at a time, in evaluation mode,
     without gradients and without drawing random numbers.
@@ -57,7 +60,7 @@ class BlockDiagnostics(Callback):
             return
         if self._clips is None:
             self._clips = fixed_clips(trainer.datamodule, self.num_clips)  # type: ignore[attr-defined]  # set by the trainer's loops
-        values = gains(blocks)
+        values: dict[str, Any] = dict(gains(blocks))
         if len(self._clips):
             with trainer.precision_plugin.forward_context():
                 values |= entropies(pl_module, blocks, self._clips.to(pl_module.device))
@@ -91,25 +94,10 @@ def fixed_clips(data: ClipDataModule, num_clips: int) -> Tensor:
     return clips
 
 
-def gains(blocks: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """``NAME/gamma``: the mean absolute gain of each block that has one.
-
-    >>> block = nn.Sequential()
-    >>> block.norm = nn.BatchNorm3d(2)
-    >>> gains({"res4.3": block})
-    {'res4.3/gamma': tensor(1.)}
-    """
-    found = {name: _gain(block) for name, block in blocks.items()}
-    return {f"{name}/gamma": gain.detach().float().abs().mean() for name, gain in found.items() if gain is not None}
-
-
-def _gain(block: nn.Module) -> Tensor | None:
-    """The last norm's weight; for blocks that weigh their hops by numbers called gamma, those."""
-    weight = getattr(getattr(block, "norm", None), "weight", None)
-    if isinstance(weight, Tensor):
-        return weight
-    gammas = [parameter for name, parameter in block.named_parameters() if name.rpartition(".")[2] == "gamma"]
-    return torch.cat([gamma.flatten() for gamma in gammas]) if gammas else None
+def gains(blocks: Mapping[str, Any]) -> dict[str, float]:
+    """``NAME/gamma``: the size of each block's gain, where it has one of no unit (see ``diagnostics.gain``)."""
+    found = {name: gain_of(block) for name, block in blocks.items()}
+    return {f"{name}/gamma": gain.value for name, gain in found.items() if gain.of != "W"}
 
 
 def entropies(module: nn.Module, blocks: Mapping[str, Any], clips: Tensor) -> dict[str, Tensor]:
@@ -128,7 +116,8 @@ def entropies(module: nn.Module, blocks: Mapping[str, Any], clips: Tensor) -> di
         num_positions = math.prod(x.shape[2:])
         num_queries = min(_NUM_QUERIES, num_positions)
         queries = torch.arange(num_queries, device=x.device) * num_positions // num_queries
-        found[name].append(_entropy(learns[name].attention(x, queries, *low)).mean())
+        weights = learns[name].attention(x, queries, *low).cpu()
+        found[name].append(entropy(distribution(weights)).mean())
 
     if learns:
         # Compiled, a network would not call hooks that it had not when it was compiled.
@@ -141,9 +130,3 @@ def entropies(module: nn.Module, blocks: Mapping[str, Any], clips: Tensor) -> di
 def _averages(block: nn.Module) -> bool:
     """Whether a global context block pools without a learned mask."""
     return getattr(block, "mask", block) is None
-
-
-def _entropy(weights: Tensor) -> Tensor:
-    """Entropy of weights (B, Q, T', H', W') over the keys, from 0 to 1, (B, Q); 0 where there is but one key."""
-    flat = weights.float().flatten(2)
-    return -torch.xlogy(flat, flat).sum(dim=2) / math.log(max(flat.shape[2], 2))
