@@ -33,8 +33,8 @@ class BlockDiagnostics(Callback):
     what it has read: 0 at the start, where a block is the identity. ``entropy`` is that of the attention weights
     divided by the logarithm of the number of keys: 1 where a position reads all others alike, 0 where it reads but one;
     the mean over 64 evenly spaced queries of the same few clips each time. What a block does not have is not logged: a
-    gain without a norm, an entropy where the weights are no distribution or are the same by construction (SE). ``videonl
-    diagnose`` measures the same over a whole data set.
+    gain without a norm, an entropy where the weights are no distribution or are the same by construction (SE).
+    ``videonl diagnose`` measures the same over a whole data set.
 
     The training is not touched: the first process alone runs its network, on one clip at a time, in evaluation mode,
     without gradients and without drawing random numbers.
