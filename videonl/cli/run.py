@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -13,7 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from videonl.cli.run_callbacks import callbacks
-from videonl.cli.run_folder import CHECKPOINTS, Run, SaveRunConfig, find_checkpoint, make_free
+from videonl.cli.run_folder import Run, SaveRunConfig, begin_or_resume, belongs_to, find_checkpoint
 from videonl.cli.run_loggers import loggers
 from videonl.data.datamodule import ClipDataModule
 from videonl.errors import UserError
@@ -22,6 +21,8 @@ from videonl.models.execution import keep_freed_memory
 from videonl.models.transfer import load_into
 from videonl.models.zoo import find_weights
 from videonl.training import ClipModule
+from videonl.training.checkpoint_files import WholeCheckpoints
+from videonl.training.watch import end_with_launcher
 
 
 class VideonlCLI(LightningCLI):
@@ -54,12 +55,12 @@ class VideonlCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Settles which checkpoint is meant, and refuses to write over an earlier run."""
+        end_with_launcher()
         config = self.config[self.subcommand]
-        if self.subcommand == "fit" and config.ckpt_path is None:
-            make_free(Path(config.run.dir), config.run.overwrite)
-        config.ckpt_path = find_checkpoint(
-            config.ckpt_path, Path(config.run.dir) / CHECKPOINTS, training=self.subcommand == "fit"
-        )
+        run, asked = Run(**config.run.as_dict()), config.ckpt_path
+        training = self.subcommand == "fit"
+        self._continued = training and asked is not None and belongs_to(run, asked)
+        config.ckpt_path = begin_or_resume(run, asked) if training else find_checkpoint(run, asked or "best")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the run's loggers, checkpoints and reports to what the configuration asks for."""
@@ -67,9 +68,10 @@ class VideonlCLI(LightningCLI):
         run: Run = config.run
         progress = config.trainer.enable_progress_bar is not False
         ours = callbacks(run, self.datamodule, str(self.subcommand), progress)
+        kwargs["plugins"] = [*(config.trainer.plugins or []), WholeCheckpoints()]
         config.trainer.callbacks = [*(config.trainer.callbacks or []), *ours]
         if config.trainer.logger is None:
-            kwargs["logger"] = loggers(run, str(self.subcommand))
+            kwargs["logger"] = loggers(run, str(self.subcommand), self._continued)
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except ValueError as error:  # a value that the Trainer refuses, such as an accelerator that is not there

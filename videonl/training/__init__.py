@@ -1,7 +1,25 @@
 """Training and evaluation loops, with Lightning."""
 
-from videonl.training.callbacks import SeedSteps, UnreadableVideos, ValidationViews, WriteScores
+from videonl.training.callbacks import (
+    Continuation,
+    EndTogether,
+    LastCheckpoint,
+    SeedSteps,
+    UnreadableVideos,
+    ValidationViews,
+    WriteScores,
+)
 from videonl.training.module import ClipModule
 from videonl.training.optimisation import Optimisation
 
-__all__ = ["ClipModule", "Optimisation", "SeedSteps", "UnreadableVideos", "ValidationViews", "WriteScores"]
+__all__ = [
+    "ClipModule",
+    "Continuation",
+    "EndTogether",
+    "LastCheckpoint",
+    "Optimisation",
+    "SeedSteps",
+    "UnreadableVideos",
+    "ValidationViews",
+    "WriteScores",
+]
