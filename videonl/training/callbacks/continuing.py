@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.apply_func import convert_tensors_to_scalars
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loops.loop import _Loop
 from torch import Tensor
 
 from videonl.errors import UserError
@@ -56,6 +57,18 @@ class Continuation(Callback):
         if self._log["next"] is not None:
             logger.log_metrics(**self._log["next"])
             logger.save()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begins the next epoch where one was over.
+
+        With ``max_steps`` the trainer would end that epoch again, count it twice, and leave out the next one's videos.
+        """
+        loop = trainer.fit_loop
+        if loop.restarted_on_epoch_end and loop.epoch_loop._num_ready_batches_reached():
+            loop.epoch_progress.increment_completed()
+            _Loop.restarting.fset(loop, False)  # type: ignore[attr-defined]  # the loop's own setter forces True
+            loop.reset_restart_stage()
+            loop.epoch_loop.reset_restart_stage()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """From here on the epoch has sums."""
