@@ -38,10 +38,15 @@ class EndTogether(Callback):
             # Where another process was killed, a collective operation fails here, and that is not the reason. The
             # watch hears of the death at the same time, says so and ends this process.
             time.sleep(_OTHERS_FIRST_SECONDS)
-        text = str(exception) if mistaken else f"{type(exception).__name__}: {exception}"
-        self._watch.fail(f"failed: {text}", code=2 if mistaken else 1)
+        self._watch.fail(_reason(exception), code=2 if mistaken else 1)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Lets the processes end one after the other."""
         if self._watch is not None:
             self._watch.finish()
+
+
+def _reason(exception: BaseException) -> str:
+    if isinstance(exception, KeyboardInterrupt):
+        return "was interrupted"
+    return f"failed: {exception}" if isinstance(exception, UserError) else f"failed: {exception!r}"
