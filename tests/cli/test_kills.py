@@ -106,6 +106,14 @@ def assert_equal(one: Any, other: Any) -> None:
         assert one == other
 
 
+def assert_as_uninterrupted(run: Path, whole: Path) -> None:
+    for name in ("last.ckpt", "best.ckpt"):
+        assert_equal(state(whole / "checkpoints" / name), state(run / "checkpoints" / name))
+    assert log_of(run).read_bytes() == log_of(whole).read_bytes()
+    assert [path.name for path in (run / "logs" / "fit").iterdir()] == ["version_0"]
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("processes", [1, 2])
@@ -115,15 +123,14 @@ def test_ten_kills_change_no_bit(config: Path, tmp_path: Path, processes: int) -
     chance, num_kills = random.Random(processes), 0
     while num_kills < NUM_KILLS:
         process = start(config, killed, processes)
-        if not kill_at_random(process, killed, chance, seconds / 6):
-            pytest.fail(f"the training ended after {num_kills} kills: {process.communicate()[0]}")
-        num_kills += 1
-        last = killed / "checkpoints" / "last.ckpt"
-        step = torch.load(last, weights_only=True)["global_step"] if last.exists() else 0
-        print(f"kill {num_kills}: last.ckpt is of step {step}")
+        if kill_at_random(process, killed, chance, seconds / 2):
+            num_kills += 1
+            last = killed / "checkpoints" / "last.ckpt"
+            step = torch.load(last, weights_only=True)["global_step"] if last.exists() else 0
+            print(f"kill {num_kills} in {killed.name}: last.ckpt is of step {step}")
+        else:  # it was sooner at its end
+            finish(process)
+            assert_as_uninterrupted(killed, whole)
+            killed = tmp_path / f"killed_after_{num_kills}"
     finish(start(config, killed, processes))
-    for name in ("last.ckpt", "best.ckpt"):
-        assert_equal(state(whole / "checkpoints" / name), state(killed / "checkpoints" / name))
-    assert log_of(killed).read_bytes() == log_of(whole).read_bytes()
-    assert [path.name for path in (killed / "logs" / "fit").iterdir()] == ["version_0"]
-    assert {path.name for path in (killed / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert_as_uninterrupted(killed, whole)

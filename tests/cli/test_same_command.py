@@ -1,4 +1,4 @@
-"""``--ckpt_path last`` in the command that starts a run: it begins, goes on, has nothing left to do, or stops safely."""
+"""``--ckpt_path last`` in the command that starts a run: it begins, goes on, has nothing to do, or stops safely."""
 
 import resource
 from collections.abc import Callable, Iterator
