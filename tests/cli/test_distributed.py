@@ -4,18 +4,20 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from videonl.evaluation import read_record
 
 DDP = ["--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
 
 
-def start(*words: object) -> subprocess.Popen[str]:
+def start(*words: object, **variables: str) -> subprocess.Popen[str]:
     # Lightning gives each process its share of the threads, and another number of threads rounds sums differently.
-    threads = os.environ | {"OMP_NUM_THREADS": "1"}
+    threads = os.environ | {"OMP_NUM_THREADS": "1"} | variables
     command = [sys.executable, "-W", "ignore", "-m", *map(str, words)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=threads)
 
@@ -56,22 +58,58 @@ def test_three_processes_score_as_one(trained: Path, tmp_path: Path) -> None:
     assert one == three  # 11 videos are 4 + 4 + 3
 
 
-@pytest.mark.slow
-def test_two_nodes_write_the_same_record_as_one_process(trained: Path, tmp_path: Path) -> None:
-    common = ["-m", "videonl", "test", "--config", trained / "config.yaml", *DDP]
-    checkpoint = ["--ckpt_path", trained / "checkpoints" / "last.ckpt"]
-    finish(start("videonl", *common[2:], *checkpoint, "--run.dir", tmp_path / "one"))
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    nodes = [
+        port: int = free.getsockname()[1]
+    return port
+
+
+def two_nodes(*words: object) -> list[subprocess.Popen[str]]:
+    """Both machines' torchrun, with one process each."""
+    address = ["--master-addr", "127.0.0.1", "--master-port", free_port()]
+    return [
         start(
-            *("torch.distributed.run", "--nnodes", 2, "--nproc-per-node", 1, "--node-rank", rank),
-            *("--master-addr", "127.0.0.1", "--master-port", port, *common, *checkpoint),
-            *("--trainer.num_nodes", 2, "--trainer.devices", 1, "--run.dir", tmp_path / "two"),
+            *("torch.distributed.run", "--nnodes", 2, "--nproc-per-node", 1, "--node-rank", rank, *address),
+            *("-m", "videonl", *words, *DDP, "--trainer.num_nodes", 2, "--trainer.devices", 1),
         )
         for rank in range(2)
     ]
-    finish(*nodes)
+
+
+def two_tasks(*words: object) -> list[subprocess.Popen[str]]:
+    """Two tasks on one node, with what ``srun`` sets."""
+    job = {"JOB_ID": str(free_port()), "JOB_NAME": "train", "NTASKS": "2", "NTASKS_PER_NODE": "2", "NNODES": "1"}
+    node = {"JOB_NODELIST": "localhost", "NODELIST": "localhost", "NODEID": "0"}
+    tasks = []
+    for rank in range(2):
+        task = job | node | {"PROCID": str(rank), "LOCALID": str(rank)}
+        variables = {f"SLURM_{name}": value for name, value in task.items()}
+        tasks.append(start("videonl", *words, *DDP, "--trainer.devices", 2, **variables))
+    return tasks
+
+
+@pytest.mark.slow
+def test_two_nodes_write_the_same_record_as_one_process(trained: Path, tmp_path: Path) -> None:
+    words = ["test", "--config", trained / "config.yaml", "--ckpt_path", trained / "checkpoints" / "last.ckpt"]
+    finish(start("videonl", *words, "--run.dir", tmp_path / "one"))
+    finish(*two_nodes(*words, "--run.dir", tmp_path / "two"))
     one, two = ((tmp_path / name / "test.parquet").read_bytes() for name in ("one", "two"))
     assert one == two
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launch", [two_nodes, two_tasks])
+def test_nodes_and_tasks_train_as_processes_of_one_command(
+    small_config: Path, tmp_path: Path, launch: Callable[..., list[subprocess.Popen[str]]]
+) -> None:
+    words = ["fit", "--config", small_config, "--ckpt_path", "last", "--run.dir"]
+    finish(start("videonl", *words, tmp_path / "one", *DDP, "--trainer.devices", 2))
+    finish(*launch(*words, tmp_path / "two"))
+    one, two = (
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("one", "two")
+    )
+    assert all(torch.equal(two[name], weight) for name, weight in one.items())
+    logs = [(tmp_path / name / "logs" / "fit" / "version_0" / "metrics.csv").read_bytes() for name in ("one", "two")]
+    assert logs[0] == logs[1]

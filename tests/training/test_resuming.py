@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 from videonl.data.augmentation import Augmentation
@@ -14,7 +13,7 @@ from videonl.data.datamodule import ClipDataModule
 from videonl.data.loader import Loading
 from videonl.data.mixing import Mixing
 from videonl.data.transforms import ClipFormat
-from videonl.training import ClipModule, SeedSteps
+from videonl.training import ClipModule, LastCheckpoint, SeedSteps
 
 CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
 
@@ -51,7 +50,7 @@ def fit(video_folder: Path, directory: Path, num_workers: int, until_step: int =
         max_epochs=3,
         accelerator="cpu",
         logger=False,
-        callbacks=[recorder, SeedSteps(5), ModelCheckpoint(directory, filename="last", every_n_train_steps=1)],
+        callbacks=[recorder, SeedSteps(5), LastCheckpoint(directory / "last.ckpt", 1)],
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -14,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from videonl.cli.run_callbacks import callbacks
-from videonl.cli.run_folder import CHECKPOINTS, Run, SaveRunConfig, find_checkpoint, make_free
+from videonl.cli.run_folder import Run, SaveRunConfig, begin_or_resume, belongs_to, find_checkpoint
 from videonl.cli.run_loggers import loggers, missing_tensorboard
 from videonl.data.datamodule import ClipDataModule
 from videonl.errors import UserError
@@ -23,7 +22,9 @@ from videonl.models.execution import keep_freed_memory
 from videonl.models.transfer import load_into
 from videonl.models.zoo import find_weights
 from videonl.training import ClipModule
+from videonl.training.checkpoint_files import WholeCheckpoints
 from videonl.training.guarded_loggers import guarded
+from videonl.training.watch import end_with_launcher
 
 
 class VideonlCLI(LightningCLI):
@@ -56,12 +57,12 @@ class VideonlCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Settles which checkpoint is meant, and refuses to write over an earlier run."""
+        end_with_launcher()
         config = self.config[self.subcommand]
-        if self.subcommand == "fit" and config.ckpt_path is None:
-            make_free(Path(config.run.dir), config.run.overwrite)
-        config.ckpt_path = find_checkpoint(
-            config.ckpt_path, Path(config.run.dir) / CHECKPOINTS, training=self.subcommand == "fit"
-        )
+        run, asked = Run(**config.run.as_dict()), config.ckpt_path
+        training = self.subcommand == "fit"
+        self._continued = training and asked is not None and belongs_to(run, asked)
+        config.ckpt_path = begin_or_resume(run, asked) if training else find_checkpoint(run, asked or "best")
 
     def instantiate_classes(self) -> None:
         """Builds everything, of which a logger that the configuration names may lack its package."""
@@ -79,10 +80,11 @@ class VideonlCLI(LightningCLI):
         progress = config.trainer.enable_progress_bar is not False
         logs = config.trainer.logger is not False
         ours = callbacks(run, self.datamodule, str(self.subcommand), progress, logs)
+        kwargs["plugins"] = [*(config.trainer.plugins or []), WholeCheckpoints()]
         config.trainer.callbacks = [*(config.trainer.callbacks or []), *ours]
         if config.trainer.logger is None:
-            resumed = config.ckpt_path is not None
-            kwargs["logger"] = loggers(run, str(self.subcommand), resumed, self.config[self.subcommand].as_dict())
+            settings = self.config[self.subcommand].as_dict()
+            kwargs["logger"] = loggers(run, str(self.subcommand), self._continued, settings)
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except ValueError as error:  # a value that the Trainer refuses, such as an accelerator that is not there

@@ -1,7 +1,6 @@
 """The callbacks of every run."""
 
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichModelSummary, RichProgressBar
@@ -10,8 +9,21 @@ from videonl.backbones.fold import folded
 from videonl.cli.run_folder import Run
 from videonl.data.datamodule import ClipDataModule
 from videonl.models import ClipClassifier
-from videonl.training import ClipModule, SeedSteps, UnreadableVideos, ValidationViews, WriteScores
-from videonl.training.callbacks import Artifacts, BlockDiagnostics, EvaluationLogs, FilmAttention, Throughput
+from videonl.training import ClipModule
+from videonl.training.callbacks import (
+    Artifacts,
+    BlockDiagnostics,
+    Continuation,
+    EndTogether,
+    EvaluationLogs,
+    FilmAttention,
+    LastCheckpoint,
+    SeedSteps,
+    Throughput,
+    UnreadableVideos,
+    ValidationViews,
+    WriteScores,
+)
 
 
 class FoldNorms(Callback):
@@ -34,17 +46,22 @@ class FoldNorms(Callback):
 def callbacks(run: Run, data: ClipDataModule, subcommand: str, progress: bool, logs: bool = True) -> list[Callback]:
     """What every run has beside the callbacks that its configuration names."""
     every: list[Callback] = [
-        _checkpoint(run, "last", save_on_train_epoch_end=True),
+        EndTogether(),
+        Continuation(),
         SeedSteps(data.loading.seed),
         UnreadableVideos(data.loading.max_failed_share),
         ValidationViews(),
         WriteScores(Path(run.dir)),
         EvaluationLogs(),
     ]
-    if run.save_every_steps:
-        every.append(_checkpoint(run, "last", every_n_train_steps=run.save_every_steps))
     if "val" in data.videos:
-        every.append(_checkpoint(run, "best", monitor="val/top1", mode="max"))
+        every.append(
+            ModelCheckpoint(
+                run.checkpoints, filename="best", enable_version_counter=False, monitor="val/top1", mode="max"
+            )
+        )
+    # After the best one, whose state it holds: killed between the two, a run is resumed from before both.
+    every.append(LastCheckpoint(run.checkpoints / "last.ckpt", run.save_every_steps))
     if run.fold:
         every.append(FoldNorms())
     if subcommand == "fit":
@@ -60,8 +77,3 @@ def callbacks(run: Run, data: ClipDataModule, subcommand: str, progress: bool, l
     if progress:
         every += [RichProgressBar(), RichModelSummary(max_depth=2)]
     return every
-
-
-def _checkpoint(run: Run, name: str, **when: Any) -> ModelCheckpoint:
-    """Writes one file of that name, over its older self."""
-    return ModelCheckpoint(run.checkpoints, filename=name, enable_version_counter=False, **when)

@@ -1,5 +1,6 @@
 """The folder of a run: how it is asked for, what it holds, and that nothing in it is lost."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,8 +10,9 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
 
 from videonl.errors import UserError
+from videonl.training.whole_file import remove_unfinished, whole_file
 
-CHECKPOINTS = "checkpoints"  # the folder of best.ckpt and last.ckpt within that of a run
+OWN = ("best", "last")  # checkpoints of the run's folder
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Run:
     @property
     def checkpoints(self) -> Path:
         """Folder of best.ckpt and last.ckpt."""
-        return Path(self.dir) / CHECKPOINTS
+        return Path(self.dir) / "checkpoints"
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -66,7 +68,8 @@ class SaveRunConfig(SaveConfigCallback):
         config.run.overwrite = False
         path = Path(config.run.dir) / "config.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.parser.save(config, path, skip_none=False, overwrite=True, multifile=self.multifile)
+        with whole_file(path) as file:
+            file.write(self.parser.dump(config, skip_none=False).encode())
 
 
 @rank_zero_only
@@ -86,12 +89,42 @@ def make_free(directory: Path, overwrite: bool) -> None:
             stale.unlink()
 
 
-def find_checkpoint(asked: str | None, folder: Path, training: bool) -> str | None:
-    """The checkpoint's path; ``best`` and ``last`` are those of the run's folder, and an evaluation wants the best."""
-    if asked is None and training:
+def begin_or_resume(run: Run, asked: str | None) -> str | None:
+    """The checkpoint that a training is resumed from, and a folder that is ready for it.
+
+    ``last`` begins anew where none was written yet, so that one command starts a run and resumes it whenever it was
+    killed.
+    """
+    _clear_unfinished(run)
+    if asked is None:
+        make_free(Path(run.dir), run.overwrite)
         return None
-    name = asked or "best"
-    path = folder / f"{name}.ckpt" if name in ("best", "last") else Path(name)
+    if asked == "last" and not (run.checkpoints / "last.ckpt").is_file():
+        _say_beginning(run)
+        make_free(Path(run.dir), overwrite=True)
+        return None
+    return find_checkpoint(run, asked)
+
+
+def find_checkpoint(run: Run, asked: str) -> str:
+    """The checkpoint's path; ``best`` and ``last`` are those of the run's folder."""
+    path = run.checkpoints / f"{asked}.ckpt" if asked in OWN else Path(asked)
     if not path.is_file():
         raise UserError(f"checkpoint {path} does not exist; name one by --ckpt_path, or the run's folder by --run.dir")
     return str(path)
+
+
+def belongs_to(run: Run, checkpoint: str) -> bool:
+    """Whether a checkpoint is the run's own, so that a training from it goes on with the run and its log."""
+    return checkpoint in OWN or Path(checkpoint).resolve().parent == run.checkpoints.resolve()
+
+
+@rank_zero_only
+def _clear_unfinished(run: Run) -> None:
+    for folder in (Path(run.dir), run.checkpoints, *Path(run.dir).glob("logs/fit/*")):
+        remove_unfinished(folder)
+
+
+@rank_zero_only
+def _say_beginning(run: Run) -> None:
+    logging.getLogger("videonl").info("%s holds no last.ckpt yet: the training begins anew", run.checkpoints)

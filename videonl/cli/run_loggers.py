@@ -10,33 +10,34 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from videonl.cli.run_folder import Run
 from videonl.errors import UserError
+from videonl.training.continued_log import ContinuedCSVLogger
 
 DATA_DIR = "WANDB_DATA_DIR"  # where wandb keeps copies of what it logs until that is sent
 _DATA_DIR_GIVEN = DATA_DIR in os.environ
 _log = logging.getLogger(__name__)
 
 
-def loggers(run: Run, subcommand: str, resumed: bool, config: Mapping[str, Any]) -> list[Logger]:
+def loggers(run: Run, subcommand: str, continued: bool, config: Mapping[str, Any]) -> list[Logger]:
     """The loggers that a run's settings ask for.
 
     Args:
         run: The settings.
         subcommand: What is run.
-        resumed: Whether an earlier training in the run's folder goes on.
+        continued: Whether an earlier training in the run's folder goes on.
         config: The whole configuration, which W&B shows beside a training.
 
     Raises:
         UserError: A logger's package is missing.
     """
-    loggers: list[Logger] = [CSVLogger(run.dir, name=f"logs/{subcommand}")]
+    loggers: list[Logger] = [ContinuedCSVLogger(run.dir, f"logs/{subcommand}", continued)]
     if run.tensorboard:
         loggers.append(tensorboard_logger(run, subcommand))
     if run.wandb != "disabled":
-        starts = subcommand == "fit" and not resumed
+        starts = subcommand == "fit" and not continued
         loggers.append(RunOnWandb(run, known_id=None if starts else run_id(run), config=config if starts else None))
     return loggers
 

@@ -1,8 +1,11 @@
 """Training and evaluation loops, with Lightning."""
 
 from videonl.training.callbacks import (
+    Continuation,
+    EndTogether,
     FilmAttention,
     FreezeBackbone,
+    LastCheckpoint,
     PreciseBatchNorm,
     SeedSteps,
     UnreadableVideos,
@@ -14,8 +17,11 @@ from videonl.training.optimisation import Optimisation
 
 __all__ = [
     "ClipModule",
+    "Continuation",
+    "EndTogether",
     "FilmAttention",
     "FreezeBackbone",
+    "LastCheckpoint",
     "Optimisation",
     "PreciseBatchNorm",
     "SeedSteps",

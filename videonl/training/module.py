@@ -98,7 +98,7 @@ class ClipModule(LightningModule):
         stronger = label if label.ndim == 1 else label.argmax(dim=1)
         hits = (logits.detach().argmax(dim=1) == stronger).float().mean()
         size = len(label)
-        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size)
+        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         self.log("train/top1", hits, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         return loss
 

@@ -2,6 +2,9 @@
 
 from videonl.training.callbacks.artifacts import Artifacts
 from videonl.training.callbacks.block_diagnostics import BlockDiagnostics
+from videonl.training.callbacks.checkpoints import LastCheckpoint
+from videonl.training.callbacks.continuing import Continuation
+from videonl.training.callbacks.ending import EndTogether
 from videonl.training.callbacks.evaluation_logs import EvaluationLogs
 from videonl.training.callbacks.evaluations import ValidationViews, WriteScores
 from videonl.training.callbacks.films import FilmAttention
@@ -14,9 +17,12 @@ from videonl.training.callbacks.throughput import Throughput
 __all__ = [
     "Artifacts",
     "BlockDiagnostics",
+    "Continuation",
+    "EndTogether",
     "EvaluationLogs",
     "FilmAttention",
     "FreezeBackbone",
+    "LastCheckpoint",
     "PreciseBatchNorm",
     "SeedSteps",
     "Throughput",

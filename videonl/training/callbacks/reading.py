@@ -4,11 +4,11 @@ import logging
 from typing import Any
 
 import torch
-import torch.distributed
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from videonl.data.loader import are_too_many
 from videonl.errors import UserError
+from videonl.training.gathering import gathered
 
 logger = logging.getLogger(__name__)
 _CHECK_EVERY_BATCHES = 50
@@ -23,7 +23,7 @@ class _Tally:
 
     def check(self, most: float) -> None:
         """Raise a UserError when of all processes' videos more than this share could not be read."""
-        everyones = _gathered((self.num_tried, self.reasons))
+        everyones = gathered((self.num_tried, self.reasons))
         num_tried = sum(number for number, _ in everyones)
         reasons = {path: reason for _, reasons in everyones for path, reason in reasons.items()}
         if are_too_many(len(reasons), num_tried, most):
@@ -32,15 +32,6 @@ class _Tally:
                 f"{len(reasons)} of {num_tried} videos could not be read, more than the share of {most:g} that "
                 f"--data.loading.max_failed_share allows:\n{listed}\nMend or remove them, or allow a larger share."
             )
-
-
-def _gathered(own: Any) -> list[Any]:
-    """What every process has."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [own]
-    everyones: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(everyones, own)
-    return everyones
 
 
 class UnreadableVideos(Callback):
@@ -59,6 +50,17 @@ class UnreadableVideos(Callback):
         self._named: set[str] = set()
         self._training = _Tally()
         self._evaluation = _Tally()  # apart, because a validation happens before the training epoch ends
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds the count of an epoch that is not over, of every process."""
+        checkpoint["videonl_unreadable"] = gathered((self._training.num_tried, self._training.reasons))
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Goes on counting."""
+        everyones = checkpoint.get("videonl_unreadable", [])
+        if len(everyones) == trainer.world_size:
+            self._training.num_tried, self._training.reasons = everyones[trainer.global_rank]
+            self._named.update(self._training.reasons)
 
     def _note(self, batch: Any, num_tried: int, tally: _Tally) -> None:
         tally.num_tried += num_tried

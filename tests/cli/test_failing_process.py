@@ -1,0 +1,102 @@
+"""A process that dies or fails ends the others soon, with the reason, and nothing of them is left."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from videonl.training.watch import GONE
+
+FAILING = Path(__file__).with_name("failing.py")
+
+
+def start(*words: object) -> subprocess.Popen[str]:
+    threads = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=threads)
+
+
+def start_node(rank: int, num_nodes: int, port: int, *words: object) -> subprocess.Popen[str]:
+    """One machine's torchrun with one process, or the only machine's with two."""
+    nodes = ["--nnodes", num_nodes, "--node-rank", rank, "--master-addr", "127.0.0.1", "--master-port", port]
+    return start("-m", "torch.distributed.run", *nodes, "--nproc-per-node", 2 // num_nodes, *words)
+
+
+def running(run: Path) -> list[str]:
+    """The processes of a run: ids, and what they are."""
+    lines = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line for line in lines if str(run) in line]
+
+
+def end_of(run: Path, *processes: subprocess.Popen[str]) -> tuple[str, list[int], float]:
+    """All output, the exit codes, and how many seconds after the failure the last process had ended."""
+    try:
+        output = "".join(process.communicate(timeout=120)[0] for process in processes)
+        failed_at = re.search(r"failed at ([\d.]+)", output)
+        assert failed_at, output
+        while running(run) and time.time() < float(failed_at[1]) + 60:
+            time.sleep(0.1)
+        seconds = time.time() - float(failed_at[1])
+        assert not running(run)
+        return output, [process.returncode for process in processes], seconds
+    finally:
+        for line in running(run):
+            os.kill(int(line.split()[0]), signal.SIGKILL)
+
+
+def options(config: Path, run: Path, processes: int) -> list[object]:
+    ddp = ["--trainer.strategy", "ddp", "--trainer.devices", processes]
+    loading = ["--data.loading.batch_size", 1, "--data.loading.num_workers", 1]
+    return ["fit", "--config", config, *ddp, *loading, "--run.dir", run]
+
+
+@pytest.mark.parametrize(
+    ("how", "processes", "rank"),
+    [
+        ("death", 2, 1),
+        pytest.param("death", 2, 0, marks=pytest.mark.slow),
+        pytest.param("death", 3, 2, marks=pytest.mark.slow),
+        pytest.param("mistake", 3, 0, marks=pytest.mark.slow),
+        pytest.param("mistake", 3, 1, marks=pytest.mark.slow),
+    ],
+)
+def test_the_others_end_with_the_reason(
+    small_config: Path, tmp_path: Path, how: str, processes: int, rank: int
+) -> None:
+    run = tmp_path / "run"
+    output, codes, seconds = end_of(run, start(FAILING, how, rank, *options(small_config, run, processes)))
+    assert seconds < 30
+    if how == "mistake":
+        assert codes == [2]
+        assert "videonl: error: a mistake in one process" in output
+        assert f"process {rank} of {processes} failed: a mistake in one process" in output
+        assert "Traceback" not in output
+    else:
+        assert codes == [-signal.SIGKILL if rank == 0 else 1]
+        assert f"videonl: error: process {rank} of {processes} {GONE}" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_nodes", [1, 2])
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("how", ["death", "mistake"])
+def test_the_others_end_on_every_machine(
+    small_config: Path, tmp_path: Path, how: str, rank: int, num_nodes: int
+) -> None:
+    run = tmp_path / "run"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [FAILING, how, rank, *options(small_config, run, 2 // num_nodes), "--trainer.num_nodes", num_nodes]
+    nodes = [start_node(node, num_nodes, port, *words) for node in range(num_nodes)]
+    output, codes, seconds = end_of(run, *nodes)
+    assert seconds < 60
+    assert all(codes)
+    reason = GONE if how == "death" else "failed: a mistake in one process"
+    assert f"videonl: error: process {rank} of 2 {reason}" in output

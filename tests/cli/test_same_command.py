@@ -1,0 +1,97 @@
+"""``--ckpt_path last`` in the command that starts a run: it begins, goes on, has nothing to do, or stops safely."""
+
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Videonl = Callable[..., Any]
+
+
+@contextmanager
+def files_at_most(num_bytes: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def command(small_config: Path, tmp_path: Path) -> list[object]:
+    return ["fit", "--config", small_config, "--run.dir", tmp_path / "run", "--ckpt_path", "last"]
+
+
+def content(run: Path) -> dict[Path, bytes]:
+    return {path.relative_to(run): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def test_it_begins_and_then_has_nothing_left_to_do(videonl: Videonl, command: list[object], tmp_path: Path) -> None:
+    begun = videonl(*command)
+    assert begun.code == 0
+    assert "holds no last.ckpt yet: the training begins anew" in begun.text
+    before = content(tmp_path / "run")
+    assert videonl(*command).code == 0
+    assert content(tmp_path / "run") == before
+
+
+def test_it_goes_on_in_one_log_and_clears_what_a_kill_left(
+    videonl: Videonl, command: list[object], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    whole = [*command, "--run.dir", tmp_path / "whole", "--trainer.max_epochs", 2]
+    assert videonl(*whole).code == 0
+    assert videonl(*command).code == 0
+    (run / "checkpoints" / "last.ckpt.unfinished").write_bytes(b"half")
+    assert videonl(*command, "--trainer.max_epochs", 2).code == 0
+    assert content(run).keys() == content(tmp_path / "whole").keys()
+    # The rate's schedule is another one in a training of one epoch, but the rows are of the same steps.
+    logs = [(folder / "logs" / "fit" / "version_0" / "metrics.csv").read_text() for folder in (run, tmp_path / "whole")]
+    columns = [[line.split(",")[:1] for line in log.splitlines()] for log in logs]
+    assert columns[0] == columns[1]
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(
+    videonl: Videonl, command: list[object], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert videonl(*command).code == 0
+    whole = content(run)
+    (run / "checkpoints" / "last.ckpt").unlink()  # best.ckpt and the log are of the training that was lost
+    assert videonl(*command).code == 0
+    assert content(run).keys() == whole.keys()
+    log = Path("logs/fit/version_0/metrics.csv")
+    assert content(run)[log] == whole[log]
+
+
+def test_a_checkpoint_of_another_run_begins_a_log_of_its_own(
+    videonl: Videonl, trained: Path, command: list[object], tmp_path: Path
+) -> None:
+    other = [*command[:-1], trained / "checkpoints" / "last.ckpt", "--trainer.max_epochs", 2]
+    before = content(trained)
+    assert videonl(*other).code == 0
+    assert content(trained) == before
+    rows = (tmp_path / "run" / "logs" / "fit" / "version_0" / "metrics.csv").read_text().splitlines()
+    assert not any(row.startswith("0,") for row in rows)  # of epoch 0
+
+
+def test_a_full_disk_stops_the_run_and_keeps_the_last_good_checkpoint(
+    videonl: Videonl, command: list[object], tmp_path: Path
+) -> None:
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert videonl(*command).code == 0
+    before = last.read_bytes()
+    with files_at_most(len(before) // 2):
+        stopped = videonl(*command, "--trainer.max_epochs", 2)
+    assert stopped.code == 2
+    assert f"{last.with_name('best.ckpt')} could not be written" in stopped.text or f"{last} could" in stopped.text
+    assert "(File too large); what it held before is unharmed. Free space" in stopped.text
+    assert "Traceback" not in stopped.text
+    assert last.read_bytes() == before
+    assert {path.name for path in last.parent.iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert videonl(*command, "--trainer.max_epochs", 2).code == 0
+    assert last.read_bytes() != before

@@ -1,0 +1,119 @@
+"""What a training that goes on within an epoch needs beside weights, optimiser and data."""
+
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.apply_func import convert_tensors_to_scalars
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loops.loop import _Loop
+from torch import Tensor
+
+from videonl.errors import UserError
+from videonl.training.continued_log import ContinuedCSVLogger
+from videonl.training.gathering import gathered
+
+
+class Continuation(Callback):
+    """Lets an interrupted training log what it would have logged: each row once, and means of whole epochs.
+
+    The trainer's checkpoints hold neither how much had been logged nor the sums of which an epoch's means are made,
+    and the trainer logs a step or an epoch only after its checkpoint was written. So a checkpoint gets all three: the
+    number of rows, the row to come, and every process's sums.
+    """
+
+    def __init__(self) -> None:
+        self._log: dict[str, Any] = {"num_rows": 0, "next": None}
+        self._sums: dict[str, list[Tensor]] = {}
+        self._within_epoch = False
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds to the checkpoint; called in every process."""
+        coming = _coming_row(trainer)
+        logger = _logger(trainer)
+        if logger is not None:
+            num_rows = logger.experiment.settle() if trainer.is_global_zero else 0
+            checkpoint["videonl_log"] = {"num_rows": num_rows, "next": coming}
+        checkpoint["videonl_sums"] = gathered(_sums(trainer) if self._within_epoch else {})
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Takes it from the checkpoint."""
+        self._log = checkpoint.get("videonl_log", {"num_rows": None, "next": None})
+        everyones = checkpoint.get("videonl_sums", [])
+        if len(everyones) == trainer.world_size:  # else an epoch begins: the data would refuse to go on within one
+            self._sums = everyones[trainer.global_rank]
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Drops the rows that will be logged again, and adds the one that will not.
+
+        Raises:
+            UserError: Only some of the processes resume.
+        """
+        if len(set(gathered(trainer.ckpt_path is None))) > 1:
+            raise UserError("some processes found a checkpoint, and some did not; --run.dir must be on a shared disk")
+        logger = _logger(trainer)
+        if logger is None or not logger.continued or not trainer.is_global_zero or self._log["num_rows"] is None:
+            return
+        logger.experiment.rewind(self._log["num_rows"])
+        if self._log["next"] is not None:
+            logger.log_metrics(**self._log["next"])
+            logger.save()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begins the next epoch where one was over.
+
+        With ``max_steps`` the trainer would end that epoch again, count it twice, and leave out the next one's videos.
+        """
+        loop = trainer.fit_loop
+        if loop.restarted_on_epoch_end and loop.epoch_loop._num_ready_batches_reached():
+            loop.epoch_progress.increment_completed()
+            _Loop.restarting.fset(loop, False)  # type: ignore[attr-defined]  # the loop's own setter forces True
+            loop.reset_restart_stage()
+            loop.epoch_loop.reset_restart_stage()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """From here on the epoch has sums."""
+        self._within_epoch = True
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Adds the sums from before the interruption, once the trainer has made its own."""
+        results = trainer.fit_loop.epoch_loop._results
+        for name in self._sums.keys() & results.keys():
+            metric = results[name]
+            before = [state.to(metric.value.device) for state in self._sums.pop(name)]
+            is_extreme = metric.meta.is_max_reduction or metric.meta.is_min_reduction
+            metric.value = (metric.meta.reduce_fx if is_extreme else torch.add)(before[0], metric.value)
+            if metric.meta.is_mean_reduction:
+                metric.cumulated_batch_size = before[1] + metric.cumulated_batch_size
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The next epoch has sums of its own."""
+        self._within_epoch = False
+
+
+def _logger(trainer: Trainer) -> ContinuedCSVLogger | None:
+    return next((logger for logger in trainer.loggers if isinstance(logger, ContinuedCSVLogger)), None)
+
+
+def _coming_row(trainer: Trainer) -> dict[str, Any] | None:
+    """What the trainer will log for the step or the epoch that has just ended; all processes must call this."""
+    connector, loop = trainer._logger_connector, trainer.fit_loop.epoch_loop
+    within_epoch = connector._first_loop_iter is not None
+    if not trainer.training or (within_epoch and not connector.should_update_logs):
+        return None
+    metrics = convert_tensors_to_scalars(connector.metrics["log"])
+    if not metrics:
+        return None
+    # An epoch's row bears the number of its last step, as the trainer's does.
+    step = loop._batches_that_stepped - (0 if within_epoch else 1)
+    return {"metrics": {"epoch": trainer.current_epoch, **metrics}, "step": step}
+
+
+def _sums(trainer: Trainer) -> dict[str, list[Tensor]]:
+    """Of each metric that is averaged over an epoch: its sum so far in this process, and of how many."""
+    return {
+        name: [metric.value.cpu(), *([metric.cumulated_batch_size.cpu()] if metric.meta.is_mean_reduction else [])]
+        for name, metric in trainer.fit_loop.epoch_loop._results.items()
+        if metric.is_tensor and metric.meta.on_epoch and not metric.has_reset
+    }

@@ -1,0 +1,52 @@
+"""How a run of several processes ends when one of them does."""
+
+import os
+import time
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from videonl.errors import UserError
+from videonl.training.gathering import gathered
+from videonl.training.watch import Watch
+
+_OTHERS_FIRST_SECONDS = 1.0
+
+
+class EndTogether(Callback):
+    """Ends all processes of a run, with the reason, when one of them fails or dies."""
+
+    def __init__(self) -> None:
+        self._watch: Watch | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Connects the processes."""
+        if trainer.world_size == 1 or self._watch is not None:
+            return
+        self._watch = Watch(trainer.global_rank, trainer.world_size, trainer.local_rank)
+        port, word = gathered(self._watch.listen() if trainer.is_global_zero else (0, ""))[0]
+        if trainer.is_global_zero:
+            self._watch.accept()
+        else:
+            self._watch.connect(os.environ["MASTER_ADDR"], port, word)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Tells the others."""
+        if self._watch is None:
+            return
+        mistaken = isinstance(exception, UserError)
+        if not mistaken:
+            # Where another process was killed, a collective operation fails here, and that is not the reason. The
+            # watch hears of the death at the same time, says so and ends this process.
+            time.sleep(_OTHERS_FIRST_SECONDS)
+        self._watch.fail(_reason(exception), code=2 if mistaken else 1)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Lets the processes end one after the other."""
+        if self._watch is not None:
+            self._watch.finish()
+
+
+def _reason(exception: BaseException) -> str:
+    if isinstance(exception, KeyboardInterrupt):
+        return "was interrupted"
+    return f"failed: {exception}" if isinstance(exception, UserError) else f"failed: {exception!r}"

@@ -1,0 +1,42 @@
+"""How checkpoints are written to disk."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from videonl.errors import UserError
+from videonl.training.whole_file import whole_file
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints so that a kill, a power cut or a full disk leaves the one before.
+
+    Lightning's own writes to the system's temporary folder and moves the file from there; between two file systems such
+    a move is a copy over the older checkpoint, and a process killed meanwhile leaves half a file.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Writes a checkpoint.
+
+        Args:
+            checkpoint: What ``torch.save`` takes.
+            path: The file, on a local or mounted disk.
+            storage_options: Not supported.
+
+        Raises:
+            UserError: It cannot be written; the file that was there before is unharmed.
+        """
+        assert storage_options is None
+        # In memory first: where its file cannot grow, torch.save fails without saying why.
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"folder {path.parent} could not be made ({error.strerror or error})") from error
+        with whole_file(path) as file:
+            file.write(content.getbuffer())
