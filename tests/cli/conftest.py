@@ -1,5 +1,6 @@
 """A data set and a training small enough for tests, and the command line run in this process."""
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -76,3 +77,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_config: Path) -> Pat
     run = tmp_path_factory.mktemp("runs") / "trained"
     assert main(["fit", "--config", str(small_config), "--run.dir", str(run)]) == 0
     return run
+
+
+@pytest.fixture(scope="session")
+def steps_of() -> Callable[[Path], list[dict[str, str]]]:
+    """The rows that a run has logged, without those that say how fast it went: these never repeat."""
+
+    def read(run: Path) -> list[dict[str, str]]:
+        with (run / "logs" / "fit" / "version_0" / "metrics.csv").open(newline="") as file:
+            rows = [
+                {name: value for name, value in row.items() if not name.startswith("throughput/") and value}
+                for row in csv.DictReader(file)
+            ]
+        return [row for row in rows if row.keys() - {"epoch", "step"}]
+
+    return read

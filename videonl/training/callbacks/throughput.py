@@ -12,7 +12,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from videonl.data.loader import ResumableLoader
 
 logger = logging.getLogger(__name__)
-_MUCH = 0.1  # of the time; from here on waiting is worth a warning
+_MUCH = 0.1  # of the time; from here on waiting is worth a warning,
+_SOME_SECONDS = 0.1  # but not of an epoch that is over at once
 
 
 @dataclass
@@ -87,7 +88,7 @@ class Throughput(Callback):
         num_clips, seconds, waited = everyones.cpu().reshape(-1, 3).unbind(1)
         clips_per_second, share = float(num_clips.sum() / seconds.max()), float((waited / seconds).max())
         self._log(pl_module, "_epoch", clips_per_second, share)
-        if share > _MUCH and trainer.is_global_zero:
+        if share > _MUCH and float(waited.max()) > _SOME_SECONDS and trainer.is_global_zero:
             self._advise(trainer, clips_per_second, share, float(seconds.max()))
 
     def _log(self, module: LightningModule, suffix: str, clips_per_second: float, share: float) -> None:
