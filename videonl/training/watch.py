@@ -166,10 +166,12 @@ def _await_end(connection: socket.socket) -> None:
 
 def _end_process(code: int) -> None:
     """Ends this process at once: its main thread may never come back from a collective operation."""
-    for worker in multiprocessing.active_children():
-        worker.kill()
-    sys.stderr.flush()
-    os._exit(code)
+    try:
+        for worker in multiprocessing.active_children():
+            worker.kill()
+        sys.stderr.flush()
+    finally:  # whatever the main thread is doing with its workers at the same time
+        os._exit(code)
 
 
 def end_with_launcher() -> None:
