@@ -45,7 +45,8 @@ def test_peak_is_that_of_the_worst_moment() -> None:
         torch.ones(30 * MIB)  # 120 MiB, freed at once
         torch.ones(10 * MIB)
 
-    assert peak_bytes(work, torch.device("cpu")) / MIB == pytest.approx(120, rel=0.1)
+    # The least of three: pages of the program that the system had dropped and fetches back meanwhile count too.
+    assert min(peak_bytes(work, torch.device("cpu")) for _ in range(3)) / MIB == pytest.approx(120, rel=0.1)
 
 
 def test_prediction_counts_what_is_alive_at_once() -> None:
