@@ -51,13 +51,17 @@ class Encoding:
 
     @property
     def options(self) -> dict[str, str]:
-        """Options of the encoder. One thread: with more, the frames are divided up as the machine allows."""
+        """Options of the encoder. One thread: with more, the frames are divided up as the machine allows.
+
+        Seven frames of eight are B pictures that no other refers to: readers that want few frames leave them out.
+        """
+        keys = f"keyint={self.key_frame_every}:min-keyint=1:scenecut=0:open-gop=0"
         return {
             "crf": str(self.crf),
             "preset": self.preset,
             "tune": "fastdecode",
             "threads": "1",
-            "x264-params": f"keyint={self.key_frame_every}:min-keyint=1:scenecut=0:open-gop=0",
+            "x264-params": f"{keys}:bframes=7:b-adapt=0:b-pyramid=none",
         }
 
 
