@@ -64,6 +64,7 @@ def test_torch_export_runs_alone_with_any_batch(tmp_path: Path) -> None:
         assert_same(program(x), classifier, x)
 
 
+@pytest.mark.skipif(torch.__version__.startswith("2.6."), reason="torch 2.6 cannot convert batch norms to ONNX")
 def test_onnx_runs_alone_with_any_batch_and_carries_what_belongs_to_it(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -51,7 +51,10 @@ def _keep_no_freed_memory() -> None:
 
 
 def family_bytes() -> int:
-    """Memory of this process and of all that descend from it, pages that they share counted once. Linux only."""
+    """Memory of this process and of all that descend from it, pages that they share counted once. Linux only.
+
+    Pages of files, such as the code of libraries, are left out: who else has them mapped changes from hour to hour.
+    """
     return sum(_share_bytes(process) for process in _family())
 
 
@@ -67,7 +70,7 @@ def _family() -> list[int]:
 def _share_bytes(process: int) -> int:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
     return 0
 
 

@@ -69,6 +69,13 @@ class InsertedAfter(nn.Module):
         self.register_state_dict_post_hook(_hide_wrapper)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.register_load_state_dict_pre_hook(_restore_wrapper)  # type: ignore[no-untyped-call]  # likewise
 
+    def __getattr__(self, name: str) -> Any:
+        """What the wrapper has not itself is the residual's: paths of the plain network lead through a whole stage."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("residual"), name)
+
     def forward(self, x: Tensor, *low: Tensor) -> Tensor:
         """Runs the residual, then the block, which also gets the features of the low stage where it reads one."""
         z: Tensor = self.block(self.residual(x), *low)
