@@ -37,7 +37,10 @@ def running(run: Path) -> list[str]:
 def end_of(run: Path, *processes: subprocess.Popen[str]) -> tuple[str, list[int], float]:
     """All output, the exit codes, and how many seconds after the failure the last process had ended."""
     try:
-        output = "".join(process.communicate(timeout=120)[0] for process in processes)
+        try:
+            output = "".join(process.communicate(timeout=120)[0] for process in processes)
+        except subprocess.TimeoutExpired as late:
+            raise AssertionError("\n".join([f"after {late.timeout} s there are still:", *running(run)])) from late
         failed_at = re.search(r"failed at ([\d.]+)", output)
         assert failed_at, output
         while running(run) and time.time() < float(failed_at[1]) + 60:
@@ -50,27 +53,30 @@ def end_of(run: Path, *processes: subprocess.Popen[str]) -> tuple[str, list[int]
             os.kill(int(line.split()[0]), signal.SIGKILL)
 
 
-def options(config: Path, run: Path, processes: int) -> list[object]:
+def options(config: Path, run: Path, processes: int, num_workers: int = 1) -> list[object]:
     ddp = ["--trainer.strategy", "ddp", "--trainer.devices", processes]
-    loading = ["--data.loading.batch_size", 1, "--data.loading.num_workers", 1]
+    loading = ["--data.loading.batch_size", 1, "--data.loading.num_workers", num_workers]
     return ["fit", "--config", config, *ddp, *loading, "--run.dir", run]
 
 
 @pytest.mark.parametrize(
-    ("how", "processes", "rank"),
+    ("how", "processes", "rank", "num_workers"),
     [
-        ("death", 2, 1),
-        pytest.param("death", 2, 0, marks=pytest.mark.slow),
-        pytest.param("death", 3, 2, marks=pytest.mark.slow),
-        pytest.param("mistake", 3, 0, marks=pytest.mark.slow),
-        pytest.param("mistake", 3, 1, marks=pytest.mark.slow),
+        # Now and then a worker that is forked while gloo's threads start hangs in the fork, and the run before its end.
+        ("death", 2, 1, 0),
+        pytest.param("death", 2, 1, 1, marks=pytest.mark.slow),
+        pytest.param("death", 2, 0, 1, marks=pytest.mark.slow),
+        pytest.param("death", 3, 2, 1, marks=pytest.mark.slow),
+        pytest.param("mistake", 3, 0, 1, marks=pytest.mark.slow),
+        pytest.param("mistake", 3, 1, 1, marks=pytest.mark.slow),
     ],
 )
 def test_the_others_end_with_the_reason(
-    small_config: Path, tmp_path: Path, how: str, processes: int, rank: int
+    small_config: Path, tmp_path: Path, how: str, processes: int, rank: int, num_workers: int
 ) -> None:
     run = tmp_path / "run"
-    output, codes, seconds = end_of(run, start(FAILING, how, rank, *options(small_config, run, processes)))
+    words = options(small_config, run, processes, num_workers)
+    output, codes, seconds = end_of(run, start(FAILING, how, rank, *words))
     assert seconds < 30
     if how == "mistake":
         assert codes == [2]

@@ -51,6 +51,7 @@ def damaged(data: bytes, dice: random.Random) -> bytes:
 
 
 def read(path: str) -> torch.Tensor:
+    torch.set_num_threads(1)  # as in a worker; a fork does not have the threads of OpenMP that its parent started
     if path == "memory":
         resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
         return torch.tensor(list((resident_pages * resource.getpagesize()).to_bytes(8, "little")), dtype=torch.uint8)
