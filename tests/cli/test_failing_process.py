@@ -51,6 +51,9 @@ def end_of(run: Path, *processes: subprocess.Popen[str]) -> tuple[str, list[int]
     finally:
         for line in running(run):
             os.kill(int(line.split()[0]), signal.SIGKILL)
+        for process in processes:
+            process.wait()
+            process.stdout.close()
 
 
 def options(config: Path, run: Path, processes: int, num_workers: int = 1) -> list[object]:
