@@ -1,6 +1,8 @@
 """Small real video files, made on the spot, whose frames say which frame they are."""
 
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import av
@@ -91,3 +93,19 @@ def shared_clips() -> Path:
     if not (SHARED / "clips").is_dir():
         pytest.skip(f"{SHARED / 'clips'} is absent")
     return SHARED / "clips"
+
+
+@pytest.fixture
+def files_at_most() -> Callable[[int], AbstractContextManager[None]]:
+    """While it holds, writing more bytes than that to a file fails, as on a full disk."""
+
+    @contextmanager
+    def limited(num_bytes: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited

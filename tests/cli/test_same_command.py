@@ -1,8 +1,6 @@
 """``--ckpt_path last`` in the command that starts a run: it begins, goes on, has nothing to do, or stops safely."""
 
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +8,6 @@ import pytest
 
 Videonl = Callable[..., Any]
 StepsOf = Callable[[Path], list[dict[str, str]]]
-
-
-@contextmanager
-def files_at_most(num_bytes: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture
@@ -79,7 +67,7 @@ def test_a_checkpoint_of_another_run_begins_a_log_of_its_own(
 
 
 def test_a_full_disk_stops_the_run_and_keeps_the_last_good_checkpoint(
-    videonl: Videonl, command: list[object], tmp_path: Path
+    videonl: Videonl, command: list[object], files_at_most: Callable[[int], Any], tmp_path: Path
 ) -> None:
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     assert videonl(*command).code == 0

@@ -1,14 +1,13 @@
 """Checkpoints on disks that fill up, and in processes that are killed, with real files."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,16 +18,6 @@ from videonl.training.whole_file import remove_unfinished, whole_file
 
 OLD = {"weight": torch.arange(7.0)}
 NEW = {"weight": torch.arange(300_007.0)}
-
-
-@contextmanager
-def files_at_most(num_bytes: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture
@@ -70,7 +59,9 @@ def test_a_full_disk_keeps_the_checkpoint_before(full_disk: Path) -> None:
     assert_old_is_kept(path)
 
 
-def test_a_file_that_may_not_grow_keeps_the_checkpoint_before(tmp_path: Path) -> None:
+def test_a_file_that_may_not_grow_keeps_the_checkpoint_before(
+    files_at_most: Callable[[int], Any], tmp_path: Path
+) -> None:
     path = tmp_path / "last.ckpt"
     WholeCheckpoints().save_checkpoint(OLD, path)
     with files_at_most(100_003), pytest.raises(UserError, match=r"last.ckpt could not be written \(File too large\)"):

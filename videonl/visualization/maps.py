@@ -20,19 +20,19 @@ class SpacetimeMap(Protocol):
     """
 
     @property
-    def title(self) -> str: ...  # noqa: D102  # documented above, as all of them
+    def title(self) -> str: ...  # noqa: D102  # documented above
 
     @property
-    def details(self) -> str: ...  # noqa: D102
+    def details(self) -> str: ...  # noqa: D102  # documented above
 
     @property
-    def quantity(self) -> str: ...  # noqa: D102
+    def quantity(self) -> str: ...  # noqa: D102  # documented above
 
     @property
-    def values(self) -> Tensor: ...  # noqa: D102
+    def values(self) -> Tensor: ...  # noqa: D102  # documented above
 
     @property
-    def grid(self) -> Position: ...  # noqa: D102
+    def grid(self) -> Position: ...  # noqa: D102  # documented above
 
     @property
-    def cell(self) -> Position | None: ...  # noqa: D102
+    def cell(self) -> Position | None: ...  # noqa: D102  # documented above
