@@ -4,13 +4,16 @@ import ctypes
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from videonl.data import video
-from videonl.data.decoding import open_video
+from videonl.data import index
+from videonl.data.video import Video
+from videonl.data.video_reader import VideoReader
 
 Videonl = Callable[..., Any]
 
@@ -40,23 +43,25 @@ def bad(good: list[Path], tmp_path: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def opening(log: Path) -> Callable[..., Any]:
-    """Opens a video, with trouble for some names; notes what could be opened."""
+@dataclass(frozen=True)
+class Troubled(Video):
+    """A video that gives trouble by some names; notes in ``log`` when it could be opened."""
 
-    def open_with_trouble(path: Path, decoder: str, known: None) -> Any:
-        if path.name == "hangs.mp4":
+    log: Path = Path()
+
+    def open(self, decoder: str = "auto") -> VideoReader:
+        assert isinstance(self.path, Path)
+        if self.path.name == "hangs.mp4":
             ctypes.PyDLL(None).sleep(1000)  # native code that keeps the interpreter's lock
-        if path.name == "crashes.mp4":
+        if self.path.name == "crashes.mp4":
             os.kill(os.getpid(), signal.SIGKILL)
-        reader = open_video(path, decoder)
-        with log.open("a") as file:
-            file.write(f"{path}\n")
-        if path.name == "deleted.mp4":
+        reader = super().open(decoder)
+        with self.log.open("a") as file:
+            file.write(f"{self.path}\n")
+        if self.path.name == "deleted.mp4":
             reader.read([0])
-            path.unlink()
+            self.path.unlink()
         return reader
-
-    return open_with_trouble
 
 
 def listed(path: Path, videos: list[Path]) -> Path:
@@ -73,7 +78,7 @@ def test_a_training_survives_every_bad_file_and_names_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened = tmp_path / "opened"
-    monkeypatch.setattr(video, "open_video", opening(opened))
+    monkeypatch.setattr(index, "Video", partial(Troubled, log=opened))
     good = good[: 2 * 11 - len(bad)]
     videos = good + bad
     train = listed(tmp_path / "train.csv", videos)

@@ -1,18 +1,17 @@
 import ctypes
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning.pytorch as pl
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from videonl.data import video
 from videonl.data.augmentation import Augmentation, Colour
 from videonl.data.datamodule import ClipDataModule
-from videonl.data.decoding import open_video
 from videonl.data.loader import Loading
 from videonl.data.transforms import ClipFormat, Views
+from videonl.data.video import PackedVideos, Video
 from videonl.errors import UserError
 
 CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
@@ -147,16 +146,19 @@ def test_classes_that_are_not_mirrored_must_exist(video_folder: Path) -> None:
         ClipDataModule(train=str(video_folder), augmentation=Augmentation(no_flip_classes=("a", "d")))
 
 
-def test_a_decoder_that_hangs_costs_one_video_and_not_the_workers(
-    video_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def hang(path: Path, decoder: str, known: None) -> Any:
-        if path.name == "clip_4.mp4":
-            ctypes.PyDLL(None).sleep(1000)  # native code that keeps the interpreter's lock
-        return open_video(path, decoder)
+class Hanging(Video):
+    """A video whose decoder hangs in native code that keeps the interpreter's lock."""
 
-    monkeypatch.setattr(video, "open_video", hang)
+    def open(self, decoder: str = "auto") -> NoReturn:
+        ctypes.PyDLL(None).sleep(1000)
+        raise AssertionError("it was to be ended")
+
+
+def test_a_decoder_that_hangs_costs_one_video_and_not_the_workers(video_folder: Path) -> None:
     data = module(video_folder, val=str(video_folder), loading=Loading(7, num_workers=1, time_limit_seconds=3))
+    videos = list(data.videos["train"])
+    videos[4] = Hanging(videos[4].path, videos[4].label)
+    data.videos = {name: PackedVideos(videos) for name in ("train", "val")}
     loader = data.train_dataloader()
     for epoch in range(2):
         (batch,) = batches(loader, epoch)

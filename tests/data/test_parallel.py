@@ -1,9 +1,15 @@
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
 
+from videonl.data.loader import worker_options
 from videonl.data.parallel import NoResult, map_limited
 
 
@@ -43,3 +49,40 @@ def test_work_is_handed_out_as_it_is_done() -> None:
     assert sorted(next(outcomes)[1] for _ in range(5)) == [0, 1, 2, 3, 4]
     outcomes.close()
     assert len(asked) < 9
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they are children of the one that starts them")
+@pytest.mark.parametrize("kind", ["files", "busy loader", "idle loader"])
+def test_nothing_is_left_of_a_starter_that_is_killed(kind: str) -> None:
+    command = [sys.executable, str(Path(__file__).with_name("starter.py")), kind]
+    starter = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert starter.returncode == -signal.SIGKILL, starter.stderr
+    workers = [int(line) for line in starter.stdout.split()]
+    assert len(workers) == 2
+    until = time.monotonic() + 5
+    while any(is_running(worker) for worker in workers):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_processes_are_no_forks() -> None:
+    parents = set(torch.cat(list(DataLoader(Parents(), **worker_options(2)))).tolist())
+    assert os.getpid() not in parents
+    assert sys.platform != "linux" or len(parents) == 1  # the server
+
+
+class Parents(Dataset[int]):
+    """The parent of whichever process is asked."""
+
+    def __len__(self) -> int:
+        return 7
+
+    def __getitem__(self, index: int) -> int:
+        return os.getppid()

@@ -15,7 +15,7 @@ from videonl.benchmarks.memory import family_bytes
 from videonl.data.batches import TrainingItem, collate_training
 from videonl.data.dataset import TrainingClips
 from videonl.data.decoding import open_video
-from videonl.data.loader import Loading
+from videonl.data.loader import Loading, worker_options
 from videonl.data.video import Video
 
 _STAGES = ("read", "open", "decode", "colour", "resize", "collate")
@@ -113,7 +113,7 @@ def memory(files: Sequence[File], num_reads: int) -> Memory:
     """
     clips = TrainingClips(_Unseen(files), CLIP, plain_transform(), time_limit_seconds=Loading.time_limit_seconds)
     keys = [(read, read % len(files)) for read in range(num_reads)]
-    loader = DataLoader(clips, sampler=keys, batch_size=1, collate_fn=collate_training, num_workers=1)
+    loader = DataLoader(clips, sampler=keys, batch_size=1, collate_fn=collate_training, **worker_options(1))
     before = 0
     for read, _ in enumerate(loader):
         if read == int(num_reads * _WARM_UP_SHARE):

@@ -14,6 +14,7 @@ from videonl.cli.long_work import progress_bar
 from videonl.data.batches import Failure
 from videonl.data.decoding import check_decoder
 from videonl.data.index import Video, assign, read_source
+from videonl.data.loader import worker_options
 from videonl.data.located_clip import LocatedClip, MiddleClips
 from videonl.data.synthetic import Clue
 from videonl.data.synthetic_clues import find_clues, locate
@@ -105,7 +106,7 @@ def _clips(
 ) -> Iterator[DiagnosedClip | Failure]:
     form = ClipFormat(**trained.clip)
     clues = find_clues([video.path for video in videos if isinstance(video.path, Path)])
-    loader = DataLoader(MiddleClips(videos, form, decoder), batch_size=None, num_workers=num_workers)
+    loader = DataLoader(MiddleClips(videos, form, decoder), batch_size=None, **worker_options(num_workers))
     for number, (video, clip) in enumerate(zip(videos, loader, strict=True)):
         if isinstance(clip, Failure):
             yield clip

@@ -14,6 +14,7 @@ from videonl.data.batches import EvaluationBatch, collate_evaluation
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.decoding import check_decoder
 from videonl.data.index import assign, read_source
+from videonl.data.loader import worker_options
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
 from videonl.evaluation import Average, Record, VideoScore, VideoScores
@@ -99,7 +100,7 @@ def _scored(
     scores = {score.video: score for score in unfinished.scores}
     missing = [video for video in range(len(data)) if video not in scores]
     # One video at a time: each is on disk as soon as it is scored, and whole frames differ in size.
-    loader = DataLoader(Subset(data, missing), collate_fn=collate_evaluation, num_workers=num_workers)
+    loader = DataLoader(Subset(data, missing), collate_fn=collate_evaluation, **worker_options(num_workers))
     module.configure_model()
     module.eval()
     unreadable: dict[str, str] = {}

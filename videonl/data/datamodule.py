@@ -10,10 +10,11 @@ from torch.utils.data import DataLoader
 from videonl.data.augmentation import Augmentation, TrainTransform
 from videonl.data.batches import collate_evaluation, collate_training
 from videonl.data.dataset import EvaluationVideos, TrainingClips
-from videonl.data.index import LabelledPath, Video, assign, class_list, leave_out_wrong_labels, read_source
-from videonl.data.loader import Loading, ResumableLoader, start_worker
+from videonl.data.index import LabelledPath, assign, class_list, leave_out_wrong_labels, read_source
+from videonl.data.loader import Loading, ResumableLoader, worker_options
 from videonl.data.samplers import EvaluationBatchSampler, TrainingSampler
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
+from videonl.data.video import PackedVideos
 from videonl.errors import UserError
 
 
@@ -71,9 +72,7 @@ class ClipDataModule(LightningDataModule):
         self.class_names = _class_names(classes, labelled)
         if "train" in labelled:  # a training does without some of its videos, an evaluation would be another one
             labelled["train"] = leave_out_wrong_labels(labelled["train"], self.class_names, loading.max_failed_share)
-        self.videos: dict[str, list[Video]] = {
-            name: assign(entries, self.class_names) for name, entries in labelled.items()
-        }
+        self.videos = {name: PackedVideos(assign(entries, self.class_names)) for name, entries in labelled.items()}
         if train:
             self._train_transform = TrainTransform(clip, augmentation, augmentation.no_flip_labels(self.class_names))
 
@@ -140,7 +139,7 @@ class ClipDataModule(LightningDataModule):
         """Batches of whole videos: the test videos."""
         return self._evaluation_loader("test", self.test_views)
 
-    def _videos_of(self, name: str) -> list[Video]:
+    def _videos_of(self, name: str) -> PackedVideos:
         if name not in self.videos:
             raise UserError(f"no {name} videos were given. Set --data.{name} to a folder or a list file.")
         return self.videos[name]
@@ -159,10 +158,9 @@ class ClipDataModule(LightningDataModule):
     def _options(self) -> dict[str, Any]:
         num_workers = self.loading.num_workers
         return {
-            "num_workers": num_workers,
             "persistent_workers": num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
-            "worker_init_fn": start_worker,
+            **worker_options(num_workers),
         }
 
 

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from videonl.data.decoding import check_decoder
+from videonl.data.parallel import end_with_starter, safe_context
 from videonl.data.samplers import TrainingSampler, rank_and_world_size
 from videonl.errors import UserError
 
@@ -126,7 +127,20 @@ class ResumableLoader(DataLoader[Any]):
         }
 
 
+def worker_options(num_workers: int) -> dict[str, Any]:
+    """What a ``DataLoader`` is to know of its workers, as its arguments.
+
+    >>> sorted(worker_options(2))
+    ['multiprocessing_context', 'num_workers', 'worker_init_fn']
+    """
+    if num_workers == 0:
+        return {}
+    context = safe_context("videonl.data.dataset", "torch.utils.data")
+    return {"num_workers": num_workers, "multiprocessing_context": context, "worker_init_fn": start_worker}
+
+
 def start_worker(worker: int) -> None:
     """Set up a worker process."""
+    end_with_starter()
     # Workers are the parallelism; a thread per core in each of them would only contend.
     torch.set_num_threads(1)

@@ -1,10 +1,13 @@
-"""One function over many files, in processes that may hang or crash without stopping the rest."""
+"""Processes that work on files: how they start and end, and a function over many, where a hang costs but one."""
 
+import ctypes
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
 from itertools import islice
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.context import BaseContext
 from typing import NamedTuple, TypeVar
 
@@ -13,6 +16,7 @@ from pebble import ProcessExpired, ProcessPool
 OUT_OF_TIME = "not done within"
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_PR_SET_PDEATHSIG = 1  # of prctl
 _NUM_TASKS_PER_PROCESS = 500  # decoders leak a little; a fresh process costs nothing against so many files
 
 
@@ -39,7 +43,8 @@ def map_limited(
         Each item with what the function returned, or why it did not, as soon as it is known. An exception of the
         function's own is raised here: functions return what they expect to go wrong.
     """
-    pool = ProcessPool(num_workers, _NUM_TASKS_PER_PROCESS, initializer=_ignore_interrupts, context=_context(function))
+    context = safe_context(function.__module__)
+    pool = ProcessPool(num_workers, _NUM_TASKS_PER_PROCESS, initializer=_start, context=context)
     remaining = iter(items)
     pending: dict[Future[Result], Item] = {}
     try:
@@ -65,15 +70,47 @@ def _outcome(result: Callable[[], Result], limit_seconds: float) -> Result | NoR
         return NoResult(f"crashed the process that read it (exit code {error.exitcode})")
 
 
-def _context(function: Callable[..., object]) -> BaseContext:
-    # Forks of this process would inherit its threads' locks. A server that has imported what takes long forks at once.
-    if "forkserver" not in get_all_start_methods():
+def safe_context(*modules: str) -> BaseContext:
+    """Starts processes that are no forks of this one, which should call :func:`end_with_starter`.
+
+    A fork of a process with threads inherits the locks that these hold at that moment, such as the C library's while
+    gloo's or NCCL's threads start, and may then hang before it runs a line. So, on Linux, a server without threads
+    forks them, which imports, once, what takes long; elsewhere each begins anew.
+
+    Args:
+        modules: What the processes need beside the decoders; counts for the first processes of a program.
+    """
+    if sys.platform != "linux":
         return get_context("spawn")
     context = get_context("forkserver")
-    context.set_forkserver_preload([function.__module__, "videonl.data.decoding"])
+    context.set_forkserver_preload(["videonl.data.decoding", *modules])
     return context
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches every process of the terminal; the main one alone answers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def end_with_starter() -> None:
+    """Have this process end with the one that started it, in a safe context, even where that is killed; on Linux.
+
+    Nothing else would end it: its parent is the server, which lives as long as it does.
+    """
+    starter = parent_process()
+    if sys.platform != "linux" or starter is None:
+        return
+    import fcntl  # other systems have none
+
+    # When the starter's end of this pipe is closed, the system sends SIGIO, which ends a process.
+    flags = fcntl.fcntl(starter.sentinel, fcntl.F_GETFL)
+    fcntl.fcntl(starter.sentinel, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(starter.sentinel, fcntl.F_SETFL, flags | os.O_ASYNC)
+    if not starter.is_alive():  # it ended before the lines above
+        os._exit(1)
+
+
+def end_with_parent() -> None:
+    """Have this fork killed when its parent ends, even where that is killed; on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _start() -> None:
+    end_with_starter()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the main one answers

@@ -11,7 +11,6 @@ The nursery is forked before the worker has threads and never has any itself, so
 """
 
 import contextlib
-import ctypes
 import math
 import mmap
 import os
@@ -28,11 +27,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from videonl.data.parallel import end_with_parent
+
 Key = TypeVar("Key")
 P = ParamSpec("P")
 _ASK = b"?"
 _PID = struct.Struct("i")
-_PR_SET_PDEATHSIG = 1  # of prctl
 
 
 class EndedCallError(Exception):
@@ -167,7 +167,7 @@ def _serve(worker: socket.socket, memory: int, function: Callable[[Key], torch.T
 def _forked(work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> NoReturn:
     """What a forked process does: its work, and nothing of what its parent would do at its end."""
     try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # even where the parent is killed
+        end_with_parent()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent answers it
         work(*args, **kwargs)
     except (EOFError, ConnectionError):

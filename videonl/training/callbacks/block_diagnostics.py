@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from videonl.data.batches import collate_evaluation
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.dataset import EvaluationVideos
-from videonl.data.loader import start_worker
+from videonl.data.loader import worker_options
 from videonl.data.transforms import Views
 from videonl.diagnostics.gain import gain_of
 from videonl.diagnostics.measures import distribution, entropy
@@ -82,10 +82,9 @@ def fixed_clips(data: ClipDataModule, num_clips: int) -> Tensor:
     loader = DataLoader(
         EvaluationVideos(chosen, data.clip, Views(), loading.decoder, limit),
         batch_size=max(len(chosen), 1),
-        num_workers=min(loading.num_workers, 1),
         collate_fn=collate_evaluation,
-        worker_init_fn=start_worker,
         generator=torch.Generator(),  # its own, because a loader draws a seed
+        **worker_options(min(loading.num_workers, 1)),
     )
     batch = next(iter(loader))
     for failure in batch["failures"]:
