@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 Videonl = Callable[..., Any]
 StepsOf = Callable[[Path], list[dict[str, str]]]
@@ -53,6 +54,21 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(
     assert videonl(*command).code == 0
     assert content(run).keys() == whole.keys()
     assert steps_of(run) == logged
+
+
+def test_a_later_best_checkpoint_is_not_begun_over(videonl: Videonl, command: list[object], tmp_path: Path) -> None:
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert videonl(*command).code == 0
+    (checkpoints / "last.ckpt").unlink()
+    best = checkpoints / "best.ckpt"
+    state = torch.load(best, weights_only=True)
+    torch.save(state | {"epoch": 1}, best)
+    before = content(tmp_path / "run")
+    refused = videonl(*command)
+    assert refused.code == 2
+    assert f"{checkpoints} holds no last.ckpt any more, but the best.ckpt of epoch 1" in refused.text
+    assert content(tmp_path / "run") == before
+    assert videonl(*command, "--run.overwrite", "true").code == 0
 
 
 def test_a_checkpoint_of_another_run_begins_a_log_of_its_own(

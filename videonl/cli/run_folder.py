@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
@@ -94,13 +95,16 @@ def begin_or_resume(run: Run, asked: str | None) -> str | None:
 
     ``last`` begins anew where none was written yet, so that one command starts a run and resumes it whenever it was
     killed.
+
+    Raises:
+        UserError: The folder holds another run; the checkpoint does not exist, or is gone though later ones were there.
     """
     _clear_unfinished(run)
     if asked is None:
         make_free(Path(run.dir), run.overwrite)
         return None
     if asked == "last" and not (run.checkpoints / "last.ckpt").is_file():
-        _say_beginning(run)
+        _see_nothing_is_lost(run)
         make_free(Path(run.dir), overwrite=True)
         return None
     return find_checkpoint(run, asked)
@@ -126,5 +130,16 @@ def _clear_unfinished(run: Run) -> None:
 
 
 @rank_zero_only
-def _say_beginning(run: Run) -> None:
+def _see_nothing_is_lost(run: Run) -> None:
+    best = run.checkpoints / "best.ckpt"
+    # A first epoch's may have been written just before the training was killed, a later one's only after last.ckpt.
+    if not run.overwrite and best.is_file() and (epoch := _epoch_of(best)) > 0:
+        raise UserError(
+            f"{run.checkpoints} holds no last.ckpt any more, but the best.ckpt of epoch {epoch}; go on from that with "
+            "--ckpt_path best, or start anew in its place with --run.overwrite true"
+        )
     logging.getLogger("videonl").info("%s holds no last.ckpt yet: the training begins anew", run.checkpoints)
+
+
+def _epoch_of(checkpoint: Path) -> int:
+    return int(torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)["epoch"])
