@@ -1,9 +1,11 @@
 """Small real video files, made on the spot, whose frames say which frame they are."""
 
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -57,6 +59,14 @@ def _encode_video(
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def wide() -> Iterator[None]:
+    """Lines so long that rich breaks no path in two; from the first command on, whose log keeps its width."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "400")
+        yield
+
+
 @pytest.fixture
 def encode_video() -> Callable[..., Path]:
     """``encode_video(path, num_frames=, height=, width=, ...)`` writes a video and returns its path.
@@ -85,6 +95,19 @@ def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, (name, num_frames) in enumerate(zip("aabbbcc", (13, 17, 19, 23, 29, 31, 1), strict=True)):
         _encode_video(folder / name / f"clip_{number}.mp4", num_frames=num_frames)
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium, once as playwright runs once in a process; skips where it or playwright is absent."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is absent: pip install 'videonl[dev]'")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("Chromium is absent; on Debian and Ubuntu: apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield running
+        running.close()
 
 
 @pytest.fixture

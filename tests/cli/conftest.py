@@ -51,10 +51,8 @@ def small_config(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Path:
 
 
 @pytest.fixture
-def videonl(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+def videonl(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """``videonl("fit", "--config", ...)`` runs a command and returns its exit code and output."""
-    # Wide enough that rich breaks no path in two.
-    monkeypatch.setenv("COLUMNS", "400")
 
     def run(*words: object) -> Ran:
         capfd.readouterr()

@@ -1,7 +1,6 @@
 """The page is complete in itself, says what the record says, and a browser shows it."""
 
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,8 +11,6 @@ import pytest
 
 from videonl.evaluation import Record, VideoScore, accuracies, compare, stack
 from videonl.evaluation.page import comparison_page, evaluation_page, worst_mistakes
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class Elements(HTMLParser):
@@ -112,17 +109,6 @@ def test_comparison_names_what_changed(record: Record) -> None:
     for words in ("before.parquet", "after.parquet", f"+{100 * difference:.1f}", comparison.verdict, "Videos fixed"):
         assert words in found.text
     assert found.tags.count("article") == 2
-
-
-@pytest.fixture(scope="module")
-def browser() -> Any:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.mark.parametrize("width_px", [1200, 390])

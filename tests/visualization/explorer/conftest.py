@@ -1,6 +1,5 @@
 """A page with a block of every form, opened from disk in a real browser."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from videonl.visualization.explorer import Source, write_explorer
 
 SIZE = (7, 44, 60)
 NAME = '<img src=x onerror="hacked=1">{{script}}\'</script><script>hacked=1</script>.mp4'
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 CHOSEN: dict[str, tuple[str, dict[str, Any]]] = {
     "softmax": ("nonlocal", {}),
@@ -104,18 +102,6 @@ def compared_file(tmp_path_factory: pytest.TempPathFactory, clip: ShownClip, sou
     path = tmp_path_factory.mktemp("explorer") / "compared.html"
     write_explorer(clip, sources, path)
     return path
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Headless Chromium; skips where it or playwright is absent."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is absent: pip install 'videonl[dev]'")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is absent; on Debian and Ubuntu: apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture
