@@ -66,7 +66,7 @@ def die(watch: Watch) -> None:
 
 
 def die_leaving_a_worker(watch: Watch) -> None:
-    """As a training's process does, whose data loader's workers live on for some seconds."""
+    """As a process may whose own code forks."""
     if os.fork() == 0:
         time.sleep(20)
         os._exit(0)

@@ -48,7 +48,7 @@ class Watch:
         self._over = False
         self._ending = False
         self._lock = threading.Lock()
-        # In the forks of this process, such as data loaders' workers, they would stay open beyond its end.
+        # In forks of this process, of whoever's making, they would stay open beyond its end.
         os.register_at_fork(after_in_child=self._close)
 
     def listen(self) -> tuple[int, str]:
