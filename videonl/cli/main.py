@@ -1,155 +1,16 @@
 """Entry point of the ``videonl`` command: finds the subcommand, and turns a user's mistakes into plain messages."""
 
 import json
-import logging
-import os
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import takewhile
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from videonl import __version__
+from videonl.cli.commands import BENCH_MODEL, COMMANDS, PREDICT_VIDEO, TRAINER_COMMANDS, Command, usage
+from videonl.cli.messages import set_up_messages
 from videonl.errors import UserError
-
-TRAINER_COMMANDS = {
-    "fit": "train a network",
-    "validate": "accuracy of a checkpoint on the validation videos",
-    "test": "accuracy with several views per video, a record of every view, a report",
-    "predict": "score the test videos, or with --video FILE --checkpoint CKPT one video",
-}
-
-# Warnings of Lightning's that are of no use here, as regular expressions.
-NOISE = (
-    ".*LeafSpec.*is deprecated",  # it was written for an older torch
-    "Checkpoint directory .* exists and is not empty",  # so it is when a run is resumed, and nothing is overwritten
-    "The dirpath has changed from",  # a checkpoint may be evaluated in another folder
-    "Grad strides do not match bucket view strides",  # of 1x1x1 kernels, whose memory formats are one and the same
-    "Precision .* is not supported by the model summary",  # the size it prints is that of the float32 weights
-    "Total length of `list` across ranks is zero",  # there are no validation videos
-    "predict returned None",  # the scores are collected beside Lightning's predictions
-    "Found .* module\\(s\\) in eval mode at the start of training",  # norms that are frozen or affine
-    "You're using the WeightAveraging callback with a model that overrides",  # ours shards nothing there
-    "You're using the WeightAveraging callback, but loading a checkpoint outside",  # to test averaged weights
-    "You are using a custom batch sampler `EvaluationBatchSampler`",  # it returns every video once; the tests count
-)
-
-
-class Command(NamedTuple):
-    """A command that is one function, or several under their own names.
-
-    Attributes:
-        module: Where in ``videonl.cli``.
-        function: The function's name there, or that of a dictionary of functions.
-        text: What it does, for the overview.
-        positional: Whether its required arguments are positional.
-        switches: Options that may be given without a value, which then is true.
-        parses: Whether the function takes the words as they are, for flags that no parameter can be named after.
-        short: Short names of options.
-        repeatable: Options of a list that may be given several times, one value each.
-        lists: Those of them that take any number of words at once, and what they mean without any.
-    """
-
-    module: str
-    function: str
-    text: str
-    positional: bool = False
-    switches: tuple[str, ...] = ()
-    parses: bool = False
-    short: Mapping[str, str] = MappingProxyType({})
-    repeatable: tuple[str, ...] = ()
-    lists: Mapping[str, str] = MappingProxyType({})
-
-
-COMMANDS = {
-    "attention": Command(
-        "attention",
-        "attention",
-        "show what the inserted blocks attend to in a video, and what speaks for a class",
-        switches=("--html", "--trust_code"),
-        repeatable=("--query", "--evidence"),
-        lists={"--evidence": "auto"},
-    ),
-    "bench": Command(
-        "bench",
-        "BENCHES",
-        "time blocks, a whole model, or the loading of videos, against others",
-        positional=True,
-        switches=("--json",),
-    ),
-    "convert": Command("convert", "parse", "turn another project's checkpoint into weights to start from", parses=True),
-    "compare": Command("compare", "compare", "what one evaluation has right that another has wrong", positional=True),
-    "demo": Command("demo", "demo", "the whole tool in ten minutes: data, training, accuracies, attention"),
-    "diagnose": Command(
-        "diagnose",
-        "diagnose",
-        "measure over many clips what each block does: where it looks, and what accuracy loses without it",
-        switches=("--json", "--trust_code"),
-    ),
-    "doctor": Command(
-        "doctor",
-        "doctor",
-        "report on an index: classes, broken files, leakage, time to decode",
-        positional=True,
-        switches=("--json",),
-        short={"-o": "--output"},
-    ),
-    "evaluate": Command(
-        "evaluate",
-        "evaluate",
-        "accuracy of a checkpoint on any videos, without a configuration; resumes where it was interrupted",
-        switches=("--fully_convolutional",),
-    ),
-    "export": Command(
-        "export", "export", "write a network as ONNX or as a torch.export program, checked against eager"
-    ),
-    "index": Command(
-        "index",
-        "index",
-        "examine every video of a data set and write what it is",
-        positional=True,
-        switches=("--strict",),
-        short={"-o": "--output"},
-    ),
-    "models": Command("models", "models", "list the backbones and blocks there are", switches=("--json",)),
-    "prepare": Command(
-        "prepare",
-        "prepare",
-        "re-encode the videos of an index for fast training",
-        positional=True,
-        switches=("--shards",),
-    ),
-    "report": Command("report", "report", "the report of an evaluation again, from its record", positional=True),
-    "summary": Command(
-        "summary", "summary", "sizes, cost and memory of a configuration's network, before training", parses=True
-    ),
-    "synth": Command(
-        "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
-    ),
-}
-BENCH_MODEL = Command(
-    "bench_model", "bench_model", "time a whole network against plain pytorchvideo", switches=("--json",)
-)
-PREDICT_VIDEO = Command("predict", "predict", "the best classes of one video", switches=("--trust_code",))
-
-
-def usage() -> str:
-    """The overview that ``videonl --help`` prints."""
-    texts = TRAINER_COMMANDS | {name: command.text for name, command in COMMANDS.items()}
-    lines = [f"  {name:<10} {text}" for name, text in texts.items()]
-    return "\n".join(
-        [
-            f"videonl {__version__}: spacetime attention in 3D CNNs for action recognition",
-            "",
-            "usage: videonl COMMAND [--config FILE ...] [options]",
-            "",
-            *lines,
-            "",
-            "videonl COMMAND --help lists a command's options.",
-        ]
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -182,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(command: str, arguments: list[str]) -> None:
-    _set_up_messages()
+    set_up_messages()
     if command == "predict" and any(word.split("=")[0] == "--video" for word in arguments):
         _run(command, PREDICT_VIDEO, arguments)
     elif command == "bench" and arguments[:1] == ["model"]:
@@ -244,20 +105,6 @@ def _as_parsed(word: str, command: Command) -> str:
     if not equals and name in command.switches:
         return f"{name}=true"
     return f"{name}+{equals}{value}" if name in command.repeatable else f"{name}{equals}{value}"
-
-
-def _set_up_messages() -> None:
-    """Lets the package's own log through, and keeps back what a user can do nothing about."""
-    from rich.console import Console
-    from rich.logging import RichHandler
-
-    for message in NOISE:
-        warnings.filterwarnings("ignore", message=message)
-    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
-    logger = logging.getLogger("videonl")
-    if not logger.handlers:
-        logger.addHandler(RichHandler(console=Console(stderr=True), show_path=False))
-    logger.setLevel(logging.INFO)
 
 
 def entry_point() -> None:
