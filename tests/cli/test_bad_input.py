@@ -1,5 +1,7 @@
 """Every mistake a user makes gets a message that names it and the remedy, an exit code, and no traceback."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,6 +140,15 @@ def test_unknown_command_lists_the_commands(videonl: Videonl) -> None:
     refused = videonl("train")
     assert refused.code == 2
     assert "unknown command 'train'; the commands are: fit, validate, test, predict" in refused.text
+
+
+@pytest.mark.parametrize("words", ["--help", "models --json"])
+def test_a_reader_that_has_had_enough_is_no_error(words: str) -> None:
+    command = [sys.executable, "-m", "videonl", *words.split()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()  # before it has written a line
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
 
 
 @pytest.mark.parametrize("command", ["attention", "predict"])

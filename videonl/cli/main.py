@@ -1,11 +1,13 @@
 """Entry point of the ``videonl`` command: finds the subcommand, and turns a user's mistakes into plain messages."""
 
 import json
+import os
+import select
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import takewhile
-from typing import Any
+from typing import Any, TextIO
 
 from videonl import __version__
 from videonl.cli.commands import BENCH_MODEL, COMMANDS, PREDICT_VIDEO, TRAINER_COMMANDS, Command, usage
@@ -109,4 +111,19 @@ def _as_parsed(word: str, command: Command) -> str:
 
 def entry_point() -> None:
     """The console script."""
-    sys.exit(main())
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if _has_reader(sys.stdout):
+            raise
+        # Whoever read the output has had enough, such as `head`. The interpreter's own last flush is to find no error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _has_reader(pipe: TextIO) -> bool:
+    waiting = select.poll()
+    waiting.register(pipe, 0)  # for errors alone
+    return not waiting.poll(0)
