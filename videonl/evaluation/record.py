@@ -13,6 +13,7 @@ import torch
 
 from videonl.errors import UserError
 from videonl.evaluation.views import AVERAGES, Average, VideoScore
+from videonl.evaluation.writing import writing
 
 _KEY = b"videonl"
 _ROWS = 1024  # videos per row group: what is in memory twice while reading and writing
@@ -66,15 +67,18 @@ def write_record(path: Path, record: Record) -> None:
     Args:
         path: The Parquet file.
         record: What to write. Equal records make equal files, byte for byte.
+
+    Raises:
+        UserError: It cannot be written there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
     about = {"average": record.average, "about": record.about, "unreadable": record.unreadable}
     schema = schema_of(record.class_names, about)
-    with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
-        for start in range(0, len(record.scores), _ROWS):
-            writer.write_batch(to_rows(record.scores[start : start + _ROWS], schema))
-    unfinished.replace(path)
+    with writing(path):
+        unfinished = path.with_name(path.name + ".part")
+        with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+            for start in range(0, len(record.scores), _ROWS):
+                writer.write_batch(to_rows(record.scores[start : start + _ROWS], schema))
+        unfinished.replace(path)
 
 
 def read_record(path: Path) -> Record:
@@ -97,7 +101,7 @@ def read_record(path: Path) -> Record:
 def schema_of(class_names: Sequence[str], about: Mapping[str, Any]) -> pa.Schema:
     """The columns, with the class names and plain data about the evaluation as the file's metadata."""
     text = json.dumps({"class_names": list(class_names), **about}, ensure_ascii=False)
-    return COLUMNS.with_metadata({_KEY: text.encode()})
+    return COLUMNS.with_metadata({_KEY: text.encode(errors="backslashreplace")})  # names of files may be no text
 
 
 def to_rows(scores: Sequence[VideoScore], schema: pa.Schema) -> pa.RecordBatch:
@@ -107,7 +111,7 @@ def to_rows(scores: Sequence[VideoScore], schema: pa.Schema) -> pa.RecordBatch:
         [score.video for score in scores],
         [score.path for score in scores],
         [class_names[score.label] if score.label >= 0 else None for score in scores],
-        [class_names[score.prediction] for score in scores],
+        [class_names[score.prediction] if score.is_finite else None for score in scores],
         _lists([score.probabilities.numpy() for score in scores], pa.float64()),
         _views(scores),
     ]
