@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,3 +143,14 @@ def test_places_that_cannot_be_written_are_named(record: Record, tmp_path: Path)
         UnfinishedEvaluation(tmp_path / "file" / "a.part", ["a"], {"average": "softmax"}),
     ):
         pass
+
+
+def test_a_full_disk_keeps_the_record_before_and_room(
+    record: Record, tmp_path: Path, files_at_most: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    path = tmp_path / "a.parquet"
+    write_record(path, replace(record, scores=record.scores[:5]))
+    with files_at_most(path.stat().st_size), pytest.raises(UserError, match=r"a\.parquet cannot be written \(.*\)"):
+        write_record(path, record)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.parquet"]
+    assert len(read_record(path).scores) == 5

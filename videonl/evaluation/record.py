@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -73,12 +74,23 @@ def write_record(path: Path, record: Record) -> None:
     """
     about = {"average": record.average, "about": record.about, "unreadable": record.unreadable}
     schema = schema_of(record.class_names, about)
-    with writing(path):
-        unfinished = path.with_name(path.name + ".part")
-        with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
-            for start in range(0, len(record.scores), _ROWS):
-                writer.write_batch(to_rows(record.scores[start : start + _ROWS], schema))
+    with (
+        writing(path),
+        _replacing(path) as unfinished,
+        pq.ParquetWriter(unfinished, schema, compression="zstd") as writer,
+    ):
+        for start in range(0, len(record.scores), _ROWS):
+            writer.write_batch(to_rows(record.scores[start : start + _ROWS], schema))
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        yield unfinished
         unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)  # it would fill a disk that is full
 
 
 def read_record(path: Path) -> Record:

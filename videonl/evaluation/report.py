@@ -39,6 +39,9 @@ def write_evaluation(directory: Path, name: str, record: Record, num_mistakes: i
     """
     path, page = directory / f"{name}.parquet", directory / f"{name}.html"
     write_record(path, record)  # first, so that nothing that fails later can lose it
+    for older in (page, _confusion_of(page)):  # where there is no new one, it would pass for this record's
+        if older.is_file():
+            older.unlink()
     return Written(path, page, write_page(page, record, num_mistakes))
 
 
@@ -48,7 +51,7 @@ def write_page(page: Path, record: Record, num_mistakes: int = NUM_MISTAKES) -> 
     Raises:
         UserError: Scores are not finite, or the files cannot be written there.
     """
-    confusion = page.with_name(f"{page.stem}_confusion.png")
+    confusion = _confusion_of(page)
     if record.labelled:
         require_finite(record.labelled)
         with writing(page):
@@ -56,6 +59,10 @@ def write_page(page: Path, record: Record, num_mistakes: int = NUM_MISTAKES) -> 
             counts = confusion_matrix(*stack(record.labelled))
             confusion.write_bytes(confusion_png(counts, record.class_names))
     return confusion
+
+
+def _confusion_of(page: Path) -> Path:
+    return page.with_name(f"{page.stem}_confusion.png")
 
 
 def print_evaluation(console: Console, scores: Sequence[VideoScore]) -> None:
