@@ -118,11 +118,16 @@ def test_compare_needs_another_checkpoint_of_the_same_clip_format(
     assert same.code == 2
     assert f"--compare {checkpoint} is the checkpoint itself" in same.text
     content = torch.load(checkpoint, weights_only=True)
-    content["videonl"]["clip"]["crop_px"] = 29
-    torch.save(content, tmp_path / "other.ckpt")
-    other = videonl("attention", "--checkpoint", checkpoint, *options, tmp_path / "other.ckpt")
-    assert other.code == 2
-    assert "crop_px 31 and 29" in other.text
+    for name, value, told in (
+        ("crop_px", 29, "crop_px 31 and 29"),
+        ("stride_seconds", 0.25, "stride_seconds None and 0.25"),
+        ("sampling", "uniform", "sampling dense and uniform"),
+    ):
+        other = {**content, "videonl": {**content["videonl"], "clip": {**content["videonl"]["clip"], name: value}}}
+        torch.save(other, tmp_path / "other.ckpt")
+        refused = videonl("attention", "--checkpoint", checkpoint, *options, tmp_path / "other.ckpt")
+        assert refused.code == 2
+        assert told in refused.text
     assert not (tmp_path / "out").exists()
 
 
@@ -266,6 +271,18 @@ def test_a_video_shorter_than_the_clip_says_what_stands_in(
     assert shown.code == 0
     assert f"{video} is shorter than the 5 frames that a clip reaches over" in shown.text
     assert "its last frame stands in for 2 of 5" in shown.text
+
+
+def test_frames_that_repeat_in_a_long_video_are_not_blamed_on_its_length(
+    videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path
+) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content["videonl"]["clip"]["stride_seconds"] = 1e-4
+    torch.save(content, tmp_path / "dense.ckpt")
+    options = ["--video", video, "--out", tmp_path / "out", "--film", "none"]
+    shown = videonl("attention", "--checkpoint", tmp_path / "dense.ckpt", *options)
+    assert shown.code == 0
+    assert "has fewer frames than the clip asks for: 3 of 5 frames of the clip repeat the one before" in shown.text
 
 
 def test_a_file_name_that_looks_like_markup(videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_network_without_blocks_is_sent_elsewhere(
     ("words", "told"),
     [
         (["--clips", 0], "--clips must be at least 1"),
-        (["--queries", 1], "--queries at least 2"),
+        (["--queries", 1], "--queries must be at least 2, got 1"),
         (["--device", "abacus"], "no device 'abacus' here"),
         (["--decoder", "eyes"], "unknown decoder 'eyes'"),
         (["--index", "nowhere"], "nowhere: no such folder"),

@@ -1,5 +1,7 @@
 """evaluate, report and compare, from the command line."""
 
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,11 @@ def test_unreadable_videos_are_named(videonl: Videonl, options: list[object], cl
         (["--fully_convolutional"], "fully_convolutional takes the whole frame"),
         (["--crop_px", 41], "crop_px must not exceed short_side_px 37"),
         (["--device", "abacus"], "no device 'abacus' here"),
+        (["--device", "meta"], "no device 'meta' here"),
+        (["--crops", 0], "num_crops must be at least 1, got 0"),
+        (["--views_per_step", 0], "--views_per_step must be at least 1, got 0"),
+        (["--num_workers", -1], "--num_workers must be at least 0, got -1"),
+        (["--mistakes", -1], "--mistakes must be at least 0, got -1"),
         (["--decoder", "eyes"], "unknown decoder 'eyes'"),
         (["--index", "nowhere"], "nowhere: no such folder"),
         (["--checkpoint", "nothing.ckpt"], "checkpoint nothing.ckpt does not exist"),
@@ -154,3 +161,63 @@ def test_two_evaluations_are_compared(videonl: Videonl, options: list[object], c
     refused = videonl("compare", records[0], tmp_path / "c" / "evaluation.parquet")
     assert refused.code == 2
     assert "not of the same videos; only A has 11" in refused.text
+
+
+def test_awkward_names_of_files_and_classes(videonl: Videonl, trained: Path, clips: Path, tmp_path: Path) -> None:
+    names = ["[red]", "[/x] é"]
+    content = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    content["videonl"]["class_names"] = names
+    torch.save(content, tmp_path / "odd #1.ckpt")
+    video = tmp_path / "[bold] #1 ü.mp4"
+    video.write_bytes(next((clips / "test").glob("*/*.mp4")).read_bytes())
+    words = ["--checkpoint", tmp_path / "odd #1.ckpt", "--video", video]
+    predicted = videonl("predict", *words, "--num_clips", 1)
+    assert predicted.code == 0
+    assert all(name in predicted.text for name in [video.name, *names])
+    shown = videonl("attention", *words, "--film", "none", "--out", tmp_path / "attention")
+    assert shown.code == 0
+    assert re.search(r"calls this clip (\[red\]|\[/x\] é)", shown.text)
+
+
+def test_names_of_files_that_are_no_text(videonl: Videonl, options: list[object], clips: Path, tmp_path: Path) -> None:
+    for number, name in enumerate([b"a.mp4", b"\xff.mp4"]):
+        video = tmp_path / "videos" / f"sum_{number}" / os.fsdecode(name)
+        video.parent.mkdir(parents=True)
+        video.write_bytes(next((clips / "test").glob("*/*.mp4")).read_bytes())
+    assert videonl("evaluate", *options, "--index", tmp_path / "videos", "--out", tmp_path).code == 0
+    record = read_record(tmp_path / "evaluation.parquet")
+    assert [Path(score.path).name for score in record.scores] == ["a.mp4", r"\xff.mp4"]
+
+
+def test_a_network_whose_scores_are_not_finite_is_refused(
+    videonl: Videonl, trained: Path, options: list[object], clips: Path, tmp_path: Path
+) -> None:
+    content = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    head = [value for value in content["state_dict"].values() if value.ndim == 2]
+    assert head
+    for weight in head:
+        weight.fill_(torch.nan)
+    torch.save(content, tmp_path / "nan.ckpt")
+    refused = videonl("evaluate", *options, "--checkpoint", tmp_path / "nan.ckpt", "--out", tmp_path)
+    assert refused.code == 2
+    assert "the scores of 11 of 11 videos" in refused.text and "are not finite" in refused.text
+    assert not (tmp_path / "evaluation.html").exists()
+    video = next((clips / "test").glob("*/*.mp4"))
+    for words in (["predict"], ["attention", "--out", tmp_path]):
+        refused = videonl(*words, "--checkpoint", tmp_path / "nan.ckpt", "--video", video)
+        assert refused.code == 2
+        assert "the network of nan.ckpt gives this video scores that are not finite" in refused.text
+
+
+def test_places_that_cannot_be_written_are_named(videonl: Videonl, options: list[object], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refused = videonl("evaluate", *options, "--out", tmp_path / "file")
+    assert refused.code == 2
+    assert f"{tmp_path / 'file' / 'evaluation.part'} cannot be written (File exists)" in refused.text
+    record = tmp_path / "a.parquet"
+    assert videonl("evaluate", *options, "--out", tmp_path).code == 0
+    (tmp_path / "evaluation.parquet").rename(record)
+    for words in (["report", record], ["compare", record, record]):
+        refused = videonl(*words, "--out", tmp_path)
+        assert refused.code == 2
+        assert f"{tmp_path} cannot be written (Is a directory)" in refused.text

@@ -129,3 +129,16 @@ def test_more_bad_files_than_allowed_stop_the_run_and_are_listed(
     assert "Traceback" not in stopped.text
     again = [*source, *checkpoint, "--run.overwrite", "true"]
     assert videonl(command, "--config", small_config, *again, *loading, 0.4).code == 0
+
+
+def test_an_evaluation_survives_files_that_hang_or_crash(
+    videonl: Videonl, trained: Path, good: list[Path], bad: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "Video", partial(Troubled, log=tmp_path / "opened"))
+    troubled = [path for path in bad if path.name in ("hangs.mp4", "crashes.mp4")]
+    videos = ["--index", listed(tmp_path / "list.csv", [good[0], *troubled, good[1]]), "--clips", 1, "--crops", 1]
+    loading = ["--num_workers", 1, "--time_limit_seconds", 8, "--out", tmp_path / "out"]
+    done = videonl("evaluate", "--checkpoint", trained / "checkpoints" / "best.ckpt", *videos, *loading)
+    assert done.code == 0
+    assert all(done.text.count(f"skipped {path}:") == 1 for path in troubled)
+    assert "accuracy on 2 videos" in done.text

@@ -12,6 +12,7 @@ from videonl.errors import UserError
 from videonl.evaluation import Record, VideoScore, compare
 from videonl.evaluation.comparison import mcnemar
 from videonl.evaluation.intervals import NUM_RESAMPLES
+from videonl.evaluation.page import comparison_page
 
 NAMES = ["wave", "clap", "jump"]
 MakeScore = Callable[..., VideoScore]
@@ -113,3 +114,19 @@ def test_other_videos_classes_or_labels_are_refused(record: Record) -> None:
         compare(replace(record, scores=[]), record)
     with pytest.raises(UserError, match="more than once"):
         compare(replace(record, scores=2 * record.scores), record)
+
+
+def test_what_else_was_done_otherwise_is_said(record: Record) -> None:
+    other = replace(record, about={"checkpoint": "last.ckpt", "views": "1 clip"}).averaged_by("logits")
+    found = compare(record, other)
+    assert found.about == {
+        "checkpoint": ("best.ckpt", "last.ckpt"),
+        "views": ("3 clips x 2 crops of 5 px", "1 clip"),
+        "average": ("softmax", "logits"),
+    }
+    assert found.other_conditions == [
+        "A and B differ in views too: 3 clips x 2 crops of 5 px and 1 clip.",
+        "A and B differ in average too: softmax and logits.",
+    ]
+    assert compare(record, replace(record, about={**record.about, "checkpoint": "last.ckpt"})).other_conditions == []
+    assert "differ in views too" in comparison_page(found, "a", "b")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from videonl.evaluation import intervals
+from videonl.evaluation import accuracies, intervals
 from videonl.evaluation.intervals import (
     NUM_RESAMPLES,
     accuracy_intervals,
@@ -70,3 +70,10 @@ def test_few_videos_are_pointed_out() -> None:
     assert "All are right" in (caution(24, 24) or "")
     assert "at least 88.3 %" in (caution(24, 24) or "")
     assert "at most 11.7 %" in (caution(24, 0) or "")
+
+
+def test_hits_of_equal_probabilities_are_those_of_the_figure() -> None:
+    probabilities, labels = torch.full((NUM_VIDEOS, 7), 1 / 7), torch.from_numpy(LABELS)
+    assert hits_of(probabilities, labels).tolist() == (LABELS == 0).tolist()
+    low, high = accuracy_intervals(probabilities, labels)["top1"]
+    assert low <= accuracies(probabilities, labels)["top1"] <= high

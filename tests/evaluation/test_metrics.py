@@ -82,3 +82,32 @@ def test_bins_make_up_the_error() -> None:
 def test_rounding_above_one_is_not_taken_for_logits() -> None:
     probabilities = torch.tensor([[1 + 2**-52, 0.0], [0.5, 0.5]], dtype=torch.float64)
     assert calibration(probabilities, torch.tensor([0, 0])).error == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("num_classes", [7, 401])
+def test_of_equally_probable_classes_the_first_is_the_answer_in_every_figure(num_classes: int) -> None:
+    probabilities = torch.full((7, num_classes), 1 / num_classes, dtype=torch.float64)
+    labels = torch.tensor([0, 0, 0, 1, 4, 5, 6])
+    assert accuracies(probabilities, labels) == pytest.approx({"top1": 3 / 7, "top5": 5 / 7, "mean_class": 1 / 5})
+    assert confusion_matrix(probabilities, labels)[:, 0].tolist()[:7] == [3, 1, 0, 0, 1, 1, 1]
+    assert float(calibration(probabilities, labels).accuracies.max()) == pytest.approx(3 / 7)
+
+
+def test_one_class_is_enough() -> None:
+    probabilities, labels = torch.ones(3, 1, dtype=torch.float64), torch.zeros(3, dtype=torch.int64)
+    assert accuracies(probabilities, labels) == {"top1": 1.0, "mean_class": 1.0}
+    assert confusion_matrix(probabilities, labels).tolist() == [[3]]
+    assert calibration(probabilities, labels).error == 0
+
+
+def test_a_bin_has_its_upper_edge_and_the_last_one_all_that_is_certain() -> None:
+    probabilities = torch.tensor([[0.5, 0.5], [1, 0], [1, 0], [0.75, 0.25]], dtype=torch.float64)
+    found = calibration(probabilities, torch.tensor([0, 0, 1, 1]), num_bins=2)
+    assert found.counts.tolist() == [1, 3]
+    # 1 and 0.75 share a bin: two of three sure answers are wrong.
+    assert found.error == pytest.approx(1 / 4 * 0.5 + 3 / 4 * (2.75 / 3 - 1 / 3))
+
+
+def test_what_is_no_number_is_no_hit() -> None:
+    probabilities = torch.tensor([[torch.nan] * 7, [0.4] + [0.1] * 6], dtype=torch.float64)
+    assert accuracies(probabilities, torch.tensor([0, 0])) == {"top1": 0.5, "top5": 0.5, "mean_class": 0.5}

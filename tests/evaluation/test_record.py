@@ -1,6 +1,8 @@
 """What is written is read back, by videonl and by others."""
 
+import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +11,10 @@ import pytest
 import torch
 
 from videonl.errors import UserError
-from videonl.evaluation import Record, VideoScore, read_record, write_record
+from videonl.evaluation import Record, VideoScore, VideoScores, read_record, write_record
 from videonl.evaluation import record as record_module
+from videonl.evaluation.report import write_page
+from videonl.evaluation.unfinished import UnfinishedEvaluation
 
 MakeScore = Callable[..., VideoScore]
 
@@ -107,3 +111,46 @@ def test_a_parquet_file_of_something_else_is_refused(record: Record, tmp_path: P
     pq.write_table(table, tmp_path / "b.parquet")
     with pytest.raises(UserError, match="no record"):
         read_record(tmp_path / "b.parquet")
+
+
+def test_a_file_whose_name_is_no_text_has_a_score(tmp_path: Path) -> None:
+    name = os.fsdecode(b"/videos/a\xff.mp4")
+    scores = VideoScores()
+    one = torch.tensor([0])
+    scores.update(torch.tensor([[1.0, 2.0]]), torch.tensor([[0, 0]]), one, one, [name])
+    record = Record(["a", "b"], scores.gather(), {"videos": name}, {name: "the file is empty"})
+    write_record(tmp_path / "a.parquet", record)
+    assert [score.path for score in read_record(tmp_path / "a.parquet").scores] == [r"/videos/a\xff.mp4"]
+    assert write_page(tmp_path / "a.html", record).exists()
+    assert r"/videos/a\xff.mp4" in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+def test_scores_that_are_not_finite_predict_nothing(make_score: MakeScore, tmp_path: Path) -> None:
+    scores = [make_score(0, 0, [[torch.nan, 1.0]]), make_score(1, 0, [[2.0, 1.0]])]
+    write_record(tmp_path / "a.parquet", Record(["a", "b"], scores))
+    assert pq.read_table(tmp_path / "a.parquet")["prediction"].to_pylist() == [None, "a"]
+
+
+def test_places_that_cannot_be_written_are_named(record: Record, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(UserError, match=r"file/a\.parquet cannot be written"):
+        write_record(tmp_path / "file" / "a.parquet", record)
+    with pytest.raises(UserError, match=r"folder\.html cannot be written \(Is a directory\)"):
+        write_page(tmp_path / "folder.html", record)
+    with (
+        pytest.raises(UserError, match=r"file/a\.part cannot be written"),
+        UnfinishedEvaluation(tmp_path / "file" / "a.part", ["a"], {"average": "softmax"}),
+    ):
+        pass
+
+
+def test_a_full_disk_keeps_the_record_before_and_room(
+    record: Record, tmp_path: Path, files_at_most: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    path = tmp_path / "a.parquet"
+    write_record(path, replace(record, scores=record.scores[:5]))
+    with files_at_most(path.stat().st_size), pytest.raises(UserError, match=r"a\.parquet cannot be written \(.*\)"):
+        write_record(path, record)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.parquet"]
+    assert len(read_record(path).scores) == 5

@@ -4,9 +4,12 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+import torch
 from PIL import Image
 from rich.console import Console
 
+from videonl.errors import UserError
 from videonl.evaluation import Record, accuracies, compare, read_record, stack
 from videonl.evaluation.report import print_comparison, print_evaluation, write_evaluation
 
@@ -54,3 +57,17 @@ def test_without_known_classes_there_is_only_the_record(record: Record, tmp_path
     unknown = replace(record, scores=[replace(score, label=-1) for score in record.scores])
     written = write_evaluation(tmp_path, "test", unknown)
     assert [path.name for path in tmp_path.iterdir()] == [written.record.name]
+
+
+def test_scores_that_are_not_finite_have_no_accuracy_but_are_kept(record: Record, tmp_path: Path) -> None:
+    broken = replace(record.scores[4], logits=record.scores[4].logits * torch.nan)
+    write_evaluation(tmp_path, "test", record)  # an older one, whose page would pass for that of the new record
+    record = replace(record, scores=[*record.scores[:4], broken, *record.scores[5:]])
+    with pytest.raises(UserError, match=r"scores of 1 of 31 videos, such as 4\.mp4, are not finite"):
+        write_evaluation(tmp_path, "test", record)
+    assert [path.name for path in tmp_path.iterdir()] == ["test.parquet"]
+    assert len(read_record(tmp_path / "test.parquet").scores) == 31
+    with pytest.raises(UserError, match="not finite"):
+        print_evaluation(Console(), record.scores)
+    with pytest.raises(UserError, match="not finite"):
+        compare(record, record)

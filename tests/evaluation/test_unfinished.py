@@ -1,5 +1,7 @@
 """An evaluation goes on where it was interrupted."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,15 @@ def test_another_evaluation_is_not_continued(record: Record, tmp_path: Path, oth
     with pytest.raises(UserError, match=r"a\.part is an unfinished evaluation of another checkpoint"):
         UnfinishedEvaluation(path, record.class_names, ASKED | other)
     assert_holds(path, record, 3)
+
+
+def test_a_full_disk_is_named_and_keeps_what_was_scored(
+    record: Record, tmp_path: Path, files_at_most: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    path = tmp_path / "a.part"
+    write(path, record, 0, 5)
+    size_bytes = path.stat().st_size
+    with files_at_most(2 * size_bytes), pytest.raises(UserError, match=r"a\.part cannot be written \(.*\); name"):
+        write(path, record, 5, 31)
+    scores = UnfinishedEvaluation(path, record.class_names, ASKED).scores
+    assert [score.video for score in scores] == list(range(len(scores))) and 5 <= len(scores) < 31

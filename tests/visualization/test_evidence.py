@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models.video import SwinTransformer3d
 
 from videonl.errors import UserError
 from videonl.models import ClipClassifier, Execution, Insertion
@@ -260,3 +261,13 @@ def test_functional_forms_agree() -> None:
     evidence = class_evidence(network, network[0], clip, 0)  # logit 0: the first window of channel 0
     features = F.conv3d(clip, network[0].weight, network[0].bias)[0, 0]
     torch.testing.assert_close(evidence, features / 9)  # four gradients of 1/4 in nine cells
+
+
+def test_layers_with_channels_last_are_refused() -> None:
+    network = SwinTransformer3d([2, 4, 4], 24, [1, 1], [2, 2], [2, 3, 3], num_classes=3).eval()
+    clip = clip_of((4, 24, 32), torch.float32)
+    for layer in ("patch_embed", "features.0", "features.2", "norm"):
+        with pytest.raises(UserError, match=f"no evidence can be had at {layer}: it puts its channels last"):
+            evidence_maps(network, layer, clip, {1: "red"})
+    (found,) = evidence_maps(network, "patch_embed.proj", clip, {1: "red"})
+    assert found.grid == (2, 6, 8)

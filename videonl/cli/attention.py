@@ -1,20 +1,24 @@
 """``videonl attention``: what the inserted blocks attend to in a video, and what speaks for a class."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from torch import Tensor
 
 from videonl.blocks import AttentionBlock
 from videonl.cli.attention_evidence import AUTO, ask_evidence, find_classes
 from videonl.cli.attention_files import Film, write_files, write_page
+from videonl.cli.refusals import require_finite_scores
 from videonl.data.located_clip import LocatedClip, read_middle_clip
 from videonl.data.sampling import clip_span
 from videonl.data.transforms import ClipFormat, normalise
 from videonl.errors import UserError
+from videonl.evaluation.writing import printable
 from videonl.models.checkpoints import Trained, load_trained
 from videonl.visualization import ShownClip, attention_maps, parse_queries
 from videonl.visualization.explorer import Source
@@ -66,7 +70,7 @@ def attention(
     clip_format = _common_format([network.trained for network in networks])
     clip = read_middle_clip(video, clip_format, decoder)
     _warn_of_short_video(console, video, clip, clip_format)
-    shown = _shown(video.name, clip)
+    shown = _shown(printable(video.name), clip)
     queries = parse_queries(query or [AUTO], shown.size)
     classes = evidence or ([AUTO] if evidence_layer else [])
     sources = [network.source(clip.pixels, checkpoint.name, classes, evidence_layer) for network in networks]
@@ -89,7 +93,9 @@ class _Network:
         clip_format, network = ClipFormat(**self.trained.clip), self.trained.network
         clip = normalise(pixels[None], clip_format.mean, clip_format.std)
         with torch.inference_mode():
-            best = int(network(clip).argmax())
+            logits = network(clip)
+        require_finite_scores(logits, name)
+        best = int(logits.argmax())
         asked = find_classes(classes, self.trained.class_names, best)
         evidence = ask_evidence(network, clip, asked, layer) if asked else []
         blocks = _weighing(network.blocks, needed=not evidence)
@@ -114,21 +120,28 @@ def distinct_names(first: Path, second: Path) -> tuple[str, str]:
     ('a', 'b')
     >>> distinct_names(Path("runs/a/checkpoints/best.ckpt"), Path("runs/a/checkpoints/last.ckpt"))
     ('best', 'last')
+    >>> distinct_names(Path("/best.ckpt"), Path("/runs/best.ckpt"))
+    ('root', 'runs')
 
     Raises:
         UserError: They are the same file.
     """
     for one, other in zip(reversed(first.resolve().parts), reversed(second.resolve().parts), strict=False):
         if one != other:
-            return one.removesuffix(".ckpt"), other.removesuffix(".ckpt")
+            return _folder_name(one), _folder_name(other)
     raise UserError(f"--compare {second} is the checkpoint itself; give another one")
+
+
+def _folder_name(part: str) -> str:
+    # The root of all paths is no name: joined to a folder it would lead out of it.
+    return part.removesuffix(".ckpt").strip(os.sep) or "root"
 
 
 def _common_format(trained: Sequence[Trained]) -> ClipFormat:
     """What all the networks see of a video, up to its normalisation."""
     first, *others = (ClipFormat(**one.clip) for one in trained)
     for other in others:
-        for name in ("num_frames", "stride_frames", "short_side_px", "crop_px"):
+        for name in ("num_frames", "stride_frames", "stride_seconds", "sampling", "short_side_px", "crop_px"):
             if getattr(other, name) != getattr(first, name):
                 raise UserError(
                     f"the two checkpoints see different clips: {name} {getattr(first, name)} and "
@@ -143,14 +156,15 @@ def _shown(name: str, clip: LocatedClip) -> ShownClip:
 
 
 def _warn_of_short_video(console: Console, video: Path, clip: LocatedClip, clip_format: ClipFormat) -> None:
-    if clip.num_repeated:
+    if not clip.num_repeated:
+        return
+    repeated = f"{clip.num_repeated} of {clip_format.num_frames}"
+    if clip_format.sampling == "dense" and clip_format.stride_seconds is None:
         span = clip_span(clip_format.num_frames, clip_format.stride_frames)
-        console.print(
-            f"{video} is shorter than the {span} frames that a clip reaches over: its last frame stands in for "
-            f"{clip.num_repeated} of {clip_format.num_frames}",
-            soft_wrap=True,
-            markup=False,
-        )
+        text = f"is shorter than the {span} frames that a clip reaches over: its last frame stands in for {repeated}"
+    else:
+        text = f"has fewer frames than the clip asks for: {repeated} frames of the clip repeat the one before"
+    console.print(f"{video} {text}", soft_wrap=True, markup=False)
 
 
 def _explain(console: Console, network: _Network, source: Source) -> None:
@@ -160,5 +174,5 @@ def _explain(console: Console, network: _Network, source: Source) -> None:
     left_out = [name for name in network.trained.network.blocks if name not in source.blocks]
     if left_out:
         console.print(f"{', '.join(left_out)}: averages over all positions alike, nothing to show", markup=False)
-    who = f"{network.folder}: the" if network.folder else "the"
-    console.print(f"{who} network calls this clip [bold]{source.prediction}[/bold]")
+    who = f"{escape(network.folder)}: the" if network.folder else "the"
+    console.print(f"{who} network calls this clip [bold]{escape(source.prediction)}[/bold]")

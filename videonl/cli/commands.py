@@ -77,7 +77,7 @@ COMMANDS = {
         "evaluate",
         "evaluate",
         "accuracy of a checkpoint on any videos, without a configuration; resumes where it was interrupted",
-        switches=("--fully_convolutional",),
+        switches=("--fully_convolutional", "--trust_code"),
     ),
     "export": Command(
         "export", "export", "write a network as ONNX or as a torch.export program, checked against eager"

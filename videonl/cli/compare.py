@@ -4,10 +4,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from videonl.cli.refusals import require_at_least
 from videonl.evaluation import compare as compare_records
 from videonl.evaluation import read_record
 from videonl.evaluation.page import comparison_page
 from videonl.evaluation.report import NUM_MISTAKES, print_comparison
+from videonl.evaluation.writing import write_text, writing
 
 
 def compare(a: Path, b: Path, out: Path = Path("comparison.html"), videos: int = NUM_MISTAKES) -> None:
@@ -20,8 +22,9 @@ def compare(a: Path, b: Path, out: Path = Path("comparison.html"), videos: int =
         videos: How many of the videos fixed, and of those broken, the page shows.
     """
     console = Console()
+    require_at_least(0, videos=videos)
     comparison = compare_records(read_record(a), read_record(b))
     print_comparison(console, comparison)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(comparison_page(comparison, str(a), str(b), videos), encoding="utf-8")
+    with writing(out):
+        write_text(out, comparison_page(comparison, str(a), str(b), videos))
     console.print(str(out), soft_wrap=True, highlight=False, markup=False)

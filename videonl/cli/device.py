@@ -13,8 +13,8 @@ def device_of(name: str) -> torch.device:
     """
     try:
         device = torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # unknown, or not there
+        torch.empty(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # unknown, not there, or without numbers
         raise UserError(
             f"no device {name!r} here ({str(error).splitlines()[0]}); give cpu, or cuda where one is"
         ) from error

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from videonl.cli.device import device_of
 from videonl.cli.long_work import progress_bar
+from videonl.cli.refusals import require_at_least
 from videonl.data.batches import Failure
 from videonl.data.decoding import check_decoder
 from videonl.data.index import Video, assign, read_source
@@ -63,8 +64,9 @@ def diagnose(
         trust_code: Whether a checkpoint may name any code as its backbone; say so for your own files.
     """
     check_decoder(decoder)
-    if clips < 1 or queries < 2:
-        raise UserError(f"--clips must be at least 1 and --queries at least 2, got {clips} and {queries}")
+    require_at_least(2, queries=queries)
+    require_at_least(1, clips=clips)
+    require_at_least(0, num_workers=num_workers, seed=seed)
     trained = load_trained(checkpoint, trust_code)
     if not trained.network.blocks:
         raise UserError(

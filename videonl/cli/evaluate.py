@@ -10,11 +10,12 @@ from rich.progress import track
 from torch.utils.data import DataLoader, Subset
 
 from videonl.cli.device import device_of
+from videonl.cli.refusals import require_at_least
 from videonl.data.batches import EvaluationBatch, collate_evaluation
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.decoding import check_decoder
 from videonl.data.index import assign, read_source
-from videonl.data.loader import worker_options
+from videonl.data.loader import Loading, worker_options
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
 from videonl.evaluation import Average, Record, VideoScore, VideoScores
@@ -41,6 +42,8 @@ def evaluate(
     decoder: str = "auto",
     device: str = "auto",
     mistakes: int = NUM_MISTAKES,
+    time_limit_seconds: float = Loading.time_limit_seconds,
+    trust_code: bool = False,
 ) -> None:
     """Scores clips x crops views of every video; writes evaluation.parquet, .html and _confusion.png.
 
@@ -61,12 +64,19 @@ def evaluate(
         decoder: auto, pyav, decord or torchcodec.
         device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
         mistakes: How many of the worst mistakes the report shows.
+        time_limit_seconds: How long reading a clip may take in a process that decodes; then its video counts as
+            unreadable. 0 sets no limit.
+        trust_code: Whether the checkpoint may name any code as its backbone; say so for your own files.
     """
     console = Console()
     check_decoder(decoder)
-    trained = load_trained(checkpoint)
+    require_at_least(1, clips=clips, views_per_step=views_per_step)
+    require_at_least(0, num_workers=num_workers, mistakes=mistakes, time_limit_seconds=time_limit_seconds)
+    trained = load_trained(checkpoint, trust_code)
     clip = ClipFormat(**trained.clip)
-    views = Views(clips, crops or (1 if fully_convolutional else 3), crop_px, fully_convolutional)
+    if crops is None:
+        crops = 1 if fully_convolutional else 3
+    views = Views(clips, crops, crop_px, fully_convolutional)
     ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
     videos = assign(read_source(index, root), trained.class_names)
     about = {
@@ -76,7 +86,7 @@ def evaluate(
         "clip": clip.describe(),
     }
     asked = {"average": average, "about": about, "videos": _digest(repr(videos).encode())}
-    data = EvaluationVideos(videos, clip, views, decoder)
+    data = EvaluationVideos(videos, clip, views, decoder, time_limit_seconds or None)
     module = ClipModule(trained.network, trained.class_names, clip, views_per_step=views_per_step, average=average)
     module.to(device_of(device))
     with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:

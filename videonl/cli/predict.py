@@ -4,12 +4,15 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from videonl.backbones.fold import folded
+from videonl.cli.refusals import require_at_least, require_finite_scores
 from videonl.data.dataset import read_views
 from videonl.data.transforms import ClipFormat, Views, normalise
 from videonl.data.video import Video
+from videonl.evaluation.writing import printable
 from videonl.models.checkpoints import load_trained
 
 
@@ -34,6 +37,7 @@ def predict(
         trust_code: Whether the checkpoint may name any code as its backbone; say so for your own files.
     """
     console = Console()
+    require_at_least(1, top=top)
     trained = load_trained(checkpoint, trust_code)
     clip_format = ClipFormat(**trained.clip)
     network = folded(trained.network)
@@ -42,10 +46,11 @@ def predict(
         # One view at a time: thirty views of a large network at once would need tens of gigabytes.
         clips = (normalise(view, clip_format.mean, clip_format.std) for view in views.split(1))
         logits = [network(clip.contiguous(memory_format=torch.channels_last_3d)) for clip in clips]
+        require_finite_scores(torch.cat(logits), checkpoint.name)
         probabilities = torch.cat(logits).double().softmax(dim=1).mean(dim=0)
-    table = Table(title=f"{video.name}: {num_clips} clips x {num_crops} crops")
+    table = Table(title=f"{escape(printable(video.name))}: {num_clips} clips x {num_crops} crops")
     table.add_column("class")
     table.add_column("probability", justify="right")
     for index in probabilities.argsort(descending=True)[:top].tolist():
-        table.add_row(trained.class_names[index], f"{100 * float(probabilities[index]):.2f} %")
+        table.add_row(escape(trained.class_names[index]), f"{100 * float(probabilities[index]):.2f} %")
     console.print(table)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from videonl.cli.refusals import require_at_least
 from videonl.errors import UserError
 from videonl.evaluation import Average, read_record
 from videonl.evaluation.report import NUM_MISTAKES, print_evaluation, write_page
@@ -19,6 +20,7 @@ def report(record: Path, out: Path | None = None, average: Average | None = None
         mistakes: How many of the worst mistakes to show.
     """
     console = Console()
+    require_at_least(0, mistakes=mistakes)
     evaluated = read_record(record)
     if average is not None:
         evaluated = evaluated.averaged_by(average)

@@ -59,8 +59,12 @@ class ClipFormat:
 
         >>> ClipFormat().describe()
         '8 frames x stride 8, short side 256 px'
+        >>> ClipFormat(stride_seconds=0.25).describe(), ClipFormat(sampling="uniform").describe()
+        ('8 frames x stride 0.25 s, short side 256 px', '8 frames by uniform sampling, short side 256 px')
         """
-        return f"{self.num_frames} frames x stride {self.stride_frames}, short side {self.short_side_px} px"
+        stride = str(self.stride_frames) if self.stride_seconds is None else f"{self.stride_seconds:g} s"
+        which = f"x stride {stride}" if self.sampling == "dense" else f"by {self.sampling} sampling"
+        return f"{self.num_frames} frames {which}, short side {self.short_side_px} px"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from videonl.diagnostics.figure import diagnosis_png
 from videonl.diagnostics.reading import Finding, read_block, read_effect
 from videonl.evaluation.intervals import caution
 from videonl.evaluation.page import render
+from videonl.evaluation.writing import write_text, writing
 
 SHARES = ("entropy", "itself", "own_frame", "own_place", "elsewhere")
 AWAY = ("frames_away", "seconds_away", "px_away")
@@ -92,18 +93,21 @@ def figures_of(block: BlockDiagnosis) -> dict[str, Any]:
 
 def write_report(directory: Path, report: DiagnosisReport) -> list[Path]:
     """Writes diagnosis.json, .csv, .png and .html, and returns their paths."""
-    directory.mkdir(parents=True, exist_ok=True)
     data, table, picture, page = (directory / f"diagnosis.{suffix}" for suffix in ("json", "csv", "png", "html"))
-    data.write_text(json.dumps(report.plain(), indent=2) + "\n", encoding="utf-8")
-    rows = [figures_of(block) for block in report.blocks]
-    with table.open("w", newline="", encoding="utf-8") as file:
+    png = diagnosis_png(report.blocks)
+    with writing(data):
+        data.write_text(json.dumps(report.plain(), indent=2) + "\n", encoding="utf-8")
+        _write_table(table, [figures_of(block) for block in report.blocks])
+        picture.write_bytes(png)
+        write_text(page, diagnosis_page(report, png))
+    return [data, table, picture, page]
+
+
+def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    png = diagnosis_png(report.blocks)
-    picture.write_bytes(png)
-    page.write_text(diagnosis_page(report, png), encoding="utf-8")
-    return [data, table, picture, page]
 
 
 def diagnosis_page(report: DiagnosisReport, png: bytes) -> str:

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from videonl.errors import UserError
 from videonl.evaluation.intervals import (
     CONFIDENCE,
     Floats,
@@ -19,10 +17,10 @@ from videonl.evaluation.intervals import (
     mean_class_share_of,
     share_of,
 )
+from videonl.evaluation.pairing import Pair, pairs_of
 from videonl.evaluation.record import Record
-from videonl.evaluation.views import VideoScore
 
-_NUM_SHOWN = 3
+_CONDITIONS = ("views", "clip", "average")
 
 
 class Difference(NamedTuple):
@@ -45,13 +43,6 @@ class ClassChange(NamedTuple):
     num_broken: int
 
 
-class Changed(NamedTuple):
-    """A video that one evaluation has right and the other wrong."""
-
-    a: VideoScore
-    b: VideoScore
-
-
 @dataclass(frozen=True)
 class Comparison:
     """How evaluation B differs from evaluation A.
@@ -64,15 +55,26 @@ class Comparison:
         broken: Videos that A has right and B wrong, the surest answers of B first.
         p_value: Of McNemar's exact test: how likely so uneven a split of the changed videos would be by chance.
         classes: Every class that occurs, the most gained first.
+        about: How A and how B was done, by what: the records' ``about``, and ``average``.
     """
 
     num_videos: int
     class_names: list[str]
     metrics: dict[str, Difference]
-    fixed: list[Changed]
-    broken: list[Changed]
+    fixed: list[Pair]
+    broken: list[Pair]
     p_value: float
     classes: list[ClassChange]
+    about: dict[str, tuple[str, str]]
+
+    @property
+    def other_conditions(self) -> list[str]:
+        """In what, beside the checkpoint, A and B were not done alike, in sentences: it may be what they differ by."""
+        return [
+            f"A and B differ in {name} too: {a or 'unknown'} and {b or 'unknown'}."
+            for name, (a, b) in self.about.items()
+            if name in _CONDITIONS and a != b
+        ]
 
     @property
     def verdict(self) -> str:
@@ -99,7 +101,7 @@ def compare(a: Record, b: Record) -> Comparison:
     Raises:
         UserError: They are of other videos, classes or labels; the message says which.
     """
-    pairs = _pairs(a, b)
+    pairs = pairs_of(a, b)
     labels = np.array([pair.a.label for pair in pairs])
     hits_a, hits_b = (
         np.array([score.prediction == score.label for score in scores], dtype=np.float64)
@@ -115,6 +117,7 @@ def compare(a: Record, b: Record) -> Comparison:
         broken=sorted(broken, key=_surest),
         p_value=mcnemar(len(fixed), len(broken)),
         classes=_class_changes(hits_a, hits_b, labels, a.class_names),
+        about=_about(a, b),
     )
 
 
@@ -156,43 +159,10 @@ def _class_changes(
     return sorted(changes, key=lambda change: (change.a - change.b, change.name))
 
 
-def _surest(pair: Changed) -> tuple[float, str]:
+def _surest(pair: Pair) -> tuple[float, str]:
     return -float(pair.b.probabilities.max()), pair.b.path
 
 
-def _pairs(a: Record, b: Record) -> list[Changed]:
-    """The same video in both, with B's classes in the order of A's."""
-    _refuse_others("classes", set(a.class_names), set(b.class_names))
-    by_path_a, by_path_b = _by_path(a), _by_path(b)
-    _refuse_others("videos", set(by_path_a), set(by_path_b))
-    order = [b.class_names.index(name) for name in a.class_names]
-    pairs = [Changed(score, _reordered(by_path_b[path], order)) for path, score in by_path_a.items()]
-    others = [pair.a.path for pair in pairs if pair.a.label != pair.b.label]
-    if others:
-        raise UserError(f"{len(others)} videos have another label in B than in A, such as {others[0]}")
-    return pairs
-
-
-def _by_path(record: Record) -> dict[str, VideoScore]:
-    by_path = {score.path: score for score in record.labelled}
-    if not by_path:
-        raise UserError("no video has a known class, so there are no accuracies to compare")
-    if len(by_path) < len(record.labelled):
-        raise UserError("an evaluation holds some videos more than once; remove the repetitions from its list")
-    return by_path
-
-
-def _reordered(score: VideoScore, order: Sequence[int]) -> VideoScore:
-    """The score with its classes in another order: place i holds the class that was at ``order[i]``."""
-    logits = score.logits[:, torch.tensor(order)]
-    return VideoScore(score.video, score.path, order.index(score.label), logits, score.views, score.average)
-
-
-def _refuse_others(what: str, a: set[str], b: set[str]) -> None:
-    if a != b:
-        parts = [
-            f"only {name} has {len(rest)}: {', '.join(sorted(rest)[:_NUM_SHOWN])}{', ...' * (len(rest) > _NUM_SHOWN)}"
-            for name, rest in (("A", a - b), ("B", b - a))
-            if rest
-        ]
-        raise UserError(f"the two evaluations are not of the same {what}; {'; '.join(parts)}. Evaluate both on one set")
+def _about(a: Record, b: Record) -> dict[str, tuple[str, str]]:
+    done_a, done_b = ({**record.about, "average": record.average} for record in (a, b))
+    return {name: (done_a.get(name, ""), done_b.get(name, "")) for name in done_a | done_b}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -70,8 +71,15 @@ def mean_class_share_of(hits: Floats, labels: NDArray[np.int64]) -> Statistic:
 
 
 def hits_of(probabilities: Tensor, labels: Tensor, k: int = 1) -> Floats:
-    """1 for each video whose class is among the k most probable, else 0, (N,)."""
-    hits: Floats = (probabilities.topk(k, dim=1).indices == labels[:, None]).any(dim=1).double().numpy()
+    """1 for each video whose class is among the k most probable, else 0, (N,).
+
+    Of classes that are equally probable the first counts as more so, as ``argmax`` has it, and what is no number (NaN)
+    is no hit: the share of hits is then the same wherever it is computed.
+    """
+    own = probabilities.gather(1, labels[:, None])
+    is_earlier = torch.arange(probabilities.shape[1]) < labels[:, None]
+    num_before = ((probabilities > own) | ((probabilities == own) & is_earlier)).sum(dim=1)
+    hits: Floats = ((num_before < k) & ~own[:, 0].isnan()).double().numpy()
     return hits
 
 

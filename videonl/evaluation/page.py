@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
-from videonl.evaluation.comparison import Changed, Comparison
+from videonl.evaluation.comparison import Comparison
 from videonl.evaluation.fewer_views import accuracy_by_views
 from videonl.evaluation.figures import confusion_png, reliability_svg, views_svg
 from videonl.evaluation.intervals import NUM_RESAMPLES, accuracy_intervals, caution, hits_of
 from videonl.evaluation.metrics import accuracies, calibration, confusion_matrix
+from videonl.evaluation.pairing import Pair
 from videonl.evaluation.record import Record
 from videonl.evaluation.strips import film_strip
 from videonl.evaluation.views import VideoScore, stack
@@ -144,7 +145,7 @@ def _mistake(score: VideoScore, names: Sequence[str]) -> Shown:
     return Shown(score.path, names[score.label], answers, film_strip(score.path))
 
 
-def _changed(pair: Changed, names: Sequence[str]) -> Shown:
+def _changed(pair: Pair, names: Sequence[str]) -> Shown:
     answers = [
         (which, names[score.prediction], float(score.probabilities.max()))
         for which, score in (("A", pair.a), ("B", pair.b))

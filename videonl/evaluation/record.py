@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 from videonl.errors import UserError
 from videonl.evaluation.views import AVERAGES, Average, VideoScore
+from videonl.evaluation.writing import writing
 
 _KEY = b"videonl"
 _ROWS = 1024  # videos per row group: what is in memory twice while reading and writing
@@ -66,15 +68,29 @@ def write_record(path: Path, record: Record) -> None:
     Args:
         path: The Parquet file.
         record: What to write. Equal records make equal files, byte for byte.
+
+    Raises:
+        UserError: It cannot be written there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
     about = {"average": record.average, "about": record.about, "unreadable": record.unreadable}
     schema = schema_of(record.class_names, about)
-    with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+    with (
+        writing(path),
+        _replacing(path) as unfinished,
+        pq.ParquetWriter(unfinished, schema, compression="zstd") as writer,
+    ):
         for start in range(0, len(record.scores), _ROWS):
             writer.write_batch(to_rows(record.scores[start : start + _ROWS], schema))
-    unfinished.replace(path)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)  # it would fill a disk that is full
 
 
 def read_record(path: Path) -> Record:
@@ -97,7 +113,7 @@ def read_record(path: Path) -> Record:
 def schema_of(class_names: Sequence[str], about: Mapping[str, Any]) -> pa.Schema:
     """The columns, with the class names and plain data about the evaluation as the file's metadata."""
     text = json.dumps({"class_names": list(class_names), **about}, ensure_ascii=False)
-    return COLUMNS.with_metadata({_KEY: text.encode()})
+    return COLUMNS.with_metadata({_KEY: text.encode(errors="backslashreplace")})  # names of files may be no text
 
 
 def to_rows(scores: Sequence[VideoScore], schema: pa.Schema) -> pa.RecordBatch:
@@ -107,7 +123,7 @@ def to_rows(scores: Sequence[VideoScore], schema: pa.Schema) -> pa.RecordBatch:
         [score.video for score in scores],
         [score.path for score in scores],
         [class_names[score.label] if score.label >= 0 else None for score in scores],
-        [class_names[score.prediction] for score in scores],
+        [class_names[score.prediction] if score.is_finite else None for score in scores],
         _lists([score.probabilities.numpy() for score in scores], pa.float64()),
         _views(scores),
     ]

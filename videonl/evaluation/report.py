@@ -13,7 +13,8 @@ from videonl.evaluation.intervals import Interval, accuracy_intervals, caution, 
 from videonl.evaluation.metrics import accuracies, calibration, confusion_matrix
 from videonl.evaluation.page import evaluation_page
 from videonl.evaluation.record import Record, write_record
-from videonl.evaluation.views import VideoScore, stack
+from videonl.evaluation.views import VideoScore, require_finite, stack
+from videonl.evaluation.writing import write_text, writing
 
 NUM_MISTAKES = 24
 TITLES = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class"}
@@ -38,22 +39,39 @@ def write_evaluation(directory: Path, name: str, record: Record, num_mistakes: i
     """
     path, page = directory / f"{name}.parquet", directory / f"{name}.html"
     write_record(path, record)  # first, so that nothing that fails later can lose it
+    for older in (page, _confusion_of(page)):  # where there is no new one, it would pass for this record's
+        if older.is_file():
+            older.unlink()
     return Written(path, page, write_page(page, record, num_mistakes))
 
 
 def write_page(page: Path, record: Record, num_mistakes: int = NUM_MISTAKES) -> Path:
-    """Writes the page, and the confusion matrix beside it, whose path is returned."""
-    confusion = page.with_name(f"{page.stem}_confusion.png")
+    """Writes the page, and the confusion matrix beside it, whose path is returned.
+
+    Raises:
+        UserError: Scores are not finite, or the files cannot be written there.
+    """
+    confusion = _confusion_of(page)
     if record.labelled:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(evaluation_page(record, num_mistakes), encoding="utf-8")
-        counts = confusion_matrix(*stack(record.labelled))
-        confusion.write_bytes(confusion_png(counts, record.class_names))
+        require_finite(record.labelled)
+        with writing(page):
+            write_text(page, evaluation_page(record, num_mistakes))
+            counts = confusion_matrix(*stack(record.labelled))
+            confusion.write_bytes(confusion_png(counts, record.class_names))
     return confusion
 
 
+def _confusion_of(page: Path) -> Path:
+    return page.with_name(f"{page.stem}_confusion.png")
+
+
 def print_evaluation(console: Console, scores: Sequence[VideoScore]) -> None:
-    """Prints accuracies with their intervals and the calibration error, in percent."""
+    """Prints accuracies with their intervals and the calibration error, in percent.
+
+    Raises:
+        UserError: Scores are not finite.
+    """
+    require_finite(scores)
     probabilities, labels = stack(scores)
     metrics, intervals = accuracies(probabilities, labels), accuracy_intervals(probabilities, labels)
     table = Table(title=f"accuracy on {len(scores)} videos")
@@ -79,7 +97,8 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     console.print(table)
     fixed, broken = len(comparison.fixed), len(comparison.broken)
     console.print(f"{fixed} videos fixed, {broken} broken; exact McNemar p = {comparison.p_value:.3g}")
-    console.print(comparison.verdict, highlight=False)
+    for sentence in (comparison.verdict, *comparison.other_conditions):
+        console.print(sentence, markup=False, highlight=False)
     changed = [change for change in comparison.classes if change.a != change.b]
     for change in changed:
         points = 100 * (change.b - change.a)

@@ -28,7 +28,7 @@ def film_strip(path: str) -> bytes | None:
             last = reader.num_frames - 1
             # An eighth in from either end: many videos open and close on black.
             frames = reader.read([last * eighth // 8 for eighth in (1, 4, 7)])
-    except DecodingError:
+    except (DecodingError, OSError):
         return None
     frames = frames.permute(0, 3, 1, 2)  # (T, H, W, C) -> (T, C, H, W)
     height_px, width_px = frames.shape[-2:]

@@ -12,6 +12,7 @@ from typing_extensions import Self
 from videonl.errors import UserError
 from videonl.evaluation.record import from_rows, metadata_of, schema_of, to_rows
 from videonl.evaluation.views import VideoScore
+from videonl.evaluation.writing import writing
 
 
 class UnfinishedEvaluation:
@@ -29,7 +30,7 @@ class UnfinishedEvaluation:
         scores: What was there already.
 
     Raises:
-        UserError: The file holds another evaluation.
+        UserError: The file holds another evaluation, or cannot be written.
     """
 
     def __init__(self, path: Path, class_names: list[str], asked: Mapping[str, Any]) -> None:
@@ -38,25 +39,26 @@ class UnfinishedEvaluation:
         self.scores = self._read() if path.exists() else []
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Written anew, because nothing can be added after a row that was cut short.
-        unfinished = self.path.with_name(self.path.name + ".new")
-        self._file = pa.OSFile(str(unfinished), "wb")
-        self._writer = pa.ipc.new_stream(self._file, self._schema)
-        for score in self.scores:
-            self.add(score)
-        os.replace(unfinished, self.path)
+        with writing(self.path):
+            # Written anew, because nothing can be added after a row that was cut short.
+            unfinished = self.path.with_name(self.path.name + ".new")
+            self._file = pa.OSFile(str(unfinished), "wb")
+            self._writer = pa.ipc.new_stream(self._file, self._schema)
+            for score in self.scores:
+                self.add(score)
+            os.replace(unfinished, self.path)
         return self
 
     def add(self, score: VideoScore) -> None:
         """Writes one video."""
-        self._writer.write_batch(to_rows([score], self._schema))
+        with writing(self.path):
+            self._writer.write_batch(to_rows([score], self._schema))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
-        self._file.close()
+        with self._file, writing(self.path):
+            self._writer.close()
 
     def _read(self) -> list[VideoScore]:
         scores: list[VideoScore] = []

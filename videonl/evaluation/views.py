@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from videonl.errors import UserError
+from videonl.evaluation.writing import printable
 
 Average = Literal["softmax", "logits"]
 AVERAGES: tuple[Average, ...] = get_args(Average)
@@ -58,6 +59,11 @@ class VideoScore:
         return average_views(self.logits, self.average)
 
     @property
+    def is_finite(self) -> bool:
+        """Whether its probabilities are numbers; a network whose weights or features overflow gives others."""
+        return bool(self.probabilities.isfinite().all())
+
+    @property
     def prediction(self) -> int:
         """Index of the most probable class."""
         return int(self.probabilities.argmax())
@@ -104,7 +110,8 @@ class VideoScores:
             places.sort(key=lambda place: numbers[place])
             views = tuple((clip, crop) for clip, crop in (numbers[place] for place in places))
             first = places[0]
-            self._scores[index] = VideoScore(index, path[first], int(label[first]), rows[places], views, self.average)
+            name = printable(path[first])
+            self._scores[index] = VideoScore(index, name, int(label[first]), rows[places], views, self.average)
 
     def skip(self, unreadable: Mapping[str, str]) -> None:
         """Notes videos that have no score: the reason by the file."""
@@ -138,6 +145,20 @@ def _exchanged(own: T) -> list[T]:
     parts: list[T] = [own] * dist.get_world_size()
     dist.all_gather_object(parts, own)
     return parts
+
+
+def require_finite(scores: Sequence[VideoScore]) -> None:
+    """Refuses scores that are not numbers: what they would say about accuracy is nothing.
+
+    Raises:
+        UserError: Naming one of the videos, and what may be the matter.
+    """
+    if others := [score.path for score in scores if not score.is_finite]:
+        raise UserError(
+            f"the scores of {len(others)} of {len(scores)} videos, such as {others[0]}, are not finite, so there is no "
+            "accuracy: the weights hold NaN, or numbers became too large; take another checkpoint, or test in float32 "
+            "(--trainer.precision 32)"
+        )
 
 
 def stack(scores: Sequence[VideoScore]) -> tuple[Tensor, Tensor]:

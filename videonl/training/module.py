@@ -54,6 +54,8 @@ class ClipModule(LightningModule):
         average: Average = "softmax",
     ) -> None:
         super().__init__()
+        if views_per_step < 1:
+            raise UserError(f"views_per_step must be at least 1, got {views_per_step}")
         self.network = network
         self.class_names = class_names
         self.clip = clip

@@ -125,7 +125,18 @@ def _require_grid(network: nn.Module, layer: nn.Module, clip: Tensor, name: str)
     if not isinstance(outputs[-1], Tensor) or outputs[-1].ndim != 5:
         found = f"shape {tuple(outputs[-1].shape)}" if isinstance(outputs[-1], Tensor) else type(outputs[-1]).__name__
         raise UserError(f"no evidence can be had at {name}: it puts out {found}; choose a layer of (B, C, T, H, W)")
+    if not isinstance(layer, nn.Conv3d) and _has_channels_last(network, outputs[-1]):
+        raise UserError(
+            f"no evidence can be had at {name}: it puts its channels last, (B, T, H, W, C), as layers of transformers "
+            "do; choose a layer of (B, C, T, H, W)"
+        )
     return logits
+
+
+def _has_channels_last(network: nn.Module, features: Tensor) -> bool:
+    """Whether the network norms over the last axis of features (B, T, H, W, C), as Swin does, and no CNN."""
+    norms = (module for module in network.modules() if isinstance(module, nn.LayerNorm))
+    return any(tuple(norm.normalized_shape) == features.shape[-1:] for norm in norms)
 
 
 def last_features(network: nn.Module, clip: Tensor) -> str:
