@@ -186,6 +186,45 @@ def test_lightnings_refusals_are_messages_too(videonl: Videonl, small_config: Pa
     assert "abacus" in refused.text
 
 
+def callback(name: str, options: str) -> list[str]:
+    return ["--trainer.callbacks", f"[{{class_path: lightning.pytorch.callbacks.{name}, init_args: {options}}}]"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--trainer.overfit_batches", "2"], "give --data.train a list of a few videos"),
+        (["--trainer.max_time", "00:01:00:00", "--trainer.max_epochs", "null"], "length is not known: set --trainer"),
+        (callback("ModelCheckpoint", "{monitor: val/top1, mode: max}"), "more than one stateful callback"),
+        (callback("EarlyStopping", "{monitor: val/top5}"), "metric `val/top5` which is not available"),
+    ],
+    ids=["overfit_batches", "max_time", "ModelCheckpoint", "EarlyStopping"],
+)
+def test_what_the_trainer_cannot_do_is_a_message(
+    videonl: Videonl, small_config: Path, tmp_path: Path, options: list[str], told: str
+) -> None:
+    refused = videonl("fit", "--config", small_config, "--run.dir", tmp_path / "run", *options)
+    assert refused.code == 2
+    assert told in refused.text
+    assert "Traceback" not in refused.text
+
+
+def test_one_class(videonl: Videonl, small_config: Path, clips: Path, tmp_path: Path) -> None:
+    videos = [f"{video},sum_1\n" for video in sorted(clips.glob("train/sum_1/*"))]
+    (tmp_path / "train.csv").write_text("".join(videos))
+    source = ["--data.train", tmp_path / "train.csv", "--data.val", "null", "--data.test", "null"]
+    refused = videonl("fit", "--config", small_config, "--run.dir", tmp_path / "run", *source)
+    assert refused.code == 2
+    assert "there is but one class, sum_1" in refused.text
+
+
+def test_validation_of_nothing(videonl: Videonl, small_config: Path, trained: Path) -> None:
+    words = ["--config", small_config, "--data.val", "null", "--run.dir", trained]
+    refused = videonl("validate", *words)
+    assert refused.code == 2
+    assert "no val videos were given. Set --data.val" in refused.text
+
+
 def test_video_of_one_frame_works(
     videonl: Videonl, trained: Path, encode_video: Callable[..., Path], tmp_path: Path
 ) -> None:

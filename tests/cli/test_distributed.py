@@ -52,6 +52,12 @@ def test_two_processes_train_and_score_as_one(small_config: Path, tmp_path: Path
 
 
 @pytest.mark.slow
+def test_one_process_has_no_video_to_validate(small_config: Path, tmp_path: Path) -> None:
+    config = ["--config", small_config, "--data.loading.batch_size", 7, "--run.dir", tmp_path]  # all 7 in one batch
+    finish(start("videonl", "fit", *config, *DDP, "--trainer.devices", 2))
+    assert (tmp_path / "checkpoints" / "best.ckpt").is_file()
+
+
 def test_three_processes_score_as_one(trained: Path, tmp_path: Path) -> None:
     words = ["--config", trained / "config.yaml", "--ckpt_path", trained / "checkpoints" / "last.ckpt"]
     one, three = (score(tmp_path / str(number), number, *words) for number in (1, 3))

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 import yaml
 from PIL import Image
@@ -67,6 +68,27 @@ def test_mixed_precision_trains(videonl: Videonl, small_config: Path, tmp_path: 
     weights = checkpoint["state_dict"]["network.network.blocks.3.res_blocks.3.block.norm.weight"]
     assert weights.dtype == torch.float32
     assert weights.any()  # gamma has left zero, where it starts
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_other_precisions_train_and_score(videonl: Videonl, small_config: Path, tmp_path: Path, precision: str) -> None:
+    words = ["--config", small_config, "--run.dir", tmp_path, "--trainer.precision", precision]
+    fitted = videonl("fit", *words, "--data.augmentation.mixing", "{mixup_alpha: 0.5}")
+    assert fitted.code == 0, fitted.text
+    assert videonl("test", *words).code == 0
+    weights = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert {weight.dtype for weight in weights.values() if weight.is_floating_point()} == {
+        torch.bfloat16 if precision == "bf16-true" else torch.float64
+    }
+
+
+def test_a_dry_run_leaves_a_folder_as_it_is(videonl: Videonl, trained: Path, small_config: Path) -> None:
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    for options in ([], ["--run.overwrite", "true"], ["--ckpt_path", "last"]):
+        words = ["--config", small_config, "--run.dir", trained, "--trainer.fast_dev_run", "true", *options]
+        dry = videonl("fit", *words)
+        assert dry.code == 0, dry.text
+    assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
 
 
 def test_overwriting_leaves_nothing_of_the_run_before(videonl: Videonl, small_config: Path, tmp_path: Path) -> None:

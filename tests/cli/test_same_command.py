@@ -82,6 +82,19 @@ def test_a_checkpoint_of_another_run_begins_a_log_of_its_own(
     assert not any(row.startswith("0,") for row in rows)  # of epoch 0
 
 
+def test_a_checkpoint_of_another_run_does_not_write_over_this_one(
+    videonl: Videonl, trained: Path, command: list[object], tmp_path: Path
+) -> None:
+    assert videonl(*command).code == 0
+    before = content(tmp_path / "run")
+    other = [*command[:-1], trained / "checkpoints" / "last.ckpt", "--trainer.max_epochs", 2]
+    refused = videonl(*other)
+    assert refused.code == 2
+    assert "already holds a run" in refused.text
+    assert content(tmp_path / "run") == before
+    assert videonl(*other, "--run.overwrite", "true").code == 0
+
+
 def test_a_full_disk_stops_the_run_and_keeps_the_last_good_checkpoint(
     videonl: Videonl, command: list[object], files_at_most: Callable[[int], Any], tmp_path: Path
 ) -> None:

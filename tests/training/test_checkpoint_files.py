@@ -46,9 +46,31 @@ def test_a_checkpoint_replaces_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "checkpoints" / "last.ckpt"
     for checkpoint in (OLD, NEW):
         WholeCheckpoints().save_checkpoint(checkpoint, path)
-        loaded = WholeCheckpoints().load_checkpoint(path)
-        assert torch.equal(loaded["weight"], checkpoint["weight"])
+        assert torch.equal(torch.load(path)["weight"], checkpoint["weight"])
     assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    checkpoint = {"state_dict": OLD, "pytorch-lightning_version": "2.6"}
+    WholeCheckpoints().save_checkpoint(checkpoint, tmp_path / "last.ckpt")
+    assert torch.equal(
+        WholeCheckpoints().load_checkpoint(tmp_path / "last.ckpt")["state_dict"]["weight"], OLD["weight"]
+    )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "last.ckpt"
+    WholeCheckpoints().save_checkpoint(NEW, path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(UserError, match=f"checkpoint {path} cannot be read, it may be damaged"):
+        WholeCheckpoints().load_checkpoint(path)
+
+
+def test_weights_alone_are_no_checkpoint(tmp_path: Path) -> None:
+    WholeCheckpoints().save_checkpoint(OLD, tmp_path / "weights.pth")
+    with pytest.raises(UserError, match=r"no checkpoint of a training; weights to start from go to --model\.weights"):
+        WholeCheckpoints().load_checkpoint(tmp_path / "weights.pth")
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(full_disk: Path) -> None:

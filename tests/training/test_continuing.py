@@ -2,18 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from torch import nn
 
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.loader import Loading
 from videonl.data.transforms import ClipFormat
-from videonl.training import ClipModule, Continuation, LastCheckpoint, SeedSteps, UnreadableVideos
+from videonl.training import ClipModule, Continuation, LastCheckpoint, Optimisation, SeedSteps, UnreadableVideos
 from videonl.training.checkpoint_files import WholeCheckpoints
 from videonl.training.continued_log import ContinuedCSVLogger
 
@@ -56,8 +56,15 @@ class Moments:
         return cut_before_or_after
 
 
-def fit(videos: Path, run: Path, cut_at: int | None = None, **options: Any) -> Moments:
-    """One start of a training by a command that resumes wherever it can."""
+def fit(
+    videos: Path,
+    run: Path,
+    cut_at: int | None = None,
+    patience: int = 0,
+    schedule: Literal["step", "constant"] = "step",
+    **options: Any,
+) -> Moments:
+    """One start of a training by a command that resumes wherever it can; with patience, after the first epoch."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.AdaptiveAvgPool3d(2), nn.Flatten(), nn.Linear(24, 7), nn.Dropout(0.5), nn.Linear(7, 3))
     loading = Loading(batch_size=2, num_workers=0, decoder="pyav")
@@ -66,8 +73,9 @@ def fit(videos: Path, run: Path, cut_at: int | None = None, **options: Any) -> M
     logger = ContinuedCSVLogger(str(run), "log", continued=True)
     best = ModelCheckpoint(run, filename="best", enable_version_counter=False, monitor="val/top1", mode="max")
     callbacks = [SeedSteps(5), Continuation(), UnreadableVideos(), LearningRateMonitor("step"), best]
+    if patience:
+        callbacks.append(EarlyStopping("val/top1", mode="max", patience=patience, min_delta=2.0))
     trainer = Trainer(
-        max_epochs=2,
         accelerator="cpu",
         logger=logger,
         log_every_n_steps=1,
@@ -76,9 +84,9 @@ def fit(videos: Path, run: Path, cut_at: int | None = None, **options: Any) -> M
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        **options,
+        **{"max_epochs": 2, **options},
     )
-    module = ClipModule(network, data.class_names, CLIP)
+    module = ClipModule(network, data.class_names, CLIP, Optimisation(schedule=schedule))
     moments = Moments(cut_at)
     trainer.save_checkpoint = moments.around(trainer.save_checkpoint)  # type: ignore[method-assign]
     logger.log_metrics = moments.around(logger.log_metrics)  # type: ignore[method-assign]
@@ -115,7 +123,17 @@ def check(videos: Path, tmp_path: Path, every: int, **options: Any) -> None:
         assert everything(run) == whole, cut_at
 
 
-VARIANTS: list[dict[str, Any]] = [{}, {"val_check_interval": 2}, {"accumulate_grad_batches": 2}, {"max_steps": 4}]
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"val_check_interval": 2},
+    {"val_check_interval": 2, "check_val_every_n_epoch": None},
+    {"check_val_every_n_epoch": 2},
+    {"accumulate_grad_batches": 2},
+    {"limit_train_batches": 2},
+    {"max_steps": 4},
+    {"patience": 1, "max_epochs": 4},
+    {"patience": 1, "max_epochs": 4, "val_check_interval": 2},
+]
 
 
 @pytest.mark.parametrize("options", VARIANTS)
@@ -131,3 +149,30 @@ def test_wherever_a_training_is_cut_off_it_ends_like_a_whole_one(
     video_folder: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
     check(video_folder, tmp_path, every=1, **options)
+
+
+def test_a_training_that_was_stopped_early_stays_so(video_folder: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        fit(video_folder, tmp_path, patience=1, max_epochs=4)
+        assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 6
+
+
+@pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint")  # early stopping is left out
+@pytest.mark.parametrize("within", [{"max_steps": 4}, {"patience": 1}])
+@pytest.mark.parametrize("more", [{"max_steps": 8, "max_epochs": None}, {"max_epochs": 3}])
+def test_a_training_that_ended_within_an_epoch_goes_on_within_it_when_it_is_given_more(
+    video_folder: Path, tmp_path: Path, within: dict[str, Any], more: dict[str, Any]
+) -> None:
+    steady: dict[str, Any] = {"schedule": "constant", "val_check_interval": 2}
+    fit(video_folder, tmp_path / "whole", **steady, **more)
+    fit(video_folder, tmp_path / "parts", **steady, **within)
+    assert torch.load(tmp_path / "parts" / "last.ckpt", weights_only=True)["global_step"] % 3  # steps of an epoch
+    fit(video_folder, tmp_path / "parts", **steady, **more)
+    whole, parts = (torch.load(tmp_path / run / "last.ckpt", weights_only=True) for run in ("whole", "parts"))
+    for name in ("epoch", "global_step"):
+        assert parts[name] == whole[name]
+    assert all(torch.equal(parts["state_dict"][name], weight) for name, weight in whole["state_dict"].items())
+    assert str(parts["optimizer_states"]) == str(whole["optimizer_states"])
+    # The log has all that it would have, and what was logged where the first part ended.
+    rows = [(tmp_path / run / "log" / "version_0" / "metrics.csv").read_text().split() for run in ("whole", "parts")]
+    assert set(rows[0]) <= set(rows[1])

@@ -96,6 +96,13 @@ def test_loss_is_the_cross_entropy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert module.network.gain.grad.abs() > 0
 
 
+@pytest.mark.parametrize("wrong", [{"label_smoothing": 1.5}, {"label_smoothing": -0.1}, {"views_per_step": 0}])
+def test_bad_values_are_refused_and_quoted(wrong: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    (name, value), *_ = wrong.items()
+    with pytest.raises(UserError, match=f"{name} {value}"):
+        module_of(Spy(), monkeypatch, **wrong)
+
+
 def test_label_smoothing_spreads_its_share_over_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = training_batch()
     module = module_of(Spy(), monkeypatch, label_smoothing=0.3)

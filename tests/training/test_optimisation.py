@@ -101,6 +101,8 @@ def test_one_nesterov_step_is_the_one_worked_out_by_hand() -> None:
         ({"lr_per_clips": 0}, "lr_per_clips must be at least 1, got 0"),
         ({"layer_decay": 0.0}, "layer_decay must be above 0 and at most 1, got 0.0"),
         ({"layer_decay": 1.5}, "got 1.5"),
+        ({"momentum": -0.1}, "momentum must be at least 0 and below 1, got -0.1"),
+        ({"step_factor": -0.1}, "step_factor must not be negative, got -0.1"),
         ({"optimizer": "rmsprop"}, "rmsprop"),
         ({"schedule": "cosin"}, "cosin"),
     ],

@@ -3,8 +3,11 @@
 import math
 
 import pytest
+import torch
+from torch.optim import SGD
 
-from videonl.training.schedule import Schedule, lr_factor
+from videonl.errors import UserError
+from videonl.training.schedule import Schedule, ScheduledRates, lr_factor
 
 
 def factors(num_steps: int, **settings: object) -> list[float]:
@@ -57,3 +60,39 @@ def test_rate_stays_between_zero_and_the_peak(schedule: str, warmup_fraction: fl
     rate = factors(num_steps, schedule=schedule, warmup_fraction=warmup_fraction)
     assert all(0 <= value <= 1 for value in rate)
     assert rate[0] > 0
+
+
+def test_a_training_of_unknown_length_has_a_constant_rate() -> None:
+    assert lr_factor(Schedule(schedule="constant"), math.inf)(10**9) == 1
+    for places in ({"schedule": "cosine"}, {"schedule": "constant", "warmup_fraction": 0.1}):
+        with pytest.raises(UserError, match=r"whose length is not known: set --trainer\.max_epochs"):
+            lr_factor(Schedule(**places), math.inf)
+
+
+def rates_of(lr: float, schedule: str, num_steps: int) -> tuple[SGD, ScheduledRates]:
+    optimizer = SGD([{"params": [torch.zeros(1)], "lr": lr}, {"params": [torch.zeros(1)], "lr": lr / 7}])
+    return optimizer, ScheduledRates(optimizer, lr_factor(Schedule(schedule=schedule), num_steps))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])
+@pytest.mark.parametrize(("lr", "num_steps"), [(0.3, 11), (0.15, 11), (0.3, 23)])
+def test_resumed_rates_are_those_of_the_configuration_from_the_first_step_on(
+    schedule: str, lr: float, num_steps: int
+) -> None:
+    optimizer, before = rates_of(0.3, schedule, 11)
+    for _ in range(5):
+        optimizer.step()
+        before.step()
+    resumed_optimizer, resumed = rates_of(lr, schedule, num_steps)
+    resumed_optimizer.load_state_dict(optimizer.state_dict())
+    resumed.load_state_dict(before.state_dict())
+    whole_optimizer, whole = rates_of(lr, schedule, num_steps)
+    for step in range(10):
+        if step >= 5:
+            assert [group["lr"] for group in resumed_optimizer.param_groups] == [
+                group["lr"] for group in whole_optimizer.param_groups
+            ]
+            resumed_optimizer.step()
+            resumed.step()
+        whole_optimizer.step()
+        whole.step()

@@ -61,6 +61,9 @@ class VideonlCLI(LightningCLI):
         config = self.config[self.subcommand]
         run, asked = Run(**config.run.as_dict()), config.ckpt_path
         training = self.subcommand == "fit"
+        if training and config.trainer.fast_dev_run and asked in (None, "last"):
+            self._continued, config.ckpt_path = False, None  # it writes nothing, and there is nothing to go on from
+            return
         self._continued = training and asked is not None and belongs_to(run, asked)
         config.ckpt_path = begin_or_resume(run, asked) if training else find_checkpoint(run, asked or "best")
 
@@ -87,7 +90,7 @@ class VideonlCLI(LightningCLI):
             kwargs["logger"] = loggers(run, str(self.subcommand), self._continued, settings)
         try:
             trainer = super().instantiate_trainer(**kwargs)
-        except ValueError as error:  # a value that the Trainer refuses, such as an accelerator that is not there
+        except (ValueError, RuntimeError) as error:  # what the Trainer refuses, such as an accelerator not there
             raise UserError(str(error)) from error
         trainer.loggers = [guarded(logger) for logger in trainer.loggers]
         if run.keep_memory and isinstance(trainer.accelerator, CPUAccelerator):
@@ -97,6 +100,7 @@ class VideonlCLI(LightningCLI):
     def before_fit(self) -> None:
         """Loads what the training starts from, unless an earlier one is resumed."""
         module: ClipModule = self.model
+        self._check_data()
         self._check_synchronisation(module.network)
         if module.weights is None or self.config_init[self.subcommand].ckpt_path is not None:
             return
@@ -105,6 +109,33 @@ class VideonlCLI(LightningCLI):
         weights = find_weights(module.weights, module.network)
         for sentence in load_into(module.network, weights, asdict(module.clip)):
             _say(sentence)
+
+    def before_validate(self) -> None:
+        """Refuses a validation of nothing."""
+        if "val" not in self.datamodule.videos:
+            raise UserError("no val videos were given. Set --data.val to a folder or a list file.")
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Runs it; what early stopping is to look at is known only when it has been logged."""
+        try:
+            super()._run_subcommand(subcommand)
+        except RuntimeError as error:
+            if str(error).startswith("Early stopping conditioned on metric"):
+                raise UserError(str(error)) from error
+            raise
+
+    def _check_data(self) -> None:
+        """Refuses what cannot be learnt from, and Lightning's flag that puts another order in place of ours."""
+        if self.datamodule.num_classes < 2:
+            raise UserError(
+                f"there is but one class, {self.datamodule.class_names[0]}; a source is a folder of class folders or a "
+                "list: is --data.train the right one?"
+            )
+        if self.config_init[self.subcommand].trainer.overfit_batches:
+            raise UserError(
+                "trainer.overfit_batches does not go with the order in which videos are visited here; to see a network "
+                "overfit, give --data.train a list of a few videos"
+            )
 
     def _check_synchronisation(self, network: nn.Module) -> None:
         """Refuses Lightning's synchronised norms where they would take the place of others than trained ones."""

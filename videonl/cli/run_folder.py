@@ -107,7 +107,10 @@ def begin_or_resume(run: Run, asked: str | None) -> str | None:
         _see_nothing_is_lost(run)
         make_free(Path(run.dir), overwrite=True)
         return None
-    return find_checkpoint(run, asked)
+    checkpoint = find_checkpoint(run, asked)
+    if not belongs_to(run, asked):
+        make_free(Path(run.dir), run.overwrite)
+    return checkpoint
 
 
 def find_checkpoint(run: Run, asked: str) -> str:

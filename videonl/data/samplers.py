@@ -79,7 +79,8 @@ class EvaluationBatchSampler(Sampler[list[int]]):
     """Batches of consecutive videos; process r of w takes batches r, r + w, ...
 
     Nothing is padded, so no video counts twice, and a batch holds the same videos whatever the number of processes.
-    Processes may therefore differ by one in their number of batches.
+    Processes may therefore differ by one in their number of batches. One for which there is none has an empty one: it
+    must take part in what the processes do together at an evaluation's end, and the trainer refuses a loader without.
 
     Args:
         num_videos: Number of videos.
@@ -92,9 +93,13 @@ class EvaluationBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         rank, world_size = rank_and_world_size()
-        for first in range(rank * self.batch_size, self.num_videos, world_size * self.batch_size):
+        first_of_rank = rank * self.batch_size
+        if first_of_rank >= self.num_videos > 0:
+            yield []
+        for first in range(first_of_rank, self.num_videos, world_size * self.batch_size):
             yield list(range(first, min(first + self.batch_size, self.num_videos)))
 
     def __len__(self) -> int:
         rank, world_size = rank_and_world_size()
-        return len(range(rank * self.batch_size, self.num_videos, world_size * self.batch_size))
+        num_batches = len(range(rank * self.batch_size, self.num_videos, world_size * self.batch_size))
+        return max(num_batches, min(self.num_videos, 1))

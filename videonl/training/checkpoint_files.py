@@ -1,6 +1,7 @@
 """How checkpoints are written to disk."""
 
 import io
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +41,20 @@ class WholeCheckpoints(TorchCheckpointIO):
             raise UserError(f"folder {path.parent} could not be made ({error.strerror or error})") from error
         with whole_file(path) as file:
             file.write(content.getbuffer())
+
+    def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Reads a checkpoint.
+
+        Raises:
+            UserError: The file is damaged, or no checkpoint of a training.
+        """
+        try:
+            checkpoint: dict[str, Any] = super().load_checkpoint(path, *arguments, **options)
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            raise UserError(
+                f"checkpoint {path} cannot be read, it may be damaged ({type(error).__name__}); choose another one by "
+                "--ckpt_path"
+            ) from error
+        if not (isinstance(checkpoint, dict) and {"state_dict", "pytorch-lightning_version"} <= checkpoint.keys()):
+            raise UserError(f"{path} is no checkpoint of a training; weights to start from go to --model.weights")
+        return checkpoint

@@ -8,7 +8,6 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import LambdaLR
 
 from videonl.data.batches import EvaluationBatch, TrainingBatch
 from videonl.data.datamodule import ClipDataModule
@@ -16,7 +15,7 @@ from videonl.data.transforms import ClipFormat, normalise
 from videonl.errors import UserError
 from videonl.evaluation import Average, VideoScore, VideoScores, accuracies, stack
 from videonl.training.optimisation import Optimisation, build_optimizer
-from videonl.training.schedule import lr_factor
+from videonl.training.schedule import ScheduledRates, lr_factor
 
 
 class ClipModule(LightningModule):
@@ -54,8 +53,9 @@ class ClipModule(LightningModule):
         average: Average = "softmax",
     ) -> None:
         super().__init__()
-        if views_per_step < 1:
-            raise UserError(f"views_per_step must be at least 1, got {views_per_step}")
+        if not 0 <= label_smoothing < 1 or views_per_step < 1:
+            given = f"label_smoothing {label_smoothing} and views_per_step {views_per_step}"
+            raise UserError(f"label_smoothing must be in [0, 1) and views_per_step at least 1, got {given}")
         self.network = network
         self.class_names = class_names
         self.clip = clip
@@ -85,7 +85,7 @@ class ClipModule(LightningModule):
         Returns:
             Logits, (B, K).
         """
-        normalised = normalise(clip, self.clip.mean, self.clip.std)
+        normalised = normalise(clip, self.clip.mean, self.clip.std).to(self.dtype)  # of precision 64-true and bf16-true
         logits: Tensor = self.network(normalised.contiguous(memory_format=self.memory_format))
         return logits
 
@@ -110,8 +110,7 @@ class ClipModule(LightningModule):
         if settings.lr_per_clips is not None:
             settings = settings.scaled_to(self._num_clips_per_step())
         optimizer = build_optimizer(self.network, settings)
-        num_steps = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(optimizer, lr_factor(settings, num_steps))
+        schedule = ScheduledRates(optimizer, lr_factor(settings, self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _num_clips_per_step(self) -> int:

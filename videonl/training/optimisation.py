@@ -50,6 +50,8 @@ class Optimisation(Schedule):
             raise UserError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}")
         if not 0 <= self.weight_decay < math.inf:
             raise UserError(f"weight_decay must not be negative, got {self.weight_decay}")
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"momentum must be at least 0 and below 1, got {self.momentum}")
 
     def scaled_to(self, num_clips: int) -> "Optimisation":
         """The same with the rate for steps of so many clips.

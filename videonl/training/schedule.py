@@ -3,7 +3,9 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from torch.optim.lr_scheduler import LambdaLR
 
 from videonl.errors import UserError
 
@@ -32,23 +34,35 @@ class Schedule:
         for fraction in (self.warmup_fraction, *self.milestone_fractions):
             if not 0 <= fraction <= 1:
                 raise UserError(f"warmup_fraction and milestone_fractions are shares from 0 to 1, got {fraction}")
+        if not 0 <= self.step_factor < math.inf:
+            raise UserError(f"step_factor must not be negative, got {self.step_factor}")
 
 
-def lr_factor(settings: Schedule, num_steps: int) -> Callable[[int], float]:
+def lr_factor(settings: Schedule, num_steps: float) -> Callable[[int], float]:
     """The schedule as a factor on the peak rate for each step.
 
     Args:
         settings: Kind of schedule, warm-up and milestones.
-        num_steps: Optimiser steps of the whole training.
+        num_steps: Optimiser steps of the whole training; infinity where nothing but its time ends it.
 
     Returns:
         A function of the 0-based step.
+
+    Raises:
+        UserError: The schedule has places, and the training no length of which they are shares.
 
     Example:
         >>> factor = lr_factor(Schedule(schedule="cosine", warmup_fraction=0.2), num_steps=10)
         >>> [round(factor(step), 3) for step in (0, 1, 2, 6, 10)]
         [0.5, 1.0, 1.0, 0.5, 0.0]
     """
+    if math.isinf(num_steps):
+        if settings.schedule != "constant" or settings.warmup_fraction:
+            raise UserError(
+                "the places of the schedule are shares of the whole training, whose length is not known: set "
+                "--trainer.max_epochs or --trainer.max_steps, or schedule: constant and warmup_fraction: 0"
+            )
+        return lambda step: 1.0
     num_warmup = round(settings.warmup_fraction * num_steps)
 
     def factor(step: int) -> float:
@@ -63,3 +77,15 @@ def lr_factor(settings: Schedule, num_steps: int) -> Callable[[int], float]:
         return 1.0
 
     return factor
+
+
+class ScheduledRates(LambdaLR):
+    """Factors on the rates of the configuration, when a training is resumed with other ones too."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on at the same step; the peak rates stay those of now, such as for another number of processes."""
+        peaks = self.base_lrs
+        super().load_state_dict({**state_dict, "base_lrs": peaks})
+        self._last_lr = [peak * factor(self.last_epoch) for peak, factor in zip(peaks, self.lr_lambdas, strict=True)]
+        for group, peak, rate in zip(self.optimizer.param_groups, peaks, self._last_lr, strict=True):
+            group["initial_lr"], group["lr"] = peak, rate

@@ -1,16 +1,21 @@
 """What a training that goes on within an epoch needs beside weights, optimiser and data."""
 
+import logging
 from typing import Any
 
 import torch
 from lightning.fabric.utilities.apply_func import convert_tensors_to_scalars
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.loops.loop import _Loop
 from torch import Tensor
 
 from videonl.errors import UserError
 from videonl.training.continued_log import ContinuedCSVLogger
 from videonl.training.gathering import gathered
+
+_log = logging.getLogger(__name__)
 
 
 class Continuation(Callback):
@@ -19,6 +24,9 @@ class Continuation(Callback):
     The trainer's checkpoints hold neither how much had been logged nor the sums of which an epoch's means are made,
     and the trainer logs a step or an epoch only after its checkpoint was written. So a checkpoint gets all three: the
     number of rows, the row to come, and every process's sums.
+
+    A training that ended within an epoch (by its steps, its time, or early stopping) goes on within it when it is given
+    more of them; the trainer would leave the rest of the epoch out. One that was stopped early stays so.
     """
 
     def __init__(self) -> None:
@@ -34,6 +42,8 @@ class Continuation(Callback):
             num_rows = logger.experiment.settle() if trainer.is_global_zero else 0
             checkpoint["videonl_log"] = {"num_rows": num_rows, "next": coming}
         checkpoint["videonl_sums"] = gathered(_sums(trainer) if self._within_epoch else {})
+        if not _is_epoch_over(trainer):
+            _reopen_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"])
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Takes it from the checkpoint."""
@@ -43,13 +53,14 @@ class Continuation(Callback):
             self._sums = everyones[trainer.global_rank]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Drops the rows that will be logged again, and adds the one that will not.
+        """Drops the rows that will be logged again, adds the one that will not, and ends what was stopped early.
 
         Raises:
             UserError: Only some of the processes resume.
         """
         if len(set(gathered(trainer.ckpt_path is None))) > 1:
             raise UserError("some processes found a checkpoint, and some did not; --run.dir must be on a shared disk")
+        _stay_stopped(trainer)
         logger = _logger(trainer)
         if logger is None or not logger.continued or not trainer.is_global_zero or self._log["num_rows"] is None:
             return
@@ -62,8 +73,12 @@ class Continuation(Callback):
         """Begins the next epoch where one was over.
 
         With ``max_steps`` the trainer would end that epoch again, count it twice, and leave out the next one's videos.
+        And a step whose validation is not repeated, it would count twice.
         """
-        loop = trainer.fit_loop
+        loop, fetcher = trainer.fit_loop, trainer.fit_loop._data_fetcher
+        assert fetcher is not None
+        if loop.restarted_mid_epoch and loop.epoch_loop.restarted_on_last:
+            loop.epoch_loop._batches_that_stepped -= int(loop.epoch_loop._should_check_val_fx(fetcher))
         if loop.restarted_on_epoch_end and loop.epoch_loop._num_ready_batches_reached():
             loop.epoch_progress.increment_completed()
             _Loop.restarting.fset(loop, False)  # type: ignore[attr-defined]  # the loop's own setter forces True
@@ -78,6 +93,8 @@ class Continuation(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Adds the sums from before the interruption, once the trainer has made its own."""
+        if not self._sums:
+            return
         results = trainer.fit_loop.epoch_loop._results
         for name in self._sums.keys() & results.keys():
             metric = results[name]
@@ -86,14 +103,37 @@ class Continuation(Callback):
             metric.value = (metric.meta.reduce_fx if is_extreme else torch.add)(before[0], metric.value)
             if metric.meta.is_mean_reduction:
                 metric.cumulated_batch_size = before[1] + metric.cumulated_batch_size
+        self._sums = {}  # what is left is of the end of an epoch that was not over
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The next epoch has sums of its own."""
-        self._within_epoch = False
+        self._within_epoch = not _is_epoch_over(trainer)
 
 
 def _logger(trainer: Trainer) -> ContinuedCSVLogger | None:
     return next((logger for logger in trainer.loggers if isinstance(logger, ContinuedCSVLogger)), None)
+
+
+def _is_epoch_over(trainer: Trainer) -> bool:
+    return trainer.fit_loop.epoch_loop._num_ready_batches_reached()
+
+
+def _reopen_epoch(progress: dict[str, Any]) -> None:
+    """Undoes what the trainer counted at the end of a training that ended within an epoch, if it did so yet."""
+    if progress["current"]["processed"] == progress["current"]["ready"]:
+        for counts in (progress["current"], progress["total"]):
+            counts["processed"] -= 1
+
+
+def _stay_stopped(trainer: Trainer) -> None:
+    """Lets early stopping, whose state the checkpoints hold, hold after a restart too; the trainer forgets it."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the trainer's constructor
+    stopping = [callback for callback in callbacks if isinstance(callback, EarlyStopping)]
+    for callback in stopping:
+        if callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED and not trainer.should_stop:
+            trainer.should_stop = True
+            if trainer.is_global_zero:
+                _log.info("early stopping on %s ended this training; to train on, leave it out", callback.monitor)
 
 
 def _coming_row(trainer: Trainer) -> dict[str, Any] | None:
