@@ -59,6 +59,24 @@ def test_frame_i_stays_frame_i(
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["x.mp4"]
 
 
+def test_of_several_streams_the_one_that_readers_read(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        sides = {34: 200, 92: 50}  # FFmpeg's best one is the second, which is larger
+        streams = [container.add_stream("libx264", rate=24) for _ in sides]
+        for stream, side in zip(streams, sides, strict=True):
+            stream.height, stream.width, stream.pix_fmt = side, side, "yuv420p"
+        for _ in range(5):
+            for stream, (side, grey) in zip(streams, sides.items(), strict=True):
+                frame = av.VideoFrame.from_ndarray(np.full((side, side, 3), grey, np.uint8), format="rgb24")
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    encode(tmp_path / "a.mkv", tmp_path / "b.mp4", Encoding(), num_frames=5)
+    read, written = (open_video(tmp_path / name).read([3]).float() for name in ("a.mkv", "b.mp4"))
+    assert read.shape == written.shape == (1, 34, 34, 3)
+    torch.testing.assert_close(written, read, rtol=0, atol=3)
+
+
 @pytest.mark.parametrize("rotation", [90, 180, -90])
 def test_rotation_is_applied_and_not_kept(
     tmp_path: Path, encode_video: Encode, read_index: ReadIndex, rotation: int

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from videonl.data.index import read_source
-from videonl.data.index_file import read_index
+from videonl.data.index_file import read_index, write_index
 from videonl.data.indexing import make_index
 from videonl.data.journal import Journal
 from videonl.errors import UserError
@@ -50,6 +50,18 @@ def test_only_what_is_new_or_changed_is_examined_again(tmp_path: Path, encode_vi
     told.clear()
     assert make_index(read_source(str(clips)), output, "decode", progress=lambda *now: told.append(now)) == second
     assert told == []
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["cannot be read (Permission denied)", "crashed the process that read it (exit code -9)", "not done within 1 s"],
+)
+def test_what_may_pass_is_tried_again(tmp_path: Path, encode_video: Callable[..., Path], reason: str) -> None:
+    encode_video(tmp_path / "clips" / "a" / "0.mp4", num_frames=5)
+    output, entries = tmp_path / "index.parquet", read_source(str(tmp_path / "clips"))
+    good = make_index(entries, output, "decode")
+    write_index(output, [replace(good[0], status="broken", reason=reason)])
+    assert make_index(entries, output, "decode") == good
 
 
 def test_a_journal_goes_on_after_a_line_that_was_cut_off(tmp_path: Path, encode_video: Callable[..., Path]) -> None:

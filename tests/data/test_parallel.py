@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from videonl.data import parallel
 from videonl.data.loader import worker_options
 from videonl.data.parallel import NoResult, map_limited
 
@@ -70,6 +71,32 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+SCRIPT = """
+from torch.utils.data import DataLoader
+from videonl.data.loader import worker_options
+print(next(iter(DataLoader([7], **worker_options(1)))))
+"""
+
+
+def test_a_script_may_come_from_standard_input() -> None:
+    ran = subprocess.run([sys.executable, "-"], input=SCRIPT, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "tensor([7])\n", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Python says it, once for each process")
+def test_a_script_that_does_its_work_on_import_is_told(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 1
+    assert "below `if __name__ == '__main__':`" in ran.stderr.splitlines()[-1]
+
+
+def test_no_process_is_started_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "safe_context", lambda *modules: pytest.fail("it is not needed"))
+    assert list(map_limited(eval, [], num_workers=2, limit_seconds=1)) == []
 
 
 def test_processes_are_no_forks() -> None:

@@ -13,6 +13,7 @@ import torch
 
 from videonl.data.decoding import DecodingError
 from videonl.data.time_limit import ChildTracebackError, EndedCallError, TimeLimited
+from videonl.errors import UserError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no time limit elsewhere")
 
@@ -55,6 +56,18 @@ def ends(pid: int) -> bool:
 def test_results_come_from_one_other_process(limited: TimeLimited[str]) -> None:
     assert torch.equal(limited("x"), answer("x"))
     assert pid_of(limited) == pid_of(limited) != os.getpid()
+
+
+def test_files_are_not_blamed_where_no_process_can_be_started(limited: TimeLimited[str]) -> None:
+    pid = pid_of(limited)
+    nursery = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(nursery, signal.SIGKILL)
+    assert ends(pid)
+    with pytest.raises(EndedCallError, match="died"):
+        limited("x")
+    for _ in range(2):
+        with pytest.raises(UserError, match="a process that loads videos was killed"):
+            limited("x")
 
 
 def test_a_call_that_hangs_is_ended_and_the_next_succeeds(limited: TimeLimited[str]) -> None:

@@ -19,6 +19,7 @@ from videonl.data.scan import table_of
 from videonl.data.video_reader import DecodingError
 
 Check = Literal["packets", "decode", "compare"]
+CANNOT_BE_READ = "cannot be read"
 
 
 class Task(NamedTuple):
@@ -60,7 +61,7 @@ def examine(task: Task) -> Record:
     except DecodingError as error:
         return replace(record, status="broken", reason=error.reason)
     except (OSError, av.FFmpegError) as error:
-        return replace(record, status="broken", reason=f"cannot be read ({error.strerror or error})")
+        return replace(record, status="broken", reason=f"{CANNOT_BE_READ} ({error.strerror or error})")
 
 
 def _check_kind(path: Path, num_bytes: int) -> None:

@@ -25,7 +25,7 @@ def content_hash(path: Path) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for file in sorted(path.iterdir()) if path.is_dir() else [path]:
         if path.is_dir():
-            digest.update(file.name.encode() + b"\0")
+            digest.update(os.fsencode(file.name) + b"\0")
         with file.open("rb") as opened:
             while block := opened.read(1 << 20):
                 digest.update(block)

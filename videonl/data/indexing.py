@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from videonl.data.facts import Check, Task, examine
+from videonl.data.facts import CANNOT_BE_READ, Check, Task, examine
 from videonl.data.fingerprint import file_key
 from videonl.data.index_file import Record, path_for, read_index, write_index
 from videonl.data.journal import Journal
-from videonl.data.parallel import OUT_OF_TIME, NoResult, map_limited
+from videonl.data.parallel import CRASHED, OUT_OF_TIME, NoResult, map_limited
 from videonl.data.sources.entry import LabelledPath
 from videonl.errors import UserError
 
 Progress = Callable[[int, int], None]
+# A slow disk, a permission, too little memory: the file may do another time, and nothing of it need change for that.
+PASSING = (OUT_OF_TIME, CRASHED, CANNOT_BE_READ)
 
 
 def make_index(
@@ -87,11 +89,10 @@ def _stopped(task: Task, outcome: NoResult) -> Record:
 def _known(output: Path, journal: Journal, check: Check) -> dict[str, Record]:
     finished = read_index(output) if output.exists() else []
     absolute = [replace(record, path=str(record.location(output))) for record in finished]
-    # A file that ran out of time may succeed another time: it is tried again.
     return {
         os.path.abspath(record.path): record
         for record in [*absolute, *journal.read()]
-        if record.checked == check and not record.reason.startswith(OUT_OF_TIME)
+        if record.checked == check and not record.reason.startswith(PASSING)
     }
 
 

@@ -1,19 +1,23 @@
 """Processes that work on files: how they start and end, and a function over many, where a hang costs but one."""
 
 import ctypes
+import functools
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
-from itertools import islice
-from multiprocessing import get_context, parent_process
+from itertools import chain, islice
+from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.context import BaseContext
 from typing import NamedTuple, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from videonl.errors import UserError
+
 OUT_OF_TIME = "not done within"
+CRASHED = "crashed the process that read it"
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _PR_SET_PDEATHSIG = 1  # of prctl
@@ -43,9 +47,13 @@ def map_limited(
         Each item with what the function returned, or why it did not, as soon as it is known. An exception of the
         function's own is raised here: functions return what they expect to go wrong.
     """
+    remaining = iter(items)
+    first = list(islice(remaining, 1))
+    if not first:  # nothing need be started
+        return
+    remaining = chain(first, remaining)
     context = safe_context(function.__module__)
     pool = ProcessPool(num_workers, _NUM_TASKS_PER_PROCESS, initializer=_start, context=context)
-    remaining = iter(items)
     pending: dict[Future[Result], Item] = {}
     try:
         while True:
@@ -67,7 +75,7 @@ def _outcome(result: Callable[[], Result], limit_seconds: float) -> Result | NoR
     except TimeoutError:
         return NoResult(f"{OUT_OF_TIME} {limit_seconds:g} seconds")
     except ProcessExpired as error:
-        return NoResult(f"crashed the process that read it (exit code {error.exitcode})")
+        return NoResult(f"{CRASHED} (exit code {error.exitcode})")
 
 
 def safe_context(*modules: str) -> BaseContext:
@@ -79,12 +87,39 @@ def safe_context(*modules: str) -> BaseContext:
 
     Args:
         modules: What the processes need beside the decoders; counts for the first processes of a program.
+
+    Raises:
+        UserError: No process can be started, most likely as each would begin by running the whole script again.
     """
     if sys.platform != "linux":
         return get_context("spawn")
+    _start_server(modules)
+    return get_context("forkserver")
+
+
+@functools.cache
+def _start_server(modules: tuple[str, ...]) -> None:
+    """Start it where Ctrl-C, which reaches every process of the terminal, ends neither it nor what it forks."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["videonl.data.decoding", *modules])
-    return context
+    resource_tracker.ensure_running()  # else the server's start would start it, which lets the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    main = sys.modules["__main__"]
+    if getattr(main, "__file__", "") == "<stdin>":
+        del main.__file__  # each process would look for that file, to import it
+    # Wait until it has imported everything: who is interrupted meanwhile leaves no half-started worker to complain.
+    first = context.Process(target=int, daemon=True)
+    first.start()
+    first.join()
+    if first.exitcode:
+        raise UserError(
+            "no process can be started to load videos; above is why. "
+            "A script must do its work below `if __name__ == '__main__':`, as each process imports it"
+        )
 
 
 def end_with_starter() -> None:

@@ -9,7 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from videonl.data.container import open_file
+from videonl.data.container import find_video_stream, open_file, video_stream
 from videonl.data.frame_folder_reader import FrameFolderReader
 
 _FALLBACK_FPS = Fraction(25)
@@ -33,8 +33,7 @@ def upright_frames(source: Path, short_side_px: int) -> Iterator[Any]:
         yield from _images(source, short_side_px)
         return
     with open_file(source) as container:
-        stream: Any = container.streams.best("video")
-        stream.thread_type = "NONE"
+        stream = video_stream(container, find_video_stream(source, container))
         for frame in container.decode(stream):
             yield _upright(frame, short_side_px)
 
@@ -44,7 +43,7 @@ def frame_rate(source: Path) -> Fraction:
     if source.is_dir():
         return _FALLBACK_FPS
     with open_file(source) as container:
-        stream: Any = container.streams.best("video")
+        stream: Any = container.streams[find_video_stream(source, container)]
         return stream.average_rate or stream.guessed_rate or _FALLBACK_FPS
 
 

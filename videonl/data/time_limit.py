@@ -28,6 +28,7 @@ import torch
 from numpy.typing import NDArray
 
 from videonl.data.parallel import end_with_parent
+from videonl.errors import UserError
 
 Key = TypeVar("Key")
 P = ParamSpec("P")
@@ -69,6 +70,7 @@ class TimeLimited(Generic[Key]):
 
         Raises:
             EndedCallError: It took too long, or its process died of it.
+            UserError: The process that starts others is gone.
         """
         if self._nursery is None:
             self._nursery = _start_nursery(self.function)
@@ -101,8 +103,11 @@ class _Child:
     """This side of a process that serves calls."""
 
     def __init__(self, nursery: socket.socket, seconds: float) -> None:
-        nursery.sendall(_ASK)
-        message, (handle, memory), _, _ = socket.recv_fds(nursery, _PID.size, 2)
+        try:
+            nursery.sendall(_ASK)
+            message, (handle, memory), _, _ = socket.recv_fds(nursery, _PID.size, 2)
+        except (ConnectionError, ValueError) as error:  # no fault of the file's, and no other could be read
+            raise UserError("a process that loads videos was killed, mostly for want of memory") from error
         (self.pid,) = _PID.unpack(message)
         with socket.socket(fileno=handle) as end:
             end.settimeout(seconds)

@@ -3,14 +3,14 @@
 import pickle
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import overload
 
-import torch
+import numpy as np
 
 from videonl.data.decoding import FrameTable, VideoReader, open_video
 from videonl.data.shard_member import ShardMember
+from videonl.data.shared_bytes import SharedBytes
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Video:
 
 
 class PackedVideos(Sequence[Video]):
-    """Videos in two tensors, which all the workers of a data loader share.
+    """Videos in memory that all the workers of a data loader share.
 
     As a list, each worker would be sent its own copy: for the 240,000 of Kinetics seconds, and a third of a gigabyte.
 
@@ -44,11 +44,12 @@ class PackedVideos(Sequence[Video]):
 
     def __init__(self, videos: Iterable[Video]) -> None:
         packed = [pickle.dumps(video) for video in videos]
-        self._ends = torch.tensor([0, *accumulate(map(len, packed))])
-        self._bytes = torch.frombuffer(bytearray(b"".join([*packed, b"."])), dtype=torch.uint8)  # it takes no empty one
+        ends = np.cumsum([0, *map(len, packed)], dtype=np.int64)
+        self._num_videos = len(packed)
+        self._shared = SharedBytes(b"".join([ends.tobytes(), *packed]))
 
     def __len__(self) -> int:
-        return len(self._ends) - 1
+        return self._num_videos
 
     @overload
     def __getitem__(self, place: int) -> Video: ...
@@ -60,6 +61,7 @@ class PackedVideos(Sequence[Video]):
         places = range(len(self))[place]
         if isinstance(places, range):
             return [self[each] for each in places]
-        begin, end = self._ends[places : places + 2].tolist()
-        video: Video = pickle.loads(self._bytes[begin:end].numpy().data)
+        ends = np.frombuffer(self._shared.view, np.int64, self._num_videos + 1)
+        begin, end = ends[places : places + 2].tolist()
+        video: Video = pickle.loads(self._shared.view[ends.nbytes :][begin:end])
         return video
