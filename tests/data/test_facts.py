@@ -95,12 +95,13 @@ def test_a_file_cut_off_where_the_decoder_goes_on_is_damaged(tmp_path: Path, enc
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * 0.6)])
     (tmp_path / "b.mkv").write_bytes(path.read_bytes())
+    level = av.logging.get_level()  # torchvision 0.21 sets one
     for cut_off in (path, tmp_path / "b.mkv"):  # of which the decoder says the same
         record = examine(Task(cut_off))
         assert (record.status, record.usable) == ("damaged", True)
         assert "ended prematurely" in record.reason
     assert record.num_frames is not None and 7 < record.num_frames < 53
-    assert av.logging.get_level() is None
+    assert av.logging.get_level() == level
 
 
 @pytest.mark.parametrize(

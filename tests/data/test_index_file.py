@@ -1,3 +1,4 @@
+import inspect
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def test_records_survive_and_every_column_is_documented(tmp_path: Path) -> None:
     assert read_index(tmp_path / "index.parquet") == read_index(str(tmp_path)) == records
     columns = pq.read_schema(tmp_path / "index.parquet").names
     assert columns == [column.name for column in fields(Record)]
-    assert all(f"\n        {name}: " in (Record.__doc__ or "") for name in columns)
+    assert all(f"\n    {name}: " in (inspect.getdoc(Record) or "") for name in columns)
     assert [path.name for path in tmp_path.iterdir()] == ["index.parquet"]
 
 
