@@ -33,6 +33,16 @@ def test_every_kind_of_trouble_is_told_apart(troubled: Path) -> None:
     assert not list(troubled.parent.glob("*.part.jsonl"))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems have no such names")
+@pytest.mark.parametrize("name", [b"walk/caf\xe9.mp4", b"caf\xe9/a.mp4", b"walk/caf\xe9/img_00001.jpg"])
+def test_names_in_other_encodings_are_refused(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / "clips" / os.fsdecode(name)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(UserError, match=r"caf\\xe9.*no valid UTF-8, as an index needs\. Rename it"):
+        make_index(read_source(str(tmp_path / "clips")), tmp_path / "index.parquet")
+
+
 def test_only_what_is_new_or_changed_is_examined_again(tmp_path: Path, encode_video: Callable[..., Path]) -> None:
     clips, output = tmp_path / "clips", tmp_path / "index.parquet"
     for number in range(3):

@@ -41,6 +41,7 @@ def results(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> lis
         for process in processes:
             output, _ = process.communicate(timeout=200)
             assert process.returncode == 0, output
+            assert "the group is left: True" in output
     finally:
         for process in processes:
             process.kill()

@@ -1,5 +1,6 @@
 """One of two processes of a training, which its LOCAL_RANK tells apart: ``python two_processes.py VIDEOS OUT``."""
 
+import atexit
 import os
 import sys
 import warnings
@@ -13,7 +14,7 @@ from videonl.data.augmentation import Augmentation
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.loader import Loading
 from videonl.data.transforms import ClipFormat
-from videonl.training import ClipModule, FreezeBackbone, Optimisation, PreciseBatchNorm, SeedSteps
+from videonl.training import ClipModule, EndTogether, FreezeBackbone, Optimisation, PreciseBatchNorm, SeedSteps
 
 CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
 AUGMENTATION = Augmentation(short_side_px=(23, 37))
@@ -56,7 +57,7 @@ def main(videos: str, out: str) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=[SeedSteps(5), FreezeBackbone(num_epochs=1), PreciseBatchNorm(), watch],
+        callbacks=[EndTogether(), SeedSteps(5), FreezeBackbone(num_epochs=1), PreciseBatchNorm(), watch],
     )
     module = ClipModule(network(), data.class_names, CLIP, settings, channels_last=False)
     trainer.fit(module, data)
@@ -64,5 +65,10 @@ def main(videos: str, out: str) -> None:
     torch.save(result, Path(out) / f"{os.environ['LOCAL_RANK']}.pt")
 
 
+def say_whether_the_group_is_left() -> None:
+    print("the group is left:", not torch.distributed.is_initialized())
+
+
 if __name__ == "__main__":
+    atexit.register(say_whether_the_group_is_left)  # is called after what was registered later
     main(*sys.argv[1:])

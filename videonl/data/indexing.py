@@ -42,10 +42,10 @@ def make_index(
         One record for each entry, in their order.
 
     Raises:
-        UserError: The output cannot be written.
+        UserError: The output cannot be written, or the name of a file is no UTF-8.
     """
     journal = Journal.beside(output)
-    located = [os.path.abspath(str(entry.path)) for entry in entries]
+    located = [_text(os.path.abspath(str(entry.path))) for entry in entries]
     paths = list(dict.fromkeys(located))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -63,6 +63,16 @@ def make_index(
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error}). Name another place: --output.") from error
     return records
+
+
+def _text(path: str) -> str:
+    """The path, which the index keeps as text; names in other encodings come from old archives."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        raise UserError(f"{shown}: the name is no valid UTF-8, as an index needs. Rename it.") from error
+    return path
 
 
 def _examine_all(tasks: Iterable[Task], num_workers: int, limit_seconds: float) -> Iterable[Record]:

@@ -1,5 +1,3 @@
-import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -39,14 +37,6 @@ def test_a_link_to_nothing_is_a_video_that_is_missing(tmp_path: Path) -> None:
     (tmp_path / "walk" / "b.mp4").symlink_to(tmp_path / "unmounted" / "b.mp4")
     (tmp_path / "walk" / "notes").symlink_to(tmp_path / "unmounted")
     assert [entry.path.name for entry in read_source(str(tmp_path))] == ["a.mp4", "b.mp4"]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other file systems have no such names")
-@pytest.mark.parametrize("name", [b"walk/caf\xe9.mp4", b"caf\xe9/a.mp4", b"walk/caf\xe9/img_00001.jpg"])
-def test_names_in_other_encodings_are_refused(tmp_path: Path, name: bytes) -> None:
-    touch(tmp_path, os.fsdecode(name))
-    with pytest.raises(UserError, match=r"caf\\xe9.*no valid UTF-8\. Rename it"):
-        read_source(str(tmp_path))
 
 
 def test_lists_of_folders_of_frames(tmp_path: Path) -> None:

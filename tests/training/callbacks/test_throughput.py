@@ -1,4 +1,4 @@
-"""Clips per second and waiting for data, against loaders and networks that sleep for known times."""
+"""Clips per second and waiting for data, against loaders and networks that take known times by a clock of their own."""
 
 import logging
 import time
@@ -22,34 +22,58 @@ pytestmark = [
 NUM_CLIPS, BATCH = 15, 3  # 5 steps an epoch
 
 
+class Clock:
+    """Stands in for the module ``time``."""
+
+    def __init__(self) -> None:
+        self.now = 1009.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which loader and callback measure."""
+    clock = Clock()
+    for module in ("videonl.data.loader", "videonl.training.callbacks.throughput"):
+        monkeypatch.setattr(f"{module}.time", clock)
+    return clock
+
+
 class Slow(Dataset[dict[str, Any]]):
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, clock: Any, seconds: float) -> None:
+        self.clock, self.seconds = clock, seconds
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
-        time.sleep(self.seconds)
+        self.clock.sleep(self.seconds)
         return {"clip": torch.ones(2), "label": key[1]}
 
 
 class Steps(LightningModule):
-    def __init__(self, step_seconds: float, validation_seconds: float = 0.0) -> None:
+    def __init__(self, clock: Any, step_seconds: float, validation_seconds: float = 0.0) -> None:
         super().__init__()
+        self.clock = clock
         self.step_seconds, self.validation_seconds = step_seconds, validation_seconds
         self.line = nn.Linear(2, 1)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        time.sleep(self.step_seconds)
+        self.clock.sleep(self.step_seconds)
         loss: Tensor = self.line(batch["clip"]).mean()
         return loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        time.sleep(self.validation_seconds)
+        self.clock.sleep(self.validation_seconds)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
 def train(
+    clock: Any,
     step_seconds: float,
     sample_seconds: float,
     tmp_path: Path,
@@ -60,7 +84,7 @@ def train(
     """What is logged by the end of the last epoch, of one or of two."""
     sampler = TrainingSampler(NUM_CLIPS, batch_size=BATCH)
     loader = ResumableLoader(
-        Slow(sample_seconds),
+        Slow(clock, sample_seconds),
         sampler=sampler,
         batch_size=BATCH,
         num_workers=num_workers,
@@ -76,52 +100,54 @@ def train(
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    trainer.fit(Steps(step_seconds, validation_seconds), loader, DataLoader(torch.zeros(2, 1)))
+    trainer.fit(Steps(clock, step_seconds, validation_seconds), loader, DataLoader(torch.zeros(2, 1)))
     return {name: float(value) for name, value in trainer.logged_metrics.items()}
 
 
-def test_waiting_is_the_time_of_loading_where_nothing_loads_in_advance(tmp_path: Path) -> None:
-    logged = train(0.03, 0.02, tmp_path)
+def test_waiting_is_the_time_of_loading_where_nothing_loads_in_advance(clock: Clock, tmp_path: Path) -> None:
+    logged = train(clock, 0.03, 0.02, tmp_path)
     # 5 steps of 30 ms and, the first batch being that of the start, 4 batches of 3 x 20 ms.
-    assert logged["throughput/data_wait_epoch"] == pytest.approx(240 / 390, abs=0.08)
-    assert logged["throughput/clips_per_second_epoch"] == pytest.approx(15 / 0.390, rel=0.15)
+    assert logged["throughput/data_wait_epoch"] == pytest.approx(240 / 390)
+    assert logged["throughput/clips_per_second_epoch"] == pytest.approx(15 / 0.390)
     # Of steps 3 and 4 alone, when metrics are logged every second step.
-    assert logged["throughput/data_wait"] == pytest.approx(120 / 180, abs=0.08)
-    assert logged["throughput/clips_per_second"] == pytest.approx(6 / 0.180, rel=0.15)
+    assert logged["throughput/data_wait"] == pytest.approx(120 / 180)
+    assert logged["throughput/clips_per_second"] == pytest.approx(6 / 0.180)
 
 
 def test_what_a_worker_loads_in_advance_is_not_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    logged = train(0.12, 0.01, tmp_path, num_workers=1)
-    assert logged["throughput/data_wait_epoch"] < 0.1
-    assert logged["throughput/clips_per_second_epoch"] == pytest.approx(15 / 0.600, rel=0.15)
+    logged = train(time, 0.12, 0.01, tmp_path, num_workers=1)
+    assert logged["throughput/data_wait_epoch"] < 0.1  # 0.2 without the worker
+    assert logged["throughput/clips_per_second_epoch"] < 15 / 0.600
     assert "waited for data" not in caplog.text
 
 
 def test_what_a_worker_is_late_with_is(tmp_path: Path) -> None:
-    logged = train(0.03, 0.04, tmp_path, num_workers=1)
-    # A batch comes every 120 ms, of which the step before takes 30.
-    assert logged["throughput/data_wait_epoch"] == pytest.approx(4 * 90 / (4 * 120 + 30), abs=0.1)
+    logged = train(time, 0.03, 0.04, tmp_path, num_workers=1)
+    # A batch comes every 120 ms, of which the step before takes 30, and on a busy machine more.
+    assert 0.4 < logged["throughput/data_wait_epoch"] < 0.9
 
 
 @pytest.mark.parametrize("interval", [1.0, 0.4], ids=["after the epoch", "within it"])
-def test_validations_do_not_count(tmp_path: Path, interval: float) -> None:
-    logged = train(0.03, 0.02, tmp_path, validation_seconds=0.3, val_check_interval=interval)
-    assert logged["throughput/clips_per_second_epoch"] == pytest.approx(15 / 0.390, rel=0.15)
-    assert logged["throughput/data_wait_epoch"] == pytest.approx(240 / 390, abs=0.08)
+def test_validations_do_not_count(clock: Clock, tmp_path: Path, interval: float) -> None:
+    logged = train(clock, 0.03, 0.02, tmp_path, validation_seconds=0.3, val_check_interval=interval)
+    assert logged["throughput/clips_per_second_epoch"] == pytest.approx(15 / 0.390)
+    assert logged["throughput/data_wait_epoch"] == pytest.approx(240 / 390)
 
 
-def test_every_epoch_that_waits_gives_one_warning_with_advice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_epoch_that_waits_gives_one_warning_with_advice(
+    clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING, "videonl"):
-        train(0.03, 0.02, tmp_path, max_epochs=2)
+        train(clock, 0.03, 0.02, tmp_path, max_epochs=2)
     warnings = [record.message for record in caplog.records if "waited for data" in record.message]
     assert [message.split(" waited")[0] for message in warnings] == ["epoch 0", "epoch 1"]
     share = float(warnings[1].split(" %")[0].split()[-1])
-    assert share == pytest.approx(100 * 300 / 450, abs=8)  # five batches now
+    assert share == round(100 * 300 / 450)  # five batches now
     for word in ("--data.loading.num_workers (now 0)", "videonl prepare", "videonl bench data"):
         assert word in warnings[1]
 
 
-def test_other_loaders_have_a_throughput_and_no_share(tmp_path: Path) -> None:
+def test_other_loaders_have_a_throughput_and_no_share(clock: Clock) -> None:
     class Labelled(Dataset[dict[str, Any]]):
         def __len__(self) -> int:
             return 6
@@ -138,6 +164,6 @@ def test_other_loaders_have_a_throughput_and_no_share(tmp_path: Path) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(Steps(0.03), DataLoader(Labelled(), batch_size=2), DataLoader(torch.zeros(1, 1)))
+    trainer.fit(Steps(clock, 0.03), DataLoader(Labelled(), batch_size=2), DataLoader(torch.zeros(1, 1)))
     assert "throughput/data_wait_epoch" not in trainer.logged_metrics
-    assert 30 < float(trainer.logged_metrics["throughput/clips_per_second_epoch"]) < 6 / 0.09 * 1.6
+    assert float(trainer.logged_metrics["throughput/clips_per_second_epoch"]) == pytest.approx(6 / 0.09)

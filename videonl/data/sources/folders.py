@@ -1,6 +1,5 @@
 """Class folders: ``CLASS/CLIP.mp4``, or ``CLASS/CLIP/img_00001.jpg``; or a folder of such folders for each split."""
 
-import os
 from pathlib import Path
 
 from videonl.data.frame_folder_reader import is_frame_folder
@@ -16,7 +15,7 @@ def read_folder(folder: Path) -> list[LabelledPath]:
     Folders named train, val, test and the like, that hold class folders in turn, are splits rather than classes.
 
     Raises:
-        UserError: There are no class folders, or one of them is empty, or a name is no UTF-8.
+        UserError: There are no class folders, or one of them is empty.
     """
     folders = _subfolders(folder)
     if folders and all(_is_split_folder(entry) for entry in folders):
@@ -43,18 +42,7 @@ def _read_class_folder(folder: Path) -> list[LabelledPath]:
     if not videos:
         suffixes = " ".join(sorted(VIDEO_SUFFIXES))
         raise UserError(f"{folder}: no videos in this class folder ({suffixes}). Add some, or remove the folder.")
-    for path in videos:
-        _check_name(path)
     return [LabelledPath(path, folder.name, str(path)) for path in videos]
-
-
-def _check_name(path: Path) -> None:
-    """Neither FFmpeg nor the index takes names in other encodings, as old archives have them."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        shown = os.fsencode(path).decode(errors="backslashreplace")
-        raise UserError(f"{shown}: the name is no valid UTF-8. Rename it.") from error
 
 
 def _is_video(path: Path) -> bool:

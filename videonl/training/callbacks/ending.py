@@ -1,8 +1,10 @@
 """How a run of several processes ends when one of them does."""
 
+import atexit
 import os
 import time
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from videonl.errors import UserError
@@ -44,6 +46,14 @@ class EndTogether(Callback):
         """Lets the processes end one after the other."""
         if self._watch is not None:
             self._watch.finish()
+            # Lightning sees to this for NCCL alone. Threads of gloo's that hold tensors when the interpreter ends have
+            # the process abort, all done (pytorch/pytorch#190489).
+            atexit.register(_leave_group)
+
+
+def _leave_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _reason(exception: BaseException) -> str:
