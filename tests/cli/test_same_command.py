@@ -95,6 +95,21 @@ def test_a_checkpoint_of_another_run_does_not_write_over_this_one(
     assert videonl(*other, "--run.overwrite", "true").code == 0
 
 
+def test_a_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(
+    videonl: Videonl, command: list[object], tmp_path: Path
+) -> None:
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert videonl(*command).code == 0
+    before = last.read_bytes()
+    # On resuming, the rate is that of the configuration.
+    diverged = videonl(*command, "--trainer.max_epochs", 2, "--model.optimisation.lr", 1e38)
+    assert diverged.code == 2
+    assert "holds numbers that are not finite after step 4: the training has diverged" in diverged.text
+    assert f"{last} holds the last good ones. Try a lower --model.optimisation.lr" in diverged.text
+    assert "Traceback" not in diverged.text
+    assert last.read_bytes() == before
+
+
 def test_a_full_disk_stops_the_run_and_keeps_the_last_good_checkpoint(
     videonl: Videonl, command: list[object], files_at_most: Callable[[int], Any], tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""When last.ckpt is written."""
+"""When last.ckpt is written, and when not."""
 
 from pathlib import Path
 from typing import Any
@@ -6,12 +6,17 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from videonl.errors import UserError
+
 
 class LastCheckpoint(Checkpoint):
-    """Writes one file after every epoch and, where asked to, within epochs.
+    """Writes one file after every epoch and, where asked to, within epochs; ends a training that has diverged.
 
     A step that is followed by a validation or by the end of its epoch is not saved before that has happened: a
     training that is resumed from there would leave it out. The end of the epoch, or the next step, is saved instead.
+
+    Weights that have become NaN or infinite stay so, and are not written over good ones. A single loss that is not
+    finite ends nothing: in 16-bit precision the trainer skips such steps.
 
     Args:
         path: The file.
@@ -40,9 +45,24 @@ class LastCheckpoint(Checkpoint):
         self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
-        if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by the trainer's debugging flags
-            trainer.save_checkpoint(self.path)
-            self._saved_step = trainer.global_step
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by the trainer's debugging flags
+            return
+        broken = _first_not_finite(trainer.lightning_module)
+        if broken is not None:
+            kept = f"{self.path} holds the last good ones" if self.path.is_file() else "there is no checkpoint yet"
+            raise UserError(
+                f"{broken} holds numbers that are not finite after step {trainer.global_step}: the training has "
+                f"diverged; {kept}. Try a lower --model.optimisation.lr, a longer warm-up, "
+                "--trainer.gradient_clip_val, or another precision"
+            )
+        trainer.save_checkpoint(self.path)
+        self._saved_step = trainer.global_step
+
+
+def _first_not_finite(module: LightningModule) -> str | None:
+    """The name of the first weight, or statistic of a norm, that is not finite."""
+    state = module.state_dict()
+    return next((name for name, value in state.items() if not value.isfinite().all()), None)
 
 
 def _is_followed(trainer: Trainer) -> bool:
