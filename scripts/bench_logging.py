@@ -21,7 +21,7 @@ from lightning.pytorch import Callback
 
 from videonl.cli import run_callbacks
 from videonl.cli.main import main
-from videonl.data.synthetic import write_synthetic
+from videonl.data.synthetic.dataset import write_synthetic
 from videonl.training.callbacks import EvaluationLogs, Throughput
 
 CONFIG = """

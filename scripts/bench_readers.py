@@ -16,8 +16,8 @@ import torch
 from jsonargparse import auto_cli
 from torchcodec.decoders import VideoDecoder
 
-from videonl.data.pyav_reader import PyAVReader
-from videonl.data.scan import scan, table_of
+from videonl.data.reading.pyav_reader import PyAVReader
+from videonl.data.reading.scan import scan, table_of
 
 Read = Callable[[Path, list[int]], object]
 READERS: dict[str, Read] = {

@@ -16,11 +16,11 @@ from jsonargparse import auto_cli
 from rich.progress import track
 from torch.nn.functional import adaptive_avg_pool2d
 
-from videonl.data.container import decode, open_container, video_stream
-from videonl.data.decoding import DECODERS, DecodingError, VideoReader, why_inexact
-from videonl.data.frame_table import FrameTable
-from videonl.data.index import VIDEO_SUFFIXES
-from videonl.data.scan import scan
+from videonl.data.reading.container import decode, open_container, video_stream
+from videonl.data.reading.decoding import DECODERS, DecodingError, VideoReader, why_inexact
+from videonl.data.reading.frame_table import FrameTable
+from videonl.data.reading.scan import scan
+from videonl.data.sources.labelled import VIDEO_SUFFIXES
 from videonl.errors import UserError
 
 _NUM_PROBES = 30

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from videonl.data.decoding import open_video
-from videonl.data.index import LabelledPath, read_source
+from videonl.data.reading.decoding import open_video
+from videonl.data.sources.labelled import LabelledPath, read_source
 
 
 def features(videos: list[LabelledPath]) -> NDArray[np.float64]:

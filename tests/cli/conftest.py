@@ -10,7 +10,7 @@ import torch
 
 import videonl.cli.run  # Lightning binds its log to the stderr of the moment it is first imported
 from videonl.cli.main import main
-from videonl.data.synthetic import write_synthetic
+from videonl.data.synthetic.dataset import write_synthetic
 
 SMALL = """
 extends: experiment/demo/nonlocal.yaml

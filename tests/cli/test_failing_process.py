@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from videonl.training.watch import GONE
+from videonl.runtime.watch import GONE
 
 FAILING = Path(__file__).with_name("failing.py")
 _RUN = "VIDEONL_TESTED_RUN"

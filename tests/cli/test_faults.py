@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from videonl.data import index
+from videonl.data.reading.video_reader import VideoReader
+from videonl.data.sources import labelled as index
 from videonl.data.video import Video
-from videonl.data.video_reader import VideoReader
 
 Videonl = Callable[..., Any]
 

@@ -11,7 +11,7 @@ import yaml
 
 from videonl.cli.configuration import load, merge, shipped_configs
 from videonl.cli.main import main
-from videonl.data.synthetic import write_synthetic
+from videonl.data.synthetic.dataset import write_synthetic
 
 CONFIGS = shipped_configs()
 LAID_OVER_OTHERS = {"own_clips.yaml": "nonlocal.yaml"}

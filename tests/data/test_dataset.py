@@ -9,10 +9,10 @@ from videonl.data import video
 from videonl.data.augmentation import Augmentation, Colour, TrainTransform
 from videonl.data.batches import Failure, collate_evaluation, collate_training
 from videonl.data.dataset import EvaluationVideos, TrainingClips
-from videonl.data.decoding import open_video
-from videonl.data.index import Video, assign, class_list, read_source
 from videonl.data.randomness import seeded
+from videonl.data.reading.decoding import open_video
 from videonl.data.sampling import Sampling
+from videonl.data.sources.labelled import Video, assign, class_list, read_source
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from videonl.data.dataset import read_views
-from videonl.data.decoding import DecodingError
-from videonl.data.time_limit import TimeLimited
+from videonl.data.reading.decoding import DecodingError
 from videonl.data.transforms import ClipFormat, Views
 from videonl.data.video import Video
+from videonl.runtime.time_limit import TimeLimited
 
 NUM_FILES = 1000
 CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)

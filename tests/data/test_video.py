@@ -8,7 +8,7 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from videonl.data.loader import worker_options
-from videonl.data.shard_member import ShardMember
+from videonl.data.reading.shard_member import ShardMember
 from videonl.data.video import PackedVideos, Video
 
 VIDEOS = [

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from videonl.blocks.contract import AttentionBlock
-from videonl.data.synthetic_clues import Box
+from videonl.data.synthetic.clues import Box
 from videonl.diagnostics.cue import Clued, CueShare, cue_share, mean_by_kind
 
 SIZE, GRID = (6, 40, 56), (3, 5, 7)

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from videonl.errors import UserError
+from videonl.files import remove_unfinished, whole_file
 from videonl.training.checkpoint_files import WholeCheckpoints
-from videonl.training.whole_file import remove_unfinished, whole_file
 
 OLD = {"weight": torch.arange(7.0)}
 NEW = {"weight": torch.arange(300_007.0)}
@@ -103,7 +103,7 @@ def test_a_kill_while_writing_keeps_the_file_before(tmp_path: Path) -> None:
     program = f"""
 import sys, time
 from pathlib import Path
-from videonl.training.whole_file import whole_file
+from videonl.files import whole_file
 with whole_file(Path({str(path)!r})) as file:
     file.write(bytes(1_000_003))
     file.flush()

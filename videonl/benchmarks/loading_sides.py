@@ -16,11 +16,11 @@ from torchvision.transforms import v2
 
 from videonl.data.augmentation import Augmentation, TrainTransform
 from videonl.data.dataset import TrainingClips
-from videonl.data.decoding import DecodingError, open_video
-from videonl.data.encoding import Encoding, encode
+from videonl.data.preparing.encoding import Encoding, encode
 from videonl.data.randomness import seeded
+from videonl.data.reading.decoding import DecodingError, open_video
+from videonl.data.reading.scan import scan
 from videonl.data.sampling import clip_span, random_clip
-from videonl.data.scan import scan
 from videonl.data.transforms import ClipFormat
 from videonl.data.video import Video
 from videonl.errors import UserError

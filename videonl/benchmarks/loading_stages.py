@@ -14,8 +14,8 @@ from videonl.benchmarks.loading_sides import CLIP, File, plain_transform
 from videonl.benchmarks.memory import family_bytes
 from videonl.data.batches import TrainingItem, collate_training
 from videonl.data.dataset import TrainingClips
-from videonl.data.decoding import open_video
 from videonl.data.loader import Loading, worker_options
+from videonl.data.reading.decoding import open_video
 from videonl.data.video import Video
 
 _STAGES = ("read", "open", "decode", "colour", "resize", "collate")

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from videonl.data.index import LabelledPath, read_source
+from videonl.data.sources.labelled import LabelledPath, read_source
 from videonl.errors import UserError
 from videonl.evaluation import accuracies, read_record, stack
 

@@ -13,13 +13,13 @@ from videonl.cli.device import device_of
 from videonl.cli.long_work import progress_bar
 from videonl.cli.refusals import require_at_least
 from videonl.data.batches import Failure
-from videonl.data.decoding import check_decoder
-from videonl.data.index import Video, assign, read_source
 from videonl.data.loader import worker_options
 from videonl.data.located_clip import LocatedClip, MiddleClips
-from videonl.data.synthetic import Clue
-from videonl.data.synthetic_clues import find_clues, locate
-from videonl.data.synthetic_frames import SHAPES
+from videonl.data.reading.decoding import check_decoder
+from videonl.data.sources.labelled import Video, assign, read_source
+from videonl.data.synthetic.clues import find_clues, locate
+from videonl.data.synthetic.dataset import Clue
+from videonl.data.synthetic.frames import SHAPES
 from videonl.data.transforms import ClipFormat, normalise
 from videonl.diagnostics import DiagnosedClip, Diagnosis
 from videonl.diagnostics.cue import Clued

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from videonl.cli.long_work import progress_bar
-from videonl.data.decode_time import measure_decoding
-from videonl.data.index_file import read_index
-from videonl.data.index_report import report_of
+from videonl.data.indexing.decode_time import measure_decoding
+from videonl.data.indexing.index_file import read_index
+from videonl.data.indexing.index_report import report_of
 from videonl.errors import UserError
 
 _NUM_SHOWN = 10

@@ -13,9 +13,9 @@ from videonl.cli.device import device_of
 from videonl.cli.refusals import require_at_least
 from videonl.data.batches import EvaluationBatch, collate_evaluation
 from videonl.data.dataset import EvaluationVideos
-from videonl.data.decoding import check_decoder
-from videonl.data.index import assign, read_source
 from videonl.data.loader import Loading, worker_options
+from videonl.data.reading.decoding import check_decoder
+from videonl.data.sources.labelled import assign, read_source
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
 from videonl.evaluation import Average, Record, VideoScore, VideoScores

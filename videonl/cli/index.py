@@ -7,12 +7,12 @@ from pathlib import Path
 from rich.console import Console
 
 from videonl.cli.long_work import default_workers, progress_bar
-from videonl.data.facts import Check
-from videonl.data.findings import contradictions, copies, leaks, shared_clips
-from videonl.data.index import read_source
-from videonl.data.index_file import Record
-from videonl.data.indexing import make_index
+from videonl.data.indexing.examine import make_index
+from videonl.data.indexing.facts import Check
+from videonl.data.indexing.findings import contradictions, copies, leaks, shared_clips
+from videonl.data.indexing.index_file import Record
 from videonl.data.sources.entry import LabelledPath
+from videonl.data.sources.labelled import read_source
 from videonl.errors import UserError
 
 _NUM_SHOWN = 10

@@ -8,11 +8,11 @@ import numpy as np
 from rich.console import Console
 
 from videonl.cli.long_work import default_workers, progress_bar
-from videonl.data.encoding import Encoding
-from videonl.data.index_file import INDEX_NAME, Record, read_index
-from videonl.data.preparing import Failed
-from videonl.data.preparing import prepare as prepare_videos
-from videonl.data.shards import write_shards
+from videonl.data.indexing.index_file import INDEX_NAME, Record, read_index
+from videonl.data.preparing.encoding import Encoding
+from videonl.data.preparing.prepare import Failed
+from videonl.data.preparing.prepare import prepare as prepare_videos
+from videonl.data.preparing.shards import write_shards
 
 _NUM_SHOWN = 10
 

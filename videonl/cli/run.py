@@ -21,10 +21,10 @@ from videonl.models import ClipClassifier
 from videonl.models.execution import keep_freed_memory
 from videonl.models.transfer import load_into
 from videonl.models.zoo import find_weights
+from videonl.runtime.watch import end_with_launcher
 from videonl.training import ClipModule
 from videonl.training.checkpoint_files import WholeCheckpoints
 from videonl.training.guarded_loggers import guarded
-from videonl.training.watch import end_with_launcher
 
 
 class VideonlCLI(LightningCLI):

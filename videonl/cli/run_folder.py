@@ -11,7 +11,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
 
 from videonl.errors import UserError
-from videonl.training.whole_file import remove_unfinished, whole_file
+from videonl.files import remove_unfinished, whole_file
 
 OWN = ("best", "last")  # checkpoints of the run's folder
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from videonl.data.synthetic import write_synthetic
+from videonl.data.synthetic.dataset import write_synthetic
 
 
 def synth(

@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader
 from videonl.data.augmentation import Augmentation, TrainTransform
 from videonl.data.batches import collate_evaluation, collate_training
 from videonl.data.dataset import EvaluationVideos, TrainingClips
-from videonl.data.index import LabelledPath, assign, class_list, leave_out_wrong_labels, read_source
 from videonl.data.loader import Loading, ResumableLoader, worker_options
 from videonl.data.samplers import EvaluationBatchSampler, TrainingSampler
+from videonl.data.sources.labelled import LabelledPath, assign, class_list, leave_out_wrong_labels, read_source
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.data.video import PackedVideos
 from videonl.errors import UserError

@@ -6,9 +6,9 @@ import torch
 from torch.utils.data import Dataset
 
 from videonl.data.batches import EvaluationItem, FailedItem, Failure, TrainingItem
-from videonl.data.decoding import DecodingError, VideoReader
 from videonl.data.guarding import Guarded
 from videonl.data.randomness import seeded
+from videonl.data.reading.decoding import DecodingError, VideoReader
 from videonl.data.sampling import even_clips, even_clips_in_time, random_clip, random_clip_in_time
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.data.video import Video

@@ -9,9 +9,9 @@ from typing import Generic, TypeVar
 import torch
 from torch.utils.data import get_worker_info
 
-from videonl.data.decoding import DecodingError
-from videonl.data.shard_member import ShardMember
-from videonl.data.time_limit import EndedCallError, TimeLimited
+from videonl.data.reading.decoding import DecodingError
+from videonl.data.reading.shard_member import ShardMember
+from videonl.runtime.time_limit import EndedCallError, TimeLimited
 
 Key = TypeVar("Key")
 _READS_PER_TIDYING = 64

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from videonl.data.decoding import check_decoder
-from videonl.data.parallel import end_with_starter, safe_context
+from videonl.data.reading.decoding import check_decoder
 from videonl.data.samplers import TrainingSampler, rank_and_world_size
 from videonl.errors import UserError
+from videonl.runtime.parallel import end_with_starter, safe_context
 
 _FEW = 5
 

@@ -8,9 +8,9 @@ from typing import overload
 
 import numpy as np
 
-from videonl.data.decoding import FrameTable, VideoReader, open_video
-from videonl.data.shard_member import ShardMember
-from videonl.data.shared_bytes import SharedBytes
+from videonl.data.reading.decoding import FrameTable, VideoReader, open_video
+from videonl.data.reading.shard_member import ShardMember
+from videonl.runtime.shared_bytes import SharedBytes
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Video:
     frame_table: str = ""
 
     def open(self, decoder: str = "auto") -> VideoReader:
-        """Open it for reading frames; see :func:`videonl.data.decoding.open_video`."""
+        """Open it for reading frames; see :func:`videonl.data.reading.decoding.open_video`."""
         return open_video(self.path, decoder, FrameTable.from_text(self.frame_table) if self.frame_table else None)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from videonl.blocks import AttentionBlock
-from videonl.data.synthetic_clues import Box
+from videonl.data.synthetic.clues import Box
 from videonl.diagnostics import measures
 from videonl.visualization.features import require_finite
 from videonl.visualization.grid import Position, cell_of, keys_of_pixels

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as vision
 
-from videonl.data.decoding import DecodingError, open_video
+from videonl.data.reading.decoding import DecodingError, open_video
 
 HEIGHT_PX = 96
 NUM_FRAMES = 3

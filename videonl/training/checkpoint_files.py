@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from videonl.errors import UserError
-from videonl.training.whole_file import whole_file
+from videonl.files import whole_file
 
 
 class WholeCheckpoints(TorchCheckpointIO):

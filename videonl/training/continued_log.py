@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from videonl.errors import UserError
-from videonl.training.whole_file import whole_file
+from videonl.files import whole_file
 
 
 class MetricsFile(ExperimentWriter):

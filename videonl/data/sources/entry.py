@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from videonl.data.shard_member import ShardMember
+from videonl.data.reading.shard_member import ShardMember
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".gif", ".wmv", ".flv"))
 

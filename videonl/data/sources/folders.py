@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from videonl.data.frame_folder_reader import is_frame_folder
+from videonl.data.reading.frame_folder_reader import is_frame_folder
 from videonl.data.sources.entry import VIDEO_SUFFIXES, LabelledPath, is_video_name
 from videonl.errors import UserError
 

@@ -15,7 +15,7 @@ _FRAMES_AND_LABEL = re.compile(r"(?P<folder>.+?)\s+(?P<num_frames>\d+)\s+(?P<lab
 
 
 def read_list(path: Path, split: str | None, root: Path | None) -> list[LabelledPath]:
-    """Read a list file; see :func:`videonl.data.index.read_source` for what it may hold.
+    """Read a list file; see :func:`videonl.data.sources.labelled.read_source` for what it may hold.
 
     Args:
         path: The file.

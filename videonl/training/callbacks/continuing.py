@@ -12,8 +12,8 @@ from lightning.pytorch.loops.loop import _Loop
 from torch import Tensor
 
 from videonl.errors import UserError
+from videonl.runtime.gathering import gathered
 from videonl.training.continued_log import ContinuedCSVLogger
-from videonl.training.gathering import gathered
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from videonl.errors import UserError
-from videonl.training.gathering import gathered
-from videonl.training.watch import Watch
+from videonl.runtime.gathering import gathered
+from videonl.runtime.watch import Watch
 
 _OTHERS_FIRST_SECONDS = 1.0
 

@@ -10,9 +10,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from videonl.data.datamodule import ClipDataModule
-from videonl.data.decoding import DecodingError
-from videonl.data.index import Video
 from videonl.data.located_clip import LocatedClip, read_middle_clip
+from videonl.data.reading.decoding import DecodingError
+from videonl.data.sources.labelled import Video
 from videonl.data.transforms import normalise
 from videonl.errors import UserError
 from videonl.training.module import ClipModule

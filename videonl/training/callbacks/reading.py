@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from videonl.data.loader import are_too_many
 from videonl.errors import UserError
-from videonl.training.gathering import gathered
+from videonl.runtime.gathering import gathered
 
 logger = logging.getLogger(__name__)
 _CHECK_EVERY_BATCHES = 50

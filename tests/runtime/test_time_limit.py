@@ -1,0 +1,106 @@
+"""Calls that hang, crash or fail in another process."""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from videonl.data.reading.decoding import DecodingError
+from videonl.errors import UserError
+from videonl.runtime.time_limit import ChildTracebackError, EndedCallError, TimeLimited
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no time limit elsewhere")
+
+
+def answer(key: str) -> torch.Tensor:
+    if key == "hang":
+        ctypes.PyDLL(None).sleep(1000)  # native code that keeps the interpreter's lock: no thread or signal ends it
+    if key == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if key == "time out":
+        raise TimeoutError("the network drive")
+    if key == "refuse":
+        raise DecodingError("a.mp4", "is no video")
+    if key == "pid":
+        return torch.tensor(list(os.getpid().to_bytes(4, "little")), dtype=torch.uint8)
+    return torch.arange(2 * 3 * 5, dtype=torch.uint8).view(2, 3, 5)[..., ::2]
+
+
+@pytest.fixture
+def limited() -> Iterator[TimeLimited[str]]:
+    calls = TimeLimited(answer, seconds=0.5)
+    yield calls
+    calls.close()
+
+
+def pid_of(limited: TimeLimited[str]) -> int:
+    return int.from_bytes(limited("pid").numpy().tobytes(), "little")
+
+
+def ends(pid: int) -> bool:
+    """Whether a process is gone within some seconds."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if not Path(f"/proc/{pid}").exists():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_results_come_from_one_other_process(limited: TimeLimited[str]) -> None:
+    assert torch.equal(limited("x"), answer("x"))
+    assert pid_of(limited) == pid_of(limited) != os.getpid()
+
+
+def test_files_are_not_blamed_where_no_process_can_be_started(limited: TimeLimited[str]) -> None:
+    pid = pid_of(limited)
+    nursery = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(nursery, signal.SIGKILL)
+    assert ends(pid)
+    with pytest.raises(EndedCallError, match="died"):
+        limited("x")
+    for _ in range(2):
+        with pytest.raises(UserError, match="a process that loads videos was killed"):
+            limited("x")
+
+
+def test_a_call_that_hangs_is_ended_and_the_next_succeeds(limited: TimeLimited[str]) -> None:
+    hung = pid_of(limited)
+    begun = time.monotonic()
+    with pytest.raises(EndedCallError, match=r"longer than 0\.5 seconds"):
+        limited("hang")
+    assert 0.5 <= time.monotonic() - begun < 5
+    assert torch.equal(limited("x"), answer("x"))
+    assert pid_of(limited) != hung
+    assert ends(hung)
+
+
+def test_a_crash_is_survived(limited: TimeLimited[str]) -> None:
+    for _ in range(2):
+        with pytest.raises(EndedCallError, match="died"):
+            limited("crash")
+        assert torch.equal(limited("x"), answer("x"))
+
+
+def test_exceptions_come_through_with_their_traceback(limited: TimeLimited[str]) -> None:
+    with pytest.raises(DecodingError, match=r"a\.mp4: is no video") as caught:
+        limited("refuse")
+    assert (caught.value.path, caught.value.reason) == ("a.mp4", "is no video")
+    assert isinstance(caught.value.__cause__, ChildTracebackError)
+    assert "in answer" in str(caught.value.__cause__)
+    with pytest.raises(TimeoutError, match="the network drive"):  # the function's own
+        limited("time out")
+    assert torch.equal(limited("x"), answer("x"))
+
+
+def test_no_process_stays_behind() -> None:
+    calls = TimeLimited(answer, seconds=5)
+    pid = pid_of(calls)
+    calls.close()
+    assert ends(pid)

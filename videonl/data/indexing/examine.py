@@ -1,0 +1,123 @@
+"""Makes the index of a data set: examines every file once, and remembers what it found."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from videonl.data.indexing.facts import CANNOT_BE_READ, Check, Task, examine
+from videonl.data.indexing.fingerprint import file_key
+from videonl.data.indexing.index_file import Record, path_for, read_index, write_index
+from videonl.data.indexing.journal import Journal
+from videonl.data.sources.entry import LabelledPath
+from videonl.errors import UserError
+from videonl.runtime.parallel import CRASHED, OUT_OF_TIME, NoResult, map_limited
+
+Progress = Callable[[int, int], None]
+# A slow disk, a permission, too little memory: the file may do another time, and nothing of it need change for that.
+PASSING = (OUT_OF_TIME, CRASHED, CANNOT_BE_READ)
+
+
+def make_index(
+    entries: Sequence[LabelledPath],
+    output: Path,
+    check: Check = "compare",
+    num_workers: int = 2,
+    limit_seconds: float = 60,
+    progress: Progress = lambda done, total: None,
+) -> list[Record]:
+    """Examine the files of a source and write ``output``, whole or not at all.
+
+    What an earlier run found, finished or not, is kept for files of the same path, size and time of modification.
+
+    Args:
+        entries: The videos.
+        output: The index, ``*.parquet``.
+        check: How thoroughly; see :class:`videonl.data.indexing.facts.Task`.
+        num_workers: Number of processes.
+        limit_seconds: Time for each file; one that takes longer is broken.
+        progress: Called with the number of files examined and the number of all, after each.
+
+    Returns:
+        One record for each entry, in their order.
+
+    Raises:
+        UserError: The output cannot be written, or the name of a file is no UTF-8.
+    """
+    journal = Journal.beside(output)
+    located = [_text(os.path.abspath(str(entry.path))) for entry in entries]
+    paths = list(dict.fromkeys(located))
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        known = _known(output, journal, check)
+        known = {path: known[path] for path in paths if path in known and _is_unchanged(known[path])}
+        with journal.writing():
+            new = [Task(Path(path), check) for path in paths if path not in known]
+            for done, record in enumerate(_examine_all(new, num_workers, limit_seconds), start=len(known) + 1):
+                known[record.path] = record
+                journal.append(record)
+                progress(done, len(paths))
+        records = [_row(entry, known[path], output) for entry, path in zip(entries, located, strict=True)]
+        write_index(output, records)
+        journal.delete()
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error}). Name another place: --output.") from error
+    return records
+
+
+def _text(path: str) -> str:
+    """The path, which the index keeps as text; names in other encodings come from old archives."""
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        raise UserError(f"{shown}: the name is no valid UTF-8, as an index needs. Rename it.") from error
+    return path
+
+
+def _examine_all(tasks: Iterable[Task], num_workers: int, limit_seconds: float) -> Iterable[Record]:
+    failed = []
+    for task, outcome in map_limited(examine, tasks, num_workers, limit_seconds):
+        if isinstance(outcome, NoResult) and task.check == "compare":
+            failed.append(task._replace(check="decode"))  # it may have been another decoder than the one that counts
+        else:
+            yield _stopped(task, outcome) if isinstance(outcome, NoResult) else outcome
+    for task, outcome in map_limited(examine, failed, num_workers, limit_seconds) if failed else ():
+        record = _stopped(task, outcome) if isinstance(outcome, NoResult) else outcome
+        yield replace(record, checked="compare")
+
+
+def _stopped(task: Task, outcome: NoResult) -> Record:
+    record = Record(str(task.path), label="", status="broken", reason=outcome.reason, checked=task.check)
+    try:
+        num_bytes, modified_ns = file_key(task.path)
+    except OSError:
+        return record
+    return replace(record, num_bytes=num_bytes, modified_ns=modified_ns)
+
+
+def _known(output: Path, journal: Journal, check: Check) -> dict[str, Record]:
+    finished = read_index(output) if output.exists() else []
+    absolute = [replace(record, path=str(record.location(output))) for record in finished]
+    return {
+        os.path.abspath(record.path): record
+        for record in [*absolute, *journal.read()]
+        if record.checked == check and not record.reason.startswith(PASSING)
+    }
+
+
+def _is_unchanged(record: Record) -> bool:
+    try:
+        return file_key(Path(record.path)) == (record.num_bytes, record.modified_ns)
+    except OSError:
+        return False
+
+
+def _row(entry: LabelledPath, facts: Record, output: Path) -> Record:
+    return replace(
+        facts,
+        path=path_for(output, Path(facts.path)),
+        label=entry.label,
+        split=entry.split,
+        clip_id=entry.clip_id,
+    )

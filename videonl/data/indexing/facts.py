@@ -1,0 +1,205 @@
+"""What there is to know about one video file, and whether all of it can be read."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import av
+import torch
+
+from videonl.data.indexing.exactness import compared_frames, installed_backends, is_exact, spread, thumbnail
+from videonl.data.indexing.fingerprint import content_hash, file_key
+from videonl.data.indexing.index_file import Record
+from videonl.data.reading.container import decode, find_video_stream, open_container, video_stream
+from videonl.data.reading.decoding import open_video
+from videonl.data.reading.frame_folder_reader import FrameFolderReader, numbers_are_consecutive
+from videonl.data.reading.scan import table_of
+from videonl.data.reading.video_reader import DecodingError
+
+Check = Literal["packets", "decode", "compare"]
+CANNOT_BE_READ = "cannot be read"
+
+
+class Task(NamedTuple):
+    """A file to examine.
+
+    Attributes:
+        path: The file, or folder of frames.
+        check: ``packets`` reads every packet, and decodes the first, middle and last frame, so it believes the
+            decoder's number of frames and misses damage elsewhere; ``decode`` decodes every frame; ``compare`` also
+            compares what the installed decoders return with that.
+    """
+
+    path: Path
+    check: Check = "compare"
+
+
+class _Decoded(NamedTuple):
+    """What sequential decoding showed; ``thumbnails`` are those of the frames at which decoders are compared."""
+
+    num_frames: int
+    key_frames: list[int]
+    thumbnails: dict[int, torch.Tensor]
+    damage: str
+
+
+def examine(task: Task) -> Record:
+    """Find out all that an index says about a file. What is wrong with the file is returned, not raised."""
+    record = Record(str(task.path), label="", checked=task.check)
+    try:
+        num_bytes, modified_ns = file_key(task.path)
+        record = replace(record, num_bytes=num_bytes, modified_ns=modified_ns)
+        _check_kind(task.path, num_bytes)
+        record = replace(record, content_hash=content_hash(task.path))
+        if task.path.is_dir():
+            return _frame_folder_facts(record, task)
+        return _video_facts(record, task)
+    except FileNotFoundError:
+        return replace(record, status="missing", reason="no such file")
+    except DecodingError as error:
+        return replace(record, status="broken", reason=error.reason)
+    except (OSError, av.FFmpegError) as error:
+        return replace(record, status="broken", reason=f"{CANNOT_BE_READ} ({error.strerror or error})")
+
+
+def _check_kind(path: Path, num_bytes: int) -> None:
+    if not (path.is_file() or path.is_dir()):
+        raise DecodingError(path, "is neither a file nor a folder of frames")  # reading a pipe may never end
+    if not num_bytes:
+        raise DecodingError(path, "the folder is empty" if path.is_dir() else "the file is empty")
+
+
+def _frame_folder_facts(record: Record, task: Task) -> Record:
+    reader = FrameFolderReader(task.path)
+    indices = spread(reader.num_frames, 3) if task.check == "packets" else range(reader.num_frames)
+    shapes = {tuple(reader.read([index]).shape[1:3]) for index in indices}
+    if len(shapes) > 1:
+        raise DecodingError(task.path, f"its images differ in size ({sorted(shapes)})")
+    ((height, width),) = shapes
+    whole = numbers_are_consecutive(reader.images)
+    return replace(
+        record,
+        status="ok" if whole else "damaged",
+        reason="" if whole else "the numbers of its images have gaps",
+        container="frames",
+        codec=reader.images[0].suffix.lower().lstrip("."),
+        width=width,
+        height=height,
+        rotation=0,
+        num_frames=reader.num_frames,
+        key_frames=list(range(reader.num_frames)),
+    )
+
+
+def _video_facts(record: Record, task: Task) -> Record:
+    record, num_packets = _header_facts(record, task.path)
+    try:
+        return _with_table(_read_through(record, task, num_packets), task.path)
+    except DecodingError as error:
+        return replace(record, status="broken", reason=error.reason)
+
+
+def _read_through(record: Record, task: Task, num_packets: int) -> Record:
+    if task.check == "packets":
+        with open_video(task.path) as reader:
+            reader.read(spread(reader.num_frames, 3))
+            return _with_num_frames(record, reader.num_frames)
+    backends = installed_backends() if task.check == "compare" else []
+    decoded = _decode_all(task.path, compared_frames(num_packets) if backends else set())
+    return replace(
+        _with_num_frames(record, decoded.num_frames),
+        status="damaged" if decoded.damage else "ok",
+        reason=decoded.damage,
+        key_frames=decoded.key_frames,
+        compared_backends=backends,
+        exact_backends=[name for name in backends if is_exact(task.path, name, decoded.num_frames, decoded.thumbnails)],
+    )
+
+
+def _with_table(record: Record, path: Path) -> Record:
+    """Of damaged files it depends on what is read which frames they have."""
+    return replace(record, frame_table=table_of(path).to_text()) if record.status == "ok" else record
+
+
+def _with_num_frames(record: Record, num_frames: int) -> Record:
+    assert record.fps is not None
+    return replace(record, num_frames=num_frames, duration_seconds=num_frames / record.fps)
+
+
+def _header_facts(record: Record, path: Path) -> tuple[Record, int]:
+    """What the container and its packets say, and the number of packets."""
+    with _opened(path) as (container, stream):
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        order = {
+            pts: place for place, pts in enumerate(sorted(packet.pts for packet in packets if packet.pts is not None))
+        }
+        keys = [order.get(packet.pts, place) for place, packet in enumerate(packets) if packet.is_keyframe]
+    with _opened(path) as (container, stream):
+        first = next(container.decode(stream), None)
+        if first is None:
+            raise DecodingError(path, "has a video stream but no frame in it")
+        turned = round(first.rotation / 90) % 2
+        record = replace(
+            record,
+            container=container.format.name.split(",")[0],
+            codec=stream.codec_context.name,
+            width=first.height if turned else first.width,
+            height=first.width if turned else first.height,
+            rotation=first.rotation % 360,
+            fps=float(stream.average_rate or stream.guessed_rate or 25),
+            key_frames=sorted(keys),
+        )
+    return record, len(packets)
+
+
+def _decode_all(path: Path, wanted: set[int]) -> _Decoded:
+    """Decode every frame in order, and keep the thumbnails of the wanted ones."""
+    thumbnails, key_frames, sizes = {}, [], set()
+    num_frames = num_corrupt = num_invalid = 0
+
+    def count_invalid() -> None:
+        nonlocal num_invalid
+        num_invalid += 1
+
+    with _captured_errors() as errors, _opened(path) as (container, stream):
+        for frame in decode(container, stream, count_invalid):
+            sizes.add((frame.width, frame.height))
+            num_corrupt += frame.is_corrupt
+            if frame.key_frame:
+                key_frames.append(num_frames)
+            if num_frames in wanted:
+                rgb = torch.from_numpy(frame.to_ndarray(format="rgb24", threads=1))
+                thumbnails[num_frames] = thumbnail(rgb.rot90(round(frame.rotation / 90) % 4, (0, 1)))
+            num_frames += 1
+    if not num_frames:
+        raise DecodingError(path, "cannot be decoded (no frame of it is valid)")
+    if len(sizes) > 1:
+        raise DecodingError(path, f"its frames change size ({sorted(sizes)}); re-encode it")
+    damage = [f"the decoder reports {errors[0]!r}"] if errors else []
+    damage += [f"{num_corrupt} frames are marked as corrupt"] if num_corrupt else []
+    damage += [f"{num_invalid} packets hold no valid data"] if num_invalid else []
+    return _Decoded(num_frames, key_frames, thumbnails, "; ".join(damage))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    with open_container(path) as container:
+        yield container, video_stream(container, find_video_stream(path, container))
+
+
+@contextmanager
+def _captured_errors() -> Iterator[list[str]]:
+    """Collect what FFmpeg reports as errors: a decoder that can conceal one goes on without raising."""
+    level, skips_repeated = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)  # the last file may have had the same error
+    messages: list[str] = []
+    try:
+        with av.logging.Capture() as entries:
+            yield messages
+            messages += [f"{name}: {text.strip()}" for _, name, text in entries]
+    finally:
+        av.logging.set_level(level)
+        av.logging.set_skip_repeated(skips_repeated)

@@ -1,0 +1,65 @@
+"""What an index says about a data set: copies, leakage between splits, and labels that look wrong."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from videonl.data.indexing.index_file import Record
+
+# What people call the same thing in different ways.
+_SAME_WORD = str.maketrans({"_": None, "-": None, " ": None})
+
+
+class Group(NamedTuple):
+    """Videos that belong together, and what they share."""
+
+    shared: str
+    records: list[Record]
+
+    def __str__(self) -> str:
+        places = [f"{record.path} ({record.split or 'no split'}, {record.label})" for record in self.records]
+        return " = ".join(places)
+
+
+def copies(records: Sequence[Record]) -> list[Group]:
+    """Groups of rows whose bytes are the same: copies of a file, or one file listed more than once."""
+    return _groups(records, lambda record: record.content_hash, lambda group: len(group) > 1)
+
+
+def leaks(records: Sequence[Record]) -> list[Group]:
+    """Groups of rows whose bytes are the same and whose splits are not."""
+    return [group for group in copies(records) if len({record.split for record in group.records}) > 1]
+
+
+def shared_clips(records: Sequence[Record]) -> list[Group]:
+    """Groups of clips cut from the same video (``clip_id``) that are in different splits."""
+    return _groups(records, lambda record: record.clip_id, lambda group: len({record.split for record in group}) > 1)
+
+
+def contradictions(records: Sequence[Record]) -> list[Group]:
+    """Groups of rows whose bytes are the same and whose labels are not."""
+    return [group for group in copies(records) if len({record.label for record in group.records}) > 1]
+
+
+def similar_labels(records: Sequence[Record]) -> list[list[str]]:
+    """Groups of labels that differ in capitals, spaces, underscores or hyphens alone."""
+    by_word: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        by_word[record.label.casefold().translate(_SAME_WORD)].add(record.label)
+    return [sorted(labels) for _, labels in sorted(by_word.items()) if len(labels) > 1]
+
+
+def labels_without_training(records: Sequence[Record]) -> list[str]:
+    """Labels that other splits have and the split ``train`` has not; none where there is no such split."""
+    trained = {record.label for record in records if record.split == "train" and record.usable}
+    return sorted({record.label for record in records} - trained) if trained else []
+
+
+def _groups(
+    records: Sequence[Record], key: Callable[[Record], str], is_kept: Callable[[list[Record]], bool]
+) -> list[Group]:
+    by_key: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if key(record):
+            by_key[key(record)].append(record)
+    return [Group(shared, group) for shared, group in by_key.items() if is_kept(group)]

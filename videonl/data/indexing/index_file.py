@@ -1,0 +1,151 @@
+"""The index of a data set: one row per video, with all that is known about it, as a Parquet file."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from videonl.data.reading.shard_member import ShardMember, is_url
+from videonl.errors import UserError
+
+INDEX_NAME = "index.parquet"
+Status = Literal["ok", "damaged", "broken", "missing"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of an index; the columns of the file have these names.
+
+    Args:
+        path: The video, relative to the folder of the index where it lies in that folder, else absolute.
+        label: The class, as written in the source.
+        split: train, val, ...; empty where the source names none.
+        clip_id: What the clip was cut from (a YouTube id); empty where the source names none.
+        status: ``ok``; ``damaged``: every frame can be read, but the decoder had to conceal errors; ``broken``: cannot
+            be read, or not all of it; ``missing``: there is no such file.
+        reason: Why it is not ``ok``.
+        num_bytes: Size of the file, or of all frames of a folder.
+        modified_ns: When the file was modified last, in nanoseconds since 1970.
+        content_hash: BLAKE2b of the bytes, 16 bytes in hexadecimal.
+        container: Format of the file, by its first name in FFmpeg; ``frames`` for a folder of frames.
+        codec: Video codec, by its name in FFmpeg.
+        width: Width in pixels, upright.
+        height: Height in pixels, upright.
+        rotation: Degrees by which the frames are turned counterclockwise to be upright.
+        num_frames: Number of frames.
+        fps: Frames per second, on average; empty for folders of frames, which do not say.
+        duration_seconds: Number of frames over fps.
+        key_frames: Indices of the frames at which decoding can begin.
+        compared_backends: Decoders that were compared with sequential decoding.
+        exact_backends: Those of them with as many frames, and the same ones.
+        checked: ``packets``, ``decode`` or ``compare``: how thoroughly.
+        frame_table: The frames of a file without damage, as its readers list them (``FrameTable.to_text``): a training
+            that reads the index need not look for them.
+        source_path: What a prepared video was made from.
+        source_hash: The ``content_hash`` of that.
+        psnr_db: PSNR of the brightness of a prepared video's frames against its source's, resized.
+        shard: The shard a video is in, relative to the folder of the index; ``path`` then is its name there.
+        offset_bytes: Where it begins in the shard; it ends ``num_bytes`` later.
+    """
+
+    path: str
+    label: str
+    split: str = ""
+    clip_id: str = ""
+    status: Status = "ok"
+    reason: str = ""
+    num_bytes: int | None = None
+    modified_ns: int | None = None
+    content_hash: str = ""
+    container: str = ""
+    codec: str = ""
+    width: int | None = None
+    height: int | None = None
+    rotation: int | None = None
+    num_frames: int | None = None
+    fps: float | None = None
+    duration_seconds: float | None = None
+    key_frames: list[int] = field(default_factory=list)
+    compared_backends: list[str] = field(default_factory=list)
+    exact_backends: list[str] = field(default_factory=list)
+    checked: str = ""
+    frame_table: str = ""
+    source_path: str = ""
+    source_hash: str = ""
+    psnr_db: float | None = None
+    shard: str = ""
+    offset_bytes: int | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether a training may use it."""
+        return self.status in ("ok", "damaged")
+
+    def location(self, index: Path | str) -> Path | ShardMember:
+        """Where the video is, given where the index, or the folder of ``index.parquet``, is."""
+        file = _file_of(index)
+        folder = file.rpartition("/")[0] if is_url(file) else str(Path(file).parent)
+        if self.shard:
+            assert self.offset_bytes is not None and self.num_bytes is not None
+            return ShardMember(f"{folder}/{self.shard}", self.offset_bytes, self.num_bytes, self.path)
+        return Path(folder, self.path)
+
+
+_TYPES: dict[Any, Any] = {
+    str: pa.string(),
+    Status: pa.string(),
+    int | None: pa.int64(),
+    float | None: pa.float64(),
+    list[int]: pa.list_(pa.int32()),
+    list[str]: pa.list_(pa.string()),
+}
+SCHEMA = pa.schema([(column.name, _TYPES[column.type]) for column in fields(Record)])
+
+
+def is_index(path: Path) -> bool:
+    """Whether this is an index by its name, ``*.parquet``."""
+    return path.suffix == ".parquet"
+
+
+def read_index(index: Path | str) -> list[Record]:
+    """Read the rows of an index.
+
+    Args:
+        index: The file, or the folder it is in as ``index.parquet``, or the URL of either.
+
+    Raises:
+        UserError: It cannot be read, or is another Parquet file.
+    """
+    try:
+        with fsspec.open(_file_of(index), "rb") as file:
+            table = pq.read_table(file)
+    except (OSError, ValueError, pa.ArrowException, ImportError) as error:  # fsspec names the package that is needed
+        raise UserError(f"{index}: cannot be read as an index ({error}). Name a file of `videonl index`.") from error
+    missing = {"path", "label", "status"} - set(table.column_names)
+    if missing:
+        raise UserError(f"{index}: no index of videonl's, it has no column {', '.join(sorted(missing))}.")
+    known = [name for name in table.column_names if name in SCHEMA.names]
+    return [Record(**row) for row in table.select(known).to_pylist()]
+
+
+def write_index(index: Path, records: Sequence[Record]) -> None:
+    """Write an index, whole or not at all."""
+    unfinished = index.with_name(f"{index.name}.tmp")
+    pq.write_table(pa.Table.from_pylist([asdict(record) for record in records], schema=SCHEMA), unfinished)
+    os.replace(unfinished, index)
+
+
+def path_for(index: Path, video: Path) -> str:
+    """How an index writes the path of a video: relative to its folder if the video lies there, else absolute."""
+    folder, absolute = Path(os.path.abspath(index.parent)), Path(os.path.abspath(video))
+    return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else str(absolute)
+
+
+def _file_of(index: Path | str) -> str:
+    text = str(index)
+    return text if text.endswith(".parquet") else f"{text.rstrip('/')}/{INDEX_NAME}"

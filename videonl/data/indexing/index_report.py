@@ -1,0 +1,96 @@
+"""Everything that can be said about a data set from its index, as plain data."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from videonl.data.indexing.decode_time import DecodeTime
+from videonl.data.indexing.findings import (
+    contradictions,
+    copies,
+    labels_without_training,
+    leaks,
+    shared_clips,
+    similar_labels,
+)
+from videonl.data.indexing.index_file import Record
+
+
+def report_of(
+    records: Sequence[Record], measured: DecodeTime | None = None, clips_per_second: float | None = None
+) -> dict[str, Any]:
+    """Counts, durations, problems, and the time that decoding takes.
+
+    Args:
+        records: The rows of the index.
+        measured: What decoding a clip takes, if it was measured.
+        clips_per_second: How many clips a training consumes; adds how many workers decode as many.
+
+    Returns:
+        What ``videonl doctor --json`` prints.
+    """
+    usable = [record for record in records if record.usable]
+    report: dict[str, Any] = {
+        "num_videos": len(records),
+        "status": dict(Counter(record.status for record in records)),
+        "splits": _splits(records),
+        "classes": _classes(records),
+        "codecs": dict(Counter(f"{record.container}/{record.codec}" for record in usable).most_common()),
+        "reasons": dict(Counter(record.reason for record in records if not record.usable).most_common()),
+        "broken": [f"{record.path}: {record.reason}" for record in records if not record.usable],
+        "damaged": [f"{record.path}: {record.reason}" for record in records if record.status == "damaged"],
+        "num_compared": sum(bool(record.compared_backends) for record in usable),
+        "inexact": _inexact(usable),
+        "copies": [str(group) for group in copies(records)],
+        "leaks": [str(group) for group in leaks(records)],
+        "shared_clips": [str(group) for group in shared_clips(records)],
+        "contradictions": [str(group) for group in contradictions(records)],
+        "similar_labels": [" / ".join(labels) for labels in similar_labels(records)],
+        "labels_without_training": labels_without_training(records),
+    }
+    if measured:
+        report["decoding"] = _decoding(measured, usable, clips_per_second)
+    return report
+
+
+def _splits(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    splits: dict[str, dict[str, Any]] = {}
+    for split in sorted({record.split for record in records}):
+        own = [record for record in records if record.split == split]
+        seconds = [r.duration_seconds for r in own if r.usable and r.duration_seconds is not None]
+        splits[split] = {
+            "videos": len(own),
+            "usable": sum(record.usable for record in own),
+            "bytes": sum(record.num_bytes or 0 for record in own),
+            "seconds": float(sum(seconds)),
+            "seconds_quantiles": np.quantile(seconds, (0, 0.5, 1)).tolist() if seconds else None,
+        }
+    return splits
+
+
+def _classes(records: Sequence[Record]) -> dict[str, dict[str, int]]:
+    """Usable videos by class and split."""
+    counts = Counter((record.label, record.split) for record in records if record.usable)
+    splits = sorted({record.split for record in records})
+    labels = sorted({record.label for record in records})
+    return {label: {split: counts[label, split] for split in splits} for label in labels}
+
+
+def _inexact(usable: Sequence[Record]) -> list[str]:
+    compared = Counter(name for record in usable for name in record.compared_backends)
+    exact = Counter(name for record in usable for name in record.exact_backends)
+    return [
+        f"{name}: {count - exact[name]} of {count} videos" for name, count in compared.items() if exact[name] < count
+    ]
+
+
+def _decoding(measured: DecodeTime, usable: Sequence[Record], clips_per_second: float | None) -> dict[str, Any]:
+    trained = [record for record in usable if record.split == "train"] or usable
+    decoding: dict[str, Any] = measured._asdict()
+    decoding["epoch_videos"] = len(trained)
+    decoding["epoch_seconds"] = measured.epoch_seconds(len(trained))
+    if clips_per_second is not None:
+        decoding |= {"clips_per_second": clips_per_second, "num_workers": measured.workers_for(clips_per_second)}
+    return decoding

@@ -1,0 +1,1 @@
+"""Re-encoding videos for training, and packing them into shards."""

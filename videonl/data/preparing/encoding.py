@@ -1,0 +1,153 @@
+"""Re-encodes one video for training: small frames, many key frames, fast to decode; frame i stays frame i."""
+
+import math
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from videonl.data.indexing.exactness import spread
+from videonl.data.preparing.resized_frames import frame_rate, timed, upright_frames
+from videonl.data.reading.video_reader import DecodingError
+from videonl.errors import UserError
+
+_NUM_COMPARED = 5  # frames whose quality is measured
+_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
+_MAX_PSNR_DB = 100.0  # of identical frames, where the logarithm has no value
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How videos are re-encoded, as H.264 in MP4, 8 bits, 4:2:0, without sound.
+
+    Args:
+        short_side_px: Length of the shorter side; smaller videos keep their size. Sides are rounded to even lengths.
+        key_frame_every: Distance of key frames; a clip costs the decoding of what lies between the key frame before
+            it and its end.
+        crf: Constant rate factor of x264, from 0 (lossless) to 51.
+        preset: Preset of x264: the slower, the smaller the files; they decode alike.
+    """
+
+    short_side_px: int = 256
+    key_frame_every: int = 16
+    crf: int = 20
+    preset: str = "fast"
+
+    def __post_init__(self) -> None:
+        rules = {
+            "short_side_px": (self.short_side_px >= 2, "at least 2"),
+            "key_frame_every": (self.key_frame_every >= 1, "at least 1"),
+            "crf": (0 <= self.crf <= 51, "from 0 to 51"),
+            "preset": (self.preset in _PRESETS, f"one of {', '.join(_PRESETS)}"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise UserError(f"{name} must be {rule}, got {getattr(self, name)}")
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Options of the encoder. One thread: with more, the frames are divided up as the machine allows.
+
+        Seven frames of eight are B pictures that no other refers to: readers that want few frames leave them out.
+        """
+        keys = f"keyint={self.key_frame_every}:min-keyint=1:scenecut=0:open-gop=0"
+        return {
+            "crf": str(self.crf),
+            "preset": self.preset,
+            "tune": "fastdecode",
+            "threads": "1",
+            "x264-params": f"{keys}:bframes=7:b-adapt=0:b-pyramid=none",
+        }
+
+
+class Encoded(NamedTuple):
+    """What was written: the number of frames, and the PSNR of their brightness against what was encoded."""
+
+    num_frames: int
+    psnr_db: float
+
+
+def encode(source: Path, target: Path, encoding: Encoding, num_frames: int) -> Encoded:
+    """Re-encode a video; the target appears whole, checked by decoding it, or not at all.
+
+    Timestamps are kept, counted from the first frame. Rotation is applied. The colour matrix is kept and tagged.
+
+    Args:
+        source: A video file or folder of frames.
+        target: The MP4 file to write.
+        encoding: How.
+        num_frames: How many frames the source has.
+
+    Raises:
+        DecodingError: The source cannot be decoded to its end, has another number of frames, or the result differs.
+        OSError: The target cannot be written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = unfinished(target)
+    try:
+        references = _write(source, part, encoding, set(spread(num_frames, _NUM_COMPARED)))
+        written, psnr_db = _compare(part, references)
+        if written != num_frames:
+            raise DecodingError(source, f"gave {written} frames, but the index says {num_frames}; index it again")
+        os.replace(part, target)
+    except av.FFmpegError as error:
+        raise DecodingError(source, f"cannot be re-encoded ({error.strerror or error})") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return Encoded(written, psnr_db)
+
+
+def unfinished(target: Path) -> Path:
+    """Where a video is written before it is whole."""
+    return target.with_name(f"{target.name}.part")
+
+
+def _write(source: Path, target: Path, encoding: Encoding, compared: set[int]) -> dict[int, NDArray[np.uint8]]:
+    """Encode, and return the brightness of the compared frames as it went into the encoder."""
+    references: dict[int, NDArray[np.uint8]] = {}
+    with av.open(
+        str(target), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}
+    ) as container:
+        stream: Any = None
+        rate = frame_rate(source)
+        for index, frame in enumerate(timed(upright_frames(source, encoding.short_side_px), rate)):
+            if stream is None:
+                stream = _add_stream(container, frame, rate, encoding)
+            if index in compared:
+                references[index] = _brightness(frame)
+            container.mux(stream.encode(frame))
+        if stream is None:
+            raise DecodingError(source, "no frame could be decoded")
+        container.mux(stream.encode(None))
+    return references
+
+
+def _add_stream(container: Any, first: Any, rate: Fraction, encoding: Encoding) -> Any:
+    stream = container.add_stream("libx264", rate=rate, options=encoding.options)
+    stream.width, stream.height, stream.pix_fmt = first.width, first.height, "yuv420p"
+    stream.time_base = stream.codec_context.time_base = first.time_base
+    stream.codec_context.colorspace, stream.codec_context.color_range = first.colorspace, first.color_range
+    return stream
+
+
+def _compare(path: Path, references: dict[int, NDArray[np.uint8]]) -> tuple[int, float]:
+    """Decode what was written: its number of frames, and the PSNR over all compared ones together."""
+    num_frames, errors = 0, []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            if num_frames in references:
+                difference = _brightness(frame).astype(np.float64) - references[num_frames]
+                errors.append(float((difference**2).mean()))
+            num_frames += 1
+    mean = float(np.mean(errors)) if errors else 0.0
+    return num_frames, min(_MAX_PSNR_DB, 10 * math.log10(255**2 / mean)) if mean else _MAX_PSNR_DB
+
+
+def _brightness(frame: Any) -> NDArray[np.uint8]:
+    planes: NDArray[np.uint8] = frame.to_ndarray(format="yuv420p")
+    return planes[: frame.height].copy()

@@ -1,0 +1,190 @@
+"""Re-encodes the videos of an index into a folder with an index of its own."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from videonl.data.indexing.facts import Task, examine
+from videonl.data.indexing.fingerprint import file_key
+from videonl.data.indexing.index_file import INDEX_NAME, Record, read_index, write_index
+from videonl.data.indexing.journal import Journal
+from videonl.data.preparing.encoding import Encoding, encode, unfinished
+from videonl.data.reading.video_reader import DecodingError
+from videonl.errors import UserError
+from videonl.runtime.parallel import NoResult, map_limited
+
+_SETTINGS_NAME = "prepared.json"
+
+
+class _Job(NamedTuple):
+    """A video to re-encode: its record, where it is, the folder to write to, the name there, and how."""
+
+    record: Record
+    source: Path
+    folder: Path
+    name: str
+    encoding: Encoding
+
+
+class Failed(NamedTuple):
+    """A video that could not be re-encoded, and why."""
+
+    path: str
+    reason: str
+
+
+def prepare(
+    index: Path,
+    output: Path,
+    encoding: Encoding = Encoding(),
+    num_workers: int = 2,
+    limit_seconds: float = 600,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[list[Record], list[Failed]]:
+    """Re-encode the usable videos of an index as ``output/CLASS/NAME.mp4``, with ``output/index.parquet``.
+
+    What an earlier run wrote, finished or not, is kept if neither source nor settings have changed. The sources are
+    only read. Paths in the new index are relative, so the folder may move.
+
+    Args:
+        index: What ``videonl index`` wrote.
+        output: The folder to write: absent, empty, or of an earlier run with the same settings.
+        encoding: How to re-encode.
+        num_workers: Number of processes.
+        limit_seconds: Time for each video.
+        progress: Called with the number of videos done and the number of all, after each.
+
+    Returns:
+        The records of the new index, in the order of the old one, and the videos that failed.
+
+    Raises:
+        UserError: The folder holds sources or something else, or nothing is usable.
+    """
+    records = [record for record in read_index(index) if record.usable]
+    if not records or any(record.shard for record in records):
+        raise UserError(f"{index}: has no videos in files of their own to prepare. See: videonl doctor {index}")
+    sources = [Path(os.path.abspath(str(record.location(index)))) for record in records]
+    _check_output(output, sources, records)
+    try:
+        _claim(output, encoding)
+        names = _names(sources)
+        jobs = {
+            str(source): _Job(record, source, output, names[source], encoding)
+            for record, source in zip(records, sources, strict=True)
+        }
+        done, failed = _work_through(jobs, output, num_workers, limit_seconds, progress)
+        rows = [
+            _row(record, done[str(source)])
+            for record, source in zip(records, sources, strict=True)
+            if str(source) in done
+        ]
+        write_index(output / INDEX_NAME, rows)
+        Journal.beside(output / INDEX_NAME).delete()
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error}). Free space there, or name another folder.") from error
+    return rows, failed
+
+
+def _work_through(
+    jobs: dict[str, _Job], output: Path, num_workers: int, limit_seconds: float, progress: Callable[[int, int], None]
+) -> tuple[dict[str, Record], list[Failed]]:
+    """Encode what is not there yet: records by source, and what failed."""
+    journal = Journal.beside(output / INDEX_NAME)
+    finished = read_index(output / INDEX_NAME) if (output / INDEX_NAME).exists() else []
+    done = {
+        record.source_path: record
+        for record in [*finished, *journal.read()]
+        if record.source_path in jobs and _is_there(record, jobs[record.source_path])
+    }
+    failed = []
+    with journal.writing():
+        remaining = [job for path, job in jobs.items() if path not in done]
+        for job, outcome in map_limited(_encode, remaining, num_workers, limit_seconds):
+            if isinstance(outcome, Record):
+                done[str(job.source)] = outcome
+                journal.append(outcome)
+            else:
+                failed.append(Failed(str(job.source), outcome.reason))
+                unfinished(job.folder / job.name).unlink(missing_ok=True)  # a process that was killed leaves it
+            progress(len(done) + len(failed), len(jobs))
+    return done, failed
+
+
+def _encode(job: _Job) -> Record | NoResult:
+    """Runs in a worker process."""
+    target = job.folder / job.name
+    try:
+        num_bytes, modified_ns = file_key(job.source)
+        if (num_bytes, modified_ns) != (job.record.num_bytes, job.record.modified_ns):
+            return NoResult("has changed since it was indexed; index it again")
+        assert job.record.num_frames is not None
+        encoded = encode(job.source, target, job.encoding, job.record.num_frames)
+    except DecodingError as error:
+        return NoResult(error.reason)
+    except FileNotFoundError as error:
+        if error.filename != str(job.source):
+            raise
+        return NoResult("no such file")
+    return replace(
+        examine(Task(target, job.record.checked or "decode")),  # type: ignore[arg-type]  # a Check, from an index
+        path=job.name,
+        source_path=str(job.source),
+        source_hash=job.record.content_hash,
+        psnr_db=encoded.psnr_db,
+    )
+
+
+def _row(record: Record, prepared: Record) -> Record:
+    return replace(prepared, label=record.label, split=record.split, clip_id=record.clip_id)
+
+
+def _is_there(record: Record, job: _Job) -> bool:
+    try:
+        size, modified_ns = file_key(job.folder / record.path)
+    except OSError:
+        return False
+    same_source = record.source_hash == job.record.content_hash and record.path == job.name
+    return same_source and (size, modified_ns) == (record.num_bytes, record.modified_ns)
+
+
+def _names(sources: Sequence[Path]) -> dict[Path, str]:
+    """Names below the new folder: the old ones below the folder that all share, ending in ``.mp4``."""
+    shared = Path(os.path.commonpath([source.parent for source in sources]))
+    names = {
+        source: str(PurePosixPath(source.relative_to(shared).as_posix()).with_suffix(".mp4")) for source in set(sources)
+    }
+    num_uses = Counter(name.lower() for name in names.values())  # file systems may not tell capitals apart
+    # a.avi and a.mov would both become a.mp4.
+    return {
+        source: name if num_uses[name.lower()] == 1 else f"{source.relative_to(shared).as_posix()}.mp4"
+        for source, name in names.items()
+    }
+
+
+def _check_output(output: Path, sources: Sequence[Path], records: Sequence[Record]) -> None:
+    folder = output.resolve()
+    for source, record in zip(sources, records, strict=True):
+        parent = source.parent.resolve()
+        # Where class folders are, one more folder would be taken for a class.
+        kept = parent.parent if parent.name == record.label else parent
+        if folder.is_relative_to(kept) or parent.is_relative_to(folder):
+            raise UserError(f"{output}: would mix with the source videos ({source}). Name a folder beside them.")
+
+
+def _claim(output: Path, encoding: Encoding) -> None:
+    """Make the folder ours, or see that it is: only then is anything in it replaced."""
+    settings = output / _SETTINGS_NAME
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output}: is a file. Name a new or empty folder.")
+    if settings.exists():
+        if json.loads(settings.read_text(encoding="utf-8")) != asdict(encoding):
+            raise UserError(f"{output}: was prepared with other settings ({settings}). Name another folder.")
+        return
+    if output.exists() and any(output.iterdir()):
+        raise UserError(f"{output}: is not empty, and was not prepared by videonl. Name another folder.")
+    output.mkdir(parents=True, exist_ok=True)
+    settings.write_text(json.dumps(asdict(encoding), indent=2) + "\n", encoding="utf-8")

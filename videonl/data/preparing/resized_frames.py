@@ -1,0 +1,96 @@
+"""The frames of a video as an encoder takes them: resized, upright, yuv420p, with times that go on."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from videonl.data.reading.container import find_video_stream, open_file, video_stream
+from videonl.data.reading.frame_folder_reader import FrameFolderReader
+
+_FALLBACK_FPS = Fraction(25)
+
+
+def upright_size(width: int, height: int, short_side_px: int) -> tuple[int, int]:
+    """Width and height after resizing, both even.
+
+    >>> upright_size(1920, 1080, 256), upright_size(121, 90, 256)
+    ((456, 256), (120, 90))
+    """
+    scale = min(1.0, short_side_px / min(width, height))
+    # Half to even would round 121 down and 123 up; either is half a pixel off.
+    even_width, even_height = (max(2, 2 * round(side * scale / 2)) for side in (width, height))
+    return even_width, even_height
+
+
+def upright_frames(source: Path, short_side_px: int) -> Iterator[Any]:
+    """The frames in order, resized, upright, as yuv420p."""
+    if source.is_dir():
+        yield from _images(source, short_side_px)
+        return
+    with open_file(source) as container:
+        stream = video_stream(container, find_video_stream(source, container))
+        for frame in container.decode(stream):
+            yield _upright(frame, short_side_px)
+
+
+def frame_rate(source: Path) -> Fraction:
+    """Frames per second as the container says; 25 where it does not."""
+    if source.is_dir():
+        return _FALLBACK_FPS
+    with open_file(source) as container:
+        stream: Any = container.streams[find_video_stream(source, container)]
+        return stream.average_rate or stream.guessed_rate or _FALLBACK_FPS
+
+
+def _images(folder: Path, short_side_px: int) -> Iterator[Any]:
+    with FrameFolderReader(folder) as reader:
+        for index in range(reader.num_frames):
+            image = av.VideoFrame.from_ndarray(reader.read([index])[0].numpy(), format="rgb24")
+            frame = _upright(image, short_side_px)
+            frame.pts, frame.time_base = index, 1 / _FALLBACK_FPS
+            yield frame
+
+
+def _upright(frame: Any, short_side_px: int) -> Any:
+    quarter_turns = round(frame.rotation / 90) % 4
+    width, height = upright_size(frame.width, frame.height, short_side_px)
+    resized = frame.reformat(width, height, format="yuv420p", interpolation="BICUBIC")
+    if not quarter_turns:
+        return resized
+    turned = av.VideoFrame.from_ndarray(_turn_planes(resized.to_ndarray(), height, quarter_turns), format="yuv420p")
+    for name in ("pts", "time_base", "colorspace", "color_range"):
+        setattr(turned, name, getattr(resized, name))
+    return turned
+
+
+def _turn_planes(planes: NDArray[np.uint8], height: int, quarter_turns: int) -> NDArray[np.uint8]:
+    """Turn yuv420p counterclockwise: the planes Y, U and V stand one after another."""
+    width = planes.shape[1]
+    flat = planes.reshape(-1)
+    ends = np.cumsum([height * width, height * width // 4])
+    sizes = [(height, width), (height // 2, width // 2), (height // 2, width // 2)]
+    turned = [
+        np.rot90(part.reshape(size), quarter_turns) for part, size in zip(np.split(flat, ends), sizes, strict=True)
+    ]
+    return np.concatenate([plane.reshape(-1) for plane in turned]).reshape(-1, turned[0].shape[1])
+
+
+def timed(frames: Iterator[Any], rate: Fraction) -> Iterator[Any]:
+    """Count time from the first frame, and see to it that it always goes on: some files repeat or lack timestamps."""
+    first_pts, last_pts = None, -1
+    for frame in frames:
+        if frame.pts is None:
+            frame.pts = last_pts + max(1, round(1 / (rate * frame.time_base))) if first_pts is not None else 0
+        elif first_pts is None:
+            first_pts = frame.pts
+            frame.pts = 0
+        else:
+            frame.pts = max(frame.pts - first_pts, last_pts + 1)
+        last_pts = frame.pts
+        frame.pict_type = 0  # the source's key frames are not ours
+        yield frame

@@ -1,0 +1,101 @@
+"""Packs videos into shards: tar files in the convention of WebDataset, with an index that says where each begins.
+
+WebDataset is a convention for tar files (https://github.com/webdataset/webdataset): files of one sample lie together
+and share the name before the first dot. So any tool reads them in order, and with the index any one video can be read
+alone.
+"""
+
+import io
+import json
+import os
+import random
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from videonl.data.indexing.index_file import INDEX_NAME, Record, read_index, write_index
+from videonl.errors import UserError
+
+
+def write_shards(
+    index: Path,
+    output: Path,
+    shard_bytes: int = 256 * 10**6,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Record]:
+    """Pack the usable videos of an index as ``output/SPLIT-000000.tar`` and so on, with ``output/index.parquet``.
+
+    Within a split the order is shuffled, always in the same way, so that reading a shard from its start to its end
+    meets all classes. The bytes are a function of the videos and the index. The index is written last.
+
+    Args:
+        index: The index, e.g. of prepared videos.
+        output: The folder to write; its shards are replaced.
+        shard_bytes: A shard is closed when it has as many.
+        progress: Called with the number of videos packed and the number of all, after each.
+
+    Returns:
+        The records of the new index, in the order in which they are packed.
+
+    Raises:
+        UserError: Nothing is usable, a video is a folder of frames, or the folder cannot be written.
+    """
+    records = [record for record in read_index(index) if record.usable]
+    if not records or any(record.container == "frames" or record.shard for record in records):
+        raise UserError(f"{index}: has no video files to pack, or folders of frames. Pack prepared videos.")
+    packed: list[Record] = []
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for split in sorted({record.split for record in records}):
+            own = [record for record in records if record.split == split]
+            random.Random(0).shuffle(own)
+            for number, part in enumerate(_parts(own, shard_bytes)):
+                shard = output / f"{split or 'all'}-{number:06d}.tar"
+                packed += _write_shard(shard, part, index)
+                progress(len(packed), len(records))
+        write_index(output / INDEX_NAME, packed)
+    except OSError as error:
+        raise UserError(f"{output}: shards cannot be written ({error}).") from error
+    return packed
+
+
+def _parts(records: Sequence[Record], shard_bytes: int) -> Iterator[list[Record]]:
+    part: list[Record] = []
+    for record in records:
+        part.append(record)
+        if sum(member.num_bytes or 0 for member in part) >= shard_bytes:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _write_shard(shard: Path, records: Sequence[Record], index: Path) -> list[Record]:
+    unfinished = shard.with_name(f"{shard.name}.part")
+    with tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as archive:
+        packed = [_add(archive, record, f"{place:06d}", shard.name, index) for place, record in enumerate(records)]
+    os.replace(unfinished, shard)
+    return packed
+
+
+def _add(archive: tarfile.TarFile, record: Record, key: str, shard: str, index: Path) -> Record:
+    video = Path(str(record.location(index)))
+    described = {"label": record.label, "split": record.split, "path": record.path, "num_frames": record.num_frames}
+    _add_file(archive, f"{key}.json", json.dumps(described).encode())
+    name = f"{key}{video.suffix.lower()}"
+    data = video.read_bytes()
+    offset_bytes = _add_file(archive, name, data)
+    source_path = record.source_path or str(video)
+    return replace(
+        record, path=name, shard=shard, offset_bytes=offset_bytes, num_bytes=len(data), source_path=source_path
+    )
+
+
+def _add_file(archive: tarfile.TarFile, name: str, data: bytes) -> int:
+    """Append a file with no owner or time, so that the same videos give the same shard; return where it begins."""
+    header = tarfile.TarInfo(name)
+    header.size = len(data)
+    offset_bytes = archive.offset + tarfile.BLOCKSIZE  # a USTAR header is one block
+    archive.addfile(header, io.BytesIO(data))
+    return offset_bytes

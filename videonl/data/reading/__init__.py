@@ -1,0 +1,1 @@
+"""From a file to its exact frames: readers, packets, frame tables."""

@@ -1,0 +1,143 @@
+"""The frame table of a file from its packets alone, where they tell which frames a decoder will give."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from videonl.data.reading import bitstreams
+from videonl.data.reading.bitstreams import MPEG4Packet, Picture
+from videonl.data.reading.container import packets_of
+from videonl.data.reading.frame_table import FrameTable
+
+# These keep a presentation timestamp with every packet, and find a key frame by it.
+_WITH_TIMESTAMPS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "gif"))
+_AVI = "avi"
+# One packet is one frame in these, if it is shown at all.
+_ONE_FRAME_PER_PACKET = frozenset(
+    ("h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mjpeg", "prores", "ffv1", "png", "gif")
+)
+
+
+class Packet(NamedTuple):
+    """What is kept of a packet: not its data, which for all packets together is the whole file."""
+
+    pts: Any  # an int, or None where the container has no timestamp
+    dts: Any
+    is_key: bool
+    is_discarded: bool
+    is_corrupt: bool
+    picture: Any  # a Picture, of MPEG-4 at first an MPEG4Packet
+
+
+def list_packets(container: Any, stream: Any) -> list[Packet]:
+    """All packets of a stream that hold data, in decoding order."""
+    context = stream.codec_context
+    inspect = _inspector(context.codec.canonical_name, context.extradata)
+    return [
+        Packet(
+            packet.pts,
+            packet.dts,
+            packet.is_keyframe,
+            packet.is_discard,
+            packet.is_corrupt,
+            inspect(memoryview(packet)),
+        )
+        for packet in packets_of(container, stream)
+        if packet.size
+    ]
+
+
+def _inspector(codec: str, extradata: bytes | None) -> Callable[[memoryview], Picture | MPEG4Packet]:
+    length_size = bitstreams.nal_length_size(codec, extradata)
+    if codec in ("h264", "hevc") and length_size is not None:
+        read = bitstreams.h264_picture if codec == "h264" else bitstreams.hevc_picture
+        return lambda data: read(data, length_size)
+    readers: dict[str, Callable[[memoryview], Picture | MPEG4Packet]] = {
+        "vp8": bitstreams.vp8_picture,
+        "vp9": bitstreams.vp9_picture,
+        "mpeg4": bitstreams.mpeg4_packet,
+    }
+    # Of H.264 and HEVC in another form, and of GIF, only the first picture is surely one to start at.
+    start_anywhere = Picture(is_entry=codec not in ("h264", "hevc", "gif"))
+    return readers.get(codec, lambda data: start_anywhere)
+
+
+def table_from_packets(blank: FrameTable, packets: Sequence[Packet], num_macroblocks: int) -> FrameTable | None:
+    """The table, or None where the packets do not tell which frames the decoder will give.
+
+    Args:
+        blank: What the header says: container, stream and rate.
+        packets: All packets, at least one.
+        num_macroblocks: Size of a picture, in squares of 16 x 16 pixels.
+    """
+    is_known = blank.codec in _ONE_FRAME_PER_PACKET and blank.container in {*_WITH_TIMESTAMPS, _AVI}
+    if not is_known or not packets[0].is_key or any(packet.is_corrupt for packet in packets):
+        return None
+    coded = [packet.picture for packet in packets if isinstance(packet.picture, MPEG4Packet)]
+    is_shown = bitstreams.mpeg4_packets_with_frame(coded, num_macroblocks) if coded else None
+    if coded and is_shown is None:
+        return None
+    if is_shown:
+        if blank.container != _AVI and not all(is_shown):
+            return None
+        packets = [
+            packet._replace(picture=Picture(is_shown=shown, is_entry=coded_packet.picture_types == "I"))
+            for packet, coded_packet, shown in zip(packets, coded, is_shown, strict=True)
+        ]
+    if any(packet.picture.is_shown is None for packet in packets):
+        return None
+    if blank.container == _AVI and (blank.codec == "h264" or any("B" in packet.picture_types for packet in coded)):
+        return _table_in_order(blank, packets)
+    if any(len(packet.picture_types) > 1 for packet in coded):
+        return None
+    return _table_by_timestamp(blank, packets)
+
+
+def _table_in_order(blank: FrameTable, packets: Sequence[Packet]) -> FrameTable | None:
+    """AVI has slots, one per packet, and no order of presentation: the frames take the slots in turn."""
+    slots = [packet.dts for packet in packets if packet.picture.is_shown]
+    if not slots or None in slots:
+        return None
+    if len(slots) > 1:
+        slots[0] = slots[1] - 1  # encoders fill the delay of their B pictures with empty slots behind the first frame
+    return dataclasses.replace(blank, timestamps_pts=tuple(slots))
+
+
+def _table_by_timestamp(blank: FrameTable, packets: Sequence[Packet]) -> FrameTable | None:
+    timestamps = [packet.pts for packet in packets]
+    # Decoders may give nothing for frames that are presented before the first key frame.
+    if None in timestamps or len(set(timestamps)) < len(packets) or min(timestamps) != timestamps[0]:
+        return None
+    entries, is_closed = _entries(packets)
+    top_layer = max(packet.picture.layer for packet in packets)
+    shown = sorted(
+        (packet for packet in packets if packet.picture.is_shown and not packet.is_discarded), key=lambda p: p.pts
+    )
+    return dataclasses.replace(
+        blank,
+        timestamps_pts=tuple(packet.pts for packet in shown),
+        by_timestamp=True,
+        key_frames=tuple(index for index, packet in enumerate(shown) if packet.pts in entries),
+        droppable_frames=tuple(
+            index
+            for index, packet in enumerate(shown)
+            if not packet.picture.is_reference and packet.picture.layer == top_layer
+        ),
+        is_plain=is_closed and len(shown) == len(packets),
+    )
+
+
+def _entries(packets: Sequence[Packet]) -> tuple[set[int], bool]:
+    """Timestamps of key frames at which decoding may start, and whether each is also where presentation may start."""
+    entries: set[int] = set()
+    is_closed = True
+    latest = latest_key = packets[0].pts - 1
+    for packet in packets:
+        is_entry = packet.is_key and packet.picture.is_entry and packet.pts > latest
+        is_closed &= packet.pts > latest_key and is_entry >= packet.is_key
+        if is_entry:
+            entries.add(packet.pts)
+        if packet.is_key:
+            latest_key = packet.pts
+        latest = max(latest, packet.pts)
+    return entries, is_closed

@@ -1,0 +1,125 @@
+"""Making the frame table of a file: from its packets where they tell, else by decoding it once."""
+
+import dataclasses
+import operator
+from collections import OrderedDict
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from videonl.data.reading.container import decode, find_video_stream, open_container, video_stream
+from videonl.data.reading.frame_table import FrameTable
+from videonl.data.reading.packets import list_packets, table_from_packets
+from videonl.data.reading.video_reader import DecodingError, check_exists
+
+_FALLBACK_FPS = Fraction(25)
+_MOST_KEPT_TABLES = 16384
+# Packed, each takes less than a kilobyte, name and all; unpacking takes hundredths of a millisecond.
+_kept: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
+
+
+def table_of(path: Path | str) -> FrameTable:
+    """The frame table of a file, from a small store per process if the file was listed before and has not changed.
+
+    Args:
+        path: The video file.
+
+    Raises:
+        DecodingError: The file is missing, empty, or no video.
+    """
+    identity = _identity(Path(path))
+    if identity not in _kept:
+        table = scan(path)
+        _keep(identity, table)
+        return table
+    _kept.move_to_end(identity)
+    return FrameTable.from_bytes(_kept[identity])
+
+
+def remember(path: Path, table: FrameTable) -> None:
+    """Keep a better table of a file."""
+    _keep(_identity(path), table)
+
+
+def _identity(path: Path) -> tuple[str, int, int]:
+    check_exists(path)
+    stat = path.stat()
+    return str(path), stat.st_size, stat.st_mtime_ns
+
+
+def _keep(identity: tuple[str, int, int], table: FrameTable) -> None:
+    _kept[identity] = table.to_bytes()
+    _kept.move_to_end(identity)
+    if len(_kept) > _MOST_KEPT_TABLES:
+        _kept.popitem(last=False)
+
+
+def scan(path: Path | str) -> FrameTable:
+    """List the frames of a file that sequential decoding gives.
+
+    Args:
+        path: The video file.
+
+    Raises:
+        DecodingError: The file is missing, empty, or no video.
+    """
+    path = Path(path)
+    with open_container(path, by_header=True) as container:
+        stream = video_stream(container, find_video_stream(path, container))
+        blank = _blank_table(path, container, stream)
+        packets = list_packets(container, stream)
+        num_macroblocks = -(-stream.codec_context.width // 16) * -(-stream.codec_context.height // 16)
+    if not packets:
+        raise DecodingError(path, "has a video stream but no frame in it")
+    table = table_from_packets(blank, packets, num_macroblocks)
+    return table or decode_once(path, blank)
+
+
+def decode_once(path: Path | str, facts: FrameTable) -> FrameTable:
+    """List the frames of a file by decoding all of it, which takes long but cannot be wrong.
+
+    Args:
+        path: The video file.
+        facts: Its container, stream and rate.
+
+    Raises:
+        DecodingError: No frame can be decoded.
+    """
+    num_damaged = 0
+
+    def count_damage() -> None:
+        nonlocal num_damaged
+        num_damaged += 1
+
+    with open_container(Path(path)) as container:
+        frames = decode(container, video_stream(container, facts.stream_index), count_damage)
+        timestamps = [frame.pts for frame in frames]
+    if not timestamps:
+        raise DecodingError(path, "cannot be decoded (no frame of it is valid)")
+    in_order = None not in timestamps and all(map(operator.lt, timestamps, timestamps[1:]))
+    facts = facts if in_order else dataclasses.replace(facts, time_base=_frame_period(facts))
+    return dataclasses.replace(
+        facts,
+        timestamps_pts=tuple(timestamps if in_order else range(len(timestamps))),
+        by_timestamp=False,
+        key_frames=(),
+        droppable_frames=(),
+        num_damaged_packets=num_damaged,
+    )
+
+
+def _blank_table(path: Path, container: Any, stream: Any) -> FrameTable:
+    rate = stream.average_rate or stream.guessed_rate or _FALLBACK_FPS
+    return FrameTable(
+        container=container.format.name,
+        codec=stream.codec_context.codec.canonical_name,
+        stream_index=stream.index,
+        file_size_bytes=path.stat().st_size,
+        timestamps_pts=(),
+        time_base=(stream.time_base.numerator, stream.time_base.denominator),
+        nominal_fps=float(rate),
+    )
+
+
+def _frame_period(facts: FrameTable) -> tuple[int, int]:
+    return (1 / Fraction(facts.nominal_fps).limit_denominator(1_000_000)).as_integer_ratio()

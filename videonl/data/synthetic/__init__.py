@@ -1,0 +1,1 @@
+"""The made-up data set, whose labels relate two distant places in spacetime."""

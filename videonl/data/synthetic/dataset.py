@@ -1,0 +1,201 @@
+"""A made-up data set whose labels can only be read by relating two distant places in spacetime.
+
+A cue, one of K shapes, shows in the first two frames in the left third; a probe, one of the same shapes, in the last
+two in the right third. The label is ``(cue + probe) mod K``. All pairs occur equally often, so neither the cue nor the
+probe alone says anything about the label, and no network whose view spans only one of them can beat chance.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from videonl.data.synthetic.frames import NUM_SHOWN_FRAMES, SHAPES, Mark, draw_clip
+from videonl.errors import UserError
+
+_FPS = 8
+# Now and then x264's assembly encodes the same small frames to other bytes; its C code never did in thousands of runs.
+# One thread, because with more the frames are divided up as the machine allows.
+_X264_OPTIONS = {"crf": "14", "preset": "veryfast", "threads": "1", "x264-params": "asm=0"}
+_FORMAT_VERSION = 1
+_SETTINGS_FILE = "synthetic.json"
+_UNFINISHED_FILE = "synthetic.json.part"
+CLUES_FILE = "clues.csv"
+
+
+@dataclass(frozen=True)
+class SyntheticSettings:
+    """Everything that the data set is a function of.
+
+    Args:
+        num_classes: Number of classes, and of shapes, from 2 to 6.
+        num_train: Number of training clips.
+        num_val: Number of validation clips.
+        num_test: Number of test clips.
+        size_px: Height and width of the frames: even, at least 32.
+        num_frames: Number of frames in each clip, at least 4.
+        seed: Seed of everything random.
+    """
+
+    num_classes: int = 2
+    num_train: int = 1280
+    num_val: int = 160
+    num_test: int = 320
+    size_px: int = 64
+    num_frames: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        rules = {
+            "num_classes": (2 <= self.num_classes <= len(SHAPES), f"from 2 to {len(SHAPES)}"),
+            "size_px": (self.size_px >= 32 and self.size_px % 2 == 0, "even and at least 32"),
+            "num_frames": (self.num_frames >= 2 * NUM_SHOWN_FRAMES, f"at least {2 * NUM_SHOWN_FRAMES}"),
+            "seed": (self.seed >= 0, "at least 0"),
+        }
+        rules |= {name: (getattr(self, name) >= 0, "at least 0") for name in ("num_train", "num_val", "num_test")}
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise UserError(f"{name} must be {rule}, got {getattr(self, name)}")
+
+
+class Clue(NamedTuple):
+    """Where a clip's label can be read: one row of ``clues.csv``; ``path`` is relative to the data set."""
+
+    path: str
+    split: str
+    label: str
+    cue: Mark
+    probe: Mark
+
+
+def write_synthetic(
+    directory: Path,
+    *,
+    num_classes: int = 2,
+    num_train: int = 1280,
+    num_val: int = 160,
+    num_test: int = 320,
+    size_px: int = 64,
+    num_frames: int = 8,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> bool:
+    """Write the data set as H.264 files ``DIR/{train,val,test}/sum_K/clip_00012.mp4``.
+
+    Where cue and probe are is written to ``DIR/clues.csv``, and the settings to ``DIR/synthetic.json``. The files are a
+    pure function of the arguments, byte for byte with the same versions of PyAV and numpy. How often the pairs of cue
+    and probe occur in a split differs by one at most, and not at all where its number of clips is a multiple of
+    ``num_classes ** 2``.
+
+    Args:
+        directory: Where to write; must be empty or absent, or hold the same data set.
+        num_classes: Number of classes, and of shapes, from 2 to 6.
+        num_train: Number of training clips.
+        num_val: Number of validation clips.
+        num_test: Number of test clips.
+        size_px: Height and width of the frames: even, at least 32.
+        num_frames: Number of frames in each clip, at least 4.
+        seed: Seed of everything random.
+        progress: Called with the number of clips written and the number of all, after each.
+
+    Returns:
+        True if the files were written, False if this very data set was already there.
+
+    Raises:
+        UserError: A value is out of range, or the directory holds something else.
+    """
+    settings = SyntheticSettings(num_classes, num_train, num_val, num_test, size_px, num_frames, seed)
+    if _is_there(directory, settings):
+        return False
+    try:
+        _write_all(directory, settings, progress or (lambda done, total: None))
+    except (OSError, av.FFmpegError) as error:
+        raise UserError(
+            f"{directory}: cannot be written ({error}). Delete what is there and name another folder."
+        ) from error
+    return True
+
+
+def synthetic_clips(settings: SyntheticSettings) -> Iterator[tuple[Clue, NDArray[np.uint8]]]:
+    """Draw every clip of the data set: its clue, and its frames as RGB ``(T, H, W, 3)``."""
+    num_classes = settings.num_classes
+    for split_index, split in enumerate(("train", "val", "test")):
+        pairs = np.arange(getattr(settings, f"num_{split}")) % num_classes**2
+        np.random.default_rng((settings.seed, split_index)).shuffle(pairs)
+        for index, pair in enumerate(pairs.tolist()):
+            cue, probe = divmod(pair, num_classes)
+            label = f"sum_{(cue + probe) % num_classes}"
+            random = np.random.default_rng((settings.seed, split_index, index))
+            frames, cue_mark, probe_mark = draw_clip(cue, probe, settings.num_frames, settings.size_px, random)
+            yield Clue(f"{split}/{label}/clip_{index:05d}.mp4", split, label, cue_mark, probe_mark), frames
+
+
+def write_video(path: Path, frames: NDArray[np.uint8]) -> None:
+    """Encode RGB frames ``(T, H, W, 3)``, even H and W, as H.264 in MP4."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=_FPS, options=_X264_OPTIONS)
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def _write_all(directory: Path, settings: SyntheticSettings, progress: Callable[[int, int], None]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    unfinished = directory / _UNFINISHED_FILE
+    unfinished.write_text(json.dumps(_described(settings), indent=2) + "\n", encoding="utf-8")
+    total = settings.num_train + settings.num_val + settings.num_test
+    clues = []
+    for clue, frames in synthetic_clips(settings):
+        write_video(directory / clue.path, frames)
+        clues.append(clue)
+        progress(len(clues), total)
+    _write_clues(directory / CLUES_FILE, clues)
+    # Renamed last: its presence says that the data set is complete.
+    unfinished.replace(directory / _SETTINGS_FILE)
+
+
+def _described(settings: SyntheticSettings) -> dict[str, Any]:
+    rule = f"label = (cue + probe) mod {settings.num_classes}"
+    shapes = list(SHAPES[: settings.num_classes])
+    return {"format": _FORMAT_VERSION, **asdict(settings), "shapes": shapes, "rule": rule}
+
+
+def _is_there(directory: Path, settings: SyntheticSettings) -> bool:
+    """Whether this very data set is complete; one that was interrupted is written again in its place."""
+    if not directory.exists():
+        return False
+    if not directory.is_dir():
+        raise UserError(f"{directory}: is a file. Name a new or empty folder.")
+    for name in (_SETTINGS_FILE, _UNFINISHED_FILE):
+        if (directory / name).exists():
+            if _read_json(directory / name) != _described(settings):
+                raise UserError(f"{directory}: holds a data set with other settings ({name}). Name another folder.")
+            return name == _SETTINGS_FILE
+    if any(directory.iterdir()):
+        raise UserError(f"{directory}: not empty, and no data set of ours. Name another folder.")
+    return False
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+
+
+def _write_clues(path: Path, clues: list[Clue]) -> None:
+    columns = [f"{which}_{field}" for which in ("cue", "probe") for field in Mark._fields[1:]]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", "split", "label", "cue", "probe", *columns])
+        for clue in clues:
+            shapes = [SHAPES[clue.cue.shape], SHAPES[clue.probe.shape]]
+            writer.writerow([clue.path, clue.split, clue.label, *shapes, *clue.cue[1:], *clue.probe[1:]])

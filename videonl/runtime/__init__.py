@@ -1,0 +1,1 @@
+"""Processes and the operating system: starting, watching, limiting and gathering."""
