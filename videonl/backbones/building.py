@@ -13,7 +13,7 @@ from videonl.backbones.dotted import from_path
 from videonl.backbones.inception_i3d import i3d_inception
 from videonl.backbones.resnet3d import RESNETS
 from videonl.backbones.torchvision_video import RESNETS_18, resnet18, s3d
-from videonl.errors import UserError
+from videonl.errors import MOST_WIDTH, UserError, require_within
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     **RESNETS,
@@ -48,6 +48,8 @@ def build_backbone(
     options = options or {}
     if name in BACKBONES:
         require_options(f"backbone {name!r}", options, backbone_options(name))
+        require_within(1, MOST_WIDTH, width=options.get("width"))
+        require_within(0, 1, dropout=options.get("dropout"))
         built = BACKBONES[name](num_classes, **options)
     elif "." in name:
         built = from_path(name, num_classes, **options)

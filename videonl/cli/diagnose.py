@@ -24,7 +24,7 @@ from videonl.data.transforms import ClipFormat, normalise
 from videonl.diagnostics import DiagnosedClip, Diagnosis
 from videonl.diagnostics.cue import Clued
 from videonl.diagnostics.report import DiagnosisReport, print_report, write_report
-from videonl.errors import UserError
+from videonl.errors import MOST_WORKERS, UserError
 from videonl.models.checkpoints import Trained, load_trained
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,8 @@ def diagnose(
     check_decoder(decoder)
     require_at_least(2, queries=queries)
     require_at_least(1, clips=clips)
-    require_at_least(0, num_workers=num_workers, seed=seed)
+    require_at_least(0, MOST_WORKERS, num_workers=num_workers)
+    require_at_least(0, seed=seed)
     trained = load_trained(checkpoint, trust_code)
     if not trained.network.blocks:
         raise UserError(

@@ -9,11 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from videonl.cli.long_work import progress_bar
+from videonl.cli.refusals import require_at_least
 from videonl.data.indexing.decode_time import measure_decoding
 from videonl.data.indexing.index_file import read_index
 from videonl.data.indexing.index_report import report_of
+from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 
+MOST_RATE = 10**6
 _NUM_SHOWN = 10
 _PROBLEMS = {
     "broken": "broken or missing, and left out of a training",
@@ -50,8 +53,10 @@ def doctor(
         json: Print one JSON object instead of tables.
         output: Also write the JSON object to this file.
     """
-    if min(num_frames, stride_frames) < 1 or num_sampled < 0:
-        raise UserError("--num_frames and --stride_frames must be at least 1, and --num_sampled at least 0.")
+    ClipFormat(num_frames=num_frames, stride_frames=stride_frames)  # raises for a clip that there is not
+    require_at_least(0, num_sampled=num_sampled)
+    if clips_per_second is not None and not 0 < clips_per_second <= MOST_RATE:
+        raise UserError(f"--clips_per_second must be above 0 and at most {MOST_RATE:,}, got {clips_per_second}")
     records = read_index(index)
     usable = [record for record in records if record.usable]
     with progress_bar("decoding") as progress:

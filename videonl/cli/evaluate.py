@@ -16,8 +16,8 @@ from videonl.data.dataset import EvaluationVideos
 from videonl.data.loader import Loading, worker_options
 from videonl.data.reading.decoding import check_decoder
 from videonl.data.sources.labelled import assign, read_source
-from videonl.data.transforms import ClipFormat, Views, ViewTransform
-from videonl.errors import UserError
+from videonl.data.transforms import MOST_VIEWS, ClipFormat, Views, ViewTransform
+from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError
 from videonl.evaluation import Average, Record, VideoScore, VideoScores
 from videonl.evaluation.report import NUM_MISTAKES, print_evaluation, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
@@ -70,8 +70,10 @@ def evaluate(
     """
     console = Console()
     check_decoder(decoder)
-    require_at_least(1, clips=clips, views_per_step=views_per_step)
-    require_at_least(0, num_workers=num_workers, mistakes=mistakes, time_limit_seconds=time_limit_seconds)
+    require_at_least(1, MOST_VIEWS, clips=clips, crops=crops, views_per_step=views_per_step)
+    require_at_least(0, mistakes=mistakes)
+    require_at_least(0, MOST_WORKERS, num_workers=num_workers)
+    require_at_least(0, MOST_SECONDS, time_limit_seconds=time_limit_seconds)
     trained = load_trained(checkpoint, trust_code)
     clip = ClipFormat(**trained.clip)
     if crops is None:

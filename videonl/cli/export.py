@@ -5,8 +5,10 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from videonl.cli.refusals import require_at_least
+from videonl.data.loader import MOST_CLIPS
 from videonl.data.transforms import ClipFormat
-from videonl.errors import UserError
+from videonl.errors import MOST_FRAMES, MOST_PIXELS
 from videonl.models.checkpoints import load_trained
 from videonl.models.export import Format
 from videonl.models.export import export as export_network
@@ -35,9 +37,9 @@ def export(
         batch: A fixed number of clips; by default any number.
         trust_code: Let the checkpoint name any code as its backbone.
     """
-    for name, value in (("frames", frames), ("size", size), ("batch", batch)):
-        if value is not None and value < 1:
-            raise UserError(f"--{name} must be at least 1, got {value}")
+    require_at_least(1, MOST_FRAMES, frames=frames)
+    require_at_least(1, MOST_PIXELS, size=size)
+    require_at_least(1, MOST_CLIPS, batch=batch)
     console = Console()
     trained = load_trained(checkpoint, trust_code)
     clip = ClipFormat(**trained.clip)

@@ -14,6 +14,7 @@ from videonl.data.indexing.index_file import Record
 from videonl.data.sources.entry import LabelledPath
 from videonl.data.sources.labelled import read_source
 from videonl.errors import UserError
+from videonl.runtime.parallel import require_limits
 
 _NUM_SHOWN = 10
 
@@ -45,9 +46,11 @@ def index(
     if output.suffix != ".parquet":
         raise UserError(f"{output}: an index must be named *.parquet. Correct --output.")
     console = Console()
+    num_workers = default_workers() if num_workers is None else num_workers
+    require_limits(num_workers, timeout_seconds)  # now rather than when a source of thousands of files has been listed
     entries = _entries(source, root)
     with progress_bar("examining") as progress:
-        records = make_index(entries, output, check, num_workers or default_workers(), timeout_seconds, progress)
+        records = make_index(entries, output, check, num_workers, timeout_seconds, progress)
     for line in _summary(records, output):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     if strict and not all(record.usable for record in records):

@@ -15,6 +15,7 @@ from torch import nn
 from videonl.cli.run_callbacks import callbacks
 from videonl.cli.run_folder import Run, SaveRunConfig, begin_or_resume, belongs_to, find_checkpoint
 from videonl.cli.run_loggers import loggers, missing_tensorboard
+from videonl.cli.trainer_values import require_trainer_values, require_usable, require_validations
 from videonl.data.datamodule import ClipDataModule
 from videonl.errors import UserError
 from videonl.models import ClipClassifier
@@ -54,18 +55,20 @@ class VideonlCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the arguments given, without Lightning's warning that ``sys.argv`` holds others: it holds ours."""
         self.config = parser.parse_args(args)  # type: ignore[arg-type]  # always a list here
+        config = self.config[self.config.subcommand]
+        require_trainer_values(config.trainer.as_dict(), config.seed_everything, self.config.subcommand)
 
     def before_instantiate_classes(self) -> None:
-        """Settles which checkpoint is meant, and refuses to write over an earlier run."""
+        """Settles which checkpoint is meant."""
         end_with_launcher()
         config = self.config[self.subcommand]
         run, asked = Run(**config.run.as_dict()), config.ckpt_path
         training = self.subcommand == "fit"
-        if training and config.trainer.fast_dev_run and asked in (None, "last"):
-            self._continued, config.ckpt_path = False, None  # it writes nothing, and there is nothing to go on from
-            return
         self._continued = training and asked is not None and belongs_to(run, asked)
-        config.ckpt_path = begin_or_resume(run, asked) if training else find_checkpoint(run, asked or "best")
+        if not training:
+            config.ckpt_path = find_checkpoint(run, asked or "best")
+        elif config.trainer.fast_dev_run and asked in (None, "last"):
+            self._continued, config.ckpt_path = False, None  # it writes nothing, and there is nothing to go on from
 
     def instantiate_classes(self) -> None:
         """Builds everything, of which a logger that the configuration names may lack its package."""
@@ -82,6 +85,7 @@ class VideonlCLI(LightningCLI):
         run: Run = config.run
         progress = config.trainer.enable_progress_bar is not False
         logs = config.trainer.logger is not False
+        require_usable(config.trainer.callbacks or [])
         ours = callbacks(run, self.datamodule, str(self.subcommand), progress, logs)
         kwargs["plugins"] = [*(config.trainer.plugins or []), WholeCheckpoints()]
         config.trainer.callbacks = [*(config.trainer.callbacks or []), *ours]
@@ -90,7 +94,7 @@ class VideonlCLI(LightningCLI):
             kwargs["logger"] = loggers(run, str(self.subcommand), self._continued, settings)
         try:
             trainer = super().instantiate_trainer(**kwargs)
-        except (ValueError, RuntimeError) as error:  # what the Trainer refuses, such as an accelerator not there
+        except (ValueError, RuntimeError, TypeError) as error:  # what the Trainer refuses: an accelerator not there
             raise UserError(str(error)) from error
         trainer.loggers = [guarded(logger) for logger in trainer.loggers]
         if run.keep_memory and isinstance(trainer.accelerator, CPUAccelerator):
@@ -98,11 +102,14 @@ class VideonlCLI(LightningCLI):
         return trainer
 
     def before_fit(self) -> None:
-        """Loads what the training starts from, unless an earlier one is resumed."""
+        """Makes the run's folder ready once nothing is left to refuse, and loads what the training starts from."""
         module: ClipModule = self.model
+        config = self.config_init[self.subcommand]
         self._check_data()
         self._check_synchronisation(module.network)
-        if module.weights is None or self.config_init[self.subcommand].ckpt_path is not None:
+        if not config.trainer.fast_dev_run or config.ckpt_path is not None:
+            config.ckpt_path = begin_or_resume(config.run, config.ckpt_path)
+        if module.weights is None or config.ckpt_path is not None:
             return
         if not isinstance(module.network, ClipClassifier):
             raise UserError(f"model.weights is for networks of videonl, not for {type(module.network).__name__}")
@@ -131,11 +138,14 @@ class VideonlCLI(LightningCLI):
                 f"there is but one class, {self.datamodule.class_names[0]}; a source is a folder of class folders or a "
                 "list: is --data.train the right one?"
             )
-        if self.config_init[self.subcommand].trainer.overfit_batches:
+        trainer = self.config_init[self.subcommand].trainer
+        if trainer.overfit_batches:
             raise UserError(
                 "trainer.overfit_batches does not go with the order in which videos are visited here; to see a network "
                 "overfit, give --data.train a list of a few videos"
             )
+        if "train" in self.datamodule.videos:
+            require_validations(trainer.as_dict(), len(self.datamodule.training_loader()))
 
     def _check_synchronisation(self, network: nn.Module) -> None:
         """Refuses Lightning's synchronised norms where they would take the place of others than trained ones."""

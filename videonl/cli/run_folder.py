@@ -10,7 +10,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
 
-from videonl.errors import UserError
+from videonl.data.loader import MOST_CLIPS
+from videonl.errors import UserError, require_within
 from videonl.files import remove_unfinished, whole_file
 
 OWN = ("best", "last")  # checkpoints of the run's folder
@@ -49,6 +50,15 @@ class Run:
     keep_memory: bool = True
     save_every_steps: int = 0
     films_every_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.dir.strip():
+            raise UserError("run.dir must name a folder; give --run.dir FOLDER")
+        if not self.project.strip():
+            raise UserError("run.project must not be empty; give --run.project NAME")
+        require_within(0, upload_limit_mb=self.upload_limit_mb)
+        require_within(0, MOST_CLIPS, diagnosed_clips=self.diagnosed_clips)
+        require_within(0, save_every_steps=self.save_every_steps, films_every_epochs=self.films_every_epochs)
 
     @property
     def checkpoints(self) -> Path:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from videonl.data.batches import EvaluationBatch, TrainingBatch
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.transforms import ClipFormat, normalise
-from videonl.errors import UserError
+from videonl.errors import UserError, require_within
 from videonl.evaluation import Average, VideoScore, VideoScores, accuracies, stack
 from videonl.training.optimisation import Optimisation, build_optimizer
 from videonl.training.schedule import ScheduledRates, lr_factor
@@ -53,9 +53,9 @@ class ClipModule(LightningModule):
         average: Average = "softmax",
     ) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1 or views_per_step < 1:
-            given = f"label_smoothing {label_smoothing} and views_per_step {views_per_step}"
-            raise UserError(f"label_smoothing must be in [0, 1) and views_per_step at least 1, got {given}")
+        if not 0 <= label_smoothing < 1:
+            raise UserError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        require_within(1, 10**6, views_per_step=views_per_step)
         self.network = network
         self.class_names = class_names
         self.clip = clip

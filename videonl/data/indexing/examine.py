@@ -11,7 +11,7 @@ from videonl.data.indexing.index_file import Record, path_for, read_index, write
 from videonl.data.indexing.journal import Journal
 from videonl.data.sources.entry import LabelledPath
 from videonl.errors import UserError
-from videonl.runtime.parallel import CRASHED, OUT_OF_TIME, NoResult, map_limited
+from videonl.runtime.parallel import CRASHED, OUT_OF_TIME, NoResult, map_limited, require_limits
 
 Progress = Callable[[int, int], None]
 # A slow disk, a permission, too little memory: the file may do another time, and nothing of it need change for that.
@@ -42,8 +42,9 @@ def make_index(
         One record for each entry, in their order.
 
     Raises:
-        UserError: The output cannot be written, or the name of a file is no UTF-8.
+        UserError: The output cannot be written, the name of a file is no UTF-8, or a number is out of range.
     """
+    require_limits(num_workers, limit_seconds)
     journal = Journal.beside(output)
     located = [_text(os.path.abspath(str(entry.path))) for entry in entries]
     paths = list(dict.fromkeys(located))
