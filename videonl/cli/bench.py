@@ -22,7 +22,6 @@ from videonl.benchmarks import (
     select_cases,
     table,
 )
-from videonl.cli.bench_data import bench_data
 from videonl.cli.refusals import require_at_least
 from videonl.errors import MOST_SECONDS, MOST_WIDTH, UserError
 
@@ -126,6 +125,3 @@ def _settings(device: str, dtype: str, channels: int, grid: tuple[int, int, int]
         for name in devices
         for chosen in (DTYPES[name] if dtype == "default" else (dtype,))
     ]
-
-
-BENCHES = {"blocks": bench_blocks, "data": bench_data}

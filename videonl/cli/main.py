@@ -10,8 +10,9 @@ from itertools import takewhile
 from typing import Any, TextIO
 
 from videonl import __version__
-from videonl.cli.commands import BENCH_MODEL, COMMANDS, PREDICT_VIDEO, TRAINER_COMMANDS, Command, usage
+from videonl.cli.commands import COMMANDS, PREDICT_VIDEO, TRAINER_COMMANDS, Command, usage
 from videonl.cli.messages import set_up_messages
+from videonl.cli.short_help import EVERYTHING, short_help
 from videonl.errors import UserError
 
 
@@ -48,8 +49,8 @@ def _dispatch(command: str, arguments: list[str]) -> None:
     set_up_messages()
     if command == "predict" and any(word.split("=")[0] == "--video" for word in arguments):
         _run(command, PREDICT_VIDEO, arguments)
-    elif command == "bench" and arguments[:1] == ["model"]:
-        _run("bench model", BENCH_MODEL, arguments[1:])
+    elif command in TRAINER_COMMANDS and {"-h", "--help"} & {*arguments}:
+        print(short_help(command))
     elif command in TRAINER_COMMANDS:
         # Imported late: these take seconds, and `videonl --help` should not.
         from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -58,7 +59,7 @@ def _dispatch(command: str, arguments: list[str]) -> None:
         from videonl.cli.run import VideonlCLI
 
         try:
-            VideonlCLI([command, *expand(arguments)])
+            VideonlCLI([command, *(["--help"] if EVERYTHING & {*arguments} else expand(arguments))])
         except MisconfigurationException as error:  # Lightning's own word for a mistake of the user's
             raise UserError(str(error)) from error
     elif command in COMMANDS:
@@ -74,9 +75,29 @@ def _run(name: str, command: Command, arguments: list[str]) -> None:
         return
     from jsonargparse import auto_cli
 
-    words = _one_by_one([command.short.get(word, word) for word in arguments], command.lists)
-    arguments = [_as_parsed(word, command) for word in words]
+    from videonl.cli.configuration import expand
+
+    subcommand = arguments[:1] if isinstance(components, dict) else []
+    words = expand([command.short.get(word, word) for word in arguments[len(subcommand) :]])
+    words = _one_by_one(_with_values(words, command.switches), command.lists)
+    arguments = [*subcommand, *(_as_parsed(word, command) for word in words)]
     auto_cli(components, args=arguments, as_positional=command.positional, prog=f"videonl {name}")
+
+
+def _with_values(words: Sequence[str], switches: Sequence[str]) -> list[str]:
+    """Switches that are followed by a value, as one word each.
+
+    >>> _with_values(["--html", "true", "--json", "--no", "false"], ["--html", "--json"])
+    ['--html=true', '--json', '--no', 'false']
+    """
+    joined: list[str] = []
+    for word in words:
+        before = joined[-1].replace("-", "_").replace("__", "--", 1) if joined else ""
+        if before in switches and word.lower() in ("true", "false"):
+            joined[-1] += f"={word.lower()}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _one_by_one(words: Sequence[str], lists: Mapping[str, str]) -> list[str]:

@@ -44,6 +44,13 @@ class VideonlCLI(LightningCLI):
             args=list(arguments),
         )
 
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """Turns off Lightning's own table of accuracies for ``test``, which prints them with their intervals."""
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "test":
+            parser.set_defaults(verbose=False)
+        return parser
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run's settings, and hands the data's classes and clip format to model and network."""
         parser.add_argument("--run", type=Run, default=Run())

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichModelSummary, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, RichModelSummary
 
 from videonl.backbones.fold import folded
 from videonl.cli.run_folder import Run
@@ -12,6 +12,7 @@ from videonl.models import ClipClassifier
 from videonl.training import ClipModule
 from videonl.training.callbacks import (
     Artifacts,
+    BestCheckpoint,
     BlockDiagnostics,
     Continuation,
     EndTogether,
@@ -20,6 +21,7 @@ from videonl.training.callbacks import (
     LastCheckpoint,
     SeedSteps,
     Throughput,
+    TrainingBar,
     UnreadableVideos,
     ValidationViews,
     WriteScores,
@@ -55,11 +57,7 @@ def callbacks(run: Run, data: ClipDataModule, subcommand: str, progress: bool, l
         EvaluationLogs(),
     ]
     if "val" in data.videos:
-        every.append(
-            ModelCheckpoint(
-                run.checkpoints, filename="best", enable_version_counter=False, monitor="val/top1", mode="max"
-            )
-        )
+        every.append(BestCheckpoint(run.checkpoints))
     # After the best one, whose state it holds: killed between the two, a run is resumed from before both.
     every.append(LastCheckpoint(run.checkpoints / "last.ckpt", run.save_every_steps))
     if run.fold:
@@ -75,5 +73,5 @@ def callbacks(run: Run, data: ClipDataModule, subcommand: str, progress: bool, l
         if run.films_every_epochs > 0:
             every.append(FilmAttention(Path(run.dir) / "films", run.films_every_epochs))
     if progress:
-        every += [RichProgressBar(), RichModelSummary(max_depth=2)]
+        every += [TrainingBar(), RichModelSummary(max_depth=2)]
     return every

@@ -24,8 +24,8 @@ class Run:
     Attributes:
         dir: Folder of the run: its config.yaml, checkpoints, logs and scores.
         wandb: ``online`` and ``offline`` log to Weights & Biases; ``offline`` needs no account, and ``wandb sync`` can
-            send it later.
-        project: Project on Weights & Biases.
+            send it later. ``off``, which YAML reads as false, is ``disabled``.
+        project: Project on Weights & Biases. By default what WANDB_PROJECT says, or else ``videonl``.
         artifacts: Give Weights & Biases the list of the videos and the best checkpoint too.
         upload_limit_mb: A larger artifact is not uploaded: it is a reference to its file.
         tensorboard: Log for TensorBoard too.
@@ -39,8 +39,8 @@ class Run:
     """
 
     dir: str = "runs/videonl"
-    wandb: Literal["disabled", "offline", "online"] = "disabled"
-    project: str = "videonl"
+    wandb: Literal["disabled", "offline", "online", False] = "disabled"
+    project: str | None = None
     artifacts: bool = True
     upload_limit_mb: float = 500
     tensorboard: bool = False
@@ -54,8 +54,8 @@ class Run:
     def __post_init__(self) -> None:
         if not self.dir.strip():
             raise UserError("run.dir must name a folder; give --run.dir FOLDER")
-        if not self.project.strip():
-            raise UserError("run.project must not be empty; give --run.project NAME")
+        if self.wandb is False:
+            object.__setattr__(self, "wandb", "disabled")
         require_within(0, upload_limit_mb=self.upload_limit_mb)
         require_within(0, MOST_CLIPS, diagnosed_clips=self.diagnosed_clips)
         require_within(0, save_every_steps=self.save_every_steps, films_every_epochs=self.films_every_epochs)

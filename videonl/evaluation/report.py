@@ -74,7 +74,7 @@ def print_evaluation(console: Console, scores: Sequence[VideoScore]) -> None:
     require_finite(scores)
     probabilities, labels = stack(scores)
     metrics, intervals = accuracies(probabilities, labels), accuracy_intervals(probabilities, labels)
-    table = Table(title=f"accuracy on {len(scores)} videos")
+    table = Table(title=f"accuracy on {len(scores)} video{'s' * (len(scores) != 1)}")
     for column in ("", "accuracy", "95 % interval"):
         table.add_column(column, justify="left" if not column else "right")
     for name, value in metrics.items():

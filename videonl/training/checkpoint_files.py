@@ -10,6 +10,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from videonl.errors import UserError
 from videonl.files import whole_file
+from videonl.training.callbacks.best import adopt_best
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -57,4 +58,5 @@ class WholeCheckpoints(TorchCheckpointIO):
             ) from error
         if not (isinstance(checkpoint, dict) and {"state_dict", "pytorch-lightning_version"} <= checkpoint.keys()):
             raise UserError(f"{path} is no checkpoint of a training; weights to start from go to --model.weights")
+        adopt_best(checkpoint.get("callbacks", {}))
         return checkpoint
