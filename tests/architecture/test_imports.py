@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "data": {"runtime", "files", "errors"},
     "evaluation": {"data.reading.decoding", "files", "errors"},
     "diagnostics": {"visualization", "blocks", "evaluation", "data", "files", "errors"},
-    "training": {"data", "evaluation", "visualization", "diagnostics", "runtime", "files", "errors"},
+    "training": {"data", "evaluation", "visualization", "diagnostics", "profiling", "runtime", "files", "errors"},
     "visualization": {"blocks", "ops", "data.reading.decoding", "files", "errors"},
     "cli": {
         *("data", "models", "training", "visualization", "evaluation", "benchmarks", "blocks", "backbones", "ops"),

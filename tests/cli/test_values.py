@@ -3,18 +3,16 @@
 import contextlib
 import os
 import resource
-
 import signal
 import sys
 import traceback
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jsonargparse
-import pytest
 
 from videonl.cli import commands, convert, summary
 from videonl.cli.main import main
@@ -60,7 +58,7 @@ def numeric(command: str, parser: Any) -> Iterator[Option]:
 
 def plain_parsers() -> Iterator[tuple[str, Any]]:
     """The parsers of the commands that are functions."""
-    named = {**commands.COMMANDS, "predict --video": commands.PREDICT_VIDEO, "bench model": commands.BENCH_MODEL}
+    named = {**commands.COMMANDS, "predict --video": commands.PREDICT_VIDEO}
     for name, command in named.items():
         components = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
         if command.function == "BENCHES":
@@ -71,8 +69,11 @@ def plain_parsers() -> Iterator[tuple[str, Any]]:
         elif name == "convert":
             yield name, jsonargparse.capture_parser(lambda: convert.parse([]))
         else:
-            yield name, jsonargparse.capture_parser(
-                lambda f=components, c=command: jsonargparse.auto_cli(f, args=[], as_positional=c.positional)
+            yield (
+                name,
+                jsonargparse.capture_parser(
+                    lambda f=components, c=command: jsonargparse.auto_cli(f, args=[], as_positional=c.positional)
+                ),
             )
 
 

@@ -22,6 +22,7 @@ from videonl.evaluation import Average, Record, VideoScore, VideoScores
 from videonl.evaluation.report import NUM_MISTAKES, print_evaluation, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
 from videonl.models.checkpoints import load_trained
+from videonl.profiling import require_clip
 from videonl.training import ClipModule
 
 logger = logging.getLogger(__name__)
@@ -79,6 +80,8 @@ def evaluate(
     if crops is None:
         crops = 1 if fully_convolutional else 3
     views = Views(clips, crops, crop_px, fully_convolutional)
+    if not fully_convolutional and crop_px:
+        require_clip(trained.network, (clip.num_frames, crop_px, crop_px))
     ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
     videos = assign(read_source(index, root), trained.class_names)
     about = {

@@ -12,6 +12,7 @@ from videonl.errors import MOST_FRAMES, MOST_PIXELS
 from videonl.models.checkpoints import load_trained
 from videonl.models.export import Format
 from videonl.models.export import export as export_network
+from videonl.profiling import require_clip
 
 
 def export(
@@ -43,6 +44,7 @@ def export(
     console = Console()
     trained = load_trained(checkpoint, trust_code)
     clip = ClipFormat(**trained.clip)
+    require_clip(trained.network, (frames or clip.num_frames, size or clip.crop_px, size or clip.crop_px))
     shape = (batch or 1, 3, frames or clip.num_frames, size or clip.crop_px, size or clip.crop_px)
     about = {
         "class_names": trained.class_names,

@@ -48,8 +48,8 @@ def predict(
         logits = [network(clip.contiguous(memory_format=torch.channels_last_3d)) for clip in clips]
         require_finite_scores(torch.cat(logits), checkpoint.name)
         probabilities = torch.cat(logits).double().softmax(dim=1).mean(dim=0)
-    views = Views(num_clips, num_crops).describe(clip_format)
-    table = Table(title=f"{escape(printable(video.name))}: {views}")
+    scored = Views(num_clips, num_crops).describe(clip_format)
+    table = Table(title=f"{escape(printable(video.name))}: {scored}")
     table.add_column("class")
     table.add_column("probability", justify="right")
     for index in probabilities.argsort(descending=True)[:top].tolist():

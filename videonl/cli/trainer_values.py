@@ -50,7 +50,9 @@ def require_trainer_values(trainer: Mapping[str, Any], seed: bool | int, subcomm
     for name, (least, most) in RANGES.items():
         for value in _numbers(trainer[name]):
             require_within(least, most, **{f"trainer.{name}": value})
-    used = {"fit": "limit_train_batches", "validate": "limit_val_batches"}.get(subcommand, f"limit_{subcommand}_batches")
+    used = {"fit": "limit_train_batches", "validate": "limit_val_batches"}.get(
+        subcommand, f"limit_{subcommand}_batches"
+    )
     for name in (*NOT_NOTHING, used):
         if trainer[name] == 0:
             raise UserError(f"trainer.{name} must not be 0, which leaves nothing to do; leave it out")

@@ -14,6 +14,7 @@ from videonl.data.datamodule import ClipDataModule
 from videonl.data.transforms import ClipFormat, normalise
 from videonl.errors import UserError, require_within
 from videonl.evaluation import Average, VideoScore, VideoScores, accuracies, stack
+from videonl.profiling import require_clip
 from videonl.training.optimisation import Optimisation, build_optimizer
 from videonl.training.schedule import ScheduledRates, lr_factor
 
@@ -53,6 +54,7 @@ class ClipModule(LightningModule):
         average: Average = "softmax",
     ) -> None:
         super().__init__()
+        require_clip(network, (clip.num_frames, clip.crop_px, clip.crop_px))
         if not 0 <= label_smoothing < 1:
             raise UserError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         require_within(1, 10**6, views_per_step=views_per_step)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import fsspec
 import pyarrow as pa
@@ -129,8 +129,24 @@ def read_index(index: Path | str) -> list[Record]:
     missing = {"path", "label", "status"} - set(table.column_names)
     if missing:
         raise UserError(f"{index}: no index of videonl's, it has no column {', '.join(sorted(missing))}.")
-    known = [name for name in table.column_names if name in SCHEMA.names]
-    return [Record(**row) for row in table.select(known).to_pylist()]
+    known = pa.schema([field for field in SCHEMA if field.name in table.column_names])
+    try:
+        rows = table.select(known.names).cast(known).to_pylist()
+    except (pa.ArrowException, ValueError) as error:
+        raise UserError(
+            f"{index}: a column holds other values than an index ({error}). Index the videos again."
+        ) from error
+    return [_record(row, f"{index}, row {number}") for number, row in enumerate(rows, start=1)]
+
+
+def _record(row: dict[str, Any], where: str) -> Record:
+    """A row without its nulls, which stand for what is not known."""
+    for name in ("path", "label", "status"):
+        if not row[name] and not (name == "label" and row[name] is not None):
+            raise UserError(f"{where}: has no {name}. Index the videos again, or leave the row out.")
+    if row["status"] not in get_args(Status):
+        raise UserError(f"{where}: status {row['status']!r} is not one of {', '.join(get_args(Status))}.")
+    return Record(**{name: value for name, value in row.items() if value is not None})
 
 
 def write_index(index: Path, records: Sequence[Record]) -> None:
