@@ -78,16 +78,16 @@ def plain_parsers() -> Iterator[tuple[str, Any]]:
 
 
 def trainer_parsers() -> Iterator[tuple[str, Any]]:
-    class Parsed(Exception):
+    class ParsedError(Exception):
         pass
 
     class Captured(VideonlCLI):
         def parse_arguments(self, parser: Any, args: Any) -> None:
-            raise Parsed(parser)
+            raise ParsedError(parser)
 
     try:
         Captured(["fit"])
-    except Parsed as captured:
+    except ParsedError as captured:
         (found,) = (action for action in captured.args[0]._actions if hasattr(action, "_name_parser_map"))
     yield from found._name_parser_map.items()
 
@@ -107,7 +107,7 @@ class Outcome(NamedTuple):
     raised: str  # the traceback of what reached the top
 
 
-def in_a_fork(words: list[str], folder: Path, limit_seconds: int = 30) -> Outcome:
+def in_a_fork(words: list[str], folder: Path, limit_seconds: int = 90) -> Outcome:
     """Runs a command line in a process of its own, which has imported everything already, within some memory."""
     printed = folder / "printed"
     child = os.fork()

@@ -39,7 +39,8 @@ def write_shards(
         The records of the new index, in the order in which they are packed.
 
     Raises:
-        UserError: Nothing is usable, ``shard_bytes`` is less than 1, a video is a folder of frames, or the folder cannot be written.
+        UserError: Nothing is usable, a video is a folder of frames, ``shard_bytes`` is less than 1, or the folder
+            cannot be written.
     """
     require_within(1, shard_bytes=shard_bytes)
     records = [record for record in read_index(index) if record.usable]
