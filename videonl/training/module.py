@@ -54,7 +54,8 @@ class ClipModule(LightningModule):
         average: Average = "softmax",
     ) -> None:
         super().__init__()
-        require_clip(network, (clip.num_frames, clip.crop_px, clip.crop_px))
+        if hasattr(network, "settings"):  # of others it is not known what a forward changes
+            require_clip(network, (clip.num_frames, clip.crop_px, clip.crop_px))
         if not 0 <= label_smoothing < 1:
             raise UserError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
         require_within(1, 10**6, views_per_step=views_per_step)
