@@ -92,6 +92,7 @@ class VideonlCLI(LightningCLI):
             trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, RuntimeError) as error:  # what the Trainer refuses, such as an accelerator not there
             raise UserError(str(error)) from error
+        self.model.fold = run.fold
         trainer.loggers = [guarded(logger) for logger in trainer.loggers]
         if run.keep_memory and isinstance(trainer.accelerator, CPUAccelerator):
             keep_freed_memory()
