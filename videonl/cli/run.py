@@ -82,7 +82,7 @@ class VideonlCLI(LightningCLI):
         run: Run = config.run
         progress = config.trainer.enable_progress_bar is not False
         logs = config.trainer.logger is not False
-        ours = callbacks(run, self.datamodule, str(self.subcommand), progress, logs)
+        ours = callbacks(run, self.datamodule, str(self.subcommand), self.model.task.monitor, progress, logs)
         kwargs["plugins"] = [*(config.trainer.plugins or []), WholeCheckpoints()]
         config.trainer.callbacks = [*(config.trainer.callbacks or []), *ours]
         if config.trainer.logger is None:

@@ -23,7 +23,9 @@ from videonl.training.callbacks import (
 )
 
 
-def callbacks(run: Run, data: ClipDataModule, subcommand: str, progress: bool, logs: bool = True) -> list[Callback]:
+def callbacks(
+    run: Run, data: ClipDataModule, subcommand: str, monitor: str, progress: bool, logs: bool = True
+) -> list[Callback]:
     """What every run has beside the callbacks that its configuration names."""
     every: list[Callback] = [
         EndTogether(),
@@ -37,7 +39,7 @@ def callbacks(run: Run, data: ClipDataModule, subcommand: str, progress: bool, l
     if "val" in data.videos:
         every.append(
             ModelCheckpoint(
-                run.checkpoints, filename="best", enable_version_counter=False, monitor="val/top1", mode="max"
+                run.checkpoints, filename="best", enable_version_counter=False, monitor=f"val/{monitor}", mode="max"
             )
         )
     # After the best one, whose state it holds: killed between the two, a run is resumed from before both.

@@ -7,15 +7,15 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from videonl.data.batches import EvaluationBatch, TrainingBatch
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
-from videonl.evaluation import Average, VideoScore, VideoScores, accuracies, stack
+from videonl.evaluation import Average, VideoScore, VideoScores
 from videonl.inference import VIEWS_PER_STEP, Recognizer, network_input
 from videonl.inference.recognizer import lay_out
+from videonl.tasks import SingleLabel, Task
 from videonl.training.optimisation import Optimisation, build_optimizer
 from videonl.training.schedule import ScheduledRates, lr_factor
 
@@ -40,6 +40,7 @@ class ClipModule(LightningModule):
     Attributes:
         scores: After an evaluation, the score of every video, the same in every process.
         unreadable: After an evaluation, why a video has no score, by its file.
+        task: What a label is.
         fold: Whether evaluations score with a copy whose batch norms are folded into convolutions.
     """
 
@@ -70,6 +71,7 @@ class ClipModule(LightningModule):
         self.average: Average = average
         self.scores: list[VideoScore] = []
         self.unreadable: dict[str, str] = {}
+        self.task: Task = SingleLabel()
         self.fold = True
         self._recognizer: Recognizer | None = None
         self._collected = VideoScores(average)
@@ -94,9 +96,8 @@ class ClipModule(LightningModule):
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         """Cross-entropy of one batch of clips; ``train/top1`` counts the stronger label of mixed clips."""
         logits, label = self(batch["clip"]), batch["label"]
-        loss = F.cross_entropy(logits, label, label_smoothing=self.label_smoothing)
-        stronger = label if label.ndim == 1 else label.argmax(dim=1)
-        hits = (logits.detach().argmax(dim=1) == stronger).float().mean()
+        loss = self.task.loss(logits, label, self.label_smoothing)
+        hits = self.task.hits(logits, label).mean()
         size = len(label)
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         self.log("train/top1", hits, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
@@ -138,7 +139,7 @@ class ClipModule(LightningModule):
     def _log_accuracies(self, stage: str) -> None:
         self._finish_scores()
         if self.scores:
-            metrics = accuracies(*stack(self.scores))
+            metrics = self.task.metrics(self.scores)
             named = {f"{stage}/{name}": value for name, value in metrics.items()}
             # Every process has gathered every score, so synchronising averages equal numbers.
             self.log_dict(named, prog_bar=stage == "val", sync_dist=True)
