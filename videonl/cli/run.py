@@ -93,7 +93,7 @@ class VideonlCLI(LightningCLI):
         progress = config.trainer.enable_progress_bar is not False
         logs = config.trainer.logger is not False
         require_usable(config.trainer.callbacks or [])
-        ours = callbacks(run, self.datamodule, str(self.subcommand), progress, logs)
+        ours = callbacks(run, self.datamodule, str(self.subcommand), self.model.task.monitor, progress, logs)
         kwargs["plugins"] = [*(config.trainer.plugins or []), WholeCheckpoints()]
         config.trainer.callbacks = [*(config.trainer.callbacks or []), *ours]
         if config.trainer.logger is None:
@@ -103,6 +103,7 @@ class VideonlCLI(LightningCLI):
             trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, RuntimeError, TypeError) as error:  # what the Trainer refuses: an accelerator not there
             raise UserError(str(error)) from error
+        self.model.fold = run.fold
         trainer.loggers = [guarded(logger) for logger in trainer.loggers]
         if run.keep_memory and isinstance(trainer.accelerator, CPUAccelerator):
             keep_freed_memory()

@@ -8,17 +8,20 @@ from lightning.pytorch.callbacks.progress.rich_progress import ProcessingSpeedCo
 from rich.progress import BarColumn
 
 BAR_WIDTH = 10
-SHOWN = {"train/loss_step": "loss", "val/top1": "val"}
 
 
 class TrainingBar(RichProgressBar):
-    """Shows the loss of the last step and the last validation's top-1, which fit into a line of 80 columns.
+    """Shows the loss of the last step and what the last validation says, which fit into a line of 80 columns.
 
     All else that is logged is in ``metrics.csv`` and the other logs.
+
+    Args:
+        monitor: The metric of the validation, such as ``val/top1``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, monitor: str) -> None:
         super().__init__(theme=RichProgressBarTheme(metrics_format=".3f"))
+        self.shown = {"train/loss_step": "loss", monitor: "val"}
 
     def configure_columns(self, trainer: Trainer) -> list[Any]:
         """A short bar and no speed, which the logs have: there is room for the numbers."""
@@ -31,4 +34,4 @@ class TrainingBar(RichProgressBar):
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """What stands beside the bar."""
         metrics = super().get_metrics(trainer, pl_module)
-        return {short: metrics[name] for name, short in SHOWN.items() if name in metrics}
+        return {short: metrics[name] for name, short in self.shown.items() if name in metrics}
