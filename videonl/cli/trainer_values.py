@@ -1,6 +1,7 @@
 """What the trainer's options may be, where Lightning itself takes numbers that mean nothing."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from videonl.data.loader import MOST_SEED
 from videonl.errors import MOST_WORKERS, UserError, require_within
 
 LARGEST = 10**9
+TIME = re.compile(r"\d\d:\d\d:\d\d:\d\d")
 # Least and most of each; Lightning's own checks come after these, such as that a share is at most 1.
 RANGES: Mapping[str, tuple[float, float]] = {
     "devices": (-1, MOST_WORKERS),
@@ -50,6 +52,8 @@ def require_trainer_values(trainer: Mapping[str, Any], seed: bool | int, subcomm
     for name, (least, most) in RANGES.items():
         for value in _numbers(trainer[name]):
             require_within(least, most, **{f"trainer.{name}": value})
+    if isinstance(trainer["max_time"], str) and not TIME.fullmatch(trainer["max_time"]):
+        raise UserError(f"trainer.max_time must be DD:HH:MM:SS, such as 00:12:00:00, got {trainer['max_time']!r}")
     used = {"fit": "limit_train_batches", "validate": "limit_val_batches"}.get(
         subcommand, f"limit_{subcommand}_batches"
     )
