@@ -13,7 +13,7 @@ from videonl.cli.device import device_of
 from videonl.cli.long_work import progress_bar
 from videonl.cli.refusals import require_at_least
 from videonl.data.batches import Failure
-from videonl.data.loader import worker_options
+from videonl.data.loader import MOST_SEED, worker_options
 from videonl.data.located_clip import LocatedClip, MiddleClips
 from videonl.data.reading.decoding import check_decoder
 from videonl.data.sources.labelled import Video, assign, read_source
@@ -67,7 +67,7 @@ def diagnose(
     require_at_least(2, queries=queries)
     require_at_least(1, clips=clips)
     require_at_least(0, MOST_WORKERS, num_workers=num_workers)
-    require_at_least(0, seed=seed)
+    require_at_least(0, MOST_SEED, seed=seed)
     trained = load_trained(checkpoint, trust_code)
     if not trained.network.blocks:
         raise UserError(

@@ -1,6 +1,7 @@
 """The folder of a run: how it is asked for, what it holds, and that nothing in it is lost."""
 
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -58,7 +59,9 @@ class Run:
             object.__setattr__(self, "wandb", "disabled")
         require_within(0, upload_limit_mb=self.upload_limit_mb)
         require_within(0, MOST_CLIPS, diagnosed_clips=self.diagnosed_clips)
-        require_within(0, save_every_steps=self.save_every_steps, films_every_epochs=self.films_every_epochs)
+        require_within(
+            0, sys.maxsize, save_every_steps=self.save_every_steps, films_every_epochs=self.films_every_epochs
+        )
 
     @property
     def checkpoints(self) -> Path:

@@ -21,6 +21,7 @@ from videonl.errors import UserError, require_within
 
 _FPS = 8
 _MOST_PIXELS, _MOST_FRAMES, _MOST_CLIPS = 2048, 1000, 10**6
+_MOST_SEED = 2**63 - 1
 # Now and then x264's assembly encodes the same small frames to other bytes; its C code never did in thousands of runs.
 # One thread, because with more the frames are divided up as the machine allows.
 _X264_OPTIONS = {"crf": "14", "preset": "veryfast", "threads": "1", "x264-params": "asm=0"}
@@ -62,7 +63,7 @@ class SyntheticSettings:
                 raise UserError(f"{name} must be {rule}, got {getattr(self, name)}")
         require_within(32, _MOST_PIXELS, size_px=self.size_px)
         require_within(2 * NUM_SHOWN_FRAMES, _MOST_FRAMES, num_frames=self.num_frames)
-        require_within(0, seed=self.seed)
+        require_within(0, _MOST_SEED, seed=self.seed)
         require_within(0, _MOST_CLIPS, num_train=self.num_train, num_val=self.num_val, num_test=self.num_test)
 
 

@@ -38,6 +38,8 @@ class Stated:
     stride_frames: int | None = None
 
     def __post_init__(self) -> None:
+        for stride in self.strides or ():
+            require_within(1, MOST_FRAMES, strides=stride)
         require_within(0, 1, pool_padding=self.pool_padding)
         require_within(1, MOST_FRAMES, num_frames=self.num_frames, stride_frames=self.stride_frames)
 
