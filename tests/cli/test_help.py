@@ -13,9 +13,7 @@ from videonl.models import ClipClassifier
 
 
 @pytest.mark.parametrize("command", TRAINER_COMMANDS)
-def test_the_help_is_short_and_says_how_to_see_everything(
-    videonl: Callable[..., Any], capsys: pytest.CaptureFixture[str], command: str
-) -> None:
+def test_the_help_is_short_and_says_how_to_see_everything(videonl: Callable[..., Any], command: str) -> None:
     assert videonl(command, "--help") == (0, " ".join(short_help(command).split()))
     lines = short_help(command).splitlines()
     assert len(lines) <= 60
