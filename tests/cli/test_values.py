@@ -53,8 +53,8 @@ MEANT = {
         limit_val_batches limit_test_batches limit_predict_batches check_val_every_n_epoch num_sanity_val_steps
         log_every_n_steps accumulate_grad_batches gradient_clip_val reload_dataloaders_every_n_epochs upload_limit_mb
         save_every_steps films_every_epochs shard_mb mistakes top num_sampled queries videos clips""",
-    BEYOND: """max_epochs min_epochs max_steps min_steps upload_limit_mb shard_mb mistakes top num_sampled queries videos
-        clips""",
+    BEYOND: """max_epochs min_epochs max_steps min_steps upload_limit_mb shard_mb mistakes top num_sampled queries
+        videos clips""",
 }
 NOT_MEANT = """index num_workers, prepare num_workers, fit limit_train_batches, test limit_test_batches,
     validate limit_val_batches, predict limit_predict_batches, evaluate clips, bench data clips"""

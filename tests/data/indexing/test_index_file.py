@@ -84,7 +84,7 @@ def test_nulls_of_what_need_not_be_known_stand_for_that(tmp_path: Path) -> None:
 def test_columns_of_another_kind_are_refused(tmp_path: Path) -> None:
     table = pa.table({"path": ["a.mp4"], "label": ["a"], "status": ["ok"], "num_frames": ["many"]})
     pq.write_table(table, tmp_path / "index.parquet")
-    with pytest.raises(UserError, match=r"index\.parquet: a column is not as in an index .*many"):
+    with pytest.raises(UserError, match=r"index\.parquet: a column holds other values than an index .*many"):
         read_index(tmp_path / "index.parquet")
 
 

@@ -136,7 +136,7 @@ def read_index(index: Path | str) -> list[Record]:
         raise UserError(
             f"{index}: a column holds other values than an index ({error}). Index the videos again."
         ) from error
-    return [_record(row, f"{index}, row {number}") for number, row in enumerate(rows, start=1)]
+    return [_record(row, f"{_file_of(index)}, row {number}") for number, row in enumerate(rows, start=1)]
 
 
 def _record(row: dict[str, Any], where: str) -> Record:
