@@ -30,6 +30,15 @@ def videos(video_folder: Path) -> list[Video]:
     return assign(labelled, class_list([entry.label for entry in labelled]))
 
 
+def test_numbers_are_indices_where_classes_have_no_names() -> None:
+    labelled = [LabelledPath(Path(f"{label}.mp4"), label, label) for label in ("2", "0", "class 1")]
+    assert [video.label for video in assign(labelled, ["class 0", "class 1", "class 2"])] == [2, 0, 1]
+    with pytest.raises(UserError, match="label '3' is none of the 3 classes"):
+        assign([LabelledPath(Path("a.mp4"), "3", "list:1")], ["class 0", "class 1", "class 2"])
+    with pytest.raises(UserError, match="label '0' is none of the 2 classes"):  # names go before numbers
+        assign(labelled[1:2], ["run", "walk"])
+
+
 def broken(tmp_path: Path, name: str = "broken.mp4") -> Video:
     (tmp_path / name).write_bytes(b"no video")
     return Video(tmp_path / name, 1)
