@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from videonl.evaluation import read_record
-from videonl.models import ClipClassifier
+from videonl.models import ClipClassifier, Insertion
 from videonl.models.weights import Weights
 
 Videonl = Callable[..., object]
@@ -127,7 +127,7 @@ def test_converted_weights_predict(videonl: Videonl, converted: Path, clips: Pat
 @pytest.fixture
 def without_clip(tmp_path: Path) -> Path:
     """A file of an earlier version, converted without ``--clip``."""
-    network = ClipClassifier("c2d_r50", 5, width=3)
+    network = ClipClassifier("c2d_r50", 5, [Insertion("gc", {"res4": [1]}, {})], width=3)
     clip = {"mean": (0.45,) * 3, "std": (0.225,) * 3}
     Weights(network.network.state_dict(), "x", network.settings, clip=clip).save(tmp_path / "old.pt")
     return tmp_path / "old.pt"
@@ -196,9 +196,7 @@ def test_numeric_labels_are_indices_of_converted_weights(
     videonl: Videonl, converted: Path, clips: Path, tmp_path: Path
 ) -> None:
     videos = sorted((clips / "test").glob("*/*.mp4"))[:2]
-    (tmp_path / "list.csv").write_text(
-        "".join(f"{video},{label}\n" for video, label in zip(videos, (4, 0), strict=True))
-    )
+    (tmp_path / "list.csv").write_text(f"{videos[0]},4\n{videos[1]},0\n")
     views = ["--clips", 1, "--crops", 1, "--num_workers", 0, "--out", tmp_path / "out"]
     done = videonl("evaluate", "--checkpoint", converted, "--index", tmp_path / "list.csv", *views)
     assert done.code == 0, done.text

@@ -12,7 +12,7 @@ from videonl.data.dataset import EvaluationVideos, TrainingClips
 from videonl.data.randomness import seeded
 from videonl.data.reading.decoding import open_video
 from videonl.data.sampling import Sampling
-from videonl.data.sources.labelled import Video, assign, class_list, read_source
+from videonl.data.sources.labelled import LabelledPath, Video, assign, class_list, read_source
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
 
