@@ -90,7 +90,7 @@ def _told(weights: Weights) -> list[str]:
         told.append(f"network: {weights.network['backbone']}{f', {built}' if built else ''}")
         for insertion in weights.network["blocks"]:
             told.append(f"blocks: {insertion['block']} after {insertion['after']}, {insertion['options']}")
-        told.append(_about_head(weights.network))
+        told += _about_head(weights.network)
         told.append(_about_classes(weights.network["num_classes"], weights.class_names))
         told.append(_about_clip(weights.clip))
     return [*told, f"licence: {weights.licence}"] if weights.licence else told
@@ -102,14 +102,14 @@ def _say(lines: list[str]) -> None:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def _about_head(network: dict[str, Any]) -> str:
+def _about_head(network: dict[str, Any]) -> list[str]:
     head = as_head((network["backbone_options"] or {}).get("head", "mean"))
     if head.window is None:
-        return "head: averages all positions alike"
-    return (
+        return []
+    return [
         f"head: averages the {head.averaged} of windows of {head.window} x {head.window} cells, as the project's own "
         "does; it makes a difference for clips larger than those of the training"
-    )
+    ]
 
 
 def _about_classes(num_classes: int | None, names: list[str] | None) -> str:
