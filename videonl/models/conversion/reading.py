@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from videonl.errors import UserError
+from videonl.models.conversion.beside_weights import load_weights_alone
 
 # All that a pickle of numpy arrays calls, under the names of numpy 1 and 2; Python 2 wrote no others.
 ARRAY_PARTS = {
@@ -42,7 +43,7 @@ def read_torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch thinks of files that are no checkpoints
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return load_weights_alone(path)
     except Exception as error:  # a file of any bytes may break the unpickler in any way
         raise UserError(
             f"{path} cannot be read as weights alone ({_first_sentence(error)}); it is damaged, or holds objects that "
