@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from videonl.errors import UserError
-from videonl.models.conversion import Stated, convert
+from videonl.models.conversion import Layout, Stated, convert
 from videonl.models.conversion.reading import read_torch
 
 
@@ -83,3 +84,29 @@ def test_objects_that_no_training_program_is_known_to_keep_are_refused(tmp_path:
     torch.save({"state_dict": {"a": torch.ones(3)}, "extra": pytest.Item}, tmp_path / "a.pth")
     with pytest.raises(UserError, match=r"a\.pth"):
         read_torch(tmp_path / "a.pth")
+
+
+def test_safetensors(public_network, agree, tmp_path: Path) -> None:
+    network = public_network("slow")
+    save_file(network.state_dict(), tmp_path / "model.safetensors", metadata={"format": "pt"})
+    agree(convert(tmp_path / "model.safetensors", "pytorchvideo"), network)
+
+
+@pytest.mark.parametrize("kept", [9, 60, 3000])
+def test_a_damaged_safetensors_file(public_network, tmp_path: Path, kept: int) -> None:
+    save_file(public_network("slow").state_dict(), tmp_path / "whole.safetensors")
+    (tmp_path / "half.safetensors").write_bytes((tmp_path / "whole.safetensors").read_bytes()[:kept])
+    with pytest.raises(UserError, match=r"half\.safetensors (is a damaged safetensors file|cannot be read)"):
+        convert(tmp_path / "half.safetensors", "pytorchvideo")
+
+
+@pytest.mark.parametrize("name", ["model_state_dict", "state_dict", "model_state", "model"])
+@pytest.mark.parametrize("layout", ["pytorchvideo", "torchvision"])
+def test_weights_under_the_names_of_any_training_script(
+    public_network, tmp_path: Path, layout: Layout, name: str
+) -> None:
+    from torchvision.models.video import r3d_18
+
+    state = public_network("slow").state_dict() if layout == "pytorchvideo" else r3d_18(num_classes=7).state_dict()
+    torch.save({"epoch": 3, name: state, "optimizer_state_dict": {"state": {}}}, tmp_path / "a.pth")
+    assert convert(tmp_path / "a.pth", layout).state.keys() == state.keys()
