@@ -3,6 +3,7 @@
 from videonl.backbones.building import BACKBONES, backbone_options, build_backbone, require_module
 from videonl.backbones.contract import Backbone, Size
 from videonl.backbones.dotted import is_of_library
+from videonl.backbones.head import Head, as_head, head_option
 from videonl.backbones.inflate import Inflated, inflate, inflated_kernel
 from videonl.backbones.resnet3d import resnet3d
 from videonl.backbones.stem import Stem, as_stem, read_stem
@@ -10,12 +11,15 @@ from videonl.backbones.stem import Stem, as_stem, read_stem
 __all__ = [
     "BACKBONES",
     "Backbone",
+    "Head",
     "Inflated",
     "Size",
     "Stem",
+    "as_head",
     "as_stem",
     "backbone_options",
     "build_backbone",
+    "head_option",
     "inflate",
     "inflated_kernel",
     "is_of_library",

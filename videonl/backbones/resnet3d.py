@@ -8,10 +8,12 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from torch import nn
 
 from videonl.backbones.contract import Backbone, Size
+from videonl.backbones.head import as_head, set_head
 from videonl.backbones.rewrites import ResidualSum
 from videonl.backbones.stem import as_stem
 
@@ -49,6 +51,7 @@ def resnet3d(
     width: int = 64,
     dropout: float = 0.5,
     stride_profile: str | Mapping[str, int] = "short",
+    head: str | Mapping[str, Any] = "mean",
 ) -> Backbone:
     """Builds a C2D, I3D or Slow ResNet.
 
@@ -62,14 +65,18 @@ def resnet3d(
             frames. ``long``: 2 in the stem and 2 in its pool, which spans two frames, for clips of 32 or 128.
             ``mmaction2``: the same strides with a pool of one frame, as mmaction2's I3D has. Or the fields of
             :class:`videonl.backbones.stem.Stem`, for a stem that none of them is.
+        head: What the head does with clips larger than 224 pixels. ``mean`` averages all positions. ``windows``
+            averages windows of 7 x 7 cells at stride 1, as pytorchvideo does; ``windows_softmax`` averages their
+            probabilities, as PySlowFast and video-nonlocal-net test. Or the fields of
+            :class:`videonl.backbones.head.Head`.
 
     Returns:
-        The backbone with stages res2 to res5. Its head averages over all positions, so it accepts clips of any
-        size; C2D and I3D need two frames or more after the stem, for the pool after res2: two with ``short``, five
-        with ``mmaction2``, seven with ``long``.
+        The backbone with stages res2 to res5. Its head averages over positions, so it accepts clips of any size; C2D
+        and I3D need two frames or more after the stem, for the pool after res2: two with ``short``, five with
+        ``mmaction2``, seven with ``long``.
 
     Raises:
-        UserError: For a stride profile that there is not.
+        UserError: For a stride profile or a head that there is not.
     """
     # Imported here because pytorchvideo takes a second to import, and naming a backbone should not.
     with warnings.catch_warnings():
@@ -97,6 +104,7 @@ def resnet3d(
             module.branch_fusion = ResidualSum()
     # pytorchvideo pads by half a kernel in time too, which shifts pairs of frames.
     network.blocks[0].pool.padding = (0, stem.pool_padding_px, stem.pool_padding_px)
+    set_head(network.blocks[-1], as_head(head))
     return Backbone(network, _stages(network), clip=(8 if stem.temporal_stride == 1 else 32, 224, 224))
 
 

@@ -35,6 +35,7 @@ class ClipClassifier(nn.Module):
         network: The backbone with its blocks; its ``state_dict`` keys are those of the public checkpoints.
         blocks: The inserted blocks by name, such as ``res4.3``.
         stages: Module paths of the backbone's units by stage.
+        published_clip: The clip (T, H, W) that the backbone's published figures are for.
         settings: The arguments as plain data, from which :meth:`from_settings` builds the same network again.
 
     Raises:
@@ -60,7 +61,7 @@ class ClipClassifier(nn.Module):
             set_batch_norm(built.network, batch_norm)
         # A plain dict, not a ModuleDict: the blocks live in the network, and must not be counted or saved twice.
         self.blocks = insert(built, insertions)
-        self.network, self.stages = built.network, built.stages
+        self.network, self.stages, self.published_clip = built.network, built.stages, built.clip
         if batch_norm != "frozen":
             set_batch_norm(built.network, batch_norm)
         set_execution(built.network, built.stages, execution)

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,19 @@ class Weights:
         about = {name: value for name, value in vars(self).items() if name != "state"}
         content = {"videonl_weights": {"format": FORMAT, **about}, "state_dict": dict(self.state)}
         write_whole(path, lambda temporary: torch.save(content, temporary))
+
+    def named(self, class_names: list[str]) -> "Weights":
+        """The same weights, whose classes have these names, in the order of the logits.
+
+        Raises:
+            UserError: When there is no classifier, or it has another number of classes.
+        """
+        num_classes = self.network and self.network["num_classes"]
+        if not num_classes:
+            raise UserError(f"{self.source} has no classifier, so there are no classes to name")
+        if num_classes != len(class_names):
+            raise UserError(f"{self.source} has {num_classes} classes, and {len(class_names)} names were given")
+        return replace(self, class_names=class_names)
 
     def build(self) -> ClipClassifier:
         """The classifier these weights are of, with them, in eval mode.

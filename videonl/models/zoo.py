@@ -11,6 +11,7 @@ import torch
 
 from videonl.errors import UserError
 from videonl.models.checkpoints import read_weights
+from videonl.models.class_names import class_names
 from videonl.models.classifier import ClipClassifier
 from videonl.models.conversion import Layout, Stated, convert_content
 from videonl.models.weights import Weights
@@ -28,7 +29,7 @@ class Published:
     """
 
     layout: Layout
-    url: Callable[[], tuple[str, list[str] | None]]
+    url: Callable[[], tuple[str, list[str]]]
     stated: Stated
     hashed: bool = True
 
@@ -57,7 +58,7 @@ def download(name: str, classifier: ClipClassifier) -> Weights:
         UserError: When they are not in the cache and cannot be downloaded.
     """
     published = PUBLISHED[name]
-    url, class_names = published.url()
+    url, names = published.url()
     cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     try:
         content = torch.hub.load_state_dict_from_url(
@@ -76,19 +77,19 @@ def download(name: str, classifier: ClipClassifier) -> Weights:
         assert weights.network is not None
         # Images say nothing of strides in time, so the network keeps its own.
         weights.network["backbone_options"] = classifier.settings["backbone_options"]
-    return replace(weights, class_names=class_names)
+    return weights if weights.network is None or not weights.network["num_classes"] else weights.named(names)
 
 
-def _of_pytorchvideo(name: str) -> tuple[str, None]:
+def _of_pytorchvideo(name: str) -> tuple[str, list[str]]:
     with warnings.catch_warnings():
         # It decorates functions with torch.jit.script, which current torch deprecates; nothing here calls them.
         warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")
         from pytorchvideo.models.hub.resnet import checkpoint_paths
 
-    return checkpoint_paths[name], None
+    return checkpoint_paths[name], class_names("kinetics400")
 
 
-def _of_torchvision(name: str, weights: str) -> tuple[str, list[str] | None]:
+def _of_torchvision(name: str, weights: str) -> tuple[str, list[str]]:
     from torchvision.models import get_model_weights
 
     entry: Any = get_model_weights(name)[weights]
@@ -97,9 +98,7 @@ def _of_torchvision(name: str, weights: str) -> tuple[str, list[str] | None]:
 
 PUBLISHED = {
     **{
-        f"kinetics400/{name}": Published(
-            "pytorchvideo", partial(_of_pytorchvideo, name), Stated(num_frames=8, stride_frames=8), hashed=False
-        )
+        f"kinetics400/{name}": Published("pytorchvideo", partial(_of_pytorchvideo, name), Stated(), hashed=False)
         for name in ("c2d_r50", "i3d_r50", "slow_r50")
     },
     **{

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from videonl.backbones import inflated_kernel, read_stem
+from videonl.backbones import head_option, inflated_kernel, read_stem
 from videonl.errors import UserError
 from videonl.models.classifier import ClipClassifier
 from videonl.models.conversion.contract import Foreign, Options, Place
@@ -75,9 +75,14 @@ def _settings(foreign: Foreign) -> dict[str, Any]:
         "blocks": [asdict(insertion) for insertion in _insertions(foreign.blocks)],
         "width": None if stem is None else stem.shape[0],
         "dropout": None,
-        "backbone_options": None if foreign.stem is None else {"stride_profile": asdict(foreign.stem)},
+        "backbone_options": _options(foreign) or None,
         "stages": None,
     }
+
+
+def _options(foreign: Foreign) -> dict[str, Any]:
+    stem = {} if foreign.stem is None else {"stride_profile": asdict(foreign.stem)}
+    return stem if foreign.head is None else {**stem, "head": head_option(foreign.head)}
 
 
 def _insertions(blocks: Mapping[Place, Options]) -> list[Insertion]:

@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from videonl.models.conversion.contract import Foreign, Stated, sampling
+from videonl.models.conversion.contract import AT_224, Foreign, Stated, sampling
 from videonl.models.conversion.reading import tensors
+
+PUBLISHED = (64, 1)  # frames and stride of its training, at 25 frames a second
 
 
 def i3d_inception(content: Any, stated: Stated) -> Foreign:
@@ -13,6 +15,6 @@ def i3d_inception(content: Any, stated: Stated) -> Foreign:
         left_over=[],
         backbone=stated.backbone or "i3d_inception",
         placed=False,
-        clip={"mean": (0.5,) * 3, "std": (0.5,) * 3, "short_side_px": 256, "crop_px": 224, **sampling(stated)},
+        clip={"mean": (0.5,) * 3, "std": (0.5,) * 3, **AT_224, **sampling(stated, PUBLISHED)},
         norm_epsilon=1e-3,
     )

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from videonl.backbones import Stem
-from videonl.models.conversion.contract import Foreign, Options, Stated, sampling
+from videonl.models.conversion.contract import AT_224, Foreign, Options, Stated, sampling
 from videonl.models.conversion.nonlocal_blocks import options_of, pairwise_of, split_blocks, with_biases
 from videonl.models.conversion.reading import tensors
 from videonl.models.conversion.resnet_names import ResNetNames
@@ -35,6 +35,8 @@ NAMES = ResNetNames(
 )
 # Its recipes' mean and std of pixels from 0 to 255.
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+# Frames and stride of its model zoo, whose SlowOnly of 4x16 has a name that says so.
+PUBLISHED = {"i3d": (32, 2), "slow": (8, 8), "c2d": (8, 8)}
 HINTS = {
     "backbone": "i3d_* for ResNet3d with with_pool2=True, slow_* for ResNet3dSlowOnly, both with style='pytorch'",
     "strides": "conv1_stride_t,pool1_stride_t of its configuration: 2,2 for its I3D, 1,1 for SlowOnly",
@@ -59,7 +61,8 @@ def mmaction2(content: Any, stated: Stated) -> Foreign:
         clip={
             "mean": tuple(value / 255 for value in MEAN),
             "std": tuple(value / 255 for value in STD),
-            **sampling(stated),
+            **AT_224,
+            **sampling(stated, PUBLISHED.get(stated.backbone.partition("_")[0])),
         },
     )
 

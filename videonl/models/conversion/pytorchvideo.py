@@ -3,10 +3,12 @@
 from typing import Any
 
 from videonl.backbones import Stem
-from videonl.models.conversion.contract import Foreign, Stated, sampling
+from videonl.backbones.head import HEADS
+from videonl.models.conversion.contract import AT_224, Foreign, Stated, sampling
 from videonl.models.conversion.reading import tensors
 from videonl.models.conversion.resnet_names import ResNetNames, backbone_of
 
+PUBLISHED = (8, 8)  # frames and stride of c2d_r50, i3d_r50 and slow_r50 in its hub
 RESIDUAL = "blocks.{position}.res_blocks.{index}"
 
 
@@ -21,7 +23,8 @@ def pytorchvideo(content: Any, stated: Stated) -> Foreign:
         left_over=left_over,
         backbone=stated.backbone or backbone_of(placed),
         stem=Stem(*stated.strides) if stated.strides else Stem(),
-        clip={"mean": (0.45,) * 3, "std": (0.225,) * 3, **sampling(stated)},
+        head=HEADS["windows"],
+        clip={"mean": (0.45,) * 3, "std": (0.225,) * 3, **AT_224, **sampling(stated, PUBLISHED)},
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from videonl.backbones import Stem
+from videonl.backbones import Head, Stem
 from videonl.blocks.importing import PUBLIC_MODULES
 from videonl.errors import UserError
 from videonl.models.conversion.contract import Foreign, Options, Place, Stated, sampling
@@ -44,7 +44,19 @@ SAME = {
     "DETECTION.ENABLE": False,
 }
 ARCHITECTURES = ("c2d", "i3d", "slow")
-DEFAULTS = {"NONLOCAL.INSTANTIATION": "dot_product", "DATA.MEAN": [0.45] * 3, "DATA.STD": [0.225] * 3}
+DEFAULTS = {
+    "NONLOCAL.INSTANTIATION": "dot_product",
+    "DATA.MEAN": [0.45] * 3,
+    "DATA.STD": [0.225] * 3,
+    # Without a configuration these are of its model zoo, whose Slow of 4x16 has a name that says so.
+    "DATA.NUM_FRAMES": 8,
+    "DATA.SAMPLING_RATE": 8,
+    "DATA.TRAIN_CROP_SIZE": 224,
+    "DATA.TEST_CROP_SIZE": 256,
+    "MODEL.HEAD_ACT": "softmax",
+    "MULTIGRID.SHORT_CYCLE": False,
+}
+STRIDE_PX = 32  # of the last stage
 
 
 def slowfast(content: Any, stated: Stated) -> Foreign:
@@ -63,6 +75,7 @@ def slowfast(content: Any, stated: Stated) -> Foreign:
         backbone=stated.backbone or backbone_of(placed),
         blocks={place: _block(block, place, config, stated) for place, block in blocks.items()},
         stem=Stem(*stated.strides) if stated.strides else Stem(),
+        head=_head({**DEFAULTS, **(config or {})}),
         clip=_clip(config or {}, stated),
     )
 
@@ -112,10 +125,21 @@ def _pooled(config: dict[str, Any], stage: int) -> bool:
     return POOLS[pool]
 
 
-def _clip(config: dict[str, Any], stated: Stated) -> dict[str, Any]:
-    clip = {
-        name.rpartition(".")[2].lower(): tuple(config.get(name, DEFAULTS[name])) for name in ("DATA.MEAN", "DATA.STD")
+def _head(config: Mapping[str, Any]) -> Head | None:
+    """Its head in tests, whose windows are as large as the grid of the training; None where that averages all cells."""
+    if config["MULTIGRID.SHORT_CYCLE"] or config["MODEL.HEAD_ACT"] != "softmax":
+        return None
+    return Head(window=int(config["DATA.TRAIN_CROP_SIZE"]) // STRIDE_PX, averaged="probabilities")
+
+
+def _clip(config: Mapping[str, Any], stated: Stated) -> dict[str, Any]:
+    known = {**DEFAULTS, **config}
+    crop_px = int(known["DATA.TRAIN_CROP_SIZE"])
+    return {
+        "mean": tuple(map(float, known["DATA.MEAN"])),
+        "std": tuple(map(float, known["DATA.STD"])),
+        # In its tests the short side becomes as long as the crop.
+        "short_side_px": max(int(known["DATA.TEST_CROP_SIZE"]), crop_px),
+        "crop_px": crop_px,
+        **sampling(stated, (int(known["DATA.NUM_FRAMES"]), int(known["DATA.SAMPLING_RATE"]))),
     }
-    sizes = {"num_frames": "DATA.NUM_FRAMES", "stride_frames": "DATA.SAMPLING_RATE", "crop_px": "DATA.TRAIN_CROP_SIZE"}
-    known = {ours: config[theirs] for ours, theirs in sizes.items() if theirs in config}
-    return {**clip, **known, **sampling(stated)}
