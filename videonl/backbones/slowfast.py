@@ -4,15 +4,18 @@ Built with pytorchvideo's ``create_slowfast``, so that ``state_dict`` keys are t
 Source: Feichtenhofer et al. 2019, arXiv:1812.03982.
 """
 
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from videonl.backbones.contract import Backbone
+from videonl.backbones.head import as_head, set_head
+from videonl.backbones.quiet_import import quiet_import
+from videonl.backbones.window_pool import WindowPool
 from videonl.errors import UserError
 
 ALPHA = 4  # frames of the fast pathway for one of the slow
@@ -76,7 +79,14 @@ def slow_frames(num_frames: int) -> Tensor:
     return torch.linspace(0, num_frames - 1, -(-num_frames // ALPHA), device="cpu").long()
 
 
-def slowfast(name: str, num_classes: int, *, width: int = 64, dropout: float = 0.5) -> Backbone:
+def slowfast(
+    name: str,
+    num_classes: int,
+    *,
+    width: int = 64,
+    dropout: float = 0.5,
+    head: str | Mapping[str, Any] = "mean",
+) -> Backbone:
     """Builds a SlowFast network.
 
     Args:
@@ -84,21 +94,19 @@ def slowfast(name: str, num_classes: int, *, width: int = 64, dropout: float = 0
         num_classes: Size of the head.
         width: Channels of the slow pathway's stem, 64 in the paper; every other width follows.
         dropout: Probability before the head.
+        head: What the head does with clips larger than 224 pixels, as in :func:`videonl.backbones.resnet3d`.
 
     Returns:
         The backbone with stages res2 to res5, the residuals of its slow pathway. It takes one clip, as other backbones
-        do: all frames go to the fast pathway, every fourth to the slow. Its head averages over all positions, so it
-        accepts clips of any size. Published at 32 frames, 8 for the slow pathway, or at 64.
+        do: all frames go to the fast pathway, every fourth to the slow. Its head averages over positions, so it accepts
+        clips of any size. Published at 32 frames, 8 for the slow pathway, or at 64.
 
     Raises:
-        UserError: For a width that the fast pathway's eighth of it does not divide.
+        UserError: For a width of which there is no eighth, or a head that there is not.
     """
     if width < BETA or width % BETA:
         raise UserError(f"width of {name} must be a multiple of {BETA}, got {width}")
-    # Imported here because pytorchvideo takes a second to import, and naming a backbone should not.
-    with warnings.catch_warnings():
-        # It decorates functions with torch.jit.script, which current torch deprecates; nothing here calls them.
-        warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")
+    with quiet_import():
         from pytorchvideo.models.slowfast import create_slowfast
 
     spec = VARIANTS[name]
@@ -110,9 +118,13 @@ def slowfast(name: str, num_classes: int, *, width: int = 64, dropout: float = 0
         slowfast_fusion_conv_kernel_size=(spec.fusion_frames, 1, 1),
         stem_dim_outs=(width, width // BETA),
         stage_conv_a_kernel_sizes=((POINT, POINT, spec.res4, TEMPORAL), (TEMPORAL, TEMPORAL, spec.res4, TEMPORAL)),
-        head_pool=nn.AdaptiveAvgPool3d,
         activation=partial(nn.ReLU, inplace=True),  # of norms, whose backward does not read what they return
     )
+    wanted = as_head(head)
+    # The pathways are pooled before they are joined, and the head after them has no pool of its own.
+    pools = [WindowPool((None, wanted.window, wanted.window)) for _ in range(2)]
+    network.blocks[-2].pool = nn.ModuleList(pools)
+    set_head(network.blocks[-1], replace(wanted, window=None))
     return Backbone(TwoPathways(network.blocks), _stages(network), clip=(ALPHA * spec.slow_frames, 224, 224))
 
 

@@ -123,6 +123,11 @@ def by_place() -> Callable[[nn.Module], dict[str, Tensor]]:
 
 
 @pytest.fixture
+def randomised() -> Callable[[nn.Module], nn.Module]:
+    return randomise
+
+
+@pytest.fixture
 def mmaction2_names() -> Callable[[str, bool], str]:
     return mmaction2_name
 

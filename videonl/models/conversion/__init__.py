@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from videonl.backbones.slowfast import ALPHA, SLOWFASTS
 from videonl.errors import UserError
 from videonl.models.conversion.alexhex7 import alexhex7_block
 from videonl.models.conversion.caffe2 import caffe2_nonlocal
@@ -89,8 +90,11 @@ def _refuse_another_clip(name: str, weights: Weights, stated: Stated) -> None:
     found = [f"{num_frames}x{stride}" for num_frames, stride in CLIP_IN_NAME.findall(name)]
     if not found or stated.num_frames is not None or "num_frames" not in weights.clip:
         return
-    published = f"{weights.clip['num_frames']}x{weights.clip['stride_frames']}"
-    if published not in found:
+    num_frames, stride_frames = weights.clip["num_frames"], weights.clip["stride_frames"]
+    published = f"{num_frames}x{stride_frames}"
+    # Its publishers name SlowFast by the frames of its slow pathway.
+    slow = weights.network and weights.network["backbone"] in SLOWFASTS and (num_frames // ALPHA, stride_frames * ALPHA)
+    if published not in found and (not slow or "{}x{}".format(*slow) not in found):
         raise UserError(
             f"its name says {found[0]}, frames x stride, and {published} is published for this network; state which "
             f"it was trained on: --clip {found[0]} or --clip {published}"

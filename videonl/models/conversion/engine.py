@@ -68,21 +68,22 @@ def on_meta(settings: Mapping[str, Any], num_classes: int) -> ClipClassifier:
 
 
 def _settings(foreign: Foreign) -> dict[str, Any]:
-    stem = foreign.weights.get("stem.conv.weight")
+    stem, options = foreign.weights.get("stem.conv.weight"), _options(foreign)
     return {
         "backbone": foreign.backbone,
         "num_classes": None,
         "blocks": [asdict(insertion) for insertion in _insertions(foreign.blocks)],
-        "width": None if stem is None else stem.shape[0],
+        "width": options.pop("width", None if stem is None else stem.shape[0]),
         "dropout": None,
-        "backbone_options": _options(foreign) or None,
+        "backbone_options": options or None,
         "stages": None,
     }
 
 
 def _options(foreign: Foreign) -> dict[str, Any]:
     stem = {} if foreign.stem is None else {"stride_profile": asdict(foreign.stem)}
-    return stem if foreign.head is None else {**stem, "head": head_option(foreign.head)}
+    head = {} if foreign.head is None else {"head": head_option(foreign.head)}
+    return {**foreign.options, **stem, **head}
 
 
 def _insertions(blocks: Mapping[Place, Options]) -> list[Insertion]:
