@@ -97,7 +97,7 @@ def _report(weights: Weights, out: Path) -> None:
             say(f"blocks: {insertion['block']} after {insertion['after']}, {insertion['options']}")
         say(_about_head(weights.network))
         say(_about_classes(weights.network["num_classes"], weights.class_names))
-        say(_about_clip(weights.clip))
+        say(_about_clip(weights.clip) if weights.reads is None else f"reads: {weights.reads}, not the frames of videos")
     if weights.licence:
         console.print(f"[bold]licence:[/bold] {weights.licence}", soft_wrap=True, highlight=False)
 

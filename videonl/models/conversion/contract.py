@@ -71,6 +71,7 @@ class Foreign:
         clip: The clips it was trained on, by the names of :class:`videonl.data.transforms.ClipFormat`: as stated, as
             the file says, or as published for the network. Empty where none of them says it.
         norm_epsilon: What the file's batch norms add to variances.
+        reads: What the network reads where that is not RGB frames.
         licence: Restrictions on the use of the weights, where there are any.
         inflated: Whether these are weights of a 2D network, to be repeated along time.
     """
@@ -85,6 +86,7 @@ class Foreign:
     head: Head | None = None
     clip: Mapping[str, Any] = field(default_factory=dict)
     norm_epsilon: float = 1e-5
+    reads: str | None = None
     licence: str | None = None
     inflated: bool = False
 
