@@ -77,39 +77,39 @@ def convert(
     )
     if names is not None:
         weights = weights.named(names)
+    told = _told(weights)  # before anything is written: a clip format that cannot be is refused here
     weights.save(out)
-    _report(weights, out)
+    _say([f"{len(weights.state)} weights converted, none left over: {out}", *told])
 
 
-def _report(weights: Weights, out: Path) -> None:
-    console = Console()
-
-    def say(text: str) -> None:
-        console.print(text, soft_wrap=True, markup=False, highlight=False)
-
-    say(f"{len(weights.state)} weights converted, none left over: {out}")
-    if weights.block is not None:
-        say(f"one block: {weights.block}")
+def _told(weights: Weights) -> list[str]:
+    """What was found, a line each."""
+    told = [] if weights.block is None else [f"one block: {weights.block}"]
     if weights.network is not None:
         built = {name: weights.network[name] for name in ("width", "backbone_options") if weights.network[name]}
-        say(f"network: {weights.network['backbone']}, {built}" if built else f"network: {weights.network['backbone']}")
+        told.append(f"network: {weights.network['backbone']}{f', {built}' if built else ''}")
         for insertion in weights.network["blocks"]:
-            say(f"blocks: {insertion['block']} after {insertion['after']}, {insertion['options']}")
-        say(_about_head(weights.network))
-        say(_about_classes(weights.network["num_classes"], weights.class_names))
-        say(_about_clip(weights.clip) if weights.reads is None else f"reads: {weights.reads}, not the frames of videos")
-    if weights.licence:
-        console.print(f"[bold]licence:[/bold] {weights.licence}", soft_wrap=True, highlight=False)
+            told.append(f"blocks: {insertion['block']} after {insertion['after']}, {insertion['options']}")
+        told += _about_head(weights.network)
+        told.append(_about_classes(weights.network["num_classes"], weights.class_names))
+        told.append(f"reads: {weights.reads}" if weights.reads else _about_clip(weights.clip))
+    return [*told, f"licence: {weights.licence}"] if weights.licence else told
 
 
-def _about_head(network: dict[str, Any]) -> str:
+def _say(lines: list[str]) -> None:
+    console = Console()
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _about_head(network: dict[str, Any]) -> list[str]:
     head = as_head((network["backbone_options"] or {}).get("head", "mean"))
     if head.window is None:
-        return "head: averages all positions alike"
-    return (
+        return []
+    return [
         f"head: averages the {head.averaged} of windows of {head.window} x {head.window} cells, as the project's own "
         "does; it makes a difference for clips larger than those of the training"
-    )
+    ]
 
 
 def _about_classes(num_classes: int | None, names: list[str] | None) -> str:

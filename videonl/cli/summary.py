@@ -156,7 +156,8 @@ def _told(plan: Plan, memory: Memory) -> str:
     assumed = "the file does not say on which clips it was trained; these are assumed\n" * plan.clip_is_assumed
     return (
         f"{assumed}training memory, predicted from shapes ({plan.precision}): {', '.join(once)}, and "
-        f"{_mib(memory.per_clip)} for each clip; [bold]{_mib(memory.of_batch(plan.batch_size))}[/bold] for a batch of {plan.batch_size}"
+        f"{_mib(memory.per_clip)} for each clip; "
+        f"[bold]{_mib(memory.of_batch(plan.batch_size))}[/bold] for a batch of {plan.batch_size}"
     )
 
 

@@ -78,7 +78,7 @@ def download(name: str, classifier: ClipClassifier) -> Weights:
         assert weights.network is not None
         # Images say nothing of strides in time, so the network keeps its own.
         weights.network["backbone_options"] = classifier.settings["backbone_options"]
-    return weights if weights.network is None or not weights.network["num_classes"] else weights.named(names)
+    return replace(weights, class_names=names)
 
 
 def _of_pytorchvideo(name: str) -> tuple[str, list[str]]:

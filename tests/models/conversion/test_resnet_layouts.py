@@ -3,6 +3,7 @@
 import pickle
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from videonl.models.conversion import Stated, convert
+from videonl.models.conversion import Stated, convert, convert_content
 
 FIVE = {"res3": [1, 3], "res4": [1, 3, 5]}
 
@@ -120,11 +121,12 @@ def save(content: Any, path: Path) -> Path:
 def test_pytorchvideo(public_network, agree, tmp_path: Path, variant: str, depth: int, name: str) -> None:
     network = public_network(variant, depth=depth)
     path = save({"model_state": network.state_dict()}, tmp_path / "hub.pyth")
-    weights = convert(path, "pytorchvideo", Stated(num_frames=8, stride_frames=8))
+    weights = convert(path, "pytorchvideo")
     assert weights.network["backbone"] == name
     assert weights.network["num_classes"] == 7
     assert list(weights.state) == list(network.state_dict())
-    assert weights.clip == {"mean": (0.45,) * 3, "std": (0.225,) * 3, "num_frames": 8, "stride_frames": 8}
+    pixels = {"mean": (0.45,) * 3, "std": (0.225,) * 3, "short_side_px": 256, "crop_px": 224}
+    assert weights.clip == {**pixels, "num_frames": 8, "stride_frames": 8}
     agree(weights, network)
 
 
@@ -146,7 +148,9 @@ def test_slowfast_with_its_blocks(
     assert insertion["options"]["pool_order"] == "pre"
     assert insertion["options"].get("scale", False) == (instantiation == "softmax")
     assert len(weights.state) == len(state)
-    assert ("num_frames" in weights.clip) == with_config
+    assert (weights.clip["num_frames"], weights.clip["stride_frames"]) == ((32, 2) if with_config else (8, 8))
+    assert (weights.clip["short_side_px"], weights.clip["crop_px"]) == (256, 224)
+    assert weights.network["backbone_options"]["head"] == "windows_softmax"
     agree(weights, network)
 
 
@@ -167,11 +171,13 @@ def test_mmaction2_with_its_blocks_and_strides(
     state = {mmaction2_names(place, pooled): value for place, value in by_place(network).items()}
     path = save({"meta": {"epoch": 1}, "state_dict": state}, tmp_path / "epoch_1.pth")
     told = mode in ("gaussian", "concatenation")
-    stated = Stated("i3d_r50", (2, 2), pairwise=None if told else mode, scale=scaled, num_frames=32, stride_frames=2)
+    stated = Stated("i3d_r50", (2, 2), pairwise=None if told else mode, scale=scaled)
     weights = convert(path, "mmaction2", stated)
     stem = weights.network["backbone_options"]["stride_profile"]
     assert stem["temporal_stride"] == stem["pool_temporal_stride"] == 2
     assert weights.clip["mean"] == pytest.approx((0.485, 0.456, 0.406), abs=1e-3)
+    assert (weights.clip["num_frames"], weights.clip["stride_frames"]) == (32, 2)
+    assert "head" not in weights.network["backbone_options"]
     agree(weights, network, (2, 3, 17, 53, 47))
 
 
@@ -194,7 +200,28 @@ def test_caffe2_with_its_blocks_and_stem(
     weights = convert(path, "caffe2-nonlocal", stated)
     assert weights.network["backbone"] == "c2d_r50"
     assert "CC BY-NC" in weights.licence
+    assert (weights.clip["num_frames"], weights.clip["stride_frames"]) == ((8, 8) if stride == 1 else (32, 2))
+    assert weights.network["backbone_options"]["head"] == "windows_softmax"
     agree(weights, network)
+
+
+@pytest.mark.parametrize(
+    ("sections", "head"),
+    [
+        ({"DATA": {"TRAIN_CROP_SIZE": 112, "TEST_CROP_SIZE": 128}}, {"window": 3, "averaged": "probabilities"}),
+        ({"MULTIGRID": {"SHORT_CYCLE": True}}, None),
+        ({}, "windows_softmax"),
+    ],
+)
+def test_slowfast_windows_are_the_grid_of_its_training(
+    public_network, by_place, sections: dict[str, Any], head: Any
+) -> None:
+    state = {slowfast_name(place): value for place, value in by_place(public_network("c2d")).items()}
+    content = {"model_state": state, "cfg": yaml.safe_dump({"MODEL": {"ARCH": "c2d"}, **sections})}
+    weights = convert_content(content, "slowfast", Stated(), "file")
+    assert weights.network["backbone_options"].get("head") == head
+    assert (weights.clip["num_frames"], weights.clip["stride_frames"]) == (8, 8)
+    assert weights.clip["crop_px"] == sections.get("DATA", {}).get("TRAIN_CROP_SIZE", 224)
 
 
 def caffe2_blobs(placed: dict[str, Tensor]) -> dict[str, Any]:
@@ -243,6 +270,9 @@ def test_caffe2_with_affine_norms_and_groups_of_frames(
     stated = Stated(strides=(1, 1), pool_padding=1, pairwise="embedded_gaussian", scale=True, subsample=True)
     weights = convert(path, "caffe2-nonlocal", stated)
     by_stage = {stage: each["options"] for each in weights.network["blocks"] for stage in each["after"]}
+    assert (weights.clip["num_frames"], weights.clip["stride_frames"]) == (32, 4)
+    long = convert(path, "caffe2-nonlocal", replace(stated, strides=(2, 2))).clip
+    assert (long["num_frames"], long["stride_frames"]) == (128, 1)
     assert by_stage["res3"]["group_frames"] == 4
     assert "reach" not in by_stage["res4"]
     agree(weights, network)
