@@ -25,6 +25,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "x3d_xs": {},
     "csn_r101": {"width": 4},
     "r2plus1d_r50": {"width": 4},
+    "hara_r2p1d": {"width": 4, "depth": 18},
+    "mmaction2_r2plus1d": {"width": 4, "depth": 18},
     X3D: X3D_OPTIONS,
 }
 LAST_STAGES = dict.fromkeys(("i3d_inception", "s3d"), ("mixed_3", "mixed_4"))

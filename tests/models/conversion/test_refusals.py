@@ -188,4 +188,4 @@ def test_odd_shapes_are_no_crash(refusal, state, shape: tuple[int, ...]) -> None
 def test_every_layout_is_known() -> None:
     with pytest.raises(UserError, match="unknown layout 'keras'"):
         convert(Path("nothing"), "keras")
-    assert len(get_args(Layout)) == 8
+    assert len(get_args(Layout)) == 9

@@ -12,6 +12,7 @@ from videonl.models.conversion.caffe2 import caffe2_nonlocal
 from videonl.models.conversion.contract import Foreign, Stated
 from videonl.models.conversion.engine import assemble
 from videonl.models.conversion.inception import i3d_inception
+from videonl.models.conversion.kenshohara import kenshohara
 from videonl.models.conversion.mmaction2 import mmaction2
 from videonl.models.conversion.own import own
 from videonl.models.conversion.pytorchvideo import pytorchvideo
@@ -28,6 +29,7 @@ Layout = Literal[
     "caffe2-nonlocal",
     "i3d-inception",
     "alexhex7-block",
+    "kenshohara",
     "videonl",
 ]
 NETWORKS: dict[str, Callable[[Any, Stated], Foreign]] = {
@@ -37,6 +39,7 @@ NETWORKS: dict[str, Callable[[Any, Stated], Foreign]] = {
     "torchvision": torchvision,
     "caffe2-nonlocal": caffe2_nonlocal,
     "i3d-inception": i3d_inception,
+    "kenshohara": kenshohara,
 }
 
 # 32 frames at stride 2 in ``i3d_r50_32x2x1_100e.pth``, 4 at stride 16 in ``SLOWONLY_4x16_R50.pkl``.

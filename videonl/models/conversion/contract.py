@@ -70,7 +70,7 @@ class Foreign:
         head: How the network's head averages in the project's tests; None where it averages all positions.
         clip: The clips it was trained on, by the names of :class:`videonl.data.transforms.ClipFormat`: as stated, as
             the file says, or as published for the network. Empty where none of them says it.
-        norm_epsilon: What the file's batch norms add to variances.
+        norm_epsilon: What the file's batch norms add to variances; None where our network has the project's own.
         reads: What the network reads where that is not RGB frames.
         licence: Restrictions on the use of the weights, where there are any.
         inflated: Whether these are weights of a 2D network, to be repeated along time.
@@ -85,7 +85,7 @@ class Foreign:
     stem: Stem | None = None
     head: Head | None = None
     clip: Mapping[str, Any] = field(default_factory=dict)
-    norm_epsilon: float = 1e-5
+    norm_epsilon: float | None = 1e-5
     reads: str | None = None
     licence: str | None = None
     inflated: bool = False
