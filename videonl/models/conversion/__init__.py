@@ -17,6 +17,7 @@ from videonl.models.conversion.mmaction2 import mmaction2
 from videonl.models.conversion.own import own
 from videonl.models.conversion.pytorchvideo import pytorchvideo
 from videonl.models.conversion.reading import read_caffe2, read_torch
+from videonl.models.conversion.recognition import refusal
 from videonl.models.conversion.slowfast import slowfast
 from videonl.models.conversion.torchvision import torchvision
 from videonl.models.weights import Weights
@@ -74,9 +75,10 @@ def convert(path: Path, layout: Layout, stated: Stated = Stated()) -> Weights:
         _refuse_another_clip(path.name, weights, stated)
         return weights
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{path}: {refusal(content, layout) or error}") from error
     except (LookupError, TypeError, ValueError) as error:  # weights of shapes, or a configuration, of no such project
-        raise UserError(f"{path} is not what a checkpoint of {layout} looks like ({error})") from error
+        why = refusal(content, layout) or f"it is not what a checkpoint of {layout} looks like ({error})"
+        raise UserError(f"{path}: {why}") from error
 
 
 def convert_content(content: Any, layout: Layout, stated: Stated, source: str) -> Weights:

@@ -47,8 +47,8 @@ HINTS = {
     "strides": "conv1_stride_t,pool1_stride_t of its configuration: 2,2 for its I3D, 1,1 for SlowOnly",
 }
 C2D_HINT = (
-    "c2d_r50 or c2d_r101 for C2D with its pool in time; TSN and the nopool configurations, whose weights look alike, are "
-    "not read"
+    "c2d_r50 or c2d_r101 for C2D with its pool in time; TSN and the nopool configurations, whose weights look alike, "
+    "are not read"
 )
 BLOCK_HINTS = {"pairwise": "mode of non_local_cfg", "scale": "use_scale of non_local_cfg, true where it is not set"}
 

@@ -63,7 +63,7 @@ def slowfast(content: Any, stated: Stated) -> Foreign:
     """A checkpoint of its training, which carries its configuration, or weights alone with what was stated."""
     weights = tensors(content, ("model_state",), "PySlowFast")
     if any(".pathway1_" in key for key in weights):
-        raise UserError("this is a network of two pathways (SlowFast); videonl has those of one: C2D, I3D and Slow")
+        raise UserError("this is a SlowFast network, of two pathways")
     placed, left_over = NAMES.rename(weights)
     config = _configuration(content)
     if config is None:
