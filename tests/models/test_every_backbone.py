@@ -33,6 +33,11 @@ LAST_STAGES = dict.fromkeys(("i3d_inception", "s3d"), ("mixed_3", "mixed_4"))
 PATHS = {X3D: ("blocks.2.res_blocks.1", "blocks.3")}
 
 
+# Slower, and of the same kind as others.
+SLOW = ("x3d_xs", "csn_r101", "r2plus1d_r50", "hara_r2p1d")
+FITTED = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NETWORKS]
+
+
 def places(name: str) -> tuple[str, str]:
     return PATHS.get(name) or LAST_STAGES.get(name, ("res3", "res4"))
 
@@ -56,7 +61,7 @@ def features_before(network: nn.Module, path: str) -> Tensor:
     return seen[0]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", FITTED)
 def test_every_block_fits_every_backbone(name: str) -> None:
     torch.manual_seed(3)
     plain = build_backbone(name, 7, NETWORKS[name]).network.eval()

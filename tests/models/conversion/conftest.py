@@ -128,6 +128,11 @@ def randomised() -> Callable[[nn.Module], nn.Module]:
 
 
 @pytest.fixture
+def followed() -> type[nn.Module]:
+    return Followed
+
+
+@pytest.fixture
 def mmaction2_names() -> Callable[[str, bool], str]:
     return mmaction2_name
 

@@ -1,11 +1,13 @@
 """SlowFast, X3D, CSN and R(2+1)D: converted hub files against pytorchvideo's own networks, in float64."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from pytorchvideo.models import hub
 from torch import Tensor, nn
 
@@ -163,3 +165,57 @@ def test_networks_of_other_depths_are_named(tmp_path: Path) -> None:
     torch.save(create_csn(model_depth=50, stem_dim_out=8).state_dict(), tmp_path / "csn.pyth")
     with pytest.raises(UserError, match=r"a channel-separated network \(CSN\) of another depth .*: csn_r101"):
         convert(tmp_path / "csn.pyth", "pytorchvideo")
+
+
+def pyslowfast_name(key: str) -> str:
+    """A key of pytorchvideo's SlowFast as PySlowFast has it; blocks follow their residuals within ``Followed``."""
+    key = key.replace("blocks.6.proj.", "head.projection.").replace(".residual.", ".")
+    key = re.sub(r"^blocks\.(\d)\.", lambda found: f"s{int(found[1]) + 1}.", key)
+    for pattern, theirs in (
+        (r"s1\.multipathway_blocks\.(\d)\.conv\.", r"s1.pathway\1_stem.conv."),
+        (r"s1\.multipathway_blocks\.(\d)\.norm\.", r"s1.pathway\1_stem.bn."),
+        (r"(s\d)\.multipathway_fusion\.conv_fast_to_slow\.", r"\1_fuse.conv_f2s."),
+        (r"(s\d)\.multipathway_fusion\.norm\.", r"\1_fuse.bn."),
+        (r"multipathway_blocks\.(\d)\.res_blocks\.(\d+)\.block\.norm\.", r"pathway\1_nonlocal\2.bn."),
+        (r"multipathway_blocks\.(\d)\.res_blocks\.(\d+)\.block\.", r"pathway\1_nonlocal\2."),
+        (r"multipathway_blocks\.(\d)\.res_blocks\.(\d+)\.", r"pathway\1_res\2."),
+        (r"branch1_conv\.", "branch1."),
+        (r"branch1_norm\.", "branch1_bn."),
+        (r"branch2\.conv_(\w)\.", r"branch2.\1."),
+        (r"branch2\.norm_(\w)\.", r"branch2.\1_bn."),
+    ):
+        key = re.sub(pattern, theirs, key)
+    return key
+
+
+@pytest.mark.parametrize("with_config", [True, False])
+def test_slowfast_of_pyslowfast_with_blocks_on_its_slow_pathway(
+    randomised, followed, tmp_path: Path, with_config: bool
+) -> None:
+    from pytorchvideo.layers.nonlocal_net import create_nonlocal
+
+    network = for_small_clips(public("slowfast_r50", randomised))
+    for level, index, channels in ((2, 1, 64), (3, 5, 128)):
+        residuals = network.blocks[level].multipathway_blocks[0].res_blocks
+        block = create_nonlocal(dim_in=channels, dim_inner=channels // 2, pool_size=(1, 2, 2), instantiation="softmax")
+        residuals[index] = followed(residuals[index], randomised(block).double())
+    state = {pyslowfast_name(key): value for key, value in network.state_dict().items()}
+    assert {"s1_fuse.conv_f2s.weight", "s4.pathway0_nonlocal5.bn.weight", "s5.pathway1_res2.branch2.c_bn.bias"} <= {
+        *state
+    }
+    pairs = [[value, value] for value in (1, 2, 2, 2)]
+    config = {
+        "MODEL": {"ARCH": "slowfast"},
+        "SLOWFAST": {"ALPHA": 4, "BETA_INV": 8, "FUSION_KERNEL_SZ": 7},
+        "RESNET": {"SPATIAL_STRIDES": pairs, "SPATIAL_DILATIONS": [[1, 1]] * 4},
+        "NONLOCAL": {"INSTANTIATION": "softmax", "GROUP": [[1, 1]] * 4, "POOL": [[[1, 2, 2], [1, 2, 2]]] * 4},
+        "DATA": {"NUM_FRAMES": 32, "SAMPLING_RATE": 2},
+    }
+    content = {"model_state": state, **({"cfg": yaml.safe_dump(config)} if with_config else {})}
+    torch.save(content, tmp_path / "SLOWFAST_8x8_R50.pyth")
+    told = Stated() if with_config else Stated("slowfast_r50", pairwise="embedded_gaussian", subsample=True)
+    weights = convert(tmp_path / "SLOWFAST_8x8_R50.pyth", "slowfast", told)
+    (insertion,) = weights.network["blocks"]
+    assert insertion["after"] == {"res3": [1], "res4": [5]}
+    assert (weights.clip["num_frames"], weights.clip["stride_frames"]) == (32, 2)
+    require_agreement("slowfast_r50", weights, network, (32, 64, 64))

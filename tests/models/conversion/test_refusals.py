@@ -106,7 +106,7 @@ def slowfast_state(block: bool = True) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("section", "key", "value", "expected"),
     [
-        ("MODEL", "ARCH", "i3d_nopool", "MODEL.ARCH i3d_nopool has no counterpart; c2d, i3d, slow have"),
+        ("MODEL", "ARCH", "i3d_nopool", "MODEL.ARCH i3d_nopool has no counterpart; c2d, i3d, slow, slowfast have"),
         (
             "RESNET",
             "STRIDE_1X1",
@@ -135,9 +135,19 @@ def test_slowfast_without_its_configuration(refusal) -> None:
     assert "--subsample" in text
 
 
-def test_two_pathways_are_refused(refusal) -> None:
-    content = {"model_state": {"s1.pathway1_stem.conv.weight": torch.zeros(3)}}
-    assert "a SlowFast network of PySlowFast, of two pathways, which is not read" in refusal(content, "slowfast")
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({}, "SLOWFAST.ALPHA is 8 in the file's configuration; videonl's is 4"),
+        ({"ALPHA": 4, "BETA_INV": 4}, "SLOWFAST.BETA_INV is 4 in the file's configuration; videonl's is 8"),
+    ],
+)
+def test_pathways_that_ours_are_not(refusal, section: dict[str, int], told: str) -> None:
+    state = {"s1.pathway0_stem.conv.weight": torch.zeros(3), "s1.pathway1_stem.conv.weight": torch.zeros(3)}
+    config = yaml.safe_dump({"MODEL": {"ARCH": "slowfast"}, "SLOWFAST": section})
+    assert told in refusal({"model_state": state, "cfg": config}, "slowfast")
+    text = refusal({"model_state": state}, "slowfast")
+    assert "--backbone (slowfast_r50, slowfast_r101, slowfast_16x8_r101_50_50, for SLOWFAST.ALPHA 4 alone)" in text
 
 
 def test_slowfast_block_without_batch_norm_is_refused(refusal) -> None:
@@ -204,7 +214,6 @@ def test_odd_shapes_are_no_crash(refusal, state, shape: tuple[int, ...]) -> None
         ("neck.lateral_convs.0.conv.weight", "mmaction2", "a TPN"),
         ("roi_head.bbox_head.fc_cls.weight", "mmaction2", "a detector of actions in boxes"),
         ("backbone.slow_path.conv1.conv.weight", "mmaction2", "SlowFast network of mmaction2"),
-        ("s1.pathway1_stem.conv.weight", "slowfast", "SlowFast network of PySlowFast"),
         ("head.lin_5.weight", "slowfast", "an X3D of PySlowFast"),
         ("backbone.conv1_s.conv.weight", "mmaction2", "an X3D of mmaction2"),
         ("backbone.conv3a.conv.weight", "mmaction2", "a C3D"),

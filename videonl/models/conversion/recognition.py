@@ -8,7 +8,7 @@ from torch import Tensor
 
 READ = {
     "pytorchvideo": "C2D, I3D, Slow, SlowFast, X3D, CSN (101 layers) and R(2+1)D",
-    "slowfast": "C2D, I3D and Slow, of one pathway",
+    "slowfast": "C2D, I3D, Slow and SlowFast",
     "mmaction2": "I3D (ResNet3d), SlowOnly, C2D and R(2+1)D",
     "torchvision": "r3d_18, mc3_18, r2plus1d_18, s3d, and image ResNets of bottlenecks",
     "caffe2-nonlocal": "C2D and I3D",
@@ -30,7 +30,6 @@ ARCHITECTURES: tuple[tuple[str, str, str | None], ...] = (
     (r"\blayer1\.0\.tam\.|\.tam\.G\.", "a TANet", None),
     (r"^neck\..*(lateral|fusion|level|temporal)", "a TPN, a pyramid on a 3D ResNet", None),
     (r"^roi_head\.|^detection_head\.|\bs\d\.pathway\d_roi|^head\.s0_roi", "a detector of actions in boxes", None),
-    (r"\bpathway1_stem\.", "a SlowFast network of PySlowFast, of two pathways", HUB),
     (r"^backbone\.(slow|fast)_path\.", "a SlowFast network of mmaction2, of two pathways", HUB),
     (r"^head\.lin_5\.|\bpathway0_stem\.conv_xy\.", "an X3D of PySlowFast", HUB),
     (r"^backbone\.conv1_[st]\.", "an X3D of mmaction2", HUB),
