@@ -1,7 +1,7 @@
 """3D CNNs as named stages: the field's ResNets, Inceptions, and any other by dotted path."""
 
 from videonl.backbones.building import BACKBONES, backbone_options, build_backbone, require_module
-from videonl.backbones.contract import Backbone, Size
+from videonl.backbones.contract import Backbone, Size, input_channels
 from videonl.backbones.dotted import is_of_library
 from videonl.backbones.head import Head, as_head, head_option
 from videonl.backbones.inflate import Inflated, inflate, inflated_kernel
@@ -22,6 +22,7 @@ __all__ = [
     "head_option",
     "inflate",
     "inflated_kernel",
+    "input_channels",
     "is_of_library",
     "read_stem",
     "require_module",

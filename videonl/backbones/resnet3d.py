@@ -4,7 +4,6 @@ Built with pytorchvideo's ``create_resnet``, so that ``state_dict`` keys are tho
 Sources: Wang et al. 2018, arXiv:1711.07971 (C2D, I3D); Feichtenhofer et al. 2019, arXiv:1812.03982 (Slow).
 """
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ from torch import nn
 
 from videonl.backbones.contract import Backbone, Size
 from videonl.backbones.head import as_head, set_head
+from videonl.backbones.quiet_import import quiet_import
 from videonl.backbones.rewrites import ResidualSum
 from videonl.backbones.stem import as_stem
 
@@ -78,10 +78,7 @@ def resnet3d(
     Raises:
         UserError: For a stride profile or a head that there is not.
     """
-    # Imported here because pytorchvideo takes a second to import, and naming a backbone should not.
-    with warnings.catch_warnings():
-        # It decorates functions with torch.jit.script, which current torch deprecates; nothing here calls them.
-        warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")
+    with quiet_import():
         from pytorchvideo.models.resnet import ResBlock, create_resnet
 
     spec, stem = VARIANTS[variant], as_stem(stride_profile)
@@ -105,10 +102,10 @@ def resnet3d(
     # pytorchvideo pads by half a kernel in time too, which shifts pairs of frames.
     network.blocks[0].pool.padding = (0, stem.pool_padding_px, stem.pool_padding_px)
     set_head(network.blocks[-1], as_head(head))
-    return Backbone(network, _stages(network), clip=(8 if stem.temporal_stride == 1 else 32, 224, 224))
+    return Backbone(network, residuals_by_stage(network), clip=(8 if stem.temporal_stride == 1 else 32, 224, 224))
 
 
-def _stages(network: nn.Module) -> dict[str, tuple[str, ...]]:
+def residuals_by_stage(network: nn.Module) -> dict[str, tuple[str, ...]]:
     """Residuals by stage: pytorchvideo keeps stem, stages, an optional pool and the head in one list of ``blocks``."""
     stages: dict[str, tuple[str, ...]] = {}
     for path, module in network.named_modules():

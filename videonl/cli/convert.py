@@ -92,7 +92,7 @@ def _told(weights: Weights) -> list[str]:
             told.append(f"blocks: {insertion['block']} after {insertion['after']}, {insertion['options']}")
         told += _about_head(weights.network)
         told.append(_about_classes(weights.network["num_classes"], weights.class_names))
-        told.append(_about_clip(weights.clip))
+        told.append(f"reads: {weights.reads}" if weights.reads else _about_clip(weights.clip))
     return [*told, f"licence: {weights.licence}"] if weights.licence else told
 
 

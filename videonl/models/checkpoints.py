@@ -71,10 +71,11 @@ def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
         The trained network with its classes and clip format. Classes whose names the file does not know are numbered.
 
     Raises:
-        UserError: When the file is missing, is no checkpoint, was not written by videonl, or names code that is not
-            trusted.
+        UserError: When the file is missing, is no checkpoint, was not written by videonl, names code that is not
+            trusted, or holds a network that reads no RGB frames.
     """
     weights = read_weights(Path(path))
+    weights.require_frames()
     if weights.network is not None and not trust_code:
         _require_known_code(path, weights.network["backbone"])
         _require_known_blocks(path, weights.network["blocks"] or [])

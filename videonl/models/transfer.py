@@ -37,6 +37,7 @@ def load_into(classifier: ClipClassifier, weights: Weights, clip: Mapping[str, A
         UserError: When weights are left over or missing, or the network would compute other numbers from them: another
             stem, other options of a block, other mean and std. The message says what to set.
     """
+    weights.require_frames()
     said = [f"licence of the weights: {weights.licence}"] if weights.licence else []
     if weights.block is not None:
         return [*said, *_load_block(classifier, weights)]

@@ -28,6 +28,7 @@ class Weights:
         block: For a single block its short name and options, ``{"block": ..., "options": ...}``.
         clip: What is known of the clips it was trained on, by the names of :class:`videonl.data.transforms.ClipFormat`.
         class_names: Names of the classes, in the order of the logits, where they are known.
+        reads: What it reads where that is not RGB frames.
         licence: Restrictions on their use, where there are any.
     """
 
@@ -37,6 +38,7 @@ class Weights:
     block: dict[str, Any] | None = None
     clip: dict[str, Any] = field(default_factory=dict)
     class_names: list[str] | None = None
+    reads: str | None = None
     licence: str | None = None
 
     def save(self, path: Path) -> None:
@@ -57,6 +59,18 @@ class Weights:
         if num_classes != len(class_names):
             raise UserError(f"{self.source} has {num_classes} classes, and {len(class_names)} names were given")
         return replace(self, class_names=class_names)
+
+    def require_frames(self) -> None:
+        """Refuses weights of a network that reads something else than RGB frames, which is all that videos are read as.
+
+        Raises:
+            UserError: Saying what the network reads.
+        """
+        if self.reads is not None:
+            raise UserError(
+                f"{self.source} reads {self.reads}, and videonl gives networks the RGB frames of videos; in Python, "
+                "videonl.models.checkpoints.read_weights(Path(FILE)).build() gives its network"
+            )
 
     def build(self) -> ClipClassifier:
         """The classifier these weights are of, with them, in eval mode.

@@ -1,6 +1,5 @@
 """Published weights by name, from where the libraries that publish them keep them."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,11 +8,13 @@ from typing import Any
 
 import torch
 
+from videonl.backbones.quiet_import import quiet_import
 from videonl.errors import UserError
 from videonl.models.checkpoints import read_weights
 from videonl.models.class_names import class_names
 from videonl.models.classifier import ClipClassifier
 from videonl.models.conversion import Layout, Stated, convert_content
+from videonl.models.conversion.pytorchvideo_hub import HUB
 from videonl.models.weights import Weights
 
 
@@ -81,12 +82,11 @@ def download(name: str, classifier: ClipClassifier) -> Weights:
 
 
 def _of_pytorchvideo(name: str) -> tuple[str, list[str]]:
-    with warnings.catch_warnings():
-        # It decorates functions with torch.jit.script, which current torch deprecates; nothing here calls them.
-        warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")
-        from pytorchvideo.models.hub.resnet import checkpoint_paths
+    with quiet_import():
+        from pytorchvideo.models.hub import csn, r2plus1d, resnet, slowfast, x3d
 
-    return checkpoint_paths[name], class_names("kinetics400")
+    known = [module.checkpoint_paths for module in (resnet, slowfast, x3d, csn, r2plus1d)]
+    return next(paths[name] for paths in known if name in paths), class_names("kinetics400")
 
 
 def _of_torchvision(name: str, weights: str) -> tuple[str, list[str]]:
@@ -100,6 +100,11 @@ PUBLISHED = {
     **{
         f"kinetics400/{name}": Published("pytorchvideo", partial(_of_pytorchvideo, name), Stated(), hashed=False)
         for name in ("c2d_r50", "i3d_r50", "slow_r50")
+    },
+    **{
+        # Three of them have weights of the same shapes, and each is of another clip.
+        f"kinetics400/{name}": Published("pytorchvideo", partial(_of_pytorchvideo, name), Stated(name), hashed=False)
+        for name in HUB
     },
     **{
         f"kinetics400/{name}": Published("torchvision", partial(_of_torchvision, name, "KINETICS400_V1"), Stated())

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from videonl.models.conversion import Stated, convert, convert_content
 
 FIVE = {"res3": [1, 3], "res4": [1, 3, 5]}
-BRANCHES = "abc"
 
 
 def slowfast_name(place: str) -> str:
@@ -36,25 +35,6 @@ def slowfast_name(place: str) -> str:
         if re.fullmatch(pattern, place):
             return re.sub(pattern, theirs, place)
     raise AssertionError(place)
-
-
-def mmaction2_name(place: str, pooled: bool) -> str:
-    """The same as mmaction2 and mmcv have it."""
-    if found := re.fullmatch(r"res(\d)\.(\d+)\.(.+)", place):
-        layer, rest = f"backbone.layer{int(found[1]) - 1}.{found[2]}", found[3]
-        if part := re.fullmatch(r"branch2\.(conv|norm)_(\w)\.(.+)", rest):
-            kind = "conv" if part[1] == "conv" else "bn"
-            return f"{layer}.conv{BRANCHES.index(part[2]) + 1}.{kind}.{part[3]}"
-        if part := re.fullmatch(r"branch1_(conv|norm)\.(.+)", rest):
-            return f"{layer}.downsample.{'conv' if part[1] == 'conv' else 'bn'}.{part[2]}"
-        module, _, parameter = rest.removeprefix("block.").rpartition(".")
-        block = f"{layer}.non_local_block"
-        if module in ("conv_out", "bn"):
-            return f"{block}.conv_out.{'bn' if module == 'bn' else 'conv'}.{parameter}"
-        return f"{block}.{module}{'.0' if pooled and module in ('g', 'phi') else ''}.conv.{parameter}"
-    for ours, theirs in (("stem.conv", "conv1.conv"), ("stem.norm", "conv1.bn")):
-        place = place.replace(ours, f"backbone.{theirs}")
-    return place.replace("head.proj", "cls_head.fc_cls")
 
 
 def caffe2_blob(place: str) -> str | None:
@@ -182,13 +162,13 @@ def test_slowfast_with_its_blocks(
     ("concatenation", False, True),
 ])  # fmt: skip
 def test_mmaction2_with_its_blocks_and_strides(
-    public_network, by_place, agree, tmp_path: Path, mode: str, scaled: bool, pooled: bool
+    public_network, by_place, agree, mmaction2_names, tmp_path: Path, mode: str, scaled: bool, pooled: bool
 ) -> None:
     block = partial(Mmcvs, mode=mode, scaled=scaled, pooled=pooled)
     network = public_network(
         "i3d", block, {"res3": [1], "res4": [5]}, stem_conv_stride=(2, 2, 2), stem_pool_stride=(2, 2, 2)
     )
-    state = {mmaction2_name(place, pooled): value for place, value in by_place(network).items()}
+    state = {mmaction2_names(place, pooled): value for place, value in by_place(network).items()}
     path = save({"meta": {"epoch": 1}, "state_dict": state}, tmp_path / "epoch_1.pth")
     told = mode in ("gaussian", "concatenation")
     stated = Stated("i3d_r50", (2, 2), pairwise=None if told else mode, scale=scaled)

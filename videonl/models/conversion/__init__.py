@@ -5,16 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from videonl.backbones.slowfast import ALPHA, SLOWFASTS
 from videonl.errors import UserError
 from videonl.models.conversion.alexhex7 import alexhex7_block
 from videonl.models.conversion.caffe2 import caffe2_nonlocal
 from videonl.models.conversion.contract import Foreign, Stated
 from videonl.models.conversion.engine import assemble
 from videonl.models.conversion.inception import i3d_inception
+from videonl.models.conversion.kenshohara import kenshohara
 from videonl.models.conversion.mmaction2 import mmaction2
 from videonl.models.conversion.own import own
 from videonl.models.conversion.pytorchvideo import pytorchvideo
 from videonl.models.conversion.reading import read_caffe2, read_torch
+from videonl.models.conversion.recognition import refusal
 from videonl.models.conversion.slowfast import slowfast
 from videonl.models.conversion.torchvision import torchvision
 from videonl.models.weights import Weights
@@ -27,6 +30,7 @@ Layout = Literal[
     "caffe2-nonlocal",
     "i3d-inception",
     "alexhex7-block",
+    "kenshohara",
     "videonl",
 ]
 NETWORKS: dict[str, Callable[[Any, Stated], Foreign]] = {
@@ -36,6 +40,7 @@ NETWORKS: dict[str, Callable[[Any, Stated], Foreign]] = {
     "torchvision": torchvision,
     "caffe2-nonlocal": caffe2_nonlocal,
     "i3d-inception": i3d_inception,
+    "kenshohara": kenshohara,
 }
 
 # 32 frames at stride 2 in ``i3d_r50_32x2x1_100e.pth``, 4 at stride 16 in ``SLOWONLY_4x16_R50.pkl``.
@@ -70,9 +75,10 @@ def convert(path: Path, layout: Layout, stated: Stated = Stated()) -> Weights:
         _refuse_another_clip(path.name, weights, stated)
         return weights
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{path}: {refusal(content, layout) or error}") from error
     except (LookupError, TypeError, ValueError) as error:  # weights of shapes, or a configuration, of no such project
-        raise UserError(f"{path} is not what a checkpoint of {layout} looks like ({error})") from error
+        why = refusal(content, layout) or f"it is not what a checkpoint of {layout} looks like ({error})"
+        raise UserError(f"{path}: {why}") from error
 
 
 def convert_content(content: Any, layout: Layout, stated: Stated, source: str) -> Weights:
@@ -89,8 +95,11 @@ def _refuse_another_clip(name: str, weights: Weights, stated: Stated) -> None:
     found = [f"{num_frames}x{stride}" for num_frames, stride in CLIP_IN_NAME.findall(name)]
     if not found or stated.num_frames is not None or "num_frames" not in weights.clip:
         return
-    published = f"{weights.clip['num_frames']}x{weights.clip['stride_frames']}"
-    if published not in found:
+    num_frames, stride_frames = weights.clip["num_frames"], weights.clip["stride_frames"]
+    published = f"{num_frames}x{stride_frames}"
+    # Its publishers name SlowFast by the frames of its slow pathway.
+    slow = weights.network and weights.network["backbone"] in SLOWFASTS and (num_frames // ALPHA, stride_frames * ALPHA)
+    if published not in found and (not slow or "{}x{}".format(*slow) not in found):
         raise UserError(
             f"its name says {found[0]}, frames x stride, and {published} is published for this network; state which "
             f"it was trained on: --clip {found[0]} or --clip {published}"

@@ -65,11 +65,13 @@ class Foreign:
         backbone: Our name of the network.
         placed: Whether the keys of ``weights`` are places.
         blocks: Options of the non-local block after each residual that has one.
+        options: Further options of the backbone, ``width`` among them where keys are no places.
         stem: The stem's strides; None for networks that are no ResNets.
-        head: How the ResNet's head averages in the project's tests; None where it averages all positions.
+        head: How the network's head averages in the project's tests; None where it averages all positions.
         clip: The clips it was trained on, by the names of :class:`videonl.data.transforms.ClipFormat`: as stated, as
             the file says, or as published for the network. Empty where none of them says it.
-        norm_epsilon: What the file's batch norms add to variances.
+        norm_epsilon: What the file's batch norms add to variances; None where our network has the project's own.
+        reads: What the network reads where that is not RGB frames.
         licence: Restrictions on the use of the weights, where there are any.
         inflated: Whether these are weights of a 2D network, to be repeated along time.
     """
@@ -79,10 +81,12 @@ class Foreign:
     backbone: str
     placed: bool = True
     blocks: Mapping[Place, Options] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     stem: Stem | None = None
     head: Head | None = None
     clip: Mapping[str, Any] = field(default_factory=dict)
-    norm_epsilon: float = 1e-5
+    norm_epsilon: float | None = 1e-5
+    reads: str | None = None
     licence: str | None = None
     inflated: bool = False
 

@@ -1,10 +1,11 @@
-"""pytorchvideo's ResNets, whose names and forward pass are ours (``pytorchvideo.models.resnet.create_resnet``)."""
+"""pytorchvideo's networks, whose names and forward pass are ours: C2D, I3D and Slow, and the others of its hub."""
 
 from typing import Any
 
 from videonl.backbones import Stem
 from videonl.backbones.head import HEADS
 from videonl.models.conversion.contract import AT_224, Foreign, Stated, sampling
+from videonl.models.conversion.pytorchvideo_hub import hub_network
 from videonl.models.conversion.reading import tensors
 from videonl.models.conversion.resnet_names import ResNetNames, backbone_of
 
@@ -15,6 +16,8 @@ RESIDUAL = "blocks.{position}.res_blocks.{index}"
 def pytorchvideo(content: Any, stated: Stated) -> Foreign:
     """A file of its hub, or the ``state_dict`` of a network that ``create_resnet`` built."""
     weights = tensors(content, ("model_state", "state_dict"), "pytorchvideo")
+    if (of_hub := hub_network(weights, stated)) is not None:
+        return of_hub
     # The pool after res2 is a block of its own there, and counts.
     has_pool = not any(key.startswith("blocks.2.res_blocks.") for key in weights)
     placed, left_over = _names(has_pool).rename(weights)
