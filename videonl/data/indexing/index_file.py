@@ -37,6 +37,7 @@ class Record:
         width: Width in pixels, upright.
         height: Height in pixels, upright.
         rotation: Degrees by which the frames are turned counterclockwise to be upright.
+        mirrored: Whether they are then mirrored left to right, as of front cameras.
         num_frames: Number of frames.
         fps: Frames per second, on average; empty for folders of frames, which do not say.
         duration_seconds: Number of frames over fps.
@@ -67,6 +68,7 @@ class Record:
     width: int | None = None
     height: int | None = None
     rotation: int | None = None
+    mirrored: bool | None = None
     num_frames: int | None = None
     fps: float | None = None
     duration_seconds: float | None = None
@@ -100,6 +102,7 @@ _TYPES: dict[Any, Any] = {
     str: pa.string(),
     Status: pa.string(),
     int | None: pa.int64(),
+    bool | None: pa.bool_(),
     float | None: pa.float64(),
     list[int]: pa.list_(pa.int32()),
     list[str]: pa.list_(pa.string()),

@@ -7,10 +7,12 @@ from typing import Any
 
 import av
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from videonl.data.reading.container import find_video_stream, open_file, video_stream
 from videonl.data.reading.frame_folder_reader import FrameFolderReader
+from videonl.data.reading.orientation import Orientation, orientation_of, upright
 
 _FALLBACK_FPS = Fraction(25)
 
@@ -57,27 +59,25 @@ def _images(folder: Path, short_side_px: int) -> Iterator[Any]:
 
 
 def _upright(frame: Any, short_side_px: int) -> Any:
-    quarter_turns = round(frame.rotation / 90) % 4
+    orientation = orientation_of(frame)
     width, height = upright_size(frame.width, frame.height, short_side_px)
     resized = frame.reformat(width, height, format="yuv420p", interpolation="BICUBIC")
-    if not quarter_turns:
+    if orientation == Orientation():
         return resized
-    turned = av.VideoFrame.from_ndarray(_turn_planes(resized.to_ndarray(), height, quarter_turns), format="yuv420p")
+    shown = av.VideoFrame.from_ndarray(_upright_planes(resized.to_ndarray(), height, orientation), format="yuv420p")
     for name in ("pts", "time_base", "colorspace", "color_range"):
-        setattr(turned, name, getattr(resized, name))
-    return turned
+        setattr(shown, name, getattr(resized, name))
+    return shown
 
 
-def _turn_planes(planes: NDArray[np.uint8], height: int, quarter_turns: int) -> NDArray[np.uint8]:
-    """Turn yuv420p counterclockwise: the planes Y, U and V stand one after another."""
+def _upright_planes(planes: NDArray[np.uint8], height: int, orientation: Orientation) -> NDArray[np.uint8]:
+    """Show yuv420p in an orientation: the planes Y, U and V stand one after another."""
     width = planes.shape[1]
-    flat = planes.reshape(-1)
-    ends = np.cumsum([height * width, height * width // 4])
+    flat = torch.from_numpy(planes.reshape(-1))
     sizes = [(height, width), (height // 2, width // 2), (height // 2, width // 2)]
-    turned = [
-        np.rot90(part.reshape(size), quarter_turns) for part, size in zip(np.split(flat, ends), sizes, strict=True)
-    ]
-    return np.concatenate([plane.reshape(-1) for plane in turned]).reshape(-1, turned[0].shape[1])
+    parts = flat.split([rows * columns for rows, columns in sizes])
+    shown = [upright(part.view(size), orientation) for part, size in zip(parts, sizes, strict=True)]
+    return torch.cat([plane.reshape(-1) for plane in shown]).view(-1, shown[0].shape[1]).numpy()
 
 
 def timed(frames: Iterator[Any], rate: Fraction) -> Iterator[Any]:
