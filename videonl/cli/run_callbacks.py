@@ -49,7 +49,7 @@ def callbacks(run: Run, data: ClipDataModule, subcommand: str, progress: bool, l
         EndTogether(),
         Continuation(),
         SeedSteps(data.loading.seed),
-        UnreadableVideos(data.loading.max_failed_share),
+        UnreadableVideos(data.loading.training_share),
         ValidationViews(),
         WriteScores(Path(run.dir)),
         EvaluationLogs(),

@@ -122,6 +122,8 @@ class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
     def __getitem__(self, index: int) -> EvaluationItem | FailedItem:
         """Return all views of video ``index``, or why there are none."""
         video = self.videos[index]
+        if video.unreadable:
+            return {"failures": [Failure(str(video.path), video.unreadable)]}
         try:
             clip = self._guarded(video.path, index)
         except DecodingError as error:

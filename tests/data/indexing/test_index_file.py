@@ -12,8 +12,6 @@ from videonl.errors import UserError
 FULL = Record(
     "a b/x.mp4", "walk", "train", "id", "damaged", "why", 7, 11, "ff", "mov", "h264", 62, 46, 90, True, 13, 24.5
 )
-    "a b/x.mp4", "walk", "train", "id", "damaged", "why", 7, 11, "ff", "mov", "h264", 62, 46, 90, True, 13, 24.5
-)
 
 
 def test_records_survive_and_every_column_is_documented(tmp_path: Path) -> None:
