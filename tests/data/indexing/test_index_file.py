@@ -10,7 +10,7 @@ from videonl.data.reading.shard_member import ShardMember
 from videonl.errors import UserError
 
 FULL = Record(
-    "a b/x.mp4", "walk", "train", "id", "damaged", "why", 7, 11, "ff", "mov", "h264", 62, 46, 90, True, 13, 24.5
+    "a b/x.mp4", "walk", "train", "id", "damaged", "why", 7, 11, "ff", "mov", "h264", 62, 46, 90, True, "4:3", False, 13
 )
 
 

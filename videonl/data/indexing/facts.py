@@ -12,7 +12,14 @@ import torch
 from videonl.data.indexing.exactness import compared_frames, installed_backends, is_exact, spread, thumbnail
 from videonl.data.indexing.fingerprint import content_hash, file_key
 from videonl.data.indexing.index_file import Record
-from videonl.data.reading.container import decode, find_video_stream, open_container, packets_of, video_stream
+from videonl.data.reading.container import (
+    decode,
+    find_video_stream,
+    open_container,
+    packets_of,
+    pixel_aspect,
+    video_stream,
+)
 from videonl.data.reading.decoding import open_video
 from videonl.data.reading.frame_folder_reader import FrameFolderReader, numbers_are_consecutive
 from videonl.data.reading.orientation import Orientation, orientation_of, upright
@@ -91,6 +98,7 @@ def _frame_folder_facts(record: Record, task: Task) -> Record:
         height=height,
         rotation=0,
         mirrored=False,
+        interlaced=False,
         num_frames=reader.num_frames,
         key_frames=list(range(reader.num_frames)),
     )
@@ -156,6 +164,7 @@ def _header_facts(record: Record, path: Path) -> tuple[Record, int, Orientation]
         if first is None:
             raise DecodingError(path, "has a video stream but no frame in it")
         orientation = orientation_of(first)
+        aspect = pixel_aspect(stream, orientation.transposed)
         record = replace(
             record,
             container=container.format.name.split(",")[0],
@@ -164,6 +173,8 @@ def _header_facts(record: Record, path: Path) -> tuple[Record, int, Orientation]
             height=first.width if orientation.transposed else first.height,
             rotation=orientation.rotation,
             mirrored=orientation.mirrored,
+            pixel_aspect=f"{aspect.numerator}:{aspect.denominator}" if aspect else "",
+            interlaced=bool(first.interlaced_frame),
             fps=float(stream.average_rate or stream.guessed_rate or 25),
             key_frames=sorted(keys),
         )

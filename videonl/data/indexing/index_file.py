@@ -38,6 +38,8 @@ class Record:
         height: Height in pixels, upright.
         rotation: Degrees by which the frames are turned counterclockwise to be upright.
         mirrored: Whether they are then mirrored left to right, as of front cameras.
+        pixel_aspect: Width over height of a pixel as players show it, such as ``16:11``; empty of square pixels.
+        interlaced: Whether the first frame is two fields of different times, woven.
         num_frames: Number of frames.
         fps: Frames per second, on average; empty for folders of frames, which do not say.
         duration_seconds: Number of frames over fps.
@@ -69,6 +71,8 @@ class Record:
     height: int | None = None
     rotation: int | None = None
     mirrored: bool | None = None
+    pixel_aspect: str = ""
+    interlaced: bool | None = None
     num_frames: int | None = None
     fps: float | None = None
     duration_seconds: float | None = None

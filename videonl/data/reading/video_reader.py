@@ -109,7 +109,7 @@ class VideoReader(ABC):
 def with_recount(read: Callable[[], Read]) -> Read:
     """Choose and read frames, once more where their number turned out to be smaller than it was.
 
-    So what is read of a damaged file does not depend on whether its damage was met before.
+    So a clip that meets damage is read, whether or not the damage was known before.
 
     Args:
         read: Chooses frames by the reader's ``num_frames``, and reads them.
