@@ -159,7 +159,8 @@ class VideonlCLI(LightningCLI):
         """Ends with an error, everything being written, where videos could not be read."""
         self._close_loggers()
         module: ClipModule = self.model
-        require_readable(module.unreadable, len(module.scores), self.datamodule.loading.max_failed_share)
+        if self.trainer.is_global_zero:  # another process that failed would end this one while it writes
+            require_readable(module.unreadable, len(module.scores), self.datamodule.loading.max_failed_share)
 
     after_validate = after_test = after_predict = _end_evaluation
 

@@ -92,6 +92,11 @@ class Record:
         """Whether a training may use it."""
         return self.status in ("ok", "damaged")
 
+    @property
+    def trusted_table(self) -> str:
+        """``frame_table``, unless no decoder gave those frames, as version 0.1 wrote of files whose times mislead."""
+        return "" if self.compared_backends and not self.exact_backends else self.frame_table
+
     def location(self, index: Path | str) -> Path | ShardMember:
         """Where the video is, given where the index, or the folder of ``index.parquet``, is."""
         file = _file_of(index)

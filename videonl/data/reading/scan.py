@@ -98,8 +98,10 @@ def find_orientation(path: Path, table: FrameTable) -> Orientation:
     Raises:
         DecodingError: No frame can be decoded.
     """
-    if table.orientation is not None:
-        return table.orientation
+    kept = _kept.get(_identity(path))
+    orientation = table.orientation or (FrameTable.from_bytes(kept).orientation if kept else None)
+    if orientation is not None:
+        return orientation
     with open_container(path, by_header=True) as container:
         first = next(decode(container, video_stream(container, table.stream_index)), None)
         if first is None:

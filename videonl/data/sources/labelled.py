@@ -154,7 +154,7 @@ def _of_index(index: Path | str, split: str | None, keep_unreadable: bool) -> li
             f"{index}: {record.path}",
             record.split,
             record.clip_id,
-            record.frame_table,
+            record.trusted_table,
             "" if record.usable else record.reason or record.status,
         )
         for record in kept
