@@ -171,6 +171,20 @@ def test_files_cut_within_an_open_gop_are_the_frames_that_decode(
     check_reading(path, truth)
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_files_cut_between_key_frames(tmp_path: Path, codec: str) -> None:
+    options = {f"{codec[3:]}-params": "keyint=11:bframes=0:scenecut=0" + ":log-level=none" * (codec == "libx265")}
+    source = write(tmp_path / "source.mp4", codec, options)
+    with av.open(str(source)) as read, av.open(str(tmp_path / "cut.mp4"), "w") as written:
+        copied = written.add_stream_from_template(read.streams.video[0])
+        for number, packet in enumerate(read.demux(video=0)):
+            if packet.size and number >= 5:
+                packet.is_keyframe |= number == 5  # as cutters say, lest players show nothing
+                packet.stream = copied
+                written.mux(packet)
+    check_reading(tmp_path / "cut.mp4", sequential(tmp_path / "cut.mp4"))
+
+
 def test_a_clip_that_meets_damage_is_read_as_one_that_knows_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,10 +63,17 @@ def _inspector(codec: str, extradata: bytes | None) -> Callable[[memoryview], Pi
 
 
 class Announced(NamedTuple):
-    """What packets announce: the frames, and whether a decoder may well give others."""
+    """What packets announce, and why a decoder may give other frames.
+
+    Args:
+        table: The frames.
+        is_cut_off: Whether the first picture is none to start at by itself.
+        has_unordered_times: Whether timestamps may not follow the order in which pictures are shown.
+    """
 
     table: FrameTable
-    is_doubtful: bool = False
+    is_cut_off: bool = False
+    has_unordered_times: bool = False
 
 
 def table_from_packets(blank: FrameTable, packets: Sequence[Packet], num_macroblocks: int) -> Announced | None:
@@ -139,7 +146,7 @@ def _table_by_timestamp(blank: FrameTable, packets: Sequence[Packet]) -> Announc
         is_plain=is_closed and len(shown) == len(packets),
     )
     has_unordered_times = _has_unordered_times(packets, by_gop=blank.codec != "hevc")
-    return Announced(table, has_unordered_times or _starts_cut_off(blank, packets))
+    return Announced(table, _starts_cut_off(blank, packets), has_unordered_times)
 
 
 def _starts_cut_off(blank: FrameTable, packets: Sequence[Packet]) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from videonl.data.reading.container import decode, find_video_stream, open_container, video_stream
 from videonl.data.reading.frame_table import FrameTable
 from videonl.data.reading.orientation import Orientation, orientation_of
-from videonl.data.reading.packets import list_packets, table_from_packets
+from videonl.data.reading.packets import Announced, list_packets, table_from_packets
 from videonl.data.reading.video_reader import DecodingError, check_exists
 
 _FALLBACK_FPS = Fraction(25)
@@ -74,12 +74,17 @@ def scan(path: Path | str) -> FrameTable:
     if not packets:
         raise DecodingError(path, "has a video stream but no frame in it")
     announced = table_from_packets(blank, packets, num_macroblocks)
-    if announced and (not announced.is_doubtful or _says_in_order(path, blank)):
+    if announced and not _is_doubtful(path, announced):
         return announced.table
     timestamps, num_damaged = _decoded_times(path, blank)
     if announced and announced.table.timestamps_pts == timestamps and not num_damaged:
         return announced.table
     return counted(blank, timestamps, num_damaged)
+
+
+def _is_doubtful(path: Path, announced: Announced) -> bool:
+    times_mislead = announced.has_unordered_times and not _says_in_order(path, announced.table)
+    return announced.is_cut_off or times_mislead
 
 
 def _says_in_order(path: Path, facts: FrameTable) -> bool:
