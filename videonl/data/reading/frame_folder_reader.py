@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from videonl.data.reading.frame_table import FrameTable
 from videonl.data.reading.video_reader import DecodingError, VideoReader
@@ -57,7 +57,7 @@ class FrameFolderReader(VideoReader):
     def _frame(self, index: int) -> torch.Tensor:
         try:
             with Image.open(self.images[index]) as image:
-                return torch.from_numpy(np.array(image.convert("RGB")))
+                return torch.from_numpy(np.array(ImageOps.exif_transpose(image).convert("RGB")))
         except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken images
             raise DecodingError(self.path, f"{self.images[index].name} cannot be decoded ({error})") from error
 
