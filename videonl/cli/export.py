@@ -5,12 +5,13 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from videonl.cli.refusals import require_at_least
 from videonl.data.transforms import ClipFormat
 from videonl.diagnostics.saturation import measure_softmax, saturation
 from videonl.errors import UserError
 from videonl.models import ClipClassifier
 from videonl.models.checkpoints import load_trained
-from videonl.models.export import TOLERANCE, Format, ProgramDiffers
+from videonl.models.export import TOLERANCE, Format, ProgramDiffersError
 from videonl.models.export import export as export_network
 
 
@@ -42,6 +43,7 @@ def export(
     for name, value in (("frames", frames), ("size", size), ("batch", batch)):
         if value is not None and value < 1:
             raise UserError(f"--{name} must be at least 1, got {value}")
+    require_at_least(0, tolerance=tolerance)
     console = Console()
     trained = load_trained(checkpoint, trust_code)
     clip = ClipFormat(**trained.clip)
@@ -55,7 +57,7 @@ def export(
         example = torch.randn(shape)
         try:
             agreement = export_network(trained.network, example, out, format, about, batch is None, tolerance)
-        except ProgramDiffers as error:
+        except ProgramDiffersError as error:
             raise UserError(f"{error}.{_saturated(trained.network, example)}") from error
     sizes = f"({batch or 'any number'}, {', '.join(map(str, shape[1:]))})"
     console.print(f"{out}: clips {sizes} to {len(trained.class_names)} logits", soft_wrap=True, highlight=False)

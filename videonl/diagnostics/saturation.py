@@ -18,8 +18,8 @@ FEW = 1.1
 # order differ by 1e-6 of an affinity: by 1e-4 in the weights, which is what videonl export allows.
 LARGE = 100.0
 REMEDY = (
-    "train with scale: true, which divides affinities by sqrt(Ci), with pairwise: dot_product, which has no softmax, or "
-    "with a lower learning rate"
+    "train with scale: true, which divides affinities by sqrt(Ci), with pairwise: dot_product, which has no softmax, "
+    "or with a lower learning rate"
 )
 
 
@@ -43,10 +43,11 @@ def saturation(num_read: float, affinity: float | None) -> str | None:
     if num_read <= FEW:
         signs.append(f"a query reads as good as {num_read:.2f} keys (at most {FEW}), and hardly any gradient passes")
     if affinity is not None and affinity >= LARGE:
-        signs.append(f"affinities reach {affinity:.2g} (at least {LARGE:.0f}), where rounding changes the weights")
+        signs.append(f"affinities reach {affinity:,.0f} (at least {LARGE:.0f}), where rounding changes the weights")
     return f"has a saturated softmax: {'; '.join(signs)}. To change it, {REMEDY}" if signs else None
 
 
+@torch.no_grad()
 def largest_affinity(block: Any, features: tuple[Tensor, ...], queries: Tensor) -> float | None:
     """The largest in size of the affinities that a block's softmax takes of one clip; None where it does not tell.
 
@@ -65,6 +66,8 @@ def measure_softmax(
     network: nn.Module, blocks: Mapping[str, Any], clips: Tensor, num_queries: int = 64
 ) -> dict[str, Softmax]:
     """Measures the softmax of every block that has one and learns what it reads, at evenly spaced queries.
+
+    Of pyramids the keys are measured, not the bins: one bin of many keys is no single key.
 
     Args:
         network: Runs every one of the blocks on a clip.

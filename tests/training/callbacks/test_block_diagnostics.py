@@ -14,7 +14,7 @@ from videonl.data.augmentation import Augmentation
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.loader import Loading
 from videonl.data.transforms import ClipFormat
-from videonl.diagnostics.saturation import measure_softmax
+from videonl.diagnostics.saturation import Softmax, measure_softmax
 from videonl.models import ClipClassifier
 from videonl.models.placement import Insertion
 from videonl.training import ClipModule, SeedSteps
@@ -62,6 +62,15 @@ def test_entropy_is_normalised_by_the_number_of_keys(weights: list[float], expec
     assert 0 <= min(block.asked) <= max(block.asked) < 3 * 5 * 7
     entropies(block, {"res4.3": block}, torch.randn(2, 3, 1, 5, 7))
     assert block.asked == list(range(35))  # fewer than 64 positions
+
+
+def test_a_saturated_block_is_named_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    diagnostics = BlockDiagnostics()
+    for num_read in (2.0, 1.0, 1.0):
+        diagnostics._warn({"res3.1": Softmax(0.5, 9.0, 3.0), "res4.3": Softmax(0.1, num_read, None)})
+    (warning,) = caplog.messages
+    assert warning.startswith("block res4.3 has a saturated softmax: a query reads as good as 1.00 keys")
+    assert "scale: true" in warning
 
 
 def test_gain_is_the_size_of_the_norms_weight_or_of_gamma() -> None:
