@@ -12,6 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # What each part may import of videonl besides itself; a dotted entry allows that module alone.
 MAY_IMPORT = {
     "errors": set(),
+    "names": set(),
     "files": {"errors"},
     "runtime": {"errors", "files"},
     "registry": {"errors"},
@@ -22,8 +23,8 @@ MAY_IMPORT = {
     "backbones": {"registry", "errors"},
     "models": {"backbones", "blocks", "registry", "files", "errors"},
     "data": {"runtime", "files", "errors"},
-    "evaluation": {"data.reading.decoding", "files", "errors"},
-    "diagnostics": {"visualization", "blocks", "evaluation", "data", "files", "errors"},
+    "evaluation": {"data.reading.decoding", "files", "names", "errors"},
+    "diagnostics": {"visualization", "blocks", "evaluation", "data", "files", "names", "errors"},
     "tasks": {"evaluation", "registry", "errors"},
     "inference": {"models", "backbones", "blocks", "data", "visualization", "evaluation", "errors"},
     "training": {
@@ -35,12 +36,13 @@ MAY_IMPORT = {
         "diagnostics",
         "runtime",
         "files",
+        "names",
         "errors",
     },
-    "visualization": {"blocks", "ops", "data.reading.decoding", "files", "errors"},
+    "visualization": {"blocks", "ops", "data.reading.decoding", "files", "names", "errors"},
     "cli": {
         *("data", "models", "training", "visualization", "evaluation", "benchmarks", "blocks", "backbones", "ops"),
-        *("profiling", "diagnostics", "inference", "tasks", "runtime", "registry", "files", "errors"),
+        *("profiling", "diagnostics", "inference", "tasks", "runtime", "registry", "files", "names", "errors"),
     },
     "__init__": set(),
     "__main__": {"cli"},

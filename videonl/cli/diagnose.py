@@ -25,6 +25,7 @@ from videonl.diagnostics import DiagnosedClip, Diagnosis
 from videonl.diagnostics.cue import Clued
 from videonl.diagnostics.report import DiagnosisReport, print_report, write_report
 from videonl.errors import UserError
+from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.models.checkpoints import Trained, load_trained
 
 logger = logging.getLogger(__name__)
@@ -90,9 +91,11 @@ def diagnose(
         raise UserError(f"none of the {len(videos)} videos could be read")
     about = {
         "checkpoint": str(checkpoint),
-        "videos": index,
+        "videos": describe_source(index, root),
+        **describe_network(trained.network),
         "clips": f"the middle one of each video, {form.describe()}",
         "queries": f"{queries} of each clip, seed {seed}",
+        **today(),
     }
     _show(_report(diagnosis, about, unreadable), out, json)
 

@@ -18,6 +18,7 @@ from videonl.data.sources.labelled import assign, read_source
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
 from videonl.evaluation import Average, Record, VideoScore, VideoScores
+from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.evaluation.report import NUM_MISTAKES, print_evaluation, require_readable, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
 from videonl.inference import VIEWS_PER_STEP, Recognizer
@@ -85,7 +86,8 @@ def evaluate(
     videos = assign(read_source(index, root, keep_unreadable=True), trained.class_names)
     about = {
         "checkpoint": f"{checkpoint} (SHA-256 {_digest(checkpoint.read_bytes())})",
-        "videos": index,
+        "videos": describe_source(index, root),
+        **describe_network(trained.network),
         "views": views.describe(clip),
         "clip": clip.describe(),
     }
@@ -96,7 +98,7 @@ def evaluate(
         if unfinished.scores:
             console.print(f"going on: {len(unfinished.scores)} of {len(videos)} videos are scored already")
         scores, unreadable = _scored(recognizer, average, data, unfinished, num_workers)
-    record = Record(trained.class_names, scores, about, unreadable)
+    record = Record(trained.class_names, scores, about | today(), unreadable)
     written = write_evaluation(out, "evaluation", record, mistakes)
     unfinished.path.unlink()
     if not scores:

@@ -68,10 +68,9 @@ class ClipDataModule(LightningDataModule):
         self._resumed_from: dict[str, Any] | None = None
         folder = Path(root).expanduser() if root else None
         sources = {"train": train, "val": val, "test": test}
+        self.root, self.sources = root, {name: source for name, source in sources.items() if source}
         labelled = {
-            name: read_source(source, folder, keep_unreadable=name == "test")
-            for name, source in sources.items()
-            if source
+            name: read_source(source, folder, keep_unreadable=name == "test") for name, source in self.sources.items()
         }
         self.class_names = _class_names(classes, labelled)
         if "train" in labelled:  # a training does without some of its videos, an evaluation would be another one

@@ -82,6 +82,7 @@ def figures_of(block: BlockDiagnosis) -> dict[str, Any]:
         row[f"{name}_even"] = None if attention is None else getattr(attention.even, name)
     for name in ("num_keys", "unevenness", "query_distance", "negative", "silent"):
         row[name] = None if attention is None else getattr(attention, name)
+    row["affinity"] = block.affinity
     gain = {"gain": block.gain and block.gain.value, "gain_of": block.gain and block.gain.of}
     alike = block.alike
     of_alike = {

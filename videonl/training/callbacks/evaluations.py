@@ -9,6 +9,7 @@ from rich.console import Console
 
 from videonl.data.datamodule import ClipDataModule
 from videonl.evaluation import Record, write_record
+from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.evaluation.report import print_evaluation, write_evaluation
 from videonl.training.module import ClipModule
 
@@ -59,7 +60,10 @@ def _record(trainer: Trainer, module: LightningModule) -> Record:
     data: ClipDataModule = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's loops
     about = {
         "checkpoint": str(trainer.ckpt_path),
+        "videos": describe_source(data.sources["test"], data.root),
+        **describe_network(module.network),
         "views": data.test_views.describe(data.clip),
         "clip": data.clip.describe(),
+        **today(),
     }
     return Record(module.class_names, module.scores, about, module.unreadable)
