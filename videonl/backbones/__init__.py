@@ -2,7 +2,6 @@
 
 from videonl.backbones.building import BACKBONES, backbone_options, build_backbone, require_module
 from videonl.backbones.contract import Backbone, Size
-from videonl.backbones.dotted import is_of_library
 from videonl.backbones.inflate import Inflated, inflate, inflated_kernel
 from videonl.backbones.resnet3d import resnet3d
 from videonl.backbones.stem import Stem, as_stem, read_stem
@@ -18,7 +17,6 @@ __all__ = [
     "build_backbone",
     "inflate",
     "inflated_kernel",
-    "is_of_library",
     "read_stem",
     "require_module",
     "resnet3d",

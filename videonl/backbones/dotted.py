@@ -12,7 +12,6 @@ from videonl.backbones.contract import Backbone
 from videonl.errors import UserError
 
 CLASSES_ARGUMENTS = ("model_num_class", "num_classes", "num_class")
-LIBRARIES = ("torchvision.models.", "pytorchvideo.models.")
 
 
 def from_path(path: str, num_classes: int, /, *, num_classes_argument: str | None = None, **options: Any) -> Backbone:
@@ -69,23 +68,6 @@ def resolve(path: str) -> Callable[..., Any]:
         raise UserError(f"backbone {path} is a {type(found).__name__}, which cannot be called to build a network")
     built: Callable[..., Any] = found
     return built
-
-
-def is_of_library(path: str) -> bool:
-    """Whether a dotted path names a model of torchvision or pytorchvideo: code that may run for a stranger's file.
-
-    >>> is_of_library("torchvision.models.video.mvit_v2_s"), is_of_library("torchvision.models.video.mvit.math.exp")
-    (True, False)
-    """
-    # The first test keeps a foreign module from being imported, the second refuses what a library's module imports.
-    return path.startswith(LIBRARIES) and f"{getattr(_try(path), '__module__', None)}.".startswith(LIBRARIES)
-
-
-def _try(path: str) -> Any:
-    try:
-        return resolve(path)
-    except UserError:
-        return None
 
 
 def _classes_argument(path: str, build: Callable[..., Any]) -> str:

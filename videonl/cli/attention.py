@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.markup import escape
 from torch import Tensor
 
@@ -18,8 +17,8 @@ from videonl.data.located_clip import LocatedClip, read_middle_clip
 from videonl.data.sampling import clip_span
 from videonl.data.transforms import ClipFormat, normalise
 from videonl.errors import UserError
-from videonl.evaluation.writing import printable
 from videonl.models.checkpoints import Trained, load_trained
+from videonl.terminal import Console, printable
 from videonl.visualization import ShownClip, attention_maps, parse_queries
 from videonl.visualization.explorer import Source
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
-from rich.console import Console
 
 from videonl.errors import UserError
 from videonl.models.conversion import Layout, Stated
 from videonl.models.conversion import convert as convert_file
 from videonl.models.weights import Weights
+from videonl.terminal import Console
 
 DESCRIPTION = """Converts a checkpoint of another project to a file for model.weights. No code in the checkpoint runs.
 Every key and shape is compared; what does not fit, or cannot be known, is refused."""

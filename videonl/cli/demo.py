@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from videonl.data.sources.labelled import LabelledPath, read_source
 from videonl.errors import UserError
 from videonl.evaluation import accuracies, read_record, stack
+from videonl.terminal import Console
 
 NETWORKS = {"baseline": "without a block", "nonlocal": "with a non-local block"}
 TURNS = ("train", "train", "val", "train", "test")  # which part each clip of a class goes to, over and over

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch.utils.data import DataLoader
 
 from videonl.cli.device import device_of
@@ -26,6 +25,7 @@ from videonl.diagnostics.cue import Clued
 from videonl.diagnostics.report import DiagnosisReport, print_report, write_report
 from videonl.errors import UserError
 from videonl.models.checkpoints import Trained, load_trained
+from videonl.terminal import Console
 
 logger = logging.getLogger(__name__)
 

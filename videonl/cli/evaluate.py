@@ -5,7 +5,6 @@ import logging
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Subset
 
@@ -22,6 +21,7 @@ from videonl.evaluation import Average, Record, VideoScore, VideoScores
 from videonl.evaluation.report import NUM_MISTAKES, print_evaluation, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
 from videonl.models.checkpoints import load_trained
+from videonl.terminal import Console
 from videonl.training import ClipModule
 
 logger = logging.getLogger(__name__)

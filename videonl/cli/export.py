@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.models.checkpoints import load_trained
 from videonl.models.export import Format
 from videonl.models.export import export as export_network
+from videonl.terminal import Console
 
 
 def export(

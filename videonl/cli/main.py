@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from videonl import __version__
 from videonl.cli.commands import BENCH_MODEL, COMMANDS, PREDICT_VIDEO, TRAINER_COMMANDS, Command, usage
-from videonl.cli.messages import set_up_messages
+from videonl.cli.messages import print_error, set_up_messages
 from videonl.errors import UserError
 
 
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         # From a worker process it arrives with that process's traceback before it.
         message = str(error).rpartition(f"{UserError.__name__}: ")[2]
-        print(f"videonl: error: {message.strip()}", file=sys.stderr)
+        print_error(message.strip())
         return 2
     except KeyboardInterrupt:
         print("videonl: interrupted", file=sys.stderr)

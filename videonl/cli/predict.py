@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -12,8 +11,8 @@ from videonl.cli.refusals import require_at_least, require_finite_scores
 from videonl.data.dataset import read_views
 from videonl.data.transforms import ClipFormat, Views, normalise
 from videonl.data.video import Video
-from videonl.evaluation.writing import printable
 from videonl.models.checkpoints import load_trained
+from videonl.terminal import Console, printable
 
 
 def predict(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from videonl.cli.configuration import expand
@@ -17,6 +16,7 @@ from videonl.errors import UserError
 from videonl.models import ClipClassifier
 from videonl.models.checkpoints import load_trained
 from videonl.profiling import Memory, Row, profile_network, training_memory
+from videonl.terminal import Console
 
 MIB = 2**20
 NARROW = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
