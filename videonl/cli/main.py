@@ -13,6 +13,7 @@ from videonl import __version__
 from videonl.cli.commands import BENCH_MODEL, COMMANDS, PREDICT_VIDEO, TRAINER_COMMANDS, Command, usage
 from videonl.cli.messages import print_error, set_up_messages
 from videonl.errors import UserError
+from videonl.runtime.safe_path import start_safely
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(command: str, arguments: list[str]) -> None:
     set_up_messages()
+    start_safely()
     if command == "predict" and any(word.split("=")[0] == "--video" for word in arguments):
         _run(command, PREDICT_VIDEO, arguments)
     elif command == "bench" and arguments[:1] == ["model"]:
