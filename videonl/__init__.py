@@ -1,14 +1,29 @@
 """videonl: spacetime attention in 3D CNNs for action recognition."""
 
+from typing import Any
 
-def __getattr__(name: str) -> str:
-    """The version, looked up when it is asked for.
+# The front door: where its names live. They are imported when they are first used, for torch takes seconds.
+_NAMES = {"register_block": "videonl.blocks"}
+__all__ = ["__version__", *_NAMES]  # the names of __getattr__ below
 
-    ``python -m videonl`` imports this file before it can leave the working folder (``__main__.py``), in which the many
-    modules that the lookup needs would be looked for first.
-    """
-    if name != "__version__":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
+    if name not in _NAMES:
+        raise AttributeError(f"module 'videonl' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_NAMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_NAMES]
+
+
+def _version() -> str:
+    # Imported late, as all here: `python -m videonl` reads this file before it can leave the working folder
+    # (__main__.py), in which the many modules that this needs would be looked for first.
     from importlib.metadata import PackageNotFoundError, version
 
     try:

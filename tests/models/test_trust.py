@@ -130,10 +130,23 @@ def test_no_callable_can_be_had_to_load(
 
 
 @pytest.mark.parametrize(
-    "path", ["os.system", "torch.hub.load", "builtins.eval", "videonl.cli.main.main", "my_block.Net"]
+    "path",
+    [
+        "os.system",
+        "torch.hub.load",
+        "builtins.eval",
+        "videonl.cli.main.main",
+        "my_block.Net",
+        "torchvision.models_of_mine.build",
+    ],
 )
 def test_other_packages_are_refused_unimported(refused: Callable[[dict[str, Any]], str], path: str) -> None:
     assert path in refused({"backbone": path, "backbone_options": {}})
+
+
+def test_blocks_are_those_of_ours(refused: Callable[[dict[str, Any]], str]) -> None:
+    block = {"block": "os.mkdir", "after": {"res2": [0]}, "options": {}}
+    assert "os.mkdir" in refused({"backbone": "c2d_r50", "blocks": [block]})
 
 
 def test_the_attack_itself_is_sound(second_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

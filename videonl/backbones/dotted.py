@@ -3,13 +3,13 @@
 import inspect
 import warnings
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 from torch import nn
 
 from videonl.backbones.contract import Backbone
 from videonl.errors import UserError
+from videonl.registry import import_path
 
 CLASSES_ARGUMENTS = ("model_num_class", "num_classes", "num_class")
 
@@ -52,18 +52,7 @@ def resolve(path: str) -> Callable[..., Any]:
     Raises:
         UserError: Naming the part that does not exist.
     """
-    module_path, _, name = path.rpartition(".")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")
-            module = import_module(module_path)
-    except ImportError as error:
-        raise UserError(f"backbone {path}: the module {module_path!r} cannot be imported ({error})") from error
-    except (TypeError, ValueError) as error:  # a path with empty parts
-        raise UserError(f"backbone {path!r} is not a dotted path such as package.module.function") from error
-    found = getattr(module, name, None)
-    if found is None:
-        raise UserError(f"backbone {path}: the module {module_path!r} has no {name!r}")
+    found = import_path(path, "backbone")
     if not callable(found):
         raise UserError(f"backbone {path} is a {type(found).__name__}, which cannot be called to build a network")
     built: Callable[..., Any] = found

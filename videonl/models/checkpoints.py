@@ -48,9 +48,9 @@ def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
             trusted.
     """
     weights = read_weights(Path(path))
-    if weights.network is not None and not trust_code:
-        require_harmless(path, weights.network)
     try:
+        if weights.network is not None and not trust_code:
+            require_harmless(path, weights.network)
         network = weights.build()
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not describe a network that can be built ({error!r})") from error

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from videonl.blocks import BLOCKS
 from videonl.errors import UserError
 
 _OF_MODULE = {
@@ -32,6 +33,7 @@ BUILDERS = frozenset(f"{module}.{name}" for module, names in _OF_MODULE.items() 
 LOADS = re.compile(r"(.*_)?(weights?|pretrained|checkpoints?|ckpt|paths?|url|uri|file|filename|dir|root|hub)(_.*)?")
 """Names of options by which a builder is told to load something; ``droppath_rate`` is none."""
 
+_ANY_CODE = "a file of unknown origin could name any code. If you trust this one, say --trust-code"
 _SCALARS = (str, int, float, bool, type(None))
 
 
@@ -53,19 +55,28 @@ def require_harmless(path: object, settings: Mapping[str, Any]) -> None:
     backbone, options = settings["backbone"], settings.get("backbone_options") or {}
     if not isinstance(backbone, str) or not isinstance(options, dict):
         raise UserError(f"{path}: its network has the backbone {backbone!r} with the options {options!r}")
-    if "." not in backbone:
+    require_builder(path, backbone, options)
+    for insertion in settings.get("blocks") or []:
+        require_block(path, str(insertion["block"]))
+
+
+def require_block(path: object, name: str) -> None:
+    """Refuses a block that is not videonl's own; as :func:`require_harmless`."""
+    if not BLOCKS.is_trusted(name):
+        raise UserError(f"{path} has a block that is built by {name}; {_ANY_CODE}")
+
+
+def require_builder(path: object, backbone: str, options: Mapping[str, Any]) -> None:
+    """Refuses a backbone that no known builder makes, or that loads something; as :func:`require_harmless`."""
+    if "." not in backbone:  # it is one of ours, or there is none of that name
         return
     if backbone not in BUILDERS:
         raise UserError(
-            f"{path} has its network built by {backbone}, and a checkpoint of unknown origin could name any code. If "
-            "you trust it, say --trust-code. Without that, builders of torchvision.models.video and "
-            "pytorchvideo.models (create_resnet, create_x3d, ...) may be named"
+            f"{path} has its network built by {backbone}; {_ANY_CODE}. Without it, builders of "
+            "torchvision.models.video and pytorchvideo.models (create_resnet, create_x3d, ...) may be named"
         )
     if (loading := loading_option(options)) is not None:
-        raise UserError(
-            f"{path} has {backbone} called with {loading}, which makes it load another file. If you trust it, say "
-            "--trust-code"
-        )
+        raise UserError(f"{path} has {backbone} called with {loading}, to load another file; {_ANY_CODE}")
 
 
 def loading_option(options: Mapping[str, Any]) -> str | None:
