@@ -101,10 +101,9 @@ def import_path(path: str, kind: str) -> Any:
             warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")  # pytorchvideo's
             module = import_module(module_path)
     except ImportError as error:
-        absent = isinstance(error, ModuleNotFoundError) and f"{module_path}.".startswith(f"{error.name}.")
-        where = "; if it is your own, put it beside the configuration that names it, or its folder on PYTHONPATH"
         raise UserError(
-            f"{kind} {path}: the module {module_path!r} cannot be imported ({error}){where if absent else ''}"
+            f"{kind} {path}: the module {module_path!r} cannot be imported ({error}). A module of your own lies beside "
+            "the configuration that names it, or its folder is on PYTHONPATH"
         ) from error
     except (TypeError, ValueError) as error:  # a path with empty parts
         raise UserError(f"{kind} {path!r} is not a dotted path such as package.module.name") from error

@@ -59,7 +59,7 @@ def attention(
         compare: Another checkpoint, to show beside the first.
         film: ``mp4``, ``gif``, or ``none`` to write no films.
         decoder: ``auto``, ``pyav``, ``decord`` or ``torchcodec``.
-        trust_code: Whether a checkpoint may name any code as its backbone; say so for your own files.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     console = Console()
     networks = [_Network("", load_trained(checkpoint, trust_code))]

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
+from videonl.cli.parsing import Parser
 from videonl.errors import UserError
 from videonl.models.conversion import Layout, Stated
 from videonl.models.conversion import convert as convert_file
@@ -16,7 +15,7 @@ Every key and shape is compared; what does not fit, or cannot be known, is refus
 
 def parse(arguments: list[str]) -> None:
     """Runs a command line: ``--from`` is a word of Python, so no parameter can be named after it."""
-    parser = ArgumentParser(prog="videonl convert", description=DESCRIPTION)
+    parser = Parser(prog="videonl convert", description=DESCRIPTION)
     parser.add_argument("checkpoint", type=Path, help="The file to convert.")
     parser.add_argument("--from", type=Layout, required=True, help="Whose file it is.")
     parser.add_argument("--out", type=Path, required=True, help="Where to write the weights.")

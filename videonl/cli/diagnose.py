@@ -61,7 +61,7 @@ def diagnose(
         decoder: auto, pyav, decord or torchcodec.
         device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
         json: Print one JSON object, that of diagnosis.json, instead of tables.
-        trust_code: Whether a checkpoint may name any code as its backbone; say so for your own files.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     check_decoder(decoder)
     require_at_least(2, queries=queries)

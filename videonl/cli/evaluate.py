@@ -66,7 +66,7 @@ def evaluate(
         mistakes: How many of the worst mistakes the report shows.
         time_limit_seconds: How long reading a clip may take in a process that decodes; then its video counts as
             unreadable. 0 sets no limit.
-        trust_code: Whether the checkpoint may name any code as its backbone; say so for your own files.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     console = Console()
     check_decoder(decoder)

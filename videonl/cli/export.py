@@ -33,7 +33,7 @@ def export(
         frames: Frames of a clip; by default as in training.
         size: Height and width of a clip; by default as in training.
         batch: A fixed number of clips; by default any number.
-        trust_code: Let the checkpoint name any code as its backbone.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     for name, value in (("frames", frames), ("size", size), ("batch", batch)):
         if value is not None and value < 1:

@@ -56,11 +56,13 @@ def _dispatch(command: str, arguments: list[str]) -> None:
         # Imported late: these take seconds, and `videonl --help` should not.
         from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-        from videonl.cli.configuration import expand
+        from videonl.cli.foreign_code import expand_trusted, split_trust
         from videonl.cli.run import VideonlCLI
 
+        words, trusted = split_trust(arguments)
         try:
-            VideonlCLI([command, *expand(arguments)])
+            # What is trained is one's own; what is evaluated may be somebody else's.
+            VideonlCLI([command, *expand_trusted(words, trusted or command == "fit")])
         except MisconfigurationException as error:  # Lightning's own word for a mistake of the user's
             raise UserError(str(error)) from error
     elif command in COMMANDS:
@@ -76,9 +78,11 @@ def _run(name: str, command: Command, arguments: list[str]) -> None:
         return
     from jsonargparse import auto_cli
 
+    from videonl.cli.parsing import Parser
+
     words = _one_by_one([command.short.get(word, word) for word in arguments], command.lists)
     arguments = [_as_parsed(word, command) for word in words]
-    auto_cli(components, args=arguments, as_positional=command.positional, prog=f"videonl {name}")
+    auto_cli(components, args=arguments, as_positional=command.positional, prog=f"videonl {name}", parser_class=Parser)
 
 
 def _one_by_one(words: Sequence[str], lists: Mapping[str, str]) -> list[str]:

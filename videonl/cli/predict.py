@@ -33,7 +33,7 @@ def predict(
         num_crops: Crops of each clip, evenly spaced along its longer side.
         top: How many classes to print.
         decoder: ``auto``, ``pyav``, ``decord`` or ``torchcodec``.
-        trust_code: Whether the checkpoint may name any code as its backbone; say so for your own files.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     console = Console()
     require_at_least(1, top=top)

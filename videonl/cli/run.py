@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
@@ -22,9 +22,18 @@ from videonl.models.execution import keep_freed_memory
 from videonl.models.transfer import load_into
 from videonl.models.zoo import find_weights
 from videonl.runtime.watch import end_with_launcher
+from videonl.terminal import printable
 from videonl.training import ClipModule
 from videonl.training.checkpoint_files import WholeCheckpoints
 from videonl.training.guarded_loggers import guarded
+
+
+class RunParser(LightningArgumentParser):
+    """A parser whose complaints, which quote what files and names hold, are printed as text."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Prints the message and exits with code 2."""
+        super().error(printable(message), ex)
 
 
 class VideonlCLI(LightningCLI):
@@ -40,6 +49,7 @@ class VideonlCLI(LightningCLI):
             auto_configure_optimizers=False,
             # Our samplers shard the data themselves: Lightning's would pad evaluations and count videos twice.
             trainer_defaults={"use_distributed_sampler": False},
+            parser_class=RunParser,
             args=list(arguments),
         )
 
