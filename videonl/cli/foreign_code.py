@@ -123,11 +123,14 @@ def _files_named_in(content: Any, folder: Path) -> Iterator[Path]:
 
 
 def _read(path: Path) -> Any:
-    """What a YAML file holds, where a path leads to one and it is not plain text."""
+    """What a YAML file holds; None where a path leads to none."""
     try:
-        if not path.is_file() or b"\0" in path.open("rb").read(512):
+        if not path.is_file():
             return None
-        content = yaml.safe_load(path.read_text())
+        with path.open("rb") as file:
+            if b"\0" in file.peek():  # a video, a checkpoint
+                return None
+            content = yaml.safe_load(file)
     except (OSError, ValueError, yaml.YAMLError):  # it is no configuration, for the parser neither
         return None
     return content if isinstance(content, dict | list) else None

@@ -65,6 +65,9 @@ class VideonlCLI(LightningCLI):
         """Parses the arguments given, without Lightning's warning that ``sys.argv`` holds others: it holds ours."""
         self.config = parser.parse_args(args)  # type: ignore[arg-type]  # always a list here
 
+    def _parse_ckpt_path(self) -> None:
+        """Lightning would let a checkpoint add to the configuration, which is code; ours name their network alone."""
+
     def before_instantiate_classes(self) -> None:
         """Settles which checkpoint is meant, and refuses to write over an earlier run."""
         end_with_launcher()
