@@ -25,14 +25,18 @@ MAY_IMPORT = {
     "models": {"backbones", "blocks", "registry", "pickles", "files", "errors"},
     "data": {"runtime", "files", "errors"},
     "evaluation": {"data.reading.decoding", "terminal", "files", "errors"},
-    "diagnostics": {"visualization", "blocks", "evaluation", "data", "files", "errors"},
+    "diagnostics": {"visualization", "blocks", "evaluation", "data", "terminal", "files", "errors"},
+    "tasks": {"evaluation", "registry", "errors"},
+    "inference": {"models", "backbones", "blocks", "data", "visualization", "evaluation", "errors"},
     "training": {
-        *("data", "evaluation", "visualization", "diagnostics", "runtime", "pickles", "terminal", "files", "errors"),
+        *("inference", "tasks", "data", "evaluation", "visualization", "diagnostics", "runtime"),
+        *("pickles", "terminal", "files", "errors"),
     },
     "visualization": {"blocks", "ops", "data.reading.decoding", "files", "errors"},
     "cli": {
         *("data", "models", "training", "visualization", "evaluation", "benchmarks", "blocks", "backbones", "ops"),
-        *("profiling", "diagnostics", "runtime", "registry", "pickles", "terminal", "files", "errors"),
+        *("profiling", "diagnostics", "inference", "tasks", "runtime", "registry", "pickles", "terminal", "files"),
+        "errors",
     },
     "__init__": set(),
     "__main__": {"cli"},
@@ -116,6 +120,12 @@ def test_the_table_itself_has_no_circles() -> None:
         }
         assert free
         placed |= free
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_everything_is_printed_by_the_console_that_escapes(path: Path) -> None:
+    imported = imports_of(path.read_text(encoding="utf-8"), "")
+    assert name_of(path) == "terminal" or not any(lies_in(name, "rich.console") for name in imported)
 
 
 @pytest.mark.parametrize(
