@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from rich.console import Console
 from rich.progress import track
 
 from videonl.names import file_part
+from videonl.terminal import Console
 from videonl.visualization import (
     AttentionMap,
     EvidenceMap,

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from videonl.cli.refusals import require_at_least
 from videonl.evaluation import compare as compare_records
 from videonl.evaluation import read_record
 from videonl.evaluation.page import comparison_page
 from videonl.evaluation.report import NUM_MISTAKES, print_comparison
 from videonl.evaluation.writing import write_text, writing
+from videonl.terminal import Console
 
 
 def compare(a: Path, b: Path, out: Path = Path("comparison.html"), videos: int = NUM_MISTAKES) -> None:

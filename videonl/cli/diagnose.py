@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch.utils.data import DataLoader
 
 from videonl.cli.device import device_of
@@ -27,6 +26,7 @@ from videonl.diagnostics.report import DiagnosisReport, print_report, write_repo
 from videonl.errors import UserError
 from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.models.checkpoints import Trained, load_trained
+from videonl.terminal import Console
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def diagnose(
         decoder: auto, pyav, decord or torchcodec.
         device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
         json: Print one JSON object, that of diagnosis.json, instead of tables.
-        trust_code: Whether a checkpoint may name any code as its backbone; say so for your own files.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     check_decoder(decoder)
     require_at_least(2, queries=queries)

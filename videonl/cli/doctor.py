@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from videonl.cli.long_work import progress_bar
@@ -13,6 +12,7 @@ from videonl.data.indexing.decode_time import measure_decoding
 from videonl.data.indexing.index_file import read_index
 from videonl.data.indexing.index_report import report_of
 from videonl.errors import UserError
+from videonl.terminal import Console
 
 _NUM_SHOWN = 10
 _PROBLEMS = {

@@ -4,7 +4,6 @@ import hashlib
 import logging
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Subset
 
@@ -23,6 +22,7 @@ from videonl.evaluation.report import NUM_MISTAKES, print_evaluation, require_re
 from videonl.evaluation.unfinished import UnfinishedEvaluation
 from videonl.inference import VIEWS_PER_STEP, Recognizer
 from videonl.models.checkpoints import load_trained
+from videonl.terminal import Console
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def evaluate(
             unreadable. 0 sets no limit.
         max_failed_share: Share of the videos that may be unreadable; beyond it the exit code is 1. The results are
             written in any case.
-        trust_code: Whether the checkpoint may name any code as its backbone; say so for your own files.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     console = Console()
     check_decoder(decoder)

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from videonl.cli.refusals import require_at_least
 from videonl.data.transforms import ClipFormat
@@ -13,6 +12,7 @@ from videonl.models import ClipClassifier
 from videonl.models.checkpoints import load_trained
 from videonl.models.export import TOLERANCE, Format, ProgramDiffersError
 from videonl.models.export import export as export_network
+from videonl.terminal import Console
 
 
 def export(
@@ -38,7 +38,7 @@ def export(
         size: Height and width of a clip; by default as in training.
         batch: A fixed number of clips; by default any number.
         tolerance: How far the logits may differ, relative to the largest.
-        trust_code: Let the checkpoint name any code as its backbone.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     for name, value in (("frames", frames), ("size", size), ("batch", batch)):
         if value is not None and value < 1:

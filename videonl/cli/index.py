@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from videonl.cli.long_work import default_workers, progress_bar
 from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.facts import Check
@@ -14,6 +12,7 @@ from videonl.data.indexing.index_file import Record
 from videonl.data.sources.entry import LabelledPath
 from videonl.data.sources.labelled import read_source
 from videonl.errors import UserError
+from videonl.terminal import Console
 
 _NUM_SHOWN = 10
 

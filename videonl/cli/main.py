@@ -11,8 +11,9 @@ from typing import Any, TextIO
 
 from videonl import __version__
 from videonl.cli.commands import BENCH_MODEL, COMMANDS, PREDICT_VIDEO, TRAINER_COMMANDS, Command, usage
-from videonl.cli.messages import set_up_messages
+from videonl.cli.messages import print_error, set_up_messages
 from videonl.errors import UserError
+from videonl.runtime.safe_path import start_safely
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         # From a worker process it arrives with that process's traceback before it.
         message = str(error).rpartition(f"{UserError.__name__}: ")[2]
-        print(f"videonl: error: {message.strip()}", file=sys.stderr)
+        print_error(message.strip())
         return error.exit_code
     except KeyboardInterrupt:
         print("videonl: interrupted", file=sys.stderr)
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(command: str, arguments: list[str]) -> None:
     set_up_messages()
+    start_safely()
     if command == "predict" and any(word.split("=")[0] == "--video" for word in arguments):
         _run(command, PREDICT_VIDEO, arguments)
     elif command == "bench" and arguments[:1] == ["model"]:
@@ -55,11 +57,13 @@ def _dispatch(command: str, arguments: list[str]) -> None:
         # Imported late: these take seconds, and `videonl --help` should not.
         from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-        from videonl.cli.configuration import expand
+        from videonl.cli.foreign_code import expand_trusted, split_trust
         from videonl.cli.run import VideonlCLI
 
+        words, trusted = split_trust(arguments)
         try:
-            VideonlCLI([command, *expand(arguments)])
+            # What is trained is one's own; what is evaluated may be somebody else's.
+            VideonlCLI([command, *expand_trusted(words, trusted or command == "fit")])
         except MisconfigurationException as error:  # Lightning's own word for a mistake of the user's
             raise UserError(str(error)) from error
     elif command in COMMANDS:
@@ -75,9 +79,11 @@ def _run(name: str, command: Command, arguments: list[str]) -> None:
         return
     from jsonargparse import auto_cli
 
+    from videonl.cli.parsing import Parser
+
     words = _one_by_one([command.short.get(word, word) for word in arguments], command.lists)
     arguments = [_as_parsed(word, command) for word in words]
-    auto_cli(components, args=arguments, as_positional=command.positional, prog=f"videonl {name}")
+    auto_cli(components, args=arguments, as_positional=command.positional, prog=f"videonl {name}", parser_class=Parser)
 
 
 def _one_by_one(words: Sequence[str], lists: Mapping[str, str]) -> list[str]:

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from videonl.cli.refusals import require_at_least
 from videonl.errors import UserError
 from videonl.evaluation import Average, read_record
 from videonl.evaluation.report import NUM_MISTAKES, print_evaluation, write_page
+from videonl.terminal import Console
 
 
 def report(record: Path, out: Path | None = None, average: Average | None = None, mistakes: int = NUM_MISTAKES) -> None:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
@@ -23,9 +23,18 @@ from videonl.models.execution import keep_freed_memory
 from videonl.models.transfer import load_into
 from videonl.models.zoo import find_weights
 from videonl.runtime.watch import end_with_launcher
+from videonl.terminal import printable
 from videonl.training import ClipModule
 from videonl.training.checkpoint_files import WholeCheckpoints
 from videonl.training.guarded_loggers import guarded
+
+
+class RunParser(LightningArgumentParser):
+    """A parser whose complaints, which quote what files and names hold, are printed as text."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Prints the message and exits with code 2."""
+        super().error(printable(message), ex)
 
 
 class VideonlCLI(LightningCLI):
@@ -41,6 +50,7 @@ class VideonlCLI(LightningCLI):
             auto_configure_optimizers=False,
             # Our samplers shard the data themselves: Lightning's would pad evaluations and count videos twice.
             trainer_defaults={"use_distributed_sampler": False},
+            parser_class=RunParser,
             args=list(arguments),
         )
 
@@ -55,6 +65,9 @@ class VideonlCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the arguments given, without Lightning's warning that ``sys.argv`` holds others: it holds ours."""
         self.config = parser.parse_args(args)  # type: ignore[arg-type]  # always a list here
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning would let a checkpoint add to the configuration, which is code; ours name their network alone."""
 
     def before_instantiate_classes(self) -> None:
         """Settles which checkpoint is meant, and refuses to write over an earlier run."""

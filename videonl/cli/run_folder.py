@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
 
 from videonl.errors import UserError
 from videonl.files import remove_unfinished, whole_file
+from videonl.training.checkpoint_files import WholeCheckpoints
 
 OWN = ("best", "last")  # checkpoints of the run's folder
 
@@ -145,4 +145,4 @@ def _see_nothing_is_lost(run: Run) -> None:
 
 
 def _epoch_of(checkpoint: Path) -> int:
-    return int(torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)["epoch"])
+    return int(WholeCheckpoints().load_checkpoint(checkpoint, map_location="cpu")["epoch"])

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from videonl.diagnostics.blocks_off import Effect
@@ -18,6 +17,7 @@ from videonl.diagnostics.reading import Finding, read_block, read_effect
 from videonl.evaluation.intervals import caution
 from videonl.evaluation.page import render
 from videonl.evaluation.writing import write_text, writing
+from videonl.terminal import Console
 
 SHARES = ("entropy", "itself", "own_frame", "own_place", "elsewhere")
 AWAY = ("frames_away", "seconds_away", "px_away")

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
 from rich.table import Table
 
 from videonl.errors import IncompleteError
@@ -16,6 +15,7 @@ from videonl.evaluation.page import evaluation_page
 from videonl.evaluation.record import Record, write_record
 from videonl.evaluation.views import VideoScore, require_finite, stack
 from videonl.evaluation.writing import write_text, writing
+from videonl.terminal import Console
 
 NUM_MISTAKES = 24
 TITLES = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class"}

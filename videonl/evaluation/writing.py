@@ -27,12 +27,3 @@ def writing(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Writes UTF-8; names of files in it that are no text are escaped."""
     path.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def printable(name: str) -> str:
-    r"""A file's name as text that can be written: bytes that are no UTF-8, which Linux allows, become escapes.
-
-    >>> print(printable("a\udcff.mp4"))
-    a\xff.mp4
-    """
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

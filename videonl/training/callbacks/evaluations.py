@@ -5,12 +5,12 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
 
 from videonl.data.datamodule import ClipDataModule
 from videonl.evaluation import Record, write_record
 from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.evaluation.report import print_evaluation, write_evaluation
+from videonl.terminal import Console
 from videonl.training.module import ClipModule
 
 logger = logging.getLogger(__name__)
