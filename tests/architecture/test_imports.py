@@ -12,7 +12,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # What each part may import of videonl besides itself; a dotted entry allows that module alone.
 MAY_IMPORT = {
     "errors": set(),
-    "files": {"errors"},
+    "outputs": {"errors"},
+    "files": {"outputs", "errors"},
     "runtime": {"errors", "files"},
     "ops": set(),
     "blocks": {"ops", "errors"},
@@ -20,14 +21,14 @@ MAY_IMPORT = {
     "benchmarks": {"models", "backbones", "blocks", "ops", "data", "runtime", "profiling", "errors"},
     "backbones": {"errors"},
     "models": {"backbones", "blocks", "files", "errors"},
-    "data": {"runtime", "files", "errors"},
-    "evaluation": {"data.reading.decoding", "files", "errors"},
+    "data": {"runtime", "files", "outputs", "errors"},
+    "evaluation": {"data.reading.decoding", "files", "outputs", "errors"},
     "diagnostics": {"visualization", "blocks", "evaluation", "data", "files", "errors"},
     "training": {"data", "evaluation", "visualization", "diagnostics", "runtime", "files", "errors"},
     "visualization": {"blocks", "ops", "data.reading.decoding", "files", "errors"},
     "cli": {
         *("data", "models", "training", "visualization", "evaluation", "benchmarks", "blocks", "backbones", "ops"),
-        *("profiling", "diagnostics", "runtime", "files", "errors"),
+        *("profiling", "diagnostics", "runtime", "files", "outputs", "errors"),
     },
     "__init__": set(),
     "__main__": {"cli"},

@@ -18,7 +18,7 @@ from videonl.data.located_clip import LocatedClip, read_middle_clip
 from videonl.data.sampling import clip_span
 from videonl.data.transforms import ClipFormat, normalise
 from videonl.errors import UserError
-from videonl.evaluation.writing import printable
+from videonl.files import printable
 from videonl.models.checkpoints import Trained, load_trained
 from videonl.visualization import ShownClip, attention_maps, parse_queries
 from videonl.visualization.explorer import Source

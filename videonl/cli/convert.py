@@ -9,6 +9,7 @@ from videonl.errors import UserError
 from videonl.models.conversion import Layout, Stated
 from videonl.models.conversion import convert as convert_file
 from videonl.models.weights import Weights
+from videonl.outputs import check_file
 
 DESCRIPTION = """Converts a checkpoint of another project to a file for model.weights. No code in the checkpoint runs.
 Every key and shape is compared; what does not fit, or cannot be known, is refused."""
@@ -51,6 +52,7 @@ def convert(
         subsample: Whether the blocks pool their keys and values.
         clip: Frames and stride of the clips it was trained on, such as 32x2.
     """
+    check_file(out, [checkpoint])
     num_frames, stride_frames = _pair("--clip", clip, "x", "32x2") or (None, None)
     weights = convert_file(
         checkpoint,

@@ -14,6 +14,7 @@ from videonl.data.indexing.index_file import Record
 from videonl.data.sources.entry import LabelledPath
 from videonl.data.sources.labelled import read_source
 from videonl.errors import UserError
+from videonl.files import write_text
 
 _NUM_SHOWN = 10
 
@@ -71,7 +72,7 @@ def _summary(records: Sequence[Record], output: Path) -> list[str]:
     missing = [record.path for record in records if record.status == "missing"]
     if missing:
         listed = output.with_name(f"{output.stem}.missing.txt")
-        listed.write_text("".join(f"{path}\n" for path in missing), encoding="utf-8")
+        write_text(listed, "".join(f"{path}\n" for path in missing))
         lines += [f"{len(missing)} missing files are listed in {listed}"]
     lines += _listed("copies (same bytes)", [str(group) for group in copies(records)])
     lines += _listed("same bytes in several splits", [str(group) for group in leaks(records)])

@@ -12,7 +12,7 @@ from videonl.cli.refusals import require_at_least, require_finite_scores
 from videonl.data.dataset import read_views
 from videonl.data.transforms import ClipFormat, Views, normalise
 from videonl.data.video import Video
-from videonl.evaluation.writing import printable
+from videonl.files import printable
 from videonl.models.checkpoints import load_trained
 
 

@@ -16,6 +16,7 @@ from videonl.data.sources.labelled import LabelledPath, assign, class_list, leav
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.data.video import PackedVideos
 from videonl.errors import UserError
+from videonl.files import printable
 
 
 class ClipDataModule(LightningDataModule):
@@ -169,7 +170,7 @@ def _class_names(classes: list[str] | None, labelled: dict[str, list[LabelledPat
         repeated = sorted({name for name in classes if classes.count(name) > 1})
         if repeated:
             raise UserError(f"--data.classes names a class more than once: {', '.join(repeated)}.")
-        return list(classes)
+        return [printable(name) for name in classes]
     if not labelled:
         raise UserError("no videos were given. Set --data.train, --data.val or --data.test to a folder or a list file.")
     return class_list([entry.label for entry in next(iter(labelled.values()))])

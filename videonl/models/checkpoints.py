@@ -9,6 +9,7 @@ import torch
 
 from videonl.backbones import is_of_library
 from videonl.errors import UserError
+from videonl.files import printable
 from videonl.models.classifier import ClipClassifier
 from videonl.models.weights import FORMAT, Weights
 
@@ -51,7 +52,7 @@ def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
         _require_known_code(path, weights.network["backbone"])
     network = weights.build()
     names = weights.class_names or [f"class {index}" for index in range(network.settings["num_classes"])]
-    return Trained(network, names, weights.clip)
+    return Trained(network, [printable(name) for name in names], weights.clip)
 
 
 def read_weights(path: Path) -> Weights:

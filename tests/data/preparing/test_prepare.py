@@ -61,7 +61,7 @@ def test_only_what_is_not_there_is_encoded(index: Path, tmp_path: Path) -> None:
     (out / "index.parquet").unlink()
     with Journal.beside(out / "index.parquet").writing() as journal:
         journal.append(first[0])
-    (out / "c" / "other.mp4.part").write_bytes(b"half")
+    (out / "c" / "other.mp4.unfinished").write_bytes(b"half")
     (out / "c" / "copy.mp4").write_bytes(b"not ours")
     second, _ = prepare(index, out, SMALL)
     assert second[0] == first[0]
