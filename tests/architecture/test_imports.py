@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "data": {"runtime", "files", "outputs", "errors"},
     "evaluation": {"data.reading.decoding", "files", "outputs", "errors"},
     "diagnostics": {"visualization", "blocks", "evaluation", "data", "files", "errors"},
-    "training": {"data", "evaluation", "visualization", "diagnostics", "runtime", "files", "errors"},
+    "training": {"data", "evaluation", "visualization", "diagnostics", "runtime", "files", "outputs", "errors"},
     "visualization": {"blocks", "ops", "data.reading.decoding", "files", "errors"},
     "cli": {
         *("data", "models", "training", "visualization", "evaluation", "benchmarks", "blocks", "backbones", "ops"),

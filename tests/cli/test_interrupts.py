@@ -26,7 +26,7 @@ def processes(session: int) -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no such server elsewhere")
-@pytest.mark.parametrize(("command", "code"), [("index", 130), ("fit", 1)])
+@pytest.mark.parametrize(("command", "code"), [("index", 130), ("fit", 130)])
 def test_while_the_workers_start(command: str, code: int, small_config: Path, clips: Path, tmp_path: Path) -> None:
     words: dict[str, list[object]] = {
         "index": [clips, "-o", tmp_path / "index.parquet"],

@@ -85,6 +85,8 @@ class ClipDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of random clips, whose progress is that of the training; begins where a training is resumed."""
         loader = self.training_loader()
+        if self.trainer is not None:
+            loader.limit = self.trainer.limit_train_batches
         if self._resumed_from is not None:
             loader.load_state_dict(self._resumed_from)
         self._training_loader = loader
@@ -110,7 +112,11 @@ class ClipDataModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """How far the epoch is; part of every checkpoint."""
-        return {} if self._training_loader is None else self._training_loader.state_dict()
+        if self._training_loader is None:
+            return {}
+        epochs = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
+        has_ended = epochs is not None and epochs.processed == epochs.ready  # also where its steps or time were over
+        return {**self._training_loader.state_dict(), "is_over": has_ended and self._training_loader.is_through}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Let training begin there.

@@ -75,11 +75,13 @@ class ResumableLoader(DataLoader[Any]):
 
     Attributes:
         waited_seconds: For how long, in all, batches were waited for: what workers loaded in advance costs nothing.
+        limit: How many batches of an epoch are trained on, or which share, as the trainer's ``limit_train_batches``.
     """
 
     def __init__(self, dataset: Any, sampler: TrainingSampler, **options: Any) -> None:
         super().__init__(dataset, sampler=sampler, **options)
         self.waited_seconds = 0.0
+        self.limit: int | float = 1.0
         self._order = sampler
         self._num_batches_done = 0
 
@@ -96,6 +98,11 @@ class ResumableLoader(DataLoader[Any]):
         """Choose the epoch of the next iteration; the trainer does so through the sampler."""
         self._order.set_epoch(epoch)
 
+    @property
+    def is_through(self) -> bool:
+        """Whether the epoch has no more batches to train on."""
+        return self._num_batches_done >= self.num_batches
+
     def state_dict(self) -> dict[str, int]:
         """How far the epoch is, and what that was counted in."""
         return {"epoch": self._order.epoch, "num_batches_done": self._num_batches_done, **self._counted_in()}
@@ -109,12 +116,18 @@ class ResumableLoader(DataLoader[Any]):
         differing = [
             f"{name} {state[name]}, now {value}" for name, value in self._counted_in().items() if state[name] != value
         ]
-        if state["num_batches_done"] < len(self) and differing:
+        is_over = state.get("is_over") or state["num_batches_done"] >= self.num_batches
+        if differing and not is_over:
             raise UserError(
                 "the checkpoint was taken in the middle of an epoch, which can only go on as it was begun: "
                 f"{'; '.join(differing)}. Restore these settings, or resume from the end of an epoch"
             )
         self._order.begin_at(state["epoch"], state["num_batches_done"])
+
+    @property
+    def num_batches(self) -> int:
+        """How many batches of an epoch are trained on."""
+        return min(len(self), self.limit) if isinstance(self.limit, int) else int(len(self) * self.limit)
 
     def _counted_in(self) -> dict[str, int]:
         _, world_size = rank_and_world_size()

@@ -79,7 +79,7 @@ class Continuation(Callback):
         assert fetcher is not None
         if loop.restarted_mid_epoch and loop.epoch_loop.restarted_on_last:
             loop.epoch_loop._batches_that_stepped -= int(loop.epoch_loop._should_check_val_fx(fetcher))
-        if loop.restarted_on_epoch_end and loop.epoch_loop._num_ready_batches_reached():
+        if loop.restarted_on_epoch_end:  # of whatever number of batches, which other videos may have changed
             loop.epoch_progress.increment_completed()
             _Loop.restarting.fset(loop, False)  # type: ignore[attr-defined]  # the loop's own setter forces True
             loop.reset_restart_stage()
