@@ -21,10 +21,10 @@ def check_file(path: Path, inputs: Iterable[Path] = (), num_bytes: int = 0) -> N
     Raises:
         UserError: It is one of the inputs, is a folder, may not be written, or there is no room for it.
     """
-    refuse_inputs([path], inputs)
+    _check_place(path, num_bytes)
     if path.is_dir():
         raise UserError(f"{_cannot(path, os.strerror(errno.EISDIR))}. Name a file")
-    _check_place(path, num_bytes)
+    refuse_inputs([path], inputs)
 
 
 def check_folder(path: Path, num_bytes: int = 0) -> None:
@@ -33,7 +33,7 @@ def check_folder(path: Path, num_bytes: int = 0) -> None:
     Raises:
         UserError: It is a file, may not be written to, or there is no room.
     """
-    if path.exists() and not path.is_dir():
+    if os.path.isfile(path):
         raise UserError(f"{_cannot(path, 'it is a file')}. Name a folder")
     _check_place(path / "file", num_bytes)
 
@@ -44,7 +44,7 @@ def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     Raises:
         UserError: An output is an input.
     """
-    existing = [output for output in outputs if output.exists()]
+    existing = [output for output in outputs if os.path.exists(output)]
     for given in inputs if existing else ():
         for output in existing:
             if is_same(output, given):
@@ -62,7 +62,7 @@ def is_same(one: Path, other: Path) -> bool:
 
 def cannot_write(path: Path, error: OSError) -> UserError:
     """The message for a file that cannot be written, and what to do about it."""
-    kept = "; what it held before is unharmed" if path.is_file() else ""
+    kept = "; what it held before is unharmed" if os.path.isfile(path) else ""
     return UserError(f"{_cannot(path, error.strerror or str(error))}{kept}. {_REMEDY}")
 
 

@@ -20,6 +20,7 @@ from videonl.data.transforms import ClipFormat, normalise
 from videonl.errors import UserError
 from videonl.files import printable
 from videonl.models.checkpoints import Trained, load_trained
+from videonl.outputs import check_folder, refuse_inputs
 from videonl.visualization import ShownClip, attention_maps, parse_queries
 from videonl.visualization.explorer import Source
 
@@ -63,6 +64,9 @@ def attention(
         trust_code: Whether a checkpoint may name any code as its backbone; say so for your own files.
     """
     console = Console()
+    inputs = [video, checkpoint, *([compare] if compare else [])]
+    check_folder(out)
+    refuse_inputs([out, out / PAGE] if html else [out], inputs)
     networks = [_Network("", load_trained(checkpoint, trust_code))]
     if compare is not None:
         names = distinct_names(checkpoint, compare)
@@ -78,7 +82,7 @@ def attention(
         only_evidence = source.evidence and not source.blocks
         asked = list(queries.values())
         maps = {} if only_evidence else attention_maps(source.network, source.blocks, source.clip, asked)
-        write_files(console, shown, maps, queries, source.evidence, out / network.folder, film)
+        write_files(console, shown, maps, queries, source.evidence, out / network.folder, film, inputs)
         _explain(console, network, source)
     if html:
         write_page(console, shown, sources, out / PAGE, next(iter(queries.values())))

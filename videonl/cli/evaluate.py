@@ -13,15 +13,17 @@ from videonl.cli.device import device_of
 from videonl.cli.refusals import require_at_least
 from videonl.data.batches import EvaluationBatch, collate_evaluation
 from videonl.data.dataset import EvaluationVideos
-from videonl.data.loader import Loading, worker_options
+from videonl.data.loader import Loading, naming_shared_memory, worker_options
 from videonl.data.reading.decoding import check_decoder
-from videonl.data.sources.labelled import assign, read_source
+from videonl.data.sources.labelled import assign, file_of_source, read_source
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
 from videonl.evaluation import Average, Record, VideoScore, VideoScores
-from videonl.evaluation.report import NUM_MISTAKES, print_evaluation, write_evaluation
+from videonl.evaluation.report import NUM_MISTAKES, names_of, print_evaluation, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
+from videonl.files import LOCK, locked
 from videonl.models.checkpoints import load_trained
+from videonl.outputs import check_folder, refuse_inputs
 from videonl.training import ClipModule
 
 logger = logging.getLogger(__name__)
@@ -72,6 +74,9 @@ def evaluate(
     check_decoder(decoder)
     require_at_least(1, clips=clips, views_per_step=views_per_step)
     require_at_least(0, num_workers=num_workers, mistakes=mistakes, time_limit_seconds=time_limit_seconds)
+    check_folder(out)
+    paths = [out / name for name in ("evaluation.part", *names_of("evaluation"))]
+    refuse_inputs(paths, [checkpoint, file_of_source(index, root)])
     trained = load_trained(checkpoint, trust_code)
     clip = ClipFormat(**trained.clip)
     if crops is None:
@@ -89,13 +94,14 @@ def evaluate(
     data = EvaluationVideos(videos, clip, views, decoder, time_limit_seconds or None)
     module = ClipModule(trained.network, trained.class_names, clip, views_per_step=views_per_step, average=average)
     module.to(device_of(device))
-    with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:
-        if unfinished.scores:
-            console.print(f"going on: {len(unfinished.scores)} of {len(videos)} videos are scored already")
-        scores, unreadable = _scored(module, data, unfinished, num_workers)
-    record = Record(trained.class_names, scores, about, unreadable)
-    written = write_evaluation(out, "evaluation", record, mistakes)
-    unfinished.path.unlink()
+    with locked(out / LOCK, f"an evaluation is written to {out}"):
+        with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:
+            if unfinished.scores:
+                console.print(f"going on: {len(unfinished.scores)} of {len(videos)} videos are scored already")
+            scores, unreadable = _scored(module, data, unfinished, num_workers)
+        record = Record(trained.class_names, scores, about, unreadable)
+        written = write_evaluation(out, "evaluation", record, mistakes)
+        unfinished.path.unlink()
     if not scores:
         raise UserError(f"none of the {len(videos)} videos could be read")
     print_evaluation(console, scores)
@@ -114,7 +120,7 @@ def _scored(
     module.configure_model()
     module.eval()
     unreadable: dict[str, str] = {}
-    with torch.inference_mode():
+    with torch.inference_mode(), naming_shared_memory():
         for batch in track(loader, "scoring", total=len(data), completed=len(scores), transient=True):
             for failure in batch["failures"]:
                 logger.warning("skipped %s: %s", failure.path, failure.reason)

@@ -8,8 +8,9 @@ from rich.console import Console
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.models.checkpoints import load_trained
-from videonl.models.export import Format
+from videonl.models.export import Format, beside
 from videonl.models.export import export as export_network
+from videonl.outputs import check_file
 
 
 def export(
@@ -39,7 +40,11 @@ def export(
         if value is not None and value < 1:
             raise UserError(f"--{name} must be at least 1, got {value}")
     console = Console()
+    outputs = [out, beside(out)] if format == "torch-export" else [out]
+    for path in outputs:
+        check_file(path, [checkpoint])
     trained = load_trained(checkpoint, trust_code)
+    check_file(out, num_bytes=sum(weight.nbytes for weight in trained.network.parameters()))
     clip = ClipFormat(**trained.clip)
     shape = (batch or 1, 3, frames or clip.num_frames, size or clip.crop_px, size or clip.crop_px)
     about = {

@@ -11,10 +11,10 @@ from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.facts import Check
 from videonl.data.indexing.findings import contradictions, copies, leaks, shared_clips
 from videonl.data.indexing.index_file import Record
-from videonl.data.sources.entry import LabelledPath
-from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labelled import file_of_source, read_source
 from videonl.errors import UserError
 from videonl.files import write_text
+from videonl.outputs import check_file
 
 _NUM_SHOWN = 10
 
@@ -46,7 +46,9 @@ def index(
     if output.suffix != ".parquet":
         raise UserError(f"{output}: an index must be named *.parquet. Correct --output.")
     console = Console()
-    entries = _entries(source, root)
+    sources = _sources(source, root)
+    check_file(output, [file_of_source(name) for name in sources])
+    entries = [entry for name in sources for entry in read_source(name, root and root.expanduser().resolve())]
     with progress_bar("examining") as progress:
         records = make_index(entries, output, check, num_workers or default_workers(), timeout_seconds, progress)
     for line in _summary(records, output):
@@ -55,13 +57,12 @@ def index(
         raise SystemExit(1)
 
 
-def _entries(source: str, root: Path | None) -> list[LabelledPath]:
+def _sources(source: str, root: Path | None) -> list[str]:
     sources = [source] if Path(source).exists() else [name.strip() for name in source.split(",")]
-    folder = root.expanduser().resolve() if root else None
-    if folder and not folder.is_dir():
+    if root and not root.expanduser().is_dir():
         raise UserError(f"{root}: no such folder. Correct --root.")
     # Sources are relative to the current folder, unlike those of a training: --root is for what is in them.
-    return [entry for name in sources for entry in read_source(str(Path(name).expanduser().absolute()), folder)]
+    return [str(Path(name).expanduser().absolute()) for name in sources]
 
 
 def _summary(records: Sequence[Record], output: Path) -> list[str]:

@@ -20,6 +20,7 @@ from videonl.cli.run_callbacks import callbacks
 from videonl.cli.run_folder import Run, SaveRunConfig, begin_or_resume, find_checkpoint, goes_on
 from videonl.cli.run_loggers import loggers, missing_tensorboard
 from videonl.data.datamodule import ClipDataModule
+from videonl.data.loader import naming_shared_memory
 from videonl.errors import UserError
 from videonl.files import locked
 from videonl.models import ClipClassifier
@@ -139,7 +140,8 @@ class VideonlCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs it; what early stopping is to look at is known only when it has been logged."""
         try:
-            super()._run_subcommand(subcommand)
+            with naming_shared_memory():
+                super()._run_subcommand(subcommand)
         except RuntimeError as error:
             if str(error).startswith("Early stopping conditioned on metric"):
                 raise UserError(str(error)) from error

@@ -115,7 +115,8 @@ class ClipDataModule(LightningDataModule):
         if self._training_loader is None:
             return {}
         epochs = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
-        has_ended = epochs is not None and epochs.processed == epochs.ready  # also where its steps or time were over
+        # An epoch ends, too, where the training's steps or time are over.
+        has_ended = epochs is not None and epochs.processed == epochs.ready  # type: ignore[attr-defined]  # it has it
         return {**self._training_loader.state_dict(), "is_over": has_ended and self._training_loader.is_through}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

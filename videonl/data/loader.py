@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,13 @@ from videonl.errors import UserError
 from videonl.runtime.parallel import end_with_starter, safe_context
 
 _FEW = 5
+# What torch says in the worker, where it can, and in the process that waits for it.
+_SIGNS_OF_FULL_MEMORY = (
+    "out of shared memory",
+    "Bus error",
+    "unable to write to file </torch_",
+    "unable to allocate shared memory",
+)
 
 
 @dataclass(frozen=True)
@@ -138,6 +146,24 @@ class ResumableLoader(DataLoader[Any]):
             "processes": world_size,
             "seed": order.seed,
         }
+
+
+@contextmanager
+def naming_shared_memory() -> Iterator[None]:
+    """Says it when worker processes had no room for their batches.
+
+    Raises:
+        UserError: The memory that processes share is full.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in _SIGNS_OF_FULL_MEMORY):
+            raise
+        raise UserError(
+            "the processes that load videos found no room for their batches in the memory they share, /dev/shm. Make "
+            "it larger (docker run --shm-size=8g), or load with fewer workers or smaller batches"
+        ) from error
 
 
 def worker_options(num_workers: int) -> dict[str, Any]:

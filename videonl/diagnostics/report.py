@@ -23,6 +23,8 @@ from videonl.files import whole_file, write_text
 SHARES = ("entropy", "itself", "own_frame", "own_place", "elsewhere")
 AWAY = ("frames_away", "seconds_away", "px_away")
 
+WRITTEN = ("diagnosis.json", "diagnosis.csv", "diagnosis.png", "diagnosis.html")
+
 
 @dataclass(frozen=True)
 class DiagnosisReport:
@@ -94,7 +96,7 @@ def figures_of(block: BlockDiagnosis) -> dict[str, Any]:
 
 def write_report(directory: Path, report: DiagnosisReport) -> list[Path]:
     """Writes diagnosis.json, .csv, .png and .html, and returns their paths."""
-    data, table, picture, page = (directory / f"diagnosis.{suffix}" for suffix in ("json", "csv", "png", "html"))
+    data, table, picture, page = (directory / name for name in WRITTEN)
     png = diagnosis_png(report.blocks)
     write_text(data, json.dumps(report.plain(), indent=2) + "\n")
     write_text(table, _as_csv([figures_of(block) for block in report.blocks]))

@@ -37,12 +37,17 @@ def write_evaluation(directory: Path, name: str, record: Record, num_mistakes: i
         record: The evaluation.
         num_mistakes: How many of the worst mistakes the page shows.
     """
-    path, page = directory / f"{name}.parquet", directory / f"{name}.html"
+    path, page, _ = (directory / file for file in names_of(name))
     write_record(path, record)  # first, so that nothing that fails later can lose it
     for older in (page, confusion_of(page)):  # where there is no new one, it would pass for this record's
         if older.is_file():
             older.unlink()
     return Written(path, page, write_page(page, record, num_mistakes))
+
+
+def names_of(name: str) -> tuple[str, str, str]:
+    """The names of an evaluation's record, page and confusion matrix."""
+    return f"{name}.parquet", f"{name}.html", f"{name}_confusion.png"
 
 
 def write_page(page: Path, record: Record, num_mistakes: int = NUM_MISTAKES) -> Path:
