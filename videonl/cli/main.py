@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _cause(error: OSError) -> str:
     """What could not be read or written."""
     try:
-        sys.stdout.flush()
+        print(flush=True)  # what failed may have been printing
     except OSError as failed:
         _drop_output()
         return f"standard output cannot be written ({failed.strerror}); send it to another place"
