@@ -14,23 +14,32 @@ from videonl.models.channels import output_channels
 from videonl.models.places import Place, find_place, residual
 from videonl.models.wrapping import Handover, InsertedAfter
 
+PLACEMENTS: dict[str, dict[str, list[int]]] = {
+    "one_r50": {"res4": [4]},
+    "five_r50": {"res3": [1, 3], "res4": [1, 3, 5]},
+    "ten_r50": {"res3": [0, 1, 2, 3], "res4": [0, 1, 2, 3, 4, 5]},
+    "every_r50": {"res3": [0, 1, 2, 3], "res4": [0, 1, 2, 3, 4, 5], "res5": [0, 1, 2]},
+    "five_r101": {"res3": [1, 3], "res4": [6, 13, 20]},
+}
+"""Published placements by name: section 4 of arXiv:1711.07971, and arXiv:1904.11492 for ``every_r50``."""
+
 
 @dataclass(frozen=True)
 class Insertion:
     """One kind of block and the modules it follows.
 
     Attributes:
-        block: Short name of the block, for example ``nonlocal``.
+        block: Short name of the block, for example ``nonlocal``; or the dotted path of a class of your own.
         after: For each stage the 0-based indices of the residuals that the block follows, ``{res3: [1, 3]}``; or a list
             of places: a stage for its last residual, ``res4``; one residual, ``res4.3``; or any module by its path
-            within the network, ``layer3.1``.
+            within the network, ``layer3.1``. One place may stand alone, and so may a name of ``PLACEMENTS``.
         options: Keyword arguments of the block.
         low: For a block that reads a second, earlier part of the network: its place, as in the list form of ``after``.
             The block gets what leaves it, blocks inserted there included.
     """
 
     block: str
-    after: dict[str, list[int]] | list[str]
+    after: dict[str, list[int]] | list[str] | str
     options: dict[str, Any] = field(default_factory=dict)
     low: str | None = None
 
@@ -83,8 +92,20 @@ def _wrap(network: nn.Module, blocks: Mapping[Place, AttentionBlock], lows: Mapp
         network.set_submodule(place.path, standing[place.path])
 
 
+def find_block(name: str) -> type[AttentionBlock]:
+    """A block by its short name, or by the dotted path of its class.
+
+    Raises:
+        UserError: There is none, or what the path names is no block.
+    """
+    block = BLOCKS.find(name)
+    if not (inspect.isclass(block) and issubclass(block, AttentionBlock)):
+        raise UserError(f"block {name} is not a subclass of videonl.blocks.AttentionBlock; see docs/extend.md")
+    return block
+
+
 def _build(insertion: Insertion, channels: int, low_channels: int | None) -> AttentionBlock:
-    block = BLOCKS[insertion.block]
+    block = find_block(insertion.block)
     known = [name for name in inspect.signature(block).parameters if name not in ("channels", "low_channels")]
     for name in insertion.options:
         if name not in known:
@@ -102,8 +123,7 @@ def _plan(backbone: Backbone, insertions: Sequence[Insertion]) -> dict[Place, In
     """What stands where."""
     wanted: dict[Place, Insertion] = {}
     for insertion in insertions:
-        if insertion.block not in BLOCKS:
-            raise UserError(f"unknown block {insertion.block!r}; the blocks are: {', '.join(sorted(BLOCKS))}")
+        find_block(insertion.block)
         for place in places_of(backbone, insertion):
             if place in wanted:
                 raise UserError(f"two blocks are placed after {place.name}; name it once")
@@ -113,15 +133,18 @@ def _plan(backbone: Backbone, insertions: Sequence[Insertion]) -> dict[Place, In
 
 def places_of(backbone: Backbone, insertion: Insertion) -> list[Place]:
     """The modules that an insertion's blocks follow."""
-    if isinstance(insertion.after, Mapping):
-        return [residual(backbone, stage, index) for stage, indices in insertion.after.items() for index in indices]
-    return [find_place(backbone, name) for name in insertion.after]
+    after: Mapping[str, list[int]] | list[str] | str = insertion.after
+    if isinstance(after, str):
+        after = PLACEMENTS.get(after, [after])
+    if isinstance(after, Mapping):
+        return [residual(backbone, stage, index) for stage, indices in after.items() for index in indices]
+    return [find_place(backbone, name) for name in after]
 
 
 def _low_place(backbone: Backbone, insertion: Insertion) -> Place | None:
     """What a block reads besides the features it follows; None for blocks that read nothing else."""
     name, low = insertion.block, insertion.low
-    if not BLOCKS[name].takes_low:
+    if not find_block(name).takes_low:
         if low is None:
             return None
         fusing = ", ".join(sorted(other for other, block in BLOCKS.items() if block.takes_low))

@@ -14,6 +14,7 @@ from videonl.errors import UserError
 from videonl.files import whole_file
 from videonl.outputs import cannot_write
 from videonl.training.checkpoint_files import RESUME
+from videonl.training.lightning_internals import newest_version
 
 
 class MetricsFile(ExperimentWriter):
@@ -93,7 +94,7 @@ class ContinuedCSVLogger(CSVLogger):
         super().__init__(save_dir, name)
         self.continued = continued
         if continued:
-            self._version = max(0, self._get_next_version() - 1)
+            self._version = newest_version(self)
 
     @property
     @rank_zero_experiment
