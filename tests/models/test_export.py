@@ -1,6 +1,7 @@
 """Exported programs run by themselves and say what the network says."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,9 @@ def test_missing_packages_are_named_with_the_extra(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("videonl.models.export.find_spec", lambda name: None if name == "onnxruntime" else name)
     with pytest.raises(UserError, match=r"needs onnxruntime: pip install 'videonl\[export\]'"):
         export(network(), clip(), tmp_path / "program.onnx", "onnx", ABOUT, any_batch=True)
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(tmp_path: Path, files_at_most: Callable[[int], Any]) -> None:
+    with files_at_most(10_007), pytest.raises(UserError, match=r"network\.pt2 cannot be written \(File too large\)"):
+        export(network(), clip(), tmp_path / "network.pt2", "torch-export", ABOUT, any_batch=True)
+    assert not any(tmp_path.iterdir())

@@ -19,6 +19,7 @@ from videonl.errors import UserError
 from videonl.inference import Recognizer
 from videonl.models import ClipClassifier
 from videonl.models.checkpoints import Trained, load_trained
+from videonl.outputs import check_folder, refuse_inputs
 from videonl.terminal import Console, printable
 from videonl.visualization import ShownClip, parse_queries
 from videonl.visualization.attention import maps_of
@@ -66,6 +67,9 @@ def attention(
         trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     console = Console()
+    inputs = [video, checkpoint, *([compare] if compare else [])]
+    check_folder(out)
+    refuse_inputs([out, out / PAGE] if html else [out], inputs)
     networks = [_Network("", load_trained(checkpoint, trust_code))]
     if compare is not None:
         names = distinct_names(checkpoint, compare)
@@ -80,7 +84,7 @@ def attention(
     for network, source in zip(networks, sources, strict=True):
         only_evidence = source.evidence and not source.blocks
         maps = {} if only_evidence else maps_of(source.seen, source.blocks, list(queries.values()))
-        write_files(console, shown, maps, queries, source.evidence, out / network.folder, film)
+        write_files(console, shown, maps, queries, source.evidence, out / network.folder, film, inputs)
         _explain(console, network, source)
     if html:
         write_page(console, shown, sources, out / PAGE, next(iter(queries.values())))

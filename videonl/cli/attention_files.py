@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from rich.progress import track
 
 from videonl.names import file_part
+from videonl.outputs import refuse_inputs
 from videonl.terminal import Console
 from videonl.visualization import (
     AttentionMap,
@@ -48,9 +49,13 @@ def write_files(
     evidence: Sequence[EvidenceMap],
     out: Path,
     film_kind: Film,
+    inputs: Sequence[Path] = (),
 ) -> None:
-    """Writes pictures, films and arrays of one network, and says what is where."""
+    """Writes pictures, films and arrays of one network, none over an input, and says what is where."""
     pictures = list(_pictures(maps, list(queries), evidence))
+    arrays = [*maps, "evidence"] if evidence else [*maps]
+    outputs = [f"{picture.name}.{kind}" for picture in pictures for kind in ("png", film_kind)]
+    refuse_inputs([out / name for name in [*outputs, *(f"{array}.npz" for array in arrays)]], inputs)
     for name, _, shown, beside in track(pictures, "drawing", console=console, transient=True):
         strip(clip.frames, shown, out / f"{name}.png", clip.seconds, beside)
         if film_kind != "none":

@@ -11,6 +11,7 @@ from videonl.models.class_names import class_names, lists_of
 from videonl.models.conversion import Layout, Stated
 from videonl.models.conversion import convert as convert_file
 from videonl.models.weights import Weights
+from videonl.outputs import check_file
 from videonl.terminal import Console
 
 DESCRIPTION = """Converts a checkpoint of another project to a file for model.weights. No code in the checkpoint runs.
@@ -58,6 +59,7 @@ def convert(
         classes: Names of its classes: kinetics400, kinetics600, kinetics700, imagenet, or a file with one name per
             line.
     """
+    check_file(out, [checkpoint])
     names = None if classes is None else class_names(classes)
     num_frames, stride_frames = _pair("--clip", clip, "x", "32x2") or (None, None)
     weights = convert_file(

@@ -9,9 +9,11 @@ from rich.table import Table
 
 from videonl.cli.long_work import progress_bar
 from videonl.data.indexing.decode_time import measure_decoding
-from videonl.data.indexing.index_file import read_index
+from videonl.data.indexing.index_file import file_of, read_index
 from videonl.data.indexing.index_report import report_of
 from videonl.errors import UserError
+from videonl.files import write_text
+from videonl.outputs import check_file
 from videonl.terminal import Console
 
 _NUM_SHOWN = 10
@@ -54,13 +56,15 @@ def doctor(
     """
     if min(num_frames, stride_frames) < 1 or num_sampled < 0:
         raise UserError("--num_frames and --stride_frames must be at least 1, and --num_sampled at least 0.")
+    if output:
+        check_file(output, [Path(file_of(index))])
     records = read_index(index)
     usable = [record for record in records if record.usable]
     with progress_bar("decoding") as progress:
         measured = measure_decoding(usable, index, num_frames, stride_frames, num_sampled, progress=progress)
     report = report_of(records, measured, clips_per_second)
     if output:
-        output.write_text(json_text.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_text(output, json_text.dumps(report, indent=2) + "\n")
     if json:
         print(json_text.dumps(report))
     else:

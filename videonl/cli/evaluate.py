@@ -11,17 +11,19 @@ from videonl.cli.device import device_of
 from videonl.cli.refusals import require_at_least
 from videonl.data.batches import EvaluationBatch, collate_evaluation
 from videonl.data.dataset import EvaluationVideos
-from videonl.data.loader import Loading, worker_options
+from videonl.data.loader import Loading, naming_shared_memory, worker_options
 from videonl.data.reading.decoding import check_decoder
-from videonl.data.sources.labelled import assign, read_source
+from videonl.data.sources.labelled import assign, file_of_source, read_source
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
 from videonl.evaluation import Average, Record, VideoScore, VideoScores
 from videonl.evaluation.about import describe_network, describe_source, today
-from videonl.evaluation.report import NUM_MISTAKES, print_evaluation, require_readable, write_evaluation
+from videonl.evaluation.report import NUM_MISTAKES, names_of, print_evaluation, require_readable, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
+from videonl.files import LOCK, locked
 from videonl.inference import VIEWS_PER_STEP, Recognizer
 from videonl.models.checkpoints import load_trained
+from videonl.outputs import check_folder, refuse_inputs
 from videonl.terminal import Console
 
 logger = logging.getLogger(__name__)
@@ -77,6 +79,9 @@ def evaluate(
     require_at_least(0, num_workers=num_workers, mistakes=mistakes, time_limit_seconds=time_limit_seconds)
     if not 0 <= max_failed_share <= 1:
         raise UserError(f"--max_failed_share must be in [0, 1], got {max_failed_share}")
+    check_folder(out)
+    paths = [out / name for name in ("evaluation.part", *names_of("evaluation"))]
+    refuse_inputs(paths, [checkpoint, file_of_source(index, root)])
     trained = load_trained(checkpoint, trust_code)
     clip = ClipFormat(**trained.clip)
     if crops is None:
@@ -94,13 +99,14 @@ def evaluate(
     asked = {"average": average, "about": about, "videos": _digest(repr(videos).encode())}
     data = EvaluationVideos(videos, clip, views, decoder, time_limit_seconds or None)
     recognizer = Recognizer(trained.network.to(device_of(device)), clip, views_per_step)
-    with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:
-        if unfinished.scores:
-            console.print(f"going on: {len(unfinished.scores)} of {len(videos)} videos are scored already")
-        scores, unreadable = _scored(recognizer, average, data, unfinished, num_workers)
-    record = Record(trained.class_names, scores, about | today(), unreadable)
-    written = write_evaluation(out, "evaluation", record, mistakes)
-    unfinished.path.unlink()
+    with locked(out / LOCK, f"an evaluation is written to {out}"):
+        with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:
+            if unfinished.scores:
+                console.print(f"going on: {len(unfinished.scores)} of {len(videos)} videos are scored already")
+            scores, unreadable = _scored(recognizer, average, data, unfinished, num_workers)
+        record = Record(trained.class_names, scores, about | today(), unreadable)
+        written = write_evaluation(out, "evaluation", record, mistakes)
+        unfinished.path.unlink()
     if not scores:
         raise UserError(f"none of the {len(videos)} videos could be read")
     print_evaluation(console, scores, len(unreadable))
@@ -118,13 +124,14 @@ def _scored(
     # One video at a time: each is on disk as soon as it is scored, and whole frames differ in size.
     loader = DataLoader(Subset(data, missing), collate_fn=collate_evaluation, **worker_options(num_workers))
     unreadable: dict[str, str] = {}
-    for batch in track(loader, "scoring", total=len(data), completed=len(scores), transient=True):
-        for failure in batch["failures"]:
-            logger.warning("skipped %s: %s", failure.path, failure.reason)
-            unreadable[failure.path] = failure.reason
-        for score in _scores_of(recognizer, average, batch):
-            scores[score.video] = score
-            unfinished.add(score)
+    with naming_shared_memory():
+        for batch in track(loader, "scoring", total=len(data), completed=len(scores), transient=True):
+            for failure in batch["failures"]:
+                logger.warning("skipped %s: %s", failure.path, failure.reason)
+                unreadable[failure.path] = failure.reason
+            for score in _scores_of(recognizer, average, batch):
+                scores[score.video] = score
+                unfinished.add(score)
     return [scores[video] for video in sorted(scores)], unreadable
 
 

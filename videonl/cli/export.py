@@ -10,8 +10,9 @@ from videonl.diagnostics.saturation import measure_softmax, saturation
 from videonl.errors import UserError
 from videonl.models import ClipClassifier
 from videonl.models.checkpoints import load_trained
-from videonl.models.export import TOLERANCE, Format, ProgramDiffersError
+from videonl.models.export import TOLERANCE, Format, ProgramDiffersError, beside
 from videonl.models.export import export as export_network
+from videonl.outputs import check_file
 from videonl.terminal import Console
 
 
@@ -45,7 +46,11 @@ def export(
             raise UserError(f"--{name} must be at least 1, got {value}")
     require_at_least(0, tolerance=tolerance)
     console = Console()
+    outputs = [out, beside(out)] if format == "torch-export" else [out]
+    for path in outputs:
+        check_file(path, [checkpoint])
     trained = load_trained(checkpoint, trust_code)
+    check_file(out, num_bytes=sum(weight.nbytes for weight in trained.network.parameters()))
     clip = ClipFormat(**trained.clip)
     shape = (batch or 1, 3, frames or clip.num_frames, size or clip.crop_px, size or clip.crop_px)
     about = {

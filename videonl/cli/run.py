@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NoReturn
 
 from lightning.pytorch import Trainer
@@ -10,18 +12,23 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
+from videonl.cli.ending import TerminatedError
 from videonl.cli.run_callbacks import callbacks
-from videonl.cli.run_folder import Run, SaveRunConfig, begin_or_resume, belongs_to, find_checkpoint
+from videonl.cli.run_folder import Run, SaveRunConfig, begin_or_resume, find_checkpoint, goes_on
 from videonl.cli.run_loggers import loggers, missing_tensorboard
 from videonl.data.datamodule import ClipDataModule
+from videonl.data.loader import naming_shared_memory
 from videonl.errors import UserError
 from videonl.evaluation.report import require_readable
+from videonl.files import locked
 from videonl.models import ClipClassifier
 from videonl.models.execution import keep_freed_memory
 from videonl.models.transfer import load_into
 from videonl.models.zoo import find_weights
+from videonl.outputs import check_folder
 from videonl.runtime.watch import end_with_launcher
 from videonl.terminal import printable
 from videonl.training import ClipModule
@@ -40,19 +47,22 @@ class RunParser(LightningArgumentParser):
 class VideonlCLI(LightningCLI):
     """Trainer, :class:`ClipModule` and :class:`ClipDataModule` from configurations and flags."""
 
+    _continued = False  # whether a training goes on with the run's log
+
     def __init__(self, arguments: Sequence[str]) -> None:
-        super().__init__(
-            ClipModule,
-            ClipDataModule,
-            save_config_callback=SaveRunConfig,
-            save_config_kwargs={"save_to_log_dir": False},
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            # Our samplers shard the data themselves: Lightning's would pad evaluations and count videos twice.
-            trainer_defaults={"use_distributed_sampler": False},
-            parser_class=RunParser,
-            args=list(arguments),
-        )
+        with ExitStack() as self._held:  # locks, until the command is done
+            super().__init__(
+                ClipModule,
+                ClipDataModule,
+                save_config_callback=SaveRunConfig,
+                save_config_kwargs={"save_to_log_dir": False},
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                # Our samplers shard the data themselves: Lightning's would pad evaluations and count videos twice.
+                trainer_defaults={"use_distributed_sampler": False},
+                parser_class=RunParser,
+                args=list(arguments),
+            )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run's settings, and hands the data's classes and clip format to model and network."""
@@ -76,10 +86,22 @@ class VideonlCLI(LightningCLI):
         run, asked = Run(**config.run.as_dict()), config.ckpt_path
         training = self.subcommand == "fit"
         if training and config.trainer.fast_dev_run and asked in (None, "last"):
-            self._continued, config.ckpt_path = False, None  # it writes nothing, and there is nothing to go on from
+            config.ckpt_path = None  # it writes nothing, and there is nothing to go on from
             return
-        self._continued = training and asked is not None and belongs_to(run, asked)
-        config.ckpt_path = begin_or_resume(run, asked) if training else find_checkpoint(run, asked or "best")
+        check_folder(Path(run.dir))
+        if not training:
+            config.ckpt_path = find_checkpoint(run, asked or "best")
+        elif asked not in (None, "last"):
+            find_checkpoint(run, asked)
+        self._lock(run)
+        if training:
+            self._continued = goes_on(run, asked)
+            config.ckpt_path = begin_or_resume(run, asked, config.model.weights)
+
+    @rank_zero_only
+    def _lock(self, run: Run) -> None:
+        lock = Path(run.dir) / f".{self.subcommand}.lock"
+        self._held.enter_context(locked(lock, f"videonl {self.subcommand} runs in {run.dir}"))
 
     def instantiate_classes(self) -> None:
         """Builds everything, of which a logger that the configuration names may lack its package."""
@@ -133,11 +155,20 @@ class VideonlCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs it; what early stopping is to look at is known only when it has been logged."""
         try:
-            super()._run_subcommand(subcommand)
+            with naming_shared_memory():
+                super()._run_subcommand(subcommand)
         except RuntimeError as error:
             if str(error).startswith("Early stopping conditioned on metric"):
                 raise UserError(str(error)) from error
             raise
+        except SIGTERMException as error:
+            raise TerminatedError from error
+        except SystemExit as ended:  # the trainer's own answer to Ctrl-C
+            if isinstance(ended.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from ended
+            raise
+        if self.trainer.received_sigterm:  # within the last step
+            raise TerminatedError
 
     def _check_data(self) -> None:
         """Refuses what cannot be learnt from, and Lightning's flag that puts another order in place of ours."""

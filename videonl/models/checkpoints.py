@@ -12,6 +12,7 @@ from videonl.models.classifier import ClipClassifier
 from videonl.models.trust import require_harmless
 from videonl.models.weights import FORMAT, Weights
 from videonl.pickles import refusal_of_code
+from videonl.terminal import printable
 
 NETWORK_PREFIX = "network.network."  # the LightningModule of a training run keeps the classifier, and that the network
 
@@ -82,7 +83,8 @@ def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
         network = weights.build()
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not describe a network that can be built ({error!r})") from error
-    return Trained(network, weights.class_names or _numbered(network.settings["num_classes"]), weights.clip, str(path))
+    names = weights.class_names or _numbered(network.settings["num_classes"])
+    return Trained(network, [printable(name) for name in names], weights.clip, str(path))
 
 
 def read_weights(path: Path) -> Weights:

@@ -1,5 +1,6 @@
 """A trained network as a program that runs without videonl: ONNX or torch.export, compared with the original."""
 
+import io
 import json
 import warnings
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from videonl.errors import UserError
-from videonl.models.weights import write_whole
+from videonl.files import whole_path, write_text
 
 Format = Literal["onnx", "torch-export"]
 
@@ -71,23 +72,18 @@ def export(
     """
     if kind == "onnx":
         _require_onnx()
-    agreement = Agreement(0.0, 0.0)
-
-    def write_and_compare(temporary: Path) -> None:
-        nonlocal agreement
-        run = _write_onnx(program, temporary, about) if kind == "onnx" else _write_torch(program, temporary)
-        # Another batch than the traced one, or a batch that was left open by mistake alone would pass.
-        checked = torch.randn(len(clip) + 1 if any_batch else len(clip), *clip.shape[1:])
-        agreement = _compare(run(checked), expected := network(checked))
-        if not agreement.logits <= tolerance:
-            raise ProgramDiffersError(_told(agreement, _rounding(network, checked, expected), tolerance))
-
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporters speak of their own internals
         program = _trace(network, clip, any_batch)
-        write_whole(path, write_and_compare)
+        with whole_path(path) as unfinished:
+            run = _write_onnx(program, unfinished, about) if kind == "onnx" else _write_torch(program, unfinished)
+            # Another batch than the traced one, or a batch that was left open by mistake alone would pass.
+            checked = torch.randn(len(clip) + 1 if any_batch else len(clip), *clip.shape[1:])
+            agreement = _compare(run(checked), expected := network(checked))
+            if not agreement.logits <= tolerance:
+                raise ProgramDiffersError(_told(agreement, _rounding(network, checked, expected), tolerance))
     if kind == "torch-export":
-        write_whole(beside(path), lambda temporary: temporary.write_text(json.dumps(about, indent=2) + "\n"))
+        write_text(beside(path), json.dumps(about, indent=2) + "\n")
     return agreement
 
 
@@ -107,8 +103,9 @@ def _trace(network: nn.Module, clip: Tensor, any_batch: bool) -> torch.export.Ex
 
 
 def _write_torch(program: torch.export.ExportedProgram, path: Path) -> Callable[[Tensor], Tensor]:
-    with path.open("wb") as file:
-        torch.export.save(program, file)
+    written = io.BytesIO()  # in memory first: where its file cannot grow, torch aborts the process
+    torch.export.save(program, written)
+    path.write_bytes(written.getbuffer())
     with path.open("rb") as file:
         module = torch.export.load(file).module()
     return lambda clip: module(clip)

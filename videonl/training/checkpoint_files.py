@@ -13,6 +13,8 @@ from videonl.errors import UserError
 from videonl.files import whole_file
 from videonl.pickles import refusal_of_code
 
+RESUME = "The training resumes with --ckpt_path last"
+
 
 class WholeCheckpoints(TorchCheckpointIO):
     """Writes checkpoints so that a kill, a power cut or a full disk leaves the one before.
@@ -41,8 +43,11 @@ class WholeCheckpoints(TorchCheckpointIO):
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"folder {path.parent} could not be made ({error.strerror or error})") from error
-        with whole_file(path) as file:
-            file.write(content.getbuffer())
+        try:
+            with whole_file(path) as file:
+                file.write(content.getbuffer())
+        except UserError as error:
+            raise UserError(f"{error}. {RESUME}") from error
 
     def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
         """Reads a checkpoint of tensors and plain data; whatever a configuration says, no code in it runs.

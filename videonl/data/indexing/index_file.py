@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from videonl.data.reading.shard_member import ShardMember, is_url
 from videonl.errors import UserError
+from videonl.files import whole_path
 
 INDEX_NAME = "index.parquet"
 Status = Literal["ok", "damaged", "broken", "missing"]
@@ -99,7 +100,7 @@ class Record:
 
     def location(self, index: Path | str) -> Path | ShardMember:
         """Where the video is, given where the index, or the folder of ``index.parquet``, is."""
-        file = _file_of(index)
+        file = file_of(index)
         folder = file.rpartition("/")[0] if is_url(file) else str(Path(file).parent)
         if self.shard:
             assert self.offset_bytes is not None and self.num_bytes is not None
@@ -134,7 +135,7 @@ def read_index(index: Path | str) -> list[Record]:
         UserError: It cannot be read, or is another Parquet file.
     """
     try:
-        with fsspec.open(_file_of(index), "rb") as file:
+        with fsspec.open(file_of(index), "rb") as file:
             table = pq.read_table(file)
     except (OSError, ValueError, pa.ArrowException, ImportError) as error:  # fsspec names the package that is needed
         raise UserError(f"{index}: cannot be read as an index ({error}). Name a file of `videonl index`.") from error
@@ -147,9 +148,9 @@ def read_index(index: Path | str) -> list[Record]:
 
 def write_index(index: Path, records: Sequence[Record]) -> None:
     """Write an index, whole or not at all."""
-    unfinished = index.with_name(f"{index.name}.tmp")
-    pq.write_table(pa.Table.from_pylist([asdict(record) for record in records], schema=SCHEMA), unfinished)
-    os.replace(unfinished, index)
+    table = pa.Table.from_pylist([asdict(record) for record in records], schema=SCHEMA)
+    with whole_path(index) as unfinished:
+        pq.write_table(table, unfinished)
 
 
 def path_for(index: Path, video: Path) -> str:
@@ -158,6 +159,7 @@ def path_for(index: Path, video: Path) -> str:
     return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else str(absolute)
 
 
-def _file_of(index: Path | str) -> str:
+def file_of(index: Path | str) -> str:
+    """The file or URL of an index that may be given by its folder."""
     text = str(index)
     return text if text.endswith(".parquet") else f"{text.rstrip('/')}/{INDEX_NAME}"

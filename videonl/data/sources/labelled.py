@@ -65,6 +65,18 @@ def read_source(source: str, root: Path | None = None, keep_unreadable: bool = F
     )
 
 
+def file_of_source(source: str, root: Path | None = None) -> Path:
+    """The list or index that a source is read from, without its split; or its folder, or its URL.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    if is_url(source):
+        return Path(source)
+    path, _ = _locate(source, root)
+    return path / INDEX_NAME if (path / INDEX_NAME).is_file() else path
+
+
 def class_list(labels: Sequence[str]) -> list[str]:
     """The distinct labels, sorted: as numbers if every one is an integer, else as text.
 

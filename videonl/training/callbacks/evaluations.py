@@ -9,7 +9,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from videonl.data.datamodule import ClipDataModule
 from videonl.evaluation import Record, write_record
 from videonl.evaluation.about import describe_network, describe_source, today
-from videonl.evaluation.report import print_evaluation, write_evaluation
+from videonl.evaluation.report import names_of, print_evaluation, write_evaluation
+from videonl.outputs import check_file
 from videonl.terminal import Console
 from videonl.training.module import ClipModule
 
@@ -36,6 +37,17 @@ class WriteScores(Callback):
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+
+    @rank_zero_only
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Sees before the work that its results can be written."""
+        for name in names_of("test"):
+            check_file(self.directory / name)
+
+    @rank_zero_only
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Sees before the work that its results can be written."""
+        check_file(self.directory / "predictions.parquet")
 
     @rank_zero_only
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
