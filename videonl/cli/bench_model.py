@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from rich.console import Console
 
 from videonl.backbones import BACKBONES
 from videonl.benchmarks import machine
@@ -16,6 +15,7 @@ from videonl.cli.refusals import require_at_least
 from videonl.data.loader import MOST_CLIPS
 from videonl.errors import MOST_FRAMES, MOST_PIXELS, MOST_WIDTH, UserError
 from videonl.models import Execution
+from videonl.terminal import Console
 
 DTYPES = {"cpu": ("float32",), "cuda": ("float32", "tf32", "bfloat16")}
 NUM_TOLD = 4  # times that a comparison says what it has done

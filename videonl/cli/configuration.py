@@ -1,7 +1,7 @@
 """Configuration files that state only what differs from others, through a key ``extends``."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from videonl.errors import UserError
 FLAGS = ("--config", "-c")
 SECTIONS = ("trainer", "model", "data", "run")
 MOST_VALUES = 100_000  # of a file; aliases of aliases make billions out of a few lines
+Visit = Callable[[Path, dict[str, Any]], None]  # is shown every file that is read, and what it alone holds
 
 
 def shipped_configs() -> Path:
@@ -22,11 +23,12 @@ def shipped_configs() -> Path:
     return installed if installed.is_dir() else package.parent / "configs"
 
 
-def expand(arguments: Sequence[str]) -> list[str]:
+def expand(arguments: Sequence[str], visit: Visit | None = None) -> list[str]:
     """Replaces every ``--config FILE`` by the text of that file merged with all that it extends.
 
     Args:
         arguments: A command line, without the program's name.
+        visit: Is called for every file.
 
     Returns:
         The configurations, each as YAML text, which the parser takes as it takes a file; and then all other words.
@@ -37,7 +39,7 @@ def expand(arguments: Sequence[str]) -> list[str]:
     """
     files, others = split_files(arguments)
     _refuse_overridden(others)
-    return [*(f"{FLAGS[0]}={_text(file)}" for file in files), *others]
+    return [*(f"{FLAGS[0]}={_text(file, visit)}" for file in files), *others]
 
 
 def split_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -74,12 +76,13 @@ def _refuse_overridden(arguments: Sequence[str]) -> None:
         given.append(flag)
 
 
-def load(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
+def load(path: Path, extending: tuple[Path, ...] = (), visit: Visit | None = None) -> dict[str, Any]:
     """Reads a configuration and what it extends; the file's own values win.
 
     Args:
         path: A YAML file. Under ``extends`` it may list others, relative to itself or among those shipped.
         extending: The files that led here, to notice a circle.
+        visit: As of :func:`expand`.
 
     Returns:
         The merged configuration, without ``extends``.
@@ -91,13 +94,15 @@ def load(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path in extending:
         raise UserError(f"{path} extends itself, by way of {' and '.join(str(other) for other in extending)}")
     own = _read(path)
+    if visit is not None:
+        visit(path, own)
     bases = own.pop("extends", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         raise UserError(f"configuration {path}: extends must name a file, or be a list of files, got {bases!r}")
     merged: dict[str, Any] = {}
     for base in bases:
-        merged = merge(merged, load(_find(base, path.parent), (*extending, path)))
+        merged = merge(merged, load(_find(base, path.parent), (*extending, path), visit))
     return merge(merged, own)
 
 
@@ -115,8 +120,8 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _text(name: str) -> str:
-    return yaml.safe_dump(load(_find(name, Path())), sort_keys=False)
+def _text(name: str, visit: Visit | None) -> str:
+    return yaml.safe_dump(load(_find(name, Path()), visit=visit), sort_keys=False)
 
 
 def _find(name: str, folder: Path) -> Path:

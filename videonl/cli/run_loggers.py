@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from videonl.cli.run_folder import Run
 from videonl.errors import UserError
+from videonl.files import write_text
 from videonl.training.continued_log import ContinuedCSVLogger
 
 DATA_DIR = "WANDB_DATA_DIR"  # where wandb keeps copies of what it logs until that is sent
@@ -97,7 +98,7 @@ class RunOnWandb(WandbLogger):
             path.parent.mkdir(parents=True, exist_ok=True)
             if not _DATA_DIR_GIVEN:  # else in the home directory, for ever
                 os.environ[DATA_DIR] = str(path.parent.resolve())
-            path.write_text(f"{self._begun().id}\n", encoding="utf-8")
+            write_text(path, f"{self._begun().id}\n")
         return self._experiment
 
     def _begun(self) -> Any:

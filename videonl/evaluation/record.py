@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import torch
 
 from videonl.errors import UserError
 from videonl.evaluation.views import AVERAGES, Average, VideoScore
-from videonl.evaluation.writing import writing
+from videonl.files import whole_path
+from videonl.terminal import printable
 
 _KEY = b"videonl"
 _ROWS = 1024  # videos per row group: what is in memory twice while reading and writing
@@ -74,23 +74,9 @@ def write_record(path: Path, record: Record) -> None:
     """
     about = {"average": record.average, "about": record.about, "unreadable": record.unreadable}
     schema = schema_of(record.class_names, about)
-    with (
-        writing(path),
-        _replacing(path) as unfinished,
-        pq.ParquetWriter(unfinished, schema, compression="zstd") as writer,
-    ):
+    with whole_path(path) as unfinished, pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
         for start in range(0, len(record.scores), _ROWS):
             writer.write_batch(to_rows(record.scores[start : start + _ROWS], schema))
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        yield unfinished
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)  # it would fill a disk that is full
 
 
 def read_record(path: Path) -> Record:
@@ -122,7 +108,8 @@ def _checked(about: dict[str, Any]) -> dict[str, Any]:
 
 def schema_of(class_names: Sequence[str], about: Mapping[str, Any]) -> pa.Schema:
     """The columns, with the class names and plain data about the evaluation as the file's metadata."""
-    text = json.dumps({"class_names": list(class_names), **about}, ensure_ascii=False)
+    names = [printable(name) for name in class_names]
+    text = json.dumps({"class_names": names, **about}, ensure_ascii=False)
     return COLUMNS.with_metadata({_KEY: text.encode(errors="backslashreplace")})  # names of files may be no text
 
 

@@ -15,7 +15,9 @@ from videonl.data.reading.video_reader import DecodingError
 from videonl.data.video import Video
 from videonl.errors import UserError
 
-FULL = Record("a b/x.mp4", "walk", "train", "id", "damaged", "why", 7, 11, "ff", "mov", "h264", 62, 46, 90, 13, 24.5)
+FULL = Record(
+    "a b/x.mp4", "walk", "train", "id", "damaged", "why", 7, 11, "ff", "mov", "h264", 62, 46, 90, True, "4:3", False, 13
+)
 
 
 def test_records_survive_and_every_column_is_documented(tmp_path: Path) -> None:

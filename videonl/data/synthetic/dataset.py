@@ -6,6 +6,7 @@ probe alone says anything about the label, and no network whose view spans only 
 """
 
 import csv
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 from videonl.data.synthetic.frames import NUM_SHOWN_FRAMES, SHAPES, Mark, draw_clip
 from videonl.errors import UserError, require_within
+from videonl.files import LOCK, locked, write_text
+from videonl.outputs import check_folder
 
 _FPS = 8
 _MOST_PIXELS, _MOST_FRAMES, _MOST_CLIPS = 2048, 1000, 10**6
@@ -116,8 +119,10 @@ def write_synthetic(
     settings = SyntheticSettings(num_classes, num_train, num_val, num_test, size_px, num_frames, seed)
     if _is_there(directory, settings):
         return False
+    check_folder(directory)
     try:
-        _write_all(directory, settings, progress or (lambda done, total: None))
+        with locked(directory / LOCK, f"{directory} is being written"):
+            _write_all(directory, settings, progress or (lambda done, total: None))
     except (OSError, av.FFmpegError) as error:
         raise UserError(
             f"{directory}: cannot be written ({error}). Delete what is there and name another folder."
@@ -151,9 +156,8 @@ def write_video(path: Path, frames: NDArray[np.uint8]) -> None:
 
 
 def _write_all(directory: Path, settings: SyntheticSettings, progress: Callable[[int, int], None]) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    unfinished = directory / _UNFINISHED_FILE
-    unfinished.write_text(json.dumps(_described(settings), indent=2) + "\n", encoding="utf-8")
+    described = json.dumps(_described(settings), indent=2) + "\n"
+    write_text(directory / _UNFINISHED_FILE, described)
     total = settings.num_train + settings.num_val + settings.num_test
     clues = []
     for clue, frames in synthetic_clips(settings):
@@ -161,8 +165,8 @@ def _write_all(directory: Path, settings: SyntheticSettings, progress: Callable[
         clues.append(clue)
         progress(len(clues), total)
     _write_clues(directory / CLUES_FILE, clues)
-    # Renamed last: its presence says that the data set is complete.
-    unfinished.replace(directory / _SETTINGS_FILE)
+    write_text(directory / _SETTINGS_FILE, described)  # last: its presence says that the data set is complete
+    (directory / _UNFINISHED_FILE).unlink()
 
 
 def _described(settings: SyntheticSettings) -> dict[str, Any]:
@@ -182,7 +186,7 @@ def _is_there(directory: Path, settings: SyntheticSettings) -> bool:
             if _read_json(directory / name) != _described(settings):
                 raise UserError(f"{directory}: holds a data set with other settings ({name}). Name another folder.")
             return name == _SETTINGS_FILE
-    if any(directory.iterdir()):
+    if any(path.name != LOCK for path in directory.iterdir()):
         raise UserError(f"{directory}: not empty, and no data set of ours. Name another folder.")
     return False
 
@@ -196,9 +200,10 @@ def _read_json(path: Path) -> Any:
 
 def _write_clues(path: Path, clues: list[Clue]) -> None:
     columns = [f"{which}_{field}" for which in ("cue", "probe") for field in Mark._fields[1:]]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["path", "split", "label", "cue", "probe", *columns])
-        for clue in clues:
-            shapes = [SHAPES[clue.cue.shape], SHAPES[clue.probe.shape]]
-            writer.writerow([clue.path, clue.split, clue.label, *shapes, *clue.cue[1:], *clue.probe[1:]])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "split", "label", "cue", "probe", *columns])
+    for clue in clues:
+        shapes = [SHAPES[clue.cue.shape], SHAPES[clue.probe.shape]]
+        writer.writerow([clue.path, clue.split, clue.label, *shapes, *clue.cue[1:], *clue.probe[1:]])
+    write_text(path, text.getvalue())
