@@ -69,15 +69,6 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode(errors="backslashreplace"))
 
 
-def printable(name: str) -> str:
-    r"""A file's name as text that can be written: bytes that are no UTF-8, which Linux allows, become escapes.
-
-    >>> print(printable("a\udcff.mp4"))
-    a\xff.mp4
-    """
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
 def remove_unfinished(folder: Path) -> None:
     """Removes what killed processes left half written in a folder."""
     for unfinished in folder.glob(f"*{UNFINISHED}"):

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from torch import Tensor
 
@@ -17,11 +16,11 @@ from videonl.data.located_clip import LocatedClip, read_middle_clip
 from videonl.data.sampling import clip_span
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
-from videonl.files import printable
 from videonl.inference import Recognizer
 from videonl.models import ClipClassifier
 from videonl.models.checkpoints import Trained, load_trained
 from videonl.outputs import check_folder, refuse_inputs
+from videonl.terminal import Console, printable
 from videonl.visualization import ShownClip, parse_queries
 from videonl.visualization.attention import maps_of
 from videonl.visualization.evidence import evidence_of
@@ -65,7 +64,7 @@ def attention(
         compare: Another checkpoint, to show beside the first.
         film: ``mp4``, ``gif``, or ``none`` to write no films.
         decoder: ``auto``, ``pyav``, ``decord`` or ``torchcodec``.
-        trust_code: Whether a checkpoint may name any code as its backbone; say so for your own files.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     console = Console()
     inputs = [video, checkpoint, *([compare] if compare else [])]

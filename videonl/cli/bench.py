@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Literal
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from videonl.benchmarks import (
@@ -24,6 +23,7 @@ from videonl.benchmarks import (
 )
 from videonl.cli.bench_data import bench_data
 from videonl.errors import UserError
+from videonl.terminal import Console
 
 DTYPES = {"cpu": ("float32",), "cuda": ("float32", "bfloat16")}
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from videonl.benchmarks.loading import Row, compare
@@ -14,6 +13,7 @@ from videonl.benchmarks.loading_sides import find_files, prepare
 from videonl.benchmarks.loading_stages import Memory, Stages, memory, stages
 from videonl.benchmarks.report import machine
 from videonl.errors import UserError
+from videonl.terminal import Console
 
 Result = Row | Stages | Memory
 

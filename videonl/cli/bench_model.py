@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from rich.console import Console
 
 from videonl.backbones import BACKBONES
 from videonl.benchmarks import machine
@@ -14,6 +13,7 @@ from videonl.benchmarks.networks import NetworkSetting
 from videonl.cli.bench import progress
 from videonl.errors import UserError
 from videonl.models import Execution
+from videonl.terminal import Console
 
 DTYPES = {"cpu": ("float32",), "cuda": ("float32", "tf32", "bfloat16")}
 NUM_TOLD = 4  # times that a comparison says what it has done

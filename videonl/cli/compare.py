@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from videonl.cli.refusals import require_at_least
 from videonl.evaluation import compare as compare_records
 from videonl.evaluation import read_record
@@ -11,6 +9,7 @@ from videonl.evaluation.page import comparison_page
 from videonl.evaluation.report import NUM_MISTAKES, print_comparison
 from videonl.files import write_text
 from videonl.outputs import check_file
+from videonl.terminal import Console
 
 
 def compare(a: Path, b: Path, out: Path = Path("comparison.html"), videos: int = NUM_MISTAKES) -> None:

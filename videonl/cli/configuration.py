@@ -1,6 +1,6 @@
 """Configuration files that state only what differs from others, through a key ``extends``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import yaml
 from videonl.errors import UserError
 
 FLAGS = ("--config", "-c")
+Visit = Callable[[Path, dict[str, Any]], None]  # is shown every file that is read, and what it alone holds
 
 
 def shipped_configs() -> Path:
@@ -19,11 +20,12 @@ def shipped_configs() -> Path:
     return installed if installed.is_dir() else package.parent / "configs"
 
 
-def expand(arguments: Sequence[str]) -> list[str]:
+def expand(arguments: Sequence[str], visit: Visit | None = None) -> list[str]:
     """Replaces every ``--config FILE`` by the text of that file merged with all that it extends.
 
     Args:
         arguments: A command line, without the program's name.
+        visit: Is called for every file.
 
     Returns:
         The same command line with each configuration as YAML text, which the parser takes as it takes a file.
@@ -36,20 +38,21 @@ def expand(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         flag, equals, value = argument.partition("=")
         if follows_flag:
-            argument = _text(argument)
+            argument = _text(argument, visit)
         elif equals and flag in FLAGS:
-            argument = f"{flag}={_text(value)}"
+            argument = f"{flag}={_text(value, visit)}"
         follows_flag = argument in FLAGS
         expanded.append(argument)
     return expanded
 
 
-def load(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
+def load(path: Path, extending: tuple[Path, ...] = (), visit: Visit | None = None) -> dict[str, Any]:
     """Reads a configuration and what it extends; the file's own values win.
 
     Args:
         path: A YAML file. Under ``extends`` it may list others, relative to itself or among those shipped.
         extending: The files that led here, to notice a circle.
+        visit: As of :func:`expand`.
 
     Returns:
         The merged configuration, without ``extends``.
@@ -61,10 +64,12 @@ def load(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path in extending:
         raise UserError(f"{path} extends itself, by way of {' and '.join(str(other) for other in extending)}")
     own = _read(path)
+    if visit is not None:
+        visit(path, own)
     bases = own.pop("extends", [])
     merged: dict[str, Any] = {}
     for base in [bases] if isinstance(bases, str) else bases:
-        merged = merge(merged, load(_find(base, path.parent), (*extending, path)))
+        merged = merge(merged, load(_find(base, path.parent), (*extending, path), visit))
     return merge(merged, own)
 
 
@@ -82,8 +87,8 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _text(name: str) -> str:
-    return yaml.safe_dump(load(_find(name, Path())), sort_keys=False)
+def _text(name: str, visit: Visit | None) -> str:
+    return yaml.safe_dump(load(_find(name, Path()), visit=visit), sort_keys=False)
 
 
 def _find(name: str, folder: Path) -> Path:

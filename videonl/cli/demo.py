@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from videonl.data.sources.labelled import LabelledPath, read_source
@@ -18,10 +17,12 @@ from videonl.errors import UserError
 from videonl.evaluation import accuracies, read_record, stack
 from videonl.files import write_text
 from videonl.outputs import check_folder
+from videonl.terminal import Console
 
 NETWORKS = {"baseline": "without a block", "nonlocal": "with a non-local block"}
 TURNS = ("train", "train", "val", "train", "test")  # which part each clip of a class goes to, over and over
 TRAINED_CLIPS = 8000  # how many own clips each network sees in all: minutes on two cores
+PROGRAM = Path(__file__).parents[1] / "__main__.py"
 console = Console()
 
 
@@ -102,7 +103,8 @@ def _videonl(*arguments: str) -> None:
     """Runs a command as a user would, and shows it."""
     console.rule(style="dim")
     console.print(f"videonl {' '.join(arguments)}", style="bold", soft_wrap=True, markup=False, highlight=False)
-    with subprocess.Popen([sys.executable, "-m", "videonl", *arguments]) as command:
+    # Not by -m, for which Python would look for modules in the working folder first.
+    with subprocess.Popen([sys.executable, str(PROGRAM), *arguments]) as command:
         try:
             code = command.wait()
         except BaseException:

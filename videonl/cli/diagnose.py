@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch.utils.data import DataLoader
 
 from videonl.cli.device import device_of
@@ -25,8 +24,10 @@ from videonl.diagnostics import DiagnosedClip, Diagnosis
 from videonl.diagnostics.cue import Clued
 from videonl.diagnostics.report import WRITTEN, DiagnosisReport, print_report, write_report
 from videonl.errors import UserError
+from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.models.checkpoints import Trained, load_trained
 from videonl.outputs import check_folder, refuse_inputs
+from videonl.terminal import Console
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def diagnose(
         decoder: auto, pyav, decord or torchcodec.
         device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
         json: Print one JSON object, that of diagnosis.json, instead of tables.
-        trust_code: Whether a checkpoint may name any code as its backbone; say so for your own files.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     check_decoder(decoder)
     require_at_least(2, queries=queries)
@@ -76,6 +77,7 @@ def diagnose(
             f"the network of {checkpoint} has no attention blocks, so there is nothing to diagnose; what its classes "
             "rest on, `videonl attention --evidence` shows for any network"
         )
+    form = ClipFormat(**trained.clip)
     videos = spread_out(assign(read_source(index, root), trained.class_names), clips)
     trained.network.to(chosen := device_of(device))
     diagnosis = Diagnosis(trained.network, trained.network.blocks, trained.class_names, queries, seed)
@@ -92,9 +94,11 @@ def diagnose(
         raise UserError(f"none of the {len(videos)} videos could be read")
     about = {
         "checkpoint": str(checkpoint),
-        "videos": index,
-        "clips": f"the middle one of each video, {ClipFormat(**trained.clip).describe()}",
+        "videos": describe_source(index, root),
+        **describe_network(trained.network),
+        "clips": f"the middle one of each video, {form.describe()}",
         "queries": f"{queries} of each clip, seed {seed}",
+        **today(),
     }
     _show(_report(diagnosis, about, unreadable), out, json)
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from videonl.cli.long_work import progress_bar
@@ -15,12 +14,15 @@ from videonl.data.indexing.index_report import report_of
 from videonl.errors import UserError
 from videonl.files import write_text
 from videonl.outputs import check_file
+from videonl.terminal import Console
 
 _NUM_SHOWN = 10
 _PROBLEMS = {
     "broken": "broken or missing, and left out of a training",
     "damaged": "damaged: the decoder conceals errors",
     "inexact": "decoders that differ from sequential decoding, in frames or their number",
+    "non_square": "pixel aspect ratios other than 1:1; frames are read as stored",
+    "interlaced": "interlaced; the two fields are read as one frame",
     "copies": "copies: the same bytes more than once",
     "leaks": "leakage: the same bytes in several splits",
     "shared_clips": "leakage: clips of one video in several splits",

@@ -4,7 +4,6 @@ import hashlib
 import logging
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Subset
 
@@ -18,12 +17,14 @@ from videonl.data.sources.labelled import assign, file_of_source, read_source
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
 from videonl.evaluation import Average, Record, VideoScore, VideoScores
-from videonl.evaluation.report import NUM_MISTAKES, names_of, print_evaluation, write_evaluation
+from videonl.evaluation.about import describe_network, describe_source, today
+from videonl.evaluation.report import NUM_MISTAKES, names_of, print_evaluation, require_readable, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
 from videonl.files import LOCK, locked
 from videonl.inference import VIEWS_PER_STEP, Recognizer
 from videonl.models.checkpoints import load_trained
 from videonl.outputs import check_folder, refuse_inputs
+from videonl.terminal import Console
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ def evaluate(
     device: str = "auto",
     mistakes: int = NUM_MISTAKES,
     time_limit_seconds: float = Loading.time_limit_seconds,
+    max_failed_share: float = 0,
     trust_code: bool = False,
 ) -> None:
     """Scores clips x crops views of every video; writes evaluation.parquet, .html and _confusion.png.
@@ -67,12 +69,16 @@ def evaluate(
         mistakes: How many of the worst mistakes the report shows.
         time_limit_seconds: How long reading a clip may take in a process that decodes; then its video counts as
             unreadable. 0 sets no limit.
-        trust_code: Whether the checkpoint may name any code as its backbone; say so for your own files.
+        max_failed_share: Share of the videos that may be unreadable; beyond it the exit code is 1. The results are
+            written in any case.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     console = Console()
     check_decoder(decoder)
     require_at_least(1, clips=clips, views_per_step=views_per_step)
     require_at_least(0, num_workers=num_workers, mistakes=mistakes, time_limit_seconds=time_limit_seconds)
+    if not 0 <= max_failed_share <= 1:
+        raise UserError(f"--max_failed_share must be in [0, 1], got {max_failed_share}")
     check_folder(out)
     paths = [out / name for name in ("evaluation.part", *names_of("evaluation"))]
     refuse_inputs(paths, [checkpoint, file_of_source(index, root)])
@@ -82,10 +88,11 @@ def evaluate(
         crops = 1 if fully_convolutional else 3
     views = Views(clips, crops, crop_px, fully_convolutional)
     ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
-    videos = assign(read_source(index, root), trained.class_names)
+    videos = assign(read_source(index, root, keep_unreadable=True), trained.class_names)
     about = {
         "checkpoint": f"{checkpoint} (SHA-256 {_digest(checkpoint.read_bytes())})",
-        "videos": index,
+        "videos": describe_source(index, root),
+        **describe_network(trained.network),
         "views": views.describe(clip),
         "clip": clip.describe(),
     }
@@ -97,14 +104,15 @@ def evaluate(
             if unfinished.scores:
                 console.print(f"going on: {len(unfinished.scores)} of {len(videos)} videos are scored already")
             scores, unreadable = _scored(recognizer, average, data, unfinished, num_workers)
-        record = Record(trained.class_names, scores, about, unreadable)
+        record = Record(trained.class_names, scores, about | today(), unreadable)
         written = write_evaluation(out, "evaluation", record, mistakes)
         unfinished.path.unlink()
     if not scores:
         raise UserError(f"none of the {len(videos)} videos could be read")
-    print_evaluation(console, scores)
+    print_evaluation(console, scores, len(unreadable))
     for path in written:
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)
+    require_readable(unreadable, len(scores), max_failed_share)
 
 
 def _scored(

@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from videonl.cli.long_work import default_workers, progress_bar
 from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.facts import Check
@@ -15,6 +13,7 @@ from videonl.data.sources.labelled import file_of_source, read_source
 from videonl.errors import UserError
 from videonl.files import write_text
 from videonl.outputs import check_file
+from videonl.terminal import Console
 
 _NUM_SHOWN = 10
 

@@ -12,8 +12,9 @@ from typing import Any, TextIO
 from videonl import __version__
 from videonl.cli.commands import BENCH_MODEL, COMMANDS, PREDICT_VIDEO, TRAINER_COMMANDS, Command, usage
 from videonl.cli.ending import INTERRUPTED, TERMINATED, TerminatedError, raising_sigterm
-from videonl.cli.messages import set_up_messages
+from videonl.cli.messages import print_error, set_up_messages
 from videonl.errors import UserError
+from videonl.runtime.safe_path import start_safely
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after ``videonl``; those of the process when not given.
 
     Returns:
-        The exit code: 0 when all went well, 2 for a mistake of the user, 130 when interrupted, 143 when terminated.
+        The exit code: 0 when all went well, 1 when an evaluation could not read some of its videos, 2 for a mistake of
+        the user, 130 when interrupted, 143 when terminated.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -38,12 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         # From a worker process it arrives with that process's traceback before it.
         message = str(error).rpartition(f"{UserError.__name__}: ")[2]
-        print(f"videonl: error: {message.strip()}", file=sys.stderr)
-        return 2
+        print_error(message.strip())
+        return error.exit_code
     except BrokenPipeError:
         raise
     except OSError as error:
-        print(f"videonl: error: {_cause(error)}", file=sys.stderr)
+        print_error(_cause(error))
         return 2
     except KeyboardInterrupt:
         print("videonl: interrupted", file=sys.stderr)
@@ -66,6 +68,7 @@ def _cause(error: OSError) -> str:
 
 def _dispatch(command: str, arguments: list[str]) -> None:
     set_up_messages()
+    start_safely()
     if command == "predict" and any(word.split("=")[0] == "--video" for word in arguments):
         _run(command, PREDICT_VIDEO, arguments)
     elif command == "bench" and arguments[:1] == ["model"]:
@@ -74,11 +77,13 @@ def _dispatch(command: str, arguments: list[str]) -> None:
         # Imported late: these take seconds, and `videonl --help` should not.
         from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-        from videonl.cli.configuration import expand
+        from videonl.cli.foreign_code import expand_trusted, split_trust
         from videonl.cli.run import VideonlCLI
 
+        words, trusted = split_trust(arguments)
         try:
-            VideonlCLI([command, *expand(arguments)])
+            # What is trained is one's own; what is evaluated may be somebody else's.
+            VideonlCLI([command, *expand_trusted(words, trusted or command == "fit")])
         except MisconfigurationException as error:  # Lightning's own word for a mistake of the user's
             raise UserError(str(error)) from error
     elif command in COMMANDS:
@@ -94,9 +99,11 @@ def _run(name: str, command: Command, arguments: list[str]) -> None:
         return
     from jsonargparse import auto_cli
 
+    from videonl.cli.parsing import Parser
+
     words = _one_by_one([command.short.get(word, word) for word in arguments], command.lists)
     arguments = [_as_parsed(word, command) for word in words]
-    auto_cli(components, args=arguments, as_positional=command.positional, prog=f"videonl {name}")
+    auto_cli(components, args=arguments, as_positional=command.positional, prog=f"videonl {name}", parser_class=Parser)
 
 
 def _one_by_one(words: Sequence[str], lists: Mapping[str, str]) -> list[str]:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -12,8 +11,8 @@ from videonl.cli.refusals import require_at_least, require_finite_scores
 from videonl.data.dataset import read_views
 from videonl.data.transforms import ClipFormat, Views, normalise
 from videonl.data.video import Video
-from videonl.files import printable
 from videonl.models.checkpoints import load_trained
+from videonl.terminal import Console, printable
 
 
 def predict(
@@ -29,12 +28,12 @@ def predict(
 
     Args:
         video: A video file.
-        checkpoint: A checkpoint of ``videonl fit``.
+        checkpoint: A checkpoint of ``videonl fit``, or converted weights with a classifier.
         num_clips: Clips, evenly spaced in time.
         num_crops: Crops of each clip, evenly spaced along its longer side.
         top: How many classes to print.
         decoder: ``auto``, ``pyav``, ``decord`` or ``torchcodec``.
-        trust_code: Whether the checkpoint may name any code as its backbone; say so for your own files.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     console = Console()
     require_at_least(1, top=top)
@@ -54,3 +53,6 @@ def predict(
     for index in probabilities.argsort(descending=True)[:top].tolist():
         table.add_row(escape(trained.class_names[index]), f"{100 * float(probabilities[index]):.2f} %")
     console.print(table)
+    if not trained.are_classes_named:
+        again = f"videonl convert {checkpoint} --from videonl --classes FILE --out NEW_FILE"
+        console.print(f"the checkpoint does not name its classes: {again}", soft_wrap=True, markup=False)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from videonl.cli.long_work import default_workers, progress_bar
 from videonl.data.indexing.index_file import INDEX_NAME, Record, read_index
@@ -13,6 +12,7 @@ from videonl.data.preparing.encoding import Encoding
 from videonl.data.preparing.prepare import Failed
 from videonl.data.preparing.prepare import prepare as prepare_videos
 from videonl.data.preparing.shards import write_shards
+from videonl.terminal import Console
 
 _NUM_SHOWN = 10
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
@@ -22,6 +22,7 @@ from videonl.cli.run_loggers import loggers, missing_tensorboard
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.loader import naming_shared_memory
 from videonl.errors import UserError
+from videonl.evaluation.report import require_readable
 from videonl.files import locked
 from videonl.models import ClipClassifier
 from videonl.models.execution import keep_freed_memory
@@ -29,9 +30,18 @@ from videonl.models.transfer import load_into
 from videonl.models.zoo import find_weights
 from videonl.outputs import check_folder
 from videonl.runtime.watch import end_with_launcher
+from videonl.terminal import printable
 from videonl.training import ClipModule
 from videonl.training.checkpoint_files import WholeCheckpoints
 from videonl.training.guarded_loggers import guarded
+
+
+class RunParser(LightningArgumentParser):
+    """A parser whose complaints, which quote what files and names hold, are printed as text."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Prints the message and exits with code 2."""
+        super().error(printable(message), ex)
 
 
 class VideonlCLI(LightningCLI):
@@ -50,6 +60,7 @@ class VideonlCLI(LightningCLI):
                 auto_configure_optimizers=False,
                 # Our samplers shard the data themselves: Lightning's would pad evaluations and count videos twice.
                 trainer_defaults={"use_distributed_sampler": False},
+                parser_class=RunParser,
                 args=list(arguments),
             )
 
@@ -64,6 +75,9 @@ class VideonlCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the arguments given, without Lightning's warning that ``sys.argv`` holds others: it holds ours."""
         self.config = parser.parse_args(args)  # type: ignore[arg-type]  # always a list here
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning would let a checkpoint add to the configuration, which is code; ours name their network alone."""
 
     def before_instantiate_classes(self) -> None:
         """Settles which checkpoint is meant, and refuses to write over an earlier run."""
@@ -184,7 +198,16 @@ class VideonlCLI(LightningCLI):
             if isinstance(logger, WandbLogger):
                 logger.experiment.finish()
 
-    after_fit = after_validate = after_test = after_predict = _close_loggers
+    after_fit = _close_loggers
+
+    def _end_evaluation(self) -> None:
+        """Ends with an error, everything being written, where videos could not be read."""
+        self._close_loggers()
+        module: ClipModule = self.model
+        if self.trainer.is_global_zero:  # another process that failed would end this one while it writes
+            require_readable(module.unreadable, len(module.scores), self.datamodule.loading.max_failed_share)
+
+    after_validate = after_test = after_predict = _end_evaluation
 
 
 class _ParseOnly(VideonlCLI):

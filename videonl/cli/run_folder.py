@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
@@ -14,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from videonl.errors import UserError
 from videonl.files import remove_unfinished, whole_file
 from videonl.outputs import refuse_inputs
+from videonl.training.checkpoint_files import WholeCheckpoints
 
 OWN = ("best", "last")  # checkpoints of the run's folder
 # What a run leaves beside its configuration and log.
@@ -198,5 +198,5 @@ def _epoch_of(checkpoint: Path) -> int:
 
 
 def _content_of(checkpoint: Path) -> dict[str, Any]:
-    content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+    content: dict[str, Any] = WholeCheckpoints().load_checkpoint(checkpoint, map_location="cpu")
     return content

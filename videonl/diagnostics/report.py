@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from videonl.diagnostics.blocks_off import Effect
@@ -19,6 +18,7 @@ from videonl.diagnostics.reading import Finding, read_block, read_effect
 from videonl.evaluation.intervals import caution
 from videonl.evaluation.page import render
 from videonl.files import whole_file, write_text
+from videonl.terminal import Console
 
 SHARES = ("entropy", "itself", "own_frame", "own_place", "elsewhere")
 AWAY = ("frames_away", "seconds_away", "px_away")
@@ -85,6 +85,7 @@ def figures_of(block: BlockDiagnosis) -> dict[str, Any]:
         row[f"{name}_even"] = None if attention is None else getattr(attention.even, name)
     for name in ("num_keys", "unevenness", "query_distance", "negative", "silent"):
         row[name] = None if attention is None else getattr(attention, name)
+    row["affinity"] = block.affinity
     gain = {"gain": block.gain and block.gain.value, "gain_of": block.gain and block.gain.of}
     alike = block.alike
     of_alike = {

@@ -13,7 +13,8 @@ import torch
 
 from videonl.errors import UserError
 from videonl.evaluation.views import AVERAGES, Average, VideoScore
-from videonl.files import printable, whole_path
+from videonl.files import whole_path
+from videonl.terminal import printable
 
 _KEY = b"videonl"
 _ROWS = 1024  # videos per row group: what is in memory twice while reading and writing

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 from pebble import ProcessExpired, ProcessPool
 
 from videonl.errors import UserError
+from videonl.runtime.safe_path import start_safely
 
 OUT_OF_TIME = "not done within"
 CRASHED = "crashed the process that read it"
@@ -91,6 +92,7 @@ def safe_context(*modules: str) -> BaseContext:
     Raises:
         UserError: No process can be started, most likely as each would begin by running the whole script again.
     """
+    start_safely()
     if sys.platform != "linux":
         return get_context("spawn")
     _start_server(modules)

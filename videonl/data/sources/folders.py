@@ -5,7 +5,7 @@ from pathlib import Path
 from videonl.data.reading.frame_folder_reader import is_frame_folder
 from videonl.data.sources.entry import VIDEO_SUFFIXES, LabelledPath, is_video_name
 from videonl.errors import UserError
-from videonl.files import printable
+from videonl.terminal import printable
 
 _SPLIT_NAMES = frozenset(("train", "training", "val", "validate", "validation", "valid", "test", "testing"))
 
