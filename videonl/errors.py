@@ -5,5 +5,13 @@ class UserError(ValueError):
     """A mistake in the user's input.
 
     The message names the file or value at fault and says what to do. The command line prints it without a traceback and
-    exits with code 2; Python callers may catch it as a ``ValueError``.
+    exits with ``exit_code``; Python callers may catch it as a ``ValueError``.
     """
+
+    exit_code = 2
+
+
+class IncompleteError(UserError):
+    """The work is done and written, but not for all of its input."""
+
+    exit_code = 1

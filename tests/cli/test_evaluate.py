@@ -93,10 +93,20 @@ def test_unreadable_videos_are_named(videonl: Videonl, options: list[object], cl
     (tmp_path / "list.csv").write_text(f"{good},{good.parent.name}\n{tmp_path / 'empty.mp4'},sum_0\n")
     words = [tmp_path / "list.csv" if word == clips / "test" else word for word in options]
     done = videonl("evaluate", *words, "--out", tmp_path / "out")
-    assert done.code == 0
+    assert done.code == 1
+    assert "accuracy on 1 of 2 videos, 1 unreadable" in done.text
+    assert "1 of 2 videos could not be read and have no score" in done.text
     assert f"skipped {tmp_path / 'empty.mp4'}: the file is empty" in done.text
     record = read_record(tmp_path / "out" / "evaluation.parquet")
     assert (len(record.scores), list(record.unreadable)) == (1, [str(tmp_path / "empty.mp4")])
+    for share, code in ((0.5, 0), (0.49, 1)):
+        assert videonl("evaluate", *words, "--out", tmp_path / "out", "--max-failed-share", share).code == code
+    videonl("index", tmp_path / "list.csv", "-o", tmp_path / "index.parquet")
+    words = [tmp_path / "index.parquet" if word == tmp_path / "list.csv" else word for word in words]
+    indexed = videonl("evaluate", *words, "--out", tmp_path / "indexed")
+    assert indexed.code == 1
+    assert "accuracy on 1 of 2 videos, 1 unreadable" in indexed.text
+    assert read_record(tmp_path / "indexed" / "evaluation.parquet").unreadable == record.unreadable
 
 
 @pytest.mark.parametrize(
@@ -109,6 +119,7 @@ def test_unreadable_videos_are_named(videonl: Videonl, options: list[object], cl
         (["--crops", 0], "num_crops must be at least 1, got 0"),
         (["--views_per_step", 0], "--views_per_step must be at least 1, got 0"),
         (["--num_workers", -1], "--num_workers must be at least 0, got -1"),
+        (["--max-failed-share", 1.5], "--max_failed_share must be in [0, 1], got 1.5"),
         (["--mistakes", -1], "--mistakes must be at least 0, got -1"),
         (["--decoder", "eyes"], "unknown decoder 'eyes'"),
         (["--index", "nowhere"], "nowhere: no such folder"),

@@ -73,6 +73,7 @@ def diagnose(
             f"the network of {checkpoint} has no attention blocks, so there is nothing to diagnose; what its classes "
             "rest on, `videonl attention --evidence` shows for any network"
         )
+    form = ClipFormat(**trained.clip)
     videos = spread_out(assign(read_source(index, root), trained.class_names), clips)
     trained.network.to(chosen := device_of(device))
     diagnosis = Diagnosis(trained.network, trained.network.blocks, trained.class_names, queries, seed)
@@ -90,7 +91,7 @@ def diagnose(
     about = {
         "checkpoint": str(checkpoint),
         "videos": index,
-        "clips": f"the middle one of each video, {ClipFormat(**trained.clip).describe()}",
+        "clips": f"the middle one of each video, {form.describe()}",
         "queries": f"{queries} of each clip, seed {seed}",
     }
     _show(_report(diagnosis, about, unreadable), out, json)

@@ -19,6 +19,8 @@ _PROBLEMS = {
     "broken": "broken or missing, and left out of a training",
     "damaged": "damaged: the decoder conceals errors",
     "inexact": "decoders that differ from sequential decoding, in frames or their number",
+    "non_square": "pixel aspect ratios other than 1:1; frames are read as stored",
+    "interlaced": "interlaced; the two fields are read as one frame",
     "copies": "copies: the same bytes more than once",
     "leaks": "leakage: the same bytes in several splits",
     "shared_clips": "leakage: clips of one video in several splits",

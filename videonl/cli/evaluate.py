@@ -17,7 +17,7 @@ from videonl.data.sources.labelled import assign, read_source
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
 from videonl.evaluation import Average, Record, VideoScore, VideoScores
-from videonl.evaluation.report import NUM_MISTAKES, print_evaluation, write_evaluation
+from videonl.evaluation.report import NUM_MISTAKES, print_evaluation, require_readable, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
 from videonl.inference import VIEWS_PER_STEP, Recognizer
 from videonl.models.checkpoints import load_trained
@@ -42,6 +42,7 @@ def evaluate(
     device: str = "auto",
     mistakes: int = NUM_MISTAKES,
     time_limit_seconds: float = Loading.time_limit_seconds,
+    max_failed_share: float = 0,
     trust_code: bool = False,
 ) -> None:
     """Scores clips x crops views of every video; writes evaluation.parquet, .html and _confusion.png.
@@ -65,19 +66,23 @@ def evaluate(
         mistakes: How many of the worst mistakes the report shows.
         time_limit_seconds: How long reading a clip may take in a process that decodes; then its video counts as
             unreadable. 0 sets no limit.
+        max_failed_share: Share of the videos that may be unreadable; beyond it the exit code is 1. The results are
+            written in any case.
         trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     console = Console()
     check_decoder(decoder)
     require_at_least(1, clips=clips, views_per_step=views_per_step)
     require_at_least(0, num_workers=num_workers, mistakes=mistakes, time_limit_seconds=time_limit_seconds)
+    if not 0 <= max_failed_share <= 1:
+        raise UserError(f"--max_failed_share must be in [0, 1], got {max_failed_share}")
     trained = load_trained(checkpoint, trust_code)
     clip = ClipFormat(**trained.clip)
     if crops is None:
         crops = 1 if fully_convolutional else 3
     views = Views(clips, crops, crop_px, fully_convolutional)
     ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
-    videos = assign(read_source(index, root), trained.class_names)
+    videos = assign(read_source(index, root, keep_unreadable=True), trained.class_names)
     about = {
         "checkpoint": f"{checkpoint} (SHA-256 {_digest(checkpoint.read_bytes())})",
         "videos": index,
@@ -96,9 +101,10 @@ def evaluate(
     unfinished.path.unlink()
     if not scores:
         raise UserError(f"none of the {len(videos)} videos could be read")
-    print_evaluation(console, scores)
+    print_evaluation(console, scores, len(unreadable))
     for path in written:
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)
+    require_readable(unreadable, len(scores), max_failed_share)
 
 
 def _scored(

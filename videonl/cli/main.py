@@ -23,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after ``videonl``; those of the process when not given.
 
     Returns:
-        The exit code: 0 when all went well, 2 for a mistake of the user, 130 when interrupted.
+        The exit code: 0 when all went well, 1 when an evaluation could not read some of its videos, 2 for a mistake of
+        the user, 130 when interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # From a worker process it arrives with that process's traceback before it.
         message = str(error).rpartition(f"{UserError.__name__}: ")[2]
         print_error(message.strip())
-        return 2
+        return error.exit_code
     except KeyboardInterrupt:
         print("videonl: interrupted", file=sys.stderr)
         return 130

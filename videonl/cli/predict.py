@@ -28,7 +28,7 @@ def predict(
 
     Args:
         video: A video file.
-        checkpoint: A checkpoint of ``videonl fit``.
+        checkpoint: A checkpoint of ``videonl fit``, or converted weights with a classifier.
         num_clips: Clips, evenly spaced in time.
         num_crops: Crops of each clip, evenly spaced along its longer side.
         top: How many classes to print.
@@ -53,3 +53,6 @@ def predict(
     for index in probabilities.argsort(descending=True)[:top].tolist():
         table.add_row(escape(trained.class_names[index]), f"{100 * float(probabilities[index]):.2f} %")
     console.print(table)
+    if not trained.are_classes_named:
+        again = f"videonl convert {checkpoint} --from videonl --classes FILE --out NEW_FILE"
+        console.print(f"the checkpoint does not name its classes: {again}", soft_wrap=True, markup=False)

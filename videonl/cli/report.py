@@ -25,7 +25,7 @@ def report(record: Path, out: Path | None = None, average: Average | None = None
         evaluated = evaluated.averaged_by(average)
     if not evaluated.labelled:
         raise UserError(f"{record}: no video in it has a known class, so there is nothing to report")
-    print_evaluation(console, evaluated.labelled)
+    print_evaluation(console, evaluated.labelled, len(evaluated.unreadable))
     page = out or record.with_suffix(".html")
     for path in (page, write_page(page, evaluated, mistakes)):
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)

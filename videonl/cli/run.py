@@ -17,6 +17,7 @@ from videonl.cli.run_folder import Run, SaveRunConfig, begin_or_resume, belongs_
 from videonl.cli.run_loggers import loggers, missing_tensorboard
 from videonl.data.datamodule import ClipDataModule
 from videonl.errors import UserError
+from videonl.evaluation.report import require_readable
 from videonl.models import ClipClassifier
 from videonl.models.execution import keep_freed_memory
 from videonl.models.transfer import load_into
@@ -166,7 +167,16 @@ class VideonlCLI(LightningCLI):
             if isinstance(logger, WandbLogger):
                 logger.experiment.finish()
 
-    after_fit = after_validate = after_test = after_predict = _close_loggers
+    after_fit = _close_loggers
+
+    def _end_evaluation(self) -> None:
+        """Ends with an error, everything being written, where videos could not be read."""
+        self._close_loggers()
+        module: ClipModule = self.model
+        if self.trainer.is_global_zero:  # another process that failed would end this one while it writes
+            require_readable(module.unreadable, len(module.scores), self.datamodule.loading.max_failed_share)
+
+    after_validate = after_test = after_predict = _end_evaluation
 
 
 class _ParseOnly(VideonlCLI):

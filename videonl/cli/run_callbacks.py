@@ -31,7 +31,7 @@ def callbacks(
         EndTogether(),
         Continuation(),
         SeedSteps(data.loading.seed),
-        UnreadableVideos(data.loading.max_failed_share),
+        UnreadableVideos(data.loading.training_share),
         ValidationViews(),
         WriteScores(Path(run.dir)),
         EvaluationLogs(),

@@ -33,6 +33,7 @@ class Plan:
         optimizer: ``sgd`` or ``adamw``.
         precision: As Lightning calls it.
         channels_last: Whether channels are innermost.
+        clip_is_assumed: Whether the clip is that of the backbone's published figures, for want of a better.
     """
 
     network: ClipClassifier
@@ -41,6 +42,7 @@ class Plan:
     optimizer: str = "sgd"
     precision: str = "32-true"
     channels_last: bool = True
+    clip_is_assumed: bool = False
 
 
 def summary(words: Sequence[str]) -> None:
@@ -90,9 +92,12 @@ def plan_of_configuration(words: Sequence[str], num_classes: int, trust_code: bo
 
 
 def plan_of_checkpoint(checkpoint: Path, trust_code: bool) -> Plan:
-    """The network of a checkpoint at its own clip size."""
+    """The network of a checkpoint at its own clip size, or at the published one where converted weights say none."""
     trained = load_trained(checkpoint, trust_code)
-    return Plan(trained.network, (trained.clip["num_frames"], trained.clip["crop_px"], trained.clip["crop_px"]))
+    sizes = [trained.known_clip.get(name) for name in ("num_frames", "crop_px", "crop_px")]
+    known = (size or published for size, published in zip(sizes, trained.network.published_clip, strict=True))
+    num_frames, height, width = known
+    return Plan(trained.network, (num_frames, height, width), clip_is_assumed=None in sizes)
 
 
 def as_json(plan: Plan, rows: Sequence[Row], memory: Memory) -> dict[str, Any]:
@@ -100,6 +105,7 @@ def as_json(plan: Plan, rows: Sequence[Row], memory: Memory) -> dict[str, Any]:
     return {
         "backbone": plan.network.settings["backbone"],
         "clip": list(plan.clip),
+        "clip_is_assumed": plan.clip_is_assumed,
         "parts": [asdict(row) for row in rows],
         "parameters": sum(row.parameters for row in rows),
         "macs": sum(row.macs for row in rows),
@@ -149,9 +155,11 @@ def _table(plan: Plan, rows: Sequence[Row]) -> Table:
 def _told(plan: Plan, memory: Memory) -> str:
     once = [f"weights {_mib(memory.weights)}", f"gradients {_mib(memory.gradients)}"]
     once.append(f"{plan.optimizer} {_mib(memory.optimiser)}")
+    assumed = "the file does not say on which clips it was trained; these are assumed\n" * plan.clip_is_assumed
     return (
-        f"training memory, predicted from shapes ({plan.precision}): {', '.join(once)}, and {_mib(memory.per_clip)} "
-        f"for each clip; [bold]{_mib(memory.of_batch(plan.batch_size))}[/bold] for a batch of {plan.batch_size}"
+        f"{assumed}training memory, predicted from shapes ({plan.precision}): {', '.join(once)}, and "
+        f"{_mib(memory.per_clip)} for each clip; "
+        f"[bold]{_mib(memory.of_batch(plan.batch_size))}[/bold] for a batch of {plan.batch_size}"
     )
 
 

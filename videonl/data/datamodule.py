@@ -68,10 +68,14 @@ class ClipDataModule(LightningDataModule):
         self._resumed_from: dict[str, Any] | None = None
         folder = Path(root).expanduser() if root else None
         sources = {"train": train, "val": val, "test": test}
-        labelled = {name: read_source(source, folder) for name, source in sources.items() if source}
+        labelled = {
+            name: read_source(source, folder, keep_unreadable=name == "test")
+            for name, source in sources.items()
+            if source
+        }
         self.class_names = _class_names(classes, labelled)
         if "train" in labelled:  # a training does without some of its videos, an evaluation would be another one
-            labelled["train"] = leave_out_wrong_labels(labelled["train"], self.class_names, loading.max_failed_share)
+            labelled["train"] = leave_out_wrong_labels(labelled["train"], self.class_names, loading.training_share)
         self.videos = {name: PackedVideos(assign(entries, self.class_names)) for name, entries in labelled.items()}
         if train:
             self._train_transform = TrainTransform(clip, augmentation, augmentation.no_flip_labels(self.class_names))

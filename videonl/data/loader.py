@@ -32,7 +32,9 @@ class Loading:
         time_limit_seconds: How long reading a clip may take; then its file counts as unreadable, and the process that
             hung in it is ended. 0 sets no limit, and there is none without workers or outside of Linux.
         max_failed_share: Share of the videos that may be unreadable, and of the training videos that may have a label
-            outside the classes; beyond it the run stops and lists them. 5 may be, whatever their share.
+            outside the classes. By default 0.1 in a training, which stops beyond it and lists them; 5 may be, whatever
+            their share. By default none in a test, validation or prediction of its own, which
+            else ends with exit code 1, its results written.
     """
 
     batch_size: int = 8
@@ -41,7 +43,7 @@ class Loading:
     seed: int = 0
     clips_per_video: int = 1
     time_limit_seconds: float = 60.0
-    max_failed_share: float = 0.1
+    max_failed_share: float | None = None
 
     def __post_init__(self) -> None:
         leasts = {"batch_size": 1, "num_workers": 0, "seed": 0, "clips_per_video": 1, "time_limit_seconds": 0}
@@ -52,9 +54,14 @@ class Loading:
             raise UserError(
                 f"batch_size must be a multiple of clips_per_video {self.clips_per_video}, got {self.batch_size}"
             )
-        if not 0 <= self.max_failed_share <= 1:
+        if self.max_failed_share is not None and not 0 <= self.max_failed_share <= 1:
             raise UserError(f"max_failed_share must be in [0, 1], got {self.max_failed_share}")
         check_decoder(self.decoder)
+
+    @property
+    def training_share(self) -> float:
+        """Share of the videos that a training may do without."""
+        return 0.1 if self.max_failed_share is None else self.max_failed_share
 
 
 def are_too_many(num_failed: int, num_videos: int, max_share: float) -> bool:

@@ -22,11 +22,13 @@ class Video:
         label: Index into the class list, from 0.
         frame_table: The frames of the file, where an index knows them (``FrameTable.to_text``): packed, as a data set
             may have hundreds of thousands.
+        unreadable: Why an index says that it cannot be read; empty where it can.
     """
 
     path: Path | ShardMember
     label: int
     frame_table: str = ""
+    unreadable: str = ""
 
     def open(self, decoder: str = "auto") -> VideoReader:
         """Open it for reading frames; see :func:`videonl.data.reading.decoding.open_video`."""

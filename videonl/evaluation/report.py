@@ -1,11 +1,12 @@
 """An evaluation for people: tables in the terminal, and files beside the record."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.table import Table
 
+from videonl.errors import IncompleteError
 from videonl.evaluation.comparison import Comparison
 from videonl.evaluation.figures import confusion_png
 from videonl.evaluation.intervals import Interval, accuracy_intervals, caution, hits_of
@@ -65,8 +66,13 @@ def _confusion_of(page: Path) -> Path:
     return page.with_name(f"{page.stem}_confusion.png")
 
 
-def print_evaluation(console: Console, scores: Sequence[VideoScore]) -> None:
+def print_evaluation(console: Console, scores: Sequence[VideoScore], num_unreadable: int = 0) -> None:
     """Prints accuracies with their intervals and the calibration error, in percent.
+
+    Args:
+        console: Where to.
+        scores: Of the videos that could be read.
+        num_unreadable: How many could not.
 
     Raises:
         UserError: Scores are not finite.
@@ -74,7 +80,7 @@ def print_evaluation(console: Console, scores: Sequence[VideoScore]) -> None:
     require_finite(scores)
     probabilities, labels = stack(scores)
     metrics, intervals = accuracies(probabilities, labels), accuracy_intervals(probabilities, labels)
-    table = Table(title=f"accuracy on {len(scores)} videos")
+    table = Table(title=f"accuracy on {_counted(len(scores), num_unreadable)}")
     for column in ("", "accuracy", "95 % interval"):
         table.add_column(column, justify="left" if not column else "right")
     for name, value in metrics.items():
@@ -83,6 +89,30 @@ def print_evaluation(console: Console, scores: Sequence[VideoScore]) -> None:
     console.print(table)
     if warning := caution(len(scores), int(hits_of(probabilities, labels).sum())):
         console.print(warning, style="yellow")
+
+
+def require_readable(unreadable: Mapping[str, str], num_scored: int, max_share: float | None) -> None:
+    """Raises an IncompleteError where more videos have no score than may.
+
+    Args:
+        unreadable: Why a video has no score, by its file.
+        num_scored: How many have one.
+        max_share: Share of the videos that may have none; ``None`` allows none.
+    """
+    num_videos = num_scored + len(unreadable)
+    if len(unreadable) > (max_share or 0) * num_videos:
+        listed = "\n".join(f"  {path}: {reason}" for path, reason in sorted(unreadable.items()))
+        raise IncompleteError(
+            f"{len(unreadable)} of {num_videos} videos could not be read and have no score:\n{listed}\n"
+            "Mend or remove them, or allow a share of them with --max-failed-share "
+            "(of videonl test, validate and predict: --data.loading.max_failed_share)."
+        )
+
+
+def _counted(num_scored: int, num_unreadable: int) -> str:
+    if not num_unreadable:
+        return f"{num_scored} videos"
+    return f"{num_scored} of {num_scored + num_unreadable} videos, {num_unreadable} unreadable"
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:

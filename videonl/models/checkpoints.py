@@ -23,12 +23,39 @@ class Trained:
     Attributes:
         network: In eval mode, on the CPU.
         class_names: Names of the classes, in the order of the logits.
-        clip: The clip format as plain data: frames, stride, sizes, mean and std.
+        known_clip: What the file says of the clip format, as plain data; converted weights may not say all.
+        source: The file.
     """
 
     network: ClipClassifier
     class_names: list[str]
-    clip: dict[str, Any]
+    known_clip: dict[str, Any]
+    source: str
+
+    @property
+    def clip(self) -> dict[str, Any]:
+        """The clip format as plain data: frames, stride, sizes, mean and std.
+
+        Raises:
+            UserError: The file does not say it. On other clips than those of its training a network would give other
+                answers without a word, so there is no default.
+        """
+        stride = "stride_frames" if self.known_clip.get("stride_seconds") is None else "stride_seconds"
+        missing = [name for name in ("num_frames", stride, "mean", "std") if name not in self.known_clip]
+        if not missing:
+            return self.known_clip
+        again = f"videonl convert {self.source} --from videonl --clip 32x2 --out NEW_FILE"
+        if {"mean", "std"} & {*missing}:
+            again = "convert the original again, with --clip 32x2"
+        raise UserError(
+            f"{self.source} does not say on which clips its network was trained ({', '.join(missing)}), and on others "
+            f"it answers otherwise; state the frames and their stride, such as 32x2: {again}"
+        )
+
+    @property
+    def are_classes_named(self) -> bool:
+        """Whether the file knows names of the classes, and not their number alone."""
+        return self.class_names != _numbered(len(self.class_names))
 
 
 def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
@@ -44,18 +71,18 @@ def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
         The trained network with its classes and clip format. Classes whose names the file does not know are numbered.
 
     Raises:
-        UserError: When the file is missing, is no checkpoint, was not written by videonl, or names code that is not
-            trusted.
+        UserError: When the file is missing, is no checkpoint, was not written by videonl, names code that is not
+            trusted, or holds a network that reads no RGB frames.
     """
     weights = read_weights(Path(path))
+    weights.require_frames()
     try:
         if weights.network is not None and not trust_code:
             require_harmless(path, weights.network)
         network = weights.build()
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not describe a network that can be built ({error!r})") from error
-    names = weights.class_names or [f"class {index}" for index in range(network.settings["num_classes"])]
-    return Trained(network, names, weights.clip)
+    return Trained(network, weights.class_names or _numbered(network.settings["num_classes"]), weights.clip, str(path))
 
 
 def read_weights(path: Path) -> Weights:
@@ -72,6 +99,10 @@ def read_weights(path: Path) -> Weights:
             f"{path} is neither a checkpoint of videonl fit nor weights of videonl convert: it does not say which "
             "network it holds; videonl convert takes checkpoints of other projects"
         ) from error
+
+
+def _numbered(num_classes: int) -> list[str]:
+    return [f"class {index}" for index in range(num_classes)]
 
 
 def _trained(content: dict[str, Any], path: Path) -> Weights:

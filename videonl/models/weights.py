@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Weights:
         block: For a single block its short name and options, ``{"block": ..., "options": ...}``.
         clip: What is known of the clips it was trained on, by the names of :class:`videonl.data.transforms.ClipFormat`.
         class_names: Names of the classes, in the order of the logits, where they are known.
+        reads: What it reads where that is not RGB frames.
         licence: Restrictions on their use, where there are any.
     """
 
@@ -37,6 +38,7 @@ class Weights:
     block: dict[str, Any] | None = None
     clip: dict[str, Any] = field(default_factory=dict)
     class_names: list[str] | None = None
+    reads: str | None = None
     licence: str | None = None
 
     def save(self, path: Path) -> None:
@@ -44,6 +46,31 @@ class Weights:
         about = {name: value for name, value in vars(self).items() if name != "state"}
         content = {"videonl_weights": {"format": FORMAT, **about}, "state_dict": dict(self.state)}
         write_whole(path, lambda temporary: torch.save(content, temporary))
+
+    def named(self, class_names: list[str]) -> "Weights":
+        """The same weights, whose classes have these names, in the order of the logits.
+
+        Raises:
+            UserError: When there is no classifier, or it has another number of classes.
+        """
+        num_classes = self.network and self.network["num_classes"]
+        if not num_classes:
+            raise UserError(f"{self.source} has no classifier, so there are no classes to name")
+        if num_classes != len(class_names):
+            raise UserError(f"{self.source} has {num_classes} classes, and {len(class_names)} names were given")
+        return replace(self, class_names=class_names)
+
+    def require_frames(self) -> None:
+        """Refuses weights of a network that reads something else than RGB frames, which is all that videos are read as.
+
+        Raises:
+            UserError: Saying what the network reads.
+        """
+        if self.reads is not None:
+            raise UserError(
+                f"{self.source} reads {self.reads}, and videonl gives networks the RGB frames of videos; in Python, "
+                "videonl.models.checkpoints.read_weights(Path(FILE)).build() gives its network"
+            )
 
     def build(self) -> ClipClassifier:
         """The classifier these weights are of, with them, in eval mode.

@@ -9,7 +9,9 @@ from videonl.data.indexing.index_file import Record, path_for, read_index, write
 from videonl.data.reading.shard_member import ShardMember
 from videonl.errors import UserError
 
-FULL = Record("a b/x.mp4", "walk", "train", "id", "damaged", "why", 7, 11, "ff", "mov", "h264", 62, 46, 90, 13, 24.5)
+FULL = Record(
+    "a b/x.mp4", "walk", "train", "id", "damaged", "why", 7, 11, "ff", "mov", "h264", 62, 46, 90, True, "4:3", False, 13
+)
 
 
 def test_records_survive_and_every_column_is_documented(tmp_path: Path) -> None:

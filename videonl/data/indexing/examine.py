@@ -28,7 +28,8 @@ def make_index(
 ) -> list[Record]:
     """Examine the files of a source and write ``output``, whole or not at all.
 
-    What an earlier run found, finished or not, is kept for files of the same path, size and time of modification.
+    What an earlier run found, finished or not, is kept for files of the same path, size and time of modification; what
+    version 0.1 found is not.
 
     Args:
         entries: The videos.
@@ -102,8 +103,13 @@ def _known(output: Path, journal: Journal, check: Check) -> dict[str, Record]:
     return {
         os.path.abspath(record.path): record
         for record in [*absolute, *journal.read()]
-        if record.checked == check and not record.reason.startswith(PASSING)
+        if record.checked == check and not record.reason.startswith(PASSING) and not _is_of_version_0_1(record)
     }
+
+
+def _is_of_version_0_1(record: Record) -> bool:
+    """Whether the record lacks facts; its number of frames may be wrong too."""
+    return record.usable and record.mirrored is None
 
 
 def _is_unchanged(record: Record) -> bool:

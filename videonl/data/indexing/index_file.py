@@ -37,6 +37,9 @@ class Record:
         width: Width in pixels, upright.
         height: Height in pixels, upright.
         rotation: Degrees by which the frames are turned counterclockwise to be upright.
+        mirrored: Whether they are then mirrored left to right, as of front cameras.
+        pixel_aspect: Width over height of a pixel as players show it, such as ``16:11``; empty of square pixels.
+        interlaced: Whether the first frame is two fields of different times, woven.
         num_frames: Number of frames.
         fps: Frames per second, on average; empty for folders of frames, which do not say.
         duration_seconds: Number of frames over fps.
@@ -67,6 +70,9 @@ class Record:
     width: int | None = None
     height: int | None = None
     rotation: int | None = None
+    mirrored: bool | None = None
+    pixel_aspect: str = ""
+    interlaced: bool | None = None
     num_frames: int | None = None
     fps: float | None = None
     duration_seconds: float | None = None
@@ -86,6 +92,11 @@ class Record:
         """Whether a training may use it."""
         return self.status in ("ok", "damaged")
 
+    @property
+    def trusted_table(self) -> str:
+        """``frame_table``, unless no decoder gave those frames, as version 0.1 wrote of files whose times mislead."""
+        return "" if self.compared_backends and not self.exact_backends else self.frame_table
+
     def location(self, index: Path | str) -> Path | ShardMember:
         """Where the video is, given where the index, or the folder of ``index.parquet``, is."""
         file = _file_of(index)
@@ -100,6 +111,7 @@ _TYPES: dict[Any, Any] = {
     str: pa.string(),
     Status: pa.string(),
     int | None: pa.int64(),
+    bool | None: pa.bool_(),
     float | None: pa.float64(),
     list[int]: pa.list_(pa.int32()),
     list[str]: pa.list_(pa.string()),

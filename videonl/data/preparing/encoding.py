@@ -3,7 +3,6 @@
 import math
 import os
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videonl.data.indexing.exactness import spread
-from videonl.data.preparing.resized_frames import frame_rate, timed, upright_frames
+from videonl.data.preparing.resized_frames import SourceFacts, source_facts, timed, upright_frames
 from videonl.data.reading.video_reader import DecodingError
 from videonl.errors import UserError
 
@@ -75,7 +74,9 @@ class Encoded(NamedTuple):
 def encode(source: Path, target: Path, encoding: Encoding, num_frames: int) -> Encoded:
     """Re-encode a video; the target appears whole, checked by decoding it, or not at all.
 
-    Timestamps are kept, counted from the first frame. Rotation is applied. The colour matrix is kept and tagged.
+    Timestamps are kept, counted from the first frame. The display matrix is applied. Pixels stay as they are stored:
+    their aspect ratio is kept in the header, fields of interlaced frames stay woven, and the frames are called
+    progressive. The colour matrix is kept and tagged.
 
     Args:
         source: A video file or folder of frames.
@@ -114,10 +115,10 @@ def _write(source: Path, target: Path, encoding: Encoding, compared: set[int]) -
         str(target), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}
     ) as container:
         stream: Any = None
-        rate = frame_rate(source)
-        for index, frame in enumerate(timed(upright_frames(source, encoding.short_side_px), rate)):
+        facts = source_facts(source)
+        for index, frame in enumerate(timed(upright_frames(source, encoding.short_side_px), facts)):
             if stream is None:
-                stream = _add_stream(container, frame, rate, encoding)
+                stream = _add_stream(container, frame, facts, encoding)
             if index in compared:
                 references[index] = _brightness(frame)
             container.mux(stream.encode(frame))
@@ -127,10 +128,12 @@ def _write(source: Path, target: Path, encoding: Encoding, compared: set[int]) -
     return references
 
 
-def _add_stream(container: Any, first: Any, rate: Fraction, encoding: Encoding) -> Any:
-    stream = container.add_stream("libx264", rate=rate, options=encoding.options)
+def _add_stream(container: Any, first: Any, facts: SourceFacts, encoding: Encoding) -> Any:
+    stream = container.add_stream("libx264", rate=facts.rate, options=encoding.options)
     stream.width, stream.height, stream.pix_fmt = first.width, first.height, "yuv420p"
     stream.time_base = stream.codec_context.time_base = first.time_base
+    if facts.pixel_aspect is not None:
+        stream.codec_context.sample_aspect_ratio = facts.pixel_aspect
     stream.codec_context.colorspace, stream.codec_context.color_range = first.colorspace, first.color_range
     return stream
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from videonl.data.reading.frame_table import FrameTable
 from videonl.data.reading.video_reader import DecodingError, VideoReader
@@ -59,7 +59,7 @@ class FrameFolderReader(VideoReader):
     def _frame(self, index: int) -> torch.Tensor:
         try:
             with Image.open(self.images[index], formats=_FORMATS) as image:
-                return torch.from_numpy(np.array(image.convert("RGB")))
+                return torch.from_numpy(np.array(ImageOps.exif_transpose(image).convert("RGB")))
         except UnidentifiedImageError as error:
             reason = f"{self.images[index].name} is not one of {', '.join(_FORMATS)}, or is damaged"
             raise DecodingError(self.path, reason) from error

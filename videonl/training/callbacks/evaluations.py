@@ -42,7 +42,7 @@ class WriteScores(Callback):
         record = _record(trainer, pl_module)
         written = write_evaluation(self.directory, "test", record)
         if record.labelled:
-            print_evaluation(Console(), record.labelled)
+            print_evaluation(Console(), record.labelled, len(record.unreadable))
             logger.info("wrote the report to %s", written.page)
         logger.info("wrote the scores of %d videos to %s", len(record.scores), written.record)
 
