@@ -15,7 +15,8 @@ from videonl.data.batches import EvaluationBatch, collate_evaluation
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.loader import Loading, worker_options
 from videonl.data.reading.decoding import check_decoder
-from videonl.data.sources.labelled import assign, read_source
+from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labels import UNKNOWN, assign_known
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
 from videonl.evaluation import Average, Record, VideoScore, VideoScores
@@ -44,6 +45,7 @@ def evaluate(
     mistakes: int = NUM_MISTAKES,
     time_limit_seconds: float = Loading.time_limit_seconds,
     trust_code: bool = False,
+    classes: Path | None = None,
 ) -> None:
     """Scores clips x crops views of every video; writes evaluation.parquet, .html and _confusion.png.
 
@@ -51,7 +53,8 @@ def evaluate(
 
     Args:
         checkpoint: A checkpoint of videonl fit; its clip format is used.
-        index: The videos: a folder of class folders, a list, or one split of a list as clips.csv#val.
+        index: The videos: a folder of class folders, a list, or one split of a list as clips.csv#val. Those without a
+            label, as in a folder of videos, or of another class than the network's, are scored and have no accuracy.
         out: Folder for the results.
         root: Folder that a relative index, and relative paths in it, are relative to.
         clips: Clips of each video, evenly spaced in time.
@@ -67,6 +70,7 @@ def evaluate(
         time_limit_seconds: How long reading a clip may take in a process that decodes; then its video counts as
             unreadable. 0 sets no limit.
         trust_code: Whether the checkpoint may name any code as its backbone; say so for your own files.
+        classes: A file of the names that numeric labels of a list stand for; by default classes.txt beside it.
     """
     console = Console()
     check_decoder(decoder)
@@ -78,7 +82,7 @@ def evaluate(
         crops = 1 if fully_convolutional else 3
     views = Views(clips, crops, crop_px, fully_convolutional)
     ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
-    videos = assign(read_source(index, root), trained.class_names)
+    videos = assign_known(read_source(index, root, classes), trained.class_names)
     about = {
         "checkpoint": f"{checkpoint} (SHA-256 {_digest(checkpoint.read_bytes())})",
         "videos": index,
@@ -98,8 +102,13 @@ def evaluate(
     unfinished.path.unlink()
     if not scores:
         raise UserError(f"none of the {len(videos)} videos could be read")
-    print_evaluation(console, scores)
-    for path in written:
+    if record.labelled:
+        print_evaluation(console, record.labelled)
+    if num_unlabelled := sum(score.label == UNKNOWN for score in scores):
+        console.print(
+            f"{num_unlabelled} of {len(scores)} videos are of no known class: scored, but not in any accuracy"
+        )
+    for path in written if record.labelled else written[:1]:
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)
 
 

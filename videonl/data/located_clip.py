@@ -11,8 +11,8 @@ from videonl.data.batches import Failure
 from videonl.data.dataset import even_frames
 from videonl.data.reading.decoding import DecodingError, open_video
 from videonl.data.reading.shard_member import ShardMember
-from videonl.data.sources.labelled import Video
 from videonl.data.transforms import ClipFormat, Views, ViewTransform, crop_corners, resized_size
+from videonl.data.video import Video
 
 
 @dataclass(frozen=True)

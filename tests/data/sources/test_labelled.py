@@ -2,7 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from videonl.data.sources.labelled import LabelledPath, Video, assign, class_list, leave_out_wrong_labels, read_source
+from videonl.data.sources.entry import LabelledPath
+from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labels import assign, class_list, leave_out_wrong_labels
+from videonl.data.video import Video
 from videonl.errors import UserError
 
 
