@@ -13,7 +13,7 @@ from torch import Tensor
 from videonl.blocks import AttentionBlock
 from videonl.cli.attention_evidence import AUTO, ask_evidence, find_classes
 from videonl.cli.attention_files import Film, write_files, write_page
-from videonl.cli.refusals import require_finite_scores
+from videonl.cli.refusals import local_video, require_finite_scores
 from videonl.data.located_clip import LocatedClip, read_middle_clip
 from videonl.data.sampling import clip_span
 from videonl.data.transforms import ClipFormat, normalise
@@ -28,7 +28,7 @@ PAGE = "explorer.html"
 
 def attention(
     checkpoint: Path,
-    video: Path,
+    video: str,
     out: Path = Path("attention"),
     query: list[str] = [],  # noqa: B006  # jsonargparse appends to a copy
     evidence: list[str] = [],  # noqa: B006  # likewise
@@ -63,14 +63,15 @@ def attention(
         trust_code: Whether a checkpoint may name any code as its backbone; say so for your own files.
     """
     console = Console()
+    file = local_video(video)
     networks = [_Network("", load_trained(checkpoint, trust_code))]
     if compare is not None:
         names = distinct_names(checkpoint, compare)
         networks = [_Network(names[0], networks[0].trained), _Network(names[1], load_trained(compare, trust_code))]
     clip_format = _common_format([network.trained for network in networks])
-    clip = read_middle_clip(video, clip_format, decoder)
-    _warn_of_short_video(console, video, clip, clip_format)
-    shown = _shown(printable(video.name), clip)
+    clip = read_middle_clip(file, clip_format, decoder)
+    _warn_of_short_video(console, file, clip, clip_format)
+    shown = _shown(printable(file.name), clip)
     queries = parse_queries(query or [AUTO], shown.size)
     classes = evidence or ([AUTO] if evidence_layer else [])
     sources = [network.source(clip.pixels, checkpoint.name, classes, evidence_layer) for network in networks]

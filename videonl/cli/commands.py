@@ -10,7 +10,7 @@ TRAINER_COMMANDS = {
     "fit": "train a network",
     "validate": "accuracy of a checkpoint on the validation videos",
     "test": "accuracy with several views per video, a record of every view, a report",
-    "predict": "score the test videos, or with --video FILE --checkpoint CKPT one video",
+    "predict": "score the test videos, or with --video FILE --checkpoint CKPT single videos",
 }
 
 
@@ -109,7 +109,14 @@ COMMANDS = {
 BENCH_MODEL = Command(
     "bench_model", "bench_model", "time a whole network against plain pytorchvideo", switches=("--json",)
 )
-PREDICT_VIDEO = Command("predict", "predict", "the best classes of one video", switches=("--trust_code",))
+PREDICT_VIDEO = Command(
+    "predict",
+    "predict",
+    "the best classes of single videos",
+    switches=("--trust_code",),
+    repeatable=("--video",),
+    lists={"--video": ""},
+)
 
 
 def usage() -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from videonl.cli.names_as_text import load_names_as_text, names_as_text
 from videonl.errors import UserError
 
 FLAGS = ("--config", "-c")
@@ -32,14 +33,18 @@ def expand(arguments: Sequence[str]) -> list[str]:
         UserError: For a missing or malformed file, or one that extends itself.
     """
     expanded: list[str] = []
-    follows_flag = False
+    before = ""
     for argument in arguments:
         flag, equals, value = argument.partition("=")
-        if follows_flag:
+        if before in FLAGS:
             argument = _text(argument)
         elif equals and flag in FLAGS:
             argument = f"{flag}={_text(value)}"
-        follows_flag = argument in FLAGS
+        elif equals:
+            argument = f"{flag}={names_as_text(value, flag)}"
+        else:
+            argument = names_as_text(argument, before)
+        before = argument if argument.startswith("-") and before not in FLAGS else ""
         expanded.append(argument)
     return expanded
 
@@ -95,7 +100,7 @@ def _find(name: str, folder: Path) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text())
+        content = load_names_as_text(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"configuration {path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):

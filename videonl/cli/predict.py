@@ -1,23 +1,30 @@
-"""``videonl predict --video FILE``: the best classes of one video."""
+"""``videonl predict --video FILE``: the best classes of single videos."""
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from torch import Tensor, nn
 
 from videonl.backbones.fold import folded
-from videonl.cli.refusals import require_at_least, require_finite_scores
+from videonl.cli.refusals import local_video, require_at_least, require_finite_scores
 from videonl.data.dataset import read_views
+from videonl.data.reading.decoding import DecodingError
+from videonl.data.sources.labels import UNKNOWN
 from videonl.data.transforms import ClipFormat, Views, normalise
 from videonl.data.video import Video
 from videonl.evaluation.writing import printable
 from videonl.models.checkpoints import load_trained
 
+logger = logging.getLogger(__name__)
+
 
 def predict(
-    video: Path,
+    video: list[str],
     checkpoint: Path,
     num_clips: int = 10,
     num_crops: int = 3,
@@ -25,10 +32,10 @@ def predict(
     decoder: str = "auto",
     trust_code: bool = False,
 ) -> None:
-    """Prints the most probable classes of one video, averaged over its views.
+    """Prints the most probable classes of videos, averaged over the views of each.
 
     Args:
-        video: A video file.
+        video: A video file, or several.
         checkpoint: A checkpoint of ``videonl fit``.
         num_clips: Clips, evenly spaced in time.
         num_crops: Crops of each clip, evenly spaced along its longer side.
@@ -38,19 +45,43 @@ def predict(
     """
     console = Console()
     require_at_least(1, top=top)
+    videos = [local_video(name) for name in video]
     trained = load_trained(checkpoint, trust_code)
-    clip_format = ClipFormat(**trained.clip)
-    network = folded(trained.network)
-    with console.status("reading and scoring"), torch.inference_mode():
-        views = read_views(Video(video, label=0), clip_format, Views(num_clips, num_crops), decoder)
+    network, form, views = folded(trained.network), ClipFormat(**trained.clip), Views(num_clips, num_crops)
+    failures = []
+    for path in videos:
+        try:
+            with console.status("reading and scoring"):
+                probabilities = _probabilities(
+                    network, Video(path, UNKNOWN), ClipFormat(**trained.clip), views, decoder
+                )
+        except DecodingError as error:
+            failures.append(error)
+            if len(videos) > 1:
+                logger.error("%s", error)
+            continue
+        require_finite_scores(logits, checkpoint.name)
+        probabilities = logits.double().softmax(dim=1).mean(dim=0)
+        console.print(_table(path, views, probabilities, trained.class_names, top))
+    if len(videos) == len(failures) == 1:
+        raise failures[0]
+    if failures:
+        raise SystemExit(1)
+
+
+def _logits(network: nn.Module, video: Video, form: ClipFormat, views: Views, decoder: str) -> Tensor:
+    """Of every view and class, (V, K)."""
+    with torch.inference_mode():
         # One view at a time: thirty views of a large network at once would need tens of gigabytes.
-        clips = (normalise(view, clip_format.mean, clip_format.std) for view in views.split(1))
-        logits = [network(clip.contiguous(memory_format=torch.channels_last_3d)) for clip in clips]
-        require_finite_scores(torch.cat(logits), checkpoint.name)
-        probabilities = torch.cat(logits).double().softmax(dim=1).mean(dim=0)
-    table = Table(title=f"{escape(printable(video.name))}: {num_clips} clips x {num_crops} crops")
+        pixels = read_views(video, form, views, decoder).split(1)
+        clips = (normalise(view, form.mean, form.std) for view in pixels)
+        return torch.cat([network(clip.contiguous(memory_format=torch.channels_last_3d)) for clip in clips])
+
+
+def _table(video: Path, views: Views, probabilities: Tensor, class_names: Sequence[str], top: int) -> Table:
+    table = Table(title=f"{escape(printable(video.name))}: {views.num_clips} clips x {views.num_crops} crops")
     table.add_column("class")
     table.add_column("probability", justify="right")
     for index in probabilities.argsort(descending=True)[:top].tolist():
-        table.add_row(escape(trained.class_names[index]), f"{100 * float(probabilities[index]):.2f} %")
-    console.print(table)
+        table.add_row(escape(class_names[index]), f"{100 * float(probabilities[index]):.2f} %")
+    return table

@@ -33,6 +33,8 @@ def read_list(path: Path, split: str | None, root: Path | None, classes: Path | 
     base = root or path.parent
     if not lines:
         raise UserError(f"{path}: no videos listed. Write one 'path label' per line.")
+    if lines[0].text in ("{", "[") or lines[0].text.startswith(('{"', "[{", '["')):
+        raise UserError(f"{path}: is JSON, and lists are text with one 'path label' per line. Write one.")
     separator = separator_of(lines[0].text)
     names = fields_of(lines[0], separator)
     lowered = [name.lower() for name in names]
@@ -72,7 +74,7 @@ def _by_name(names: Sequence[str], line: Line, separator: str) -> Mapping[str, s
 
 def _fields(line: Line, separator: str, num_columns: int) -> list[str]:
     """As many as the header has; a short row ends in empty ones."""
-    fields = fields_of(line, separator)
+    fields = fields_of(line, separator) if num_columns > 1 else [line.text.strip('"')]
     if any(fields[num_columns:]):
         raise UserError(
             f"{line.origin}: {len(fields)} columns, but the header names {num_columns}: {line.text!r}. Put a path or "

@@ -8,7 +8,7 @@ from videonl.data.sources.entry import is_video_name
 from videonl.data.sources.list_lines import Line, fields_of, separator_of
 from videonl.errors import UserError
 
-_QUOTED_PATH = re.compile(r"""(?P<quote>["'])(?P<path>.+?)(?P=quote)(?P<rest>([ \t].*)?)""")
+_QUOTED_PATH = re.compile(r"""(?P<quote>["'])(?P<path>((?!(?P=quote)).)+)(?P=quote)(?P<rest>([ \t].*)?)""")
 _QUOTED_LABEL = re.compile(r"""(?P<path>.+?)(?<![,;])[ \t]+(?P<quote>["'])(?P<label>[^"']+)(?P=quote)""")
 _SEVERAL = re.compile(r".*[;|].*|\[.*\]|-?\d+([ ,]+-?\d+)+")
 
