@@ -52,9 +52,7 @@ def predict(
     for path in videos:
         try:
             with console.status("reading and scoring"):
-                probabilities = _probabilities(
-                    network, Video(path, UNKNOWN), ClipFormat(**trained.clip), views, decoder
-                )
+                logits = _logits(network, Video(path, UNKNOWN), form, views, decoder)
         except DecodingError as error:
             failures.append(error)
             if len(videos) > 1:
