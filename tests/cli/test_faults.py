@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from videonl.data.reading.video_reader import VideoReader
-from videonl.data.sources import labelled as index
+from videonl.data.sources import labels as index
 from videonl.data.video import Video
 
 Videonl = Callable[..., Any]

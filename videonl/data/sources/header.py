@@ -46,7 +46,12 @@ def names_columns(names: Sequence[str]) -> bool:
     >>> names_columns(["filename", "class"]), names_columns(["name", "3"])
     (True, False)
     """
-    known = [word for word in map(_word, names) if word in (*_PATH, *_LABEL, *_SPLIT) or _TIME.fullmatch(word)]
+    words = [_word(name) for name in names]
+    known = [
+        word
+        for word in words
+        if word in (*_PATH, *_LABEL, *_SPLIT) or _TIME.fullmatch(word) or _SEVERAL.fullmatch(word)
+    ]
     return len(names) == 1 == len(known) or len(known) > 1
 
 

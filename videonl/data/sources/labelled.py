@@ -111,14 +111,17 @@ def _apart(text: str) -> list[str]:
     parts = text.split(",")
     for count in range(len(parts), 0, -1):
         source = ",".join(parts[:count]).strip()
-        if count == 1 or os.path.lexists(os.path.expanduser(source)) or os.path.lexists(_without_split(source)):
+        if count == 1 or _exists(source):
             rest = ",".join(parts[count:])
             return [source, *(_apart(rest) if rest.strip() else [])]
     return []
 
 
-def _without_split(source: str) -> str:
-    return os.path.expanduser(source.rpartition("#")[0])
+def _exists(source: str) -> bool:
+    name, _, split = source.rpartition("#")
+    return os.path.lexists(os.path.expanduser(source)) or (
+        "," not in split and os.path.lexists(os.path.expanduser(name))
+    )
 
 
 def _usable(index: Path | str, split: str | None) -> list[LabelledPath]:
