@@ -57,7 +57,7 @@ def test_a_training_needs_labels(videonl: Videonl, small_config: Path, flat: Pat
         words = ["--config", small_config, f"--data.{name}", flat, "--run.dir", tmp_path / "run"]
         refused = videonl("fit", *words)
         assert refused.code == 2
-        assert "no label" in refused.text
+        assert "has no label" in refused.text
         assert not (tmp_path / "run").exists()
 
 

@@ -141,3 +141,5 @@ def test_a_few_wrong_labels_are_named_and_left_out_and_many_refused(caplog: pyte
     with pytest.raises(UserError, match=r"6 of 13 training videos .* share of 0.4 .*\n  list\.csv:8: label 'fly'"):
         leave_out_wrong_labels(good + wrong, ["run", "walk"], 0.4)
     assert leave_out_wrong_labels(good + wrong, ["run", "walk"], 0.5) == good
+    with pytest.raises(UserError, match="2 of 2 training videos have a wrong label or none"):  # none would be left
+        leave_out_wrong_labels(wrong[:2], ["run", "walk"], 0.5)

@@ -83,15 +83,17 @@ def leave_out_wrong_labels(
     """
     known = set(classes)
     wrong = {entry.origin: _wrong_label(entry, classes) for entry in labelled if entry.label not in known}
-    if are_too_many(len(wrong), len(labelled), max_share):
+    kept = [entry for entry in labelled if entry.label in known]
+    if not kept or are_too_many(len(wrong), len(labelled), max_share):
         listed = "\n".join(f"  {origin}: {reason}" for origin, reason in wrong.items())
         raise UserError(
-            f"{len(wrong)} of {len(labelled)} training videos have a wrong label, more than the share of {max_share:g} "
-            f"that --data.loading.max_failed_share allows:\n{listed}\nCorrect them, or add them to --data.classes."
+            f"{len(wrong)} of {len(labelled)} training videos have a wrong label or none, more than the share of "
+            f"{max_share:g} that --data.loading.max_failed_share allows:\n{listed}\nCorrect them, or add them to "
+            "--data.classes."
         )
     for origin, reason in wrong.items():
         _log.warning("skipped %s: %s", origin, reason)
-    return [entry for entry in labelled if entry.label in known]
+    return kept
 
 
 def _label_of(entry: LabelledPath) -> str:
