@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from videonl.cli.main import main
+from videonl.models import ClipClassifier
 
 Videonl = Callable[..., Any]
 
@@ -311,3 +312,15 @@ def test_a_bad_query_is_named(
     assert refused.code == 2
     assert expected in refused.text
     assert not list(tmp_path.iterdir())
+
+
+def test_a_clip_goes_through_the_network_once(
+    videonl: Callable[..., Any], trained: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = []
+    forward = ClipClassifier.forward
+    monkeypatch.setattr(ClipClassifier, "forward", lambda self, clip: passes.append(clip.device) or forward(self, clip))
+    video = next((clips / "test").glob("*/*.mp4"))
+    words = ["--checkpoint", trained / "checkpoints" / "best.ckpt", "--video", video, "--out", tmp_path / "out"]
+    assert videonl("attention", *words, "--html", "--evidence", "sum_0", "sum_1", "--film", "none").code == 0
+    assert [device for device in passes if device.type != "meta"] == [torch.device("cpu")]  # meta: shapes alone

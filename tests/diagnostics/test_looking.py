@@ -10,7 +10,6 @@ from torch import Tensor
 
 from videonl.blocks import BLOCKS, AttentionBlock, NonLocal
 from videonl.diagnostics import looking as module
-from videonl.diagnostics.even import even_weights, has_attention
 from videonl.diagnostics.looking import Asked, Attention, mean_attention, measure_attention
 from videonl.errors import UserError
 
@@ -106,7 +105,7 @@ def test_even_weights_are_what_alike_keys_get(block: AttentionBlock) -> None:
     inputs = features(block)
     queries = torch.arange(math.prod(GRID))
     keys = block.attention(inputs[0], queries[:1], *inputs[1:]).shape[2:]
-    even = even_weights(block, inputs, queries, keys)
+    even = block.uniform_attention(inputs, queries, keys)
     assert even.shape == (1, len(queries), *keys)
     torch.testing.assert_close(even.sum(dim=(2, 3, 4)).double(), torch.ones(1, len(queries), dtype=torch.float64))
     if isinstance(block, NonLocal):  # alike over the keys in reach, as every key of some query is read
@@ -133,8 +132,8 @@ def test_hops_over_alike_keys_read_everything_evenly_along_axes_one_by_one() -> 
 
 def test_global_context_reads_the_same_for_every_query_and_se_has_no_attention() -> None:
     assert measured(awake(BLOCKS["gc"](11))).query_distance == pytest.approx(0, abs=1e-12)
-    assert not has_attention(BLOCKS["se"](11))
-    assert has_attention(BLOCKS["gc"](11))
+    assert not BLOCKS["se"](11).weighs_positions
+    assert BLOCKS["gc"](11).weighs_positions
 
 
 def test_negative_weights_are_counted_by_size() -> None:

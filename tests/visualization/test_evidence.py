@@ -12,11 +12,18 @@ from torchvision.models.video import SwinTransformer3d
 from videonl.errors import UserError
 from videonl.models import ClipClassifier, Execution, Insertion
 from videonl.visualization import evidence_maps, last_features
-from videonl.visualization.evidence import class_evidence
+from videonl.visualization.evidence import grad_cam
+from videonl.visualization.features import observe
 from videonl.visualization.grid import Position, spread
 
 SIZE = (6, 20, 28)
 NAMES = {0: "none", 1: "red", 2: "green"}
+
+
+def class_evidence(network: nn.Module, layer: nn.Module, clip: Tensor, index: int) -> Tensor:
+    """Grad-CAM of one class at a layer, (T', H', W')."""
+    seen = observe(network, {}, clip, layer)
+    return grad_cam(seen.outputs[-1], seen.logits, index)
 
 
 class Small(nn.Module):
@@ -267,7 +274,7 @@ def test_layers_with_channels_last_are_refused() -> None:
     network = SwinTransformer3d([2, 4, 4], 24, [1, 1], [2, 2], [2, 3, 3], num_classes=3).eval()
     clip = clip_of((4, 24, 32), torch.float32)
     for layer in ("patch_embed", "features.0", "features.2", "norm"):
-        with pytest.raises(UserError, match=f"no evidence can be had at {layer}: it puts its channels last"):
+        with pytest.raises(UserError, match=f"cannot compute evidence at {layer}: it puts its channels last"):
             evidence_maps(network, layer, clip, {1: "red"})
     (found,) = evidence_maps(network, "patch_embed.proj", clip, {1: "red"})
     assert found.grid == (2, 6, 8)

@@ -4,6 +4,7 @@ import copy
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,11 @@ from torch.utils._pytree import tree_leaves
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 PROBE_SIZE = (1, 3, 16, 64, 64)  # of a clip, which any network takes
+
+
+Pairs = list[tuple[str, str]]
+# By network, for which looking takes longer than folding: an evaluation after every epoch folds the same again.
+_known_pairs: WeakKeyDictionary[nn.Module, Pairs] = WeakKeyDictionary()
 
 
 def folded(network: nn.Module) -> nn.Module:
@@ -29,8 +35,10 @@ def folded(network: nn.Module) -> nn.Module:
         The copy, in eval mode and without gradients; its outputs are those of the network in eval mode, to rounding.
     """
     twin = copy.deepcopy(network).eval().requires_grad_(False)
+    if network not in _known_pairs:
+        _known_pairs[network] = _pairs(twin)
     with torch.no_grad():
-        for conv_path, norm_path in _pairs(twin):
+        for conv_path, norm_path in _known_pairs[network]:
             conv, norm = twin.get_submodule(conv_path), twin.get_submodule(norm_path)
             assert isinstance(conv, Conv) and isinstance(norm, _BatchNorm)
             _fold(conv, norm)
@@ -47,8 +55,8 @@ def _fold(conv: Conv, norm: _BatchNorm) -> None:
     conv.bias = nn.Parameter(bias, requires_grad=False)
 
 
-def _pairs(network: nn.Module) -> list[tuple[str, str]]:
-    """The paths of convolutions and of the norms that alone read what they return."""
+def _pairs(network: nn.Module) -> Pairs:
+    """The paths of convolutions and of the norms that alone read what they return, which depend on no weight."""
     returned: dict[int, str] = {}  # the convolution by the id of what it returned
     read: dict[str, str] = {}
     runs: Counter[str] = Counter()

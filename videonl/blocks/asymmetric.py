@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from videonl import ops
-from videonl.blocks.contract import AttentionBlock, require_features
+from videonl.blocks.contract import AttentionBlock, register_block, require_features
 from videonl.blocks.factors import Factors, ProductWeights
 from videonl.blocks.options import require_known, require_positive
 
@@ -99,6 +99,7 @@ class Asymmetric(AttentionBlock):
         return ops.pyramid_matrix(self.levels, x.shape[2:], dtype=x.dtype, device=x.device)
 
 
+@register_block("asymmetric_pyramid")
 class AsymmetricPyramid(Asymmetric):
     """APNB: every position reads S pooled bins of a spacetime pyramid instead of every position.
 
@@ -160,6 +161,7 @@ class AsymmetricPyramid(Asymmetric):
         return self._factors(theta, theta)
 
 
+@register_block("asymmetric_fusion")
 class AsymmetricFusion(Asymmetric):
     """AFNB: positions of a high stage read the pooled bins of a lower stage, which may have another grid.
 

@@ -1,19 +1,36 @@
 """What every attention block promises, whatever its mathematics."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from videonl.blocks.factors import Factors
+from videonl.registry import Registry
+
+
+class Gain(NamedTuple):
+    """How large the scale is that a block's change goes through last.
+
+    Attributes:
+        value: The root of the mean square of the scale's entries; 0 where the block is at its start.
+        of: Which scale: the ``norm`` after the projection, a ``gamma``, or ``W``, the projection itself.
+    """
+
+    value: float
+    of: str
 
 
 class AttentionBlock(nn.Module, ABC):
     """A block that maps features to features of the same shape and can show what it reads.
 
     A block is built as ``Block(channels, *, ...)`` from plain data; wrong values raise ``ValueError`` at construction.
-    It is the identity at initialisation, so inserting it changes nothing about a pretrained network, unless
-    ``identity_at_init`` says otherwise; and neither method may build an N x N tensor.
+    It is the identity at initialization, so inserting it changes nothing about a pretrained network, unless
+    ``identity_at_init`` says otherwise; and no method may build an N x N tensor.
+
+    ``forward`` is all that a block must have. One that weighs positions says how by ``factors`` or ``attention``, of
+    which the second follows from the first. The rest has defaults.
 
     Attributes:
         weights_sum_to_one: Whether what ``attention`` returns is a distribution over the keys. Two forms of the
@@ -22,7 +39,7 @@ class AttentionBlock(nn.Module, ABC):
         takes_low: Whether ``forward`` and ``attention`` take the features of an earlier stage as their last argument.
         depends_on_query: Whether queries read differently. Global context blocks read the same for every position.
         weighs_positions: Whether positions may be read differently from one another. Average pooling reads all alike,
-            so there is nothing to show.
+            so there is nothing to show. False for a class that has neither ``factors`` nor ``attention``.
     """
 
     weights_sum_to_one: bool = True
@@ -30,6 +47,12 @@ class AttentionBlock(nn.Module, ABC):
     takes_low: ClassVar[bool] = False
     depends_on_query: ClassVar[bool] = True
     weighs_positions: bool = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "weighs_positions" not in vars(cls):
+            inherited = AttentionBlock.attention, AttentionBlock.factors
+            cls.weighs_positions = (cls.attention, cls.factors) != inherited
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -42,9 +65,8 @@ class AttentionBlock(nn.Module, ABC):
             Features of the same shape.
         """
 
-    @abstractmethod
     def attention(self, x: Tensor, queries: Tensor) -> Tensor:
-        """Weights with which some positions read all others.
+        """Weights with which some positions read all others: by default rows of ``factors``, or else uniform.
 
         Args:
             x: Features, (B, C, T, H, W).
@@ -53,6 +75,9 @@ class AttentionBlock(nn.Module, ABC):
         Returns:
             Weights over the key grid, (B, Q, T', H', W'), where the key grid may be coarser than (T, H, W).
         """
+        factors_of_clips = [self.factors(clip[None]) for clip in x]
+        rows = [factors.rows(queries) for factors in factors_of_clips if factors is not None]
+        return torch.stack(rows) if rows else uniform_weights(x, queries, x.shape[2:])
 
     def factors(self, x: Tensor) -> Factors | None:
         """Weights of all positions, in a form from which any row can be computed without the others.
@@ -61,9 +86,64 @@ class AttentionBlock(nn.Module, ABC):
             x: Features of one clip, (1, C, T, H, W); a block that takes ``low`` takes it here too.
 
         Returns:
-            The factors, whose ``rows`` equal ``attention``; None for a block that has no such form.
+            The factors, whose ``rows`` equal ``attention``; None, the default, for a block that has no such form.
         """
         return None
+
+    def uniform_attention(self, features: tuple[Tensor, ...], queries: Tensor, keys: torch.Size) -> Tensor:
+        """The weights that some positions would have if every key matched them alike: the measure of all shares.
+
+        By default uniform over the key grid; for weights that sum to one, what the block gives features that are all
+        equal: uniform over the keys in reach, over hops one after another, or over bins.
+
+        Args:
+            features: The block's inputs: x (B, C, T, H, W), and those of an earlier stage for blocks that take them.
+            queries: Flat indices of the asked positions, (Q,).
+            keys: The key grid (T', H', W').
+
+        Returns:
+            (B, Q, T', H', W').
+        """
+        x, *low = (torch.zeros_like(part) for part in features)
+        if self.weights_sum_to_one:
+            # Projections are of one position each: where all features are equal so are all affinities.
+            return self.attention(x, queries, *low)
+        return uniform_weights(x, queries, keys)
+
+    def gain(self) -> Gain | None:
+        """The scale that the block's change goes through last, and that starts at zero.
+
+        By default that of a parameter ``gamma``, of the norm ``norm``, or of the projection ``out``, in this order,
+        of which the last has other units; None for a block that has none of them.
+        """
+        gamma = getattr(self, "gamma", None)
+        weight = getattr(getattr(self, "norm", None), "weight", None)
+        out = getattr(self, "out", None)
+        if isinstance(gamma, Tensor):
+            return Gain(root_mean_square([gamma]), "gamma")
+        if isinstance(weight, Tensor):
+            return Gain(root_mean_square([weight]), "norm")
+        return Gain(root_mean_square(list(out.parameters())), "W") if isinstance(out, nn.Module) else None
+
+    @property
+    def kind(self) -> str:
+        """What tables call the block: the short name of configurations, or that of its class."""
+        return next((name for name, block in BLOCKS.items() if type(self) is block), type(self).__name__)
+
+
+BLOCKS: Registry[type[AttentionBlock]] = Registry("block")
+"""Blocks by the short name that configurations use."""
+register_block = BLOCKS.register
+
+
+def uniform_weights(x: Tensor, queries: Tensor, keys: torch.Size) -> Tensor:
+    """The same weight for every key: of features (B, C, T, H, W), (B, Q, T', H', W') that sum to 1 for each query."""
+    return x.new_full((x.shape[0], len(queries), *keys), 1 / keys.numel())
+
+
+def root_mean_square(parameters: list[nn.Parameter] | list[Tensor]) -> float:
+    """Of all entries together."""
+    return float(torch.cat([parameter.detach().float().flatten() for parameter in parameters]).square().mean().sqrt())
 
 
 def require_features(x: Tensor, num_dims: int = 3) -> None:

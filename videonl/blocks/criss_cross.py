@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videonl import ops
-from videonl.blocks.contract import AttentionBlock, require_features
+from videonl.blocks.contract import AttentionBlock, Gain, register_block, require_features, root_mean_square
 from videonl.blocks.factors import Factors, HopWeights
 from videonl.blocks.options import require_known, require_positive
 
@@ -86,6 +86,10 @@ class LineHops(AttentionBlock):
         weights = tuple(hop[0].flatten(0, -2) for hop in self._hop_weights(x))  # (1, *grid, S) -> (N, S)
         return HopWeights(weights, tuple(hop.axes for hop in self.hops()), x.shape[2:])
 
+    def gain(self) -> Gain:
+        """The gammas of all hops."""
+        return Gain(root_mean_square([hop.gamma for hop in self.hops()]), "gamma")
+
     def _hop_weights(self, x: Tensor) -> list[Tensor]:
         """What every hop reads of the features that reach it: (B, *grid, S) each."""
         z, weights = self._innermost(x), []
@@ -100,6 +104,7 @@ class LineHops(AttentionBlock):
         return x.contiguous(memory_format=CHANNELS_LAST[self.num_dims])
 
 
+@register_block("criss_cross")
 class CrissCross(LineHops):
     """Recurrent criss-cross attention: every position reads the axis lines through it, R times with the same weights.
 
@@ -139,6 +144,7 @@ class CrissCross(LineHops):
         return [self.hop] * self.num_recurrences
 
 
+@register_block("axial")
 class Axial(LineHops):
     """Axial attention: along H, then along W, then along T, each a hop with its own projections and residual.
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from videonl import ops
-from videonl.blocks.contract import AttentionBlock, require_features
+from videonl.blocks.contract import AttentionBlock, register_block, require_features
 from videonl.blocks.factors import Factors, ProductWeights
 from videonl.blocks.options import require_known, require_positive
 
@@ -16,6 +16,7 @@ Norm = Literal["layer", "none"]
 Fusion = Literal["add", "multiply", "multiply_from_one"]
 
 
+@register_block("global_context")
 class GlobalContext(AttentionBlock):
     """One vector for the whole clip, pooled, transformed, and fused with every position alike.
 
@@ -116,6 +117,7 @@ def _bottleneck(channels: int, dim_inner: int, norm: Norm) -> nn.Sequential:
     return nn.Sequential(nn.Conv3d(channels, dim_inner, kernel_size=1), between, nn.ReLU())
 
 
+@register_block("snl")
 class SNL(GlobalContext):
     """Simplified non-local block: attention pooling, one C x C projection, added (section 3.2 of arXiv:1904.11492).
 
@@ -127,6 +129,7 @@ class SNL(GlobalContext):
         super().__init__(channels, transform="linear")
 
 
+@register_block("gc")
 class GC(GlobalContext):
     """Global context block: attention pooling, bottleneck with LayerNorm, added (section 3.4 of arXiv:1904.11492).
 
@@ -139,6 +142,7 @@ class GC(GlobalContext):
         super().__init__(channels, ratio=ratio)
 
 
+@register_block("se")
 class SE(GlobalContext):
     """Squeeze and excitation: average pooling, bottleneck without norm, sigmoid gate.
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from videonl import ops
-from videonl.blocks.contract import AttentionBlock, require_features
+from videonl.blocks.contract import AttentionBlock, register_block, require_features
 from videonl.blocks.factors import Activation, Factors, ProductWeights
 from videonl.blocks.options import require_known, require_positive
 from videonl.blocks.reach import Reach, join_reach, reachable_keys, require_reach, split_reach
@@ -26,6 +26,7 @@ Norm = Literal["batch", "none"]
 ACTIVATION: dict[str, Activation] = {"dot_product": "mean", "concatenation": "relu_mean"}  # of the rest softmax
 
 
+@register_block("nonlocal")
 class NonLocal(AttentionBlock):
     """Non-local block: ``z = BN(W y) + x``, where ``y_i`` sums ``f(x_i, x_j) g(x_j) / C(x)`` over all positions j.
 
@@ -161,6 +162,20 @@ class NonLocal(AttentionBlock):
             left, right = torch.cat([left, torch.ones_like(left)], 1), torch.cat([torch.ones_like(right), right])
         activation = ACTIVATION.get(self.pairwise, "softmax")
         return ProductWeights(left, right, x.shape[2:], keys.shape[2:], activation, self.reach, self.group_frames)
+
+    def uniform_attention(self, features: tuple[Tensor, ...], queries: Tensor, keys: torch.Size) -> Tensor:
+        """Uniform over the keys in reach; see :class:`AttentionBlock`."""
+        if self.weights_sum_to_one or self.reach == "spacetime":
+            return super().uniform_attention(features, queries, keys)
+        x = features[0]
+        reachable = reachable_keys(queries, x.shape[2:], keys, self.reach, self.group_frames).to(x.dtype)
+        weights = reachable / reachable.sum(dim=1, keepdim=True)
+        return weights.reshape(1, -1, *keys).expand(x.shape[0], -1, -1, -1, -1)
+
+    @property
+    def kind(self) -> str:
+        """The short name and the form, such as ``nonlocal, dot_product``."""
+        return f"{super().kind}, {self.pairwise}"
 
     def _queries(self, x: Tensor) -> Tensor:
         """What queries bring to f: (B, Ci, *grid), x itself for the Gaussian, one number each for the concatenation."""

@@ -5,23 +5,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.markup import escape
 from torch import Tensor
 
 from videonl.blocks import AttentionBlock
-from videonl.cli.attention_evidence import AUTO, ask_evidence, find_classes
+from videonl.cli.attention_evidence import AUTO, find_classes, find_layer
 from videonl.cli.attention_files import Film, write_files, write_page
 from videonl.cli.refusals import local_video, require_finite_scores
 from videonl.data.located_clip import LocatedClip, read_middle_clip
 from videonl.data.sampling import clip_span
-from videonl.data.transforms import ClipFormat, normalise
+from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.evaluation.writing import printable
+from videonl.inference import Recognizer
+from videonl.models import ClipClassifier
 from videonl.models.checkpoints import Trained, load_trained
-from videonl.visualization import ShownClip, attention_maps, parse_queries
+from videonl.visualization import ShownClip, parse_queries
+from videonl.visualization.attention import maps_of
+from videonl.visualization.evidence import evidence_of
 from videonl.visualization.explorer import Source
+from videonl.visualization.features import observe
 
 PAGE = "explorer.html"
 
@@ -77,8 +81,7 @@ def attention(
     sources = [network.source(clip.pixels, checkpoint.name, classes, evidence_layer) for network in networks]
     for network, source in zip(networks, sources, strict=True):
         only_evidence = source.evidence and not source.blocks
-        asked = list(queries.values())
-        maps = {} if only_evidence else attention_maps(source.network, source.blocks, source.clip, asked)
+        maps = {} if only_evidence else maps_of(source.seen, source.blocks, list(queries.values()))
         write_files(console, shown, maps, queries, source.evidence, out / network.folder, film)
         _explain(console, network, source)
     if html:
@@ -91,16 +94,20 @@ class _Network:
     trained: Trained
 
     def source(self, pixels: Tensor, name: str, classes: Sequence[str], layer: str | None) -> Source:
-        clip_format, network = ClipFormat(**self.trained.clip), self.trained.network
-        clip = normalise(pixels[None], clip_format.mean, clip_format.std)
-        with torch.inference_mode():
-            logits = network(clip)
-        require_finite_scores(logits, name)
-        best = int(logits.argmax())
+        recognizer = Recognizer(self.trained.network, ClipFormat(**self.trained.clip))
+        network, clip = recognizer.network, recognizer.inputs(pixels[None])
+        assert isinstance(network, ClipClassifier)
+        place = find_layer(network, layer, clip) if classes else None
+        module = None if place is None else network.network.get_submodule(place.path)
+        seen = observe(network, network.blocks, clip, module)  # the only pass of the clip
+        require_finite_scores(seen.logits.detach(), name)
+        best = int(seen.logits.argmax())
         asked = find_classes(classes, self.trained.class_names, best)
-        evidence = ask_evidence(network, clip, asked, layer) if asked else []
+        evidence = []
+        if place is not None and module is not None:
+            evidence = evidence_of(seen, network.network, module, place.name, asked)
         blocks = _weighing(network.blocks, needed=not evidence)
-        return Source(self.folder or name, self.trained.class_names[best], network, blocks, clip, evidence)
+        return Source(self.folder or name, self.trained.class_names[best], blocks, seen, evidence)
 
 
 def _weighing(blocks: Mapping[str, AttentionBlock], needed: bool) -> dict[str, AttentionBlock]:

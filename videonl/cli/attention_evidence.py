@@ -1,6 +1,6 @@
 """Which classes and which layer ``videonl attention --evidence`` means."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 from torch import Tensor
@@ -9,7 +9,7 @@ from videonl.backbones import Backbone
 from videonl.errors import UserError
 from videonl.models import ClipClassifier
 from videonl.models.places import Place, find_place
-from videonl.visualization import EvidenceMap, evidence_maps, last_features
+from videonl.visualization import last_features
 
 AUTO = "auto"
 
@@ -41,26 +41,18 @@ def find_classes(asked: Sequence[str], names: Sequence[str], best: int) -> dict[
     return found
 
 
-def ask_evidence(
-    network: ClipClassifier, clip: Tensor, classes: Mapping[int, str], layer: str | None
-) -> list[EvidenceMap]:
-    """Asks which places of a clip speak for some classes.
+def find_layer(network: ClipClassifier, name: str | None, clip: Tensor) -> Place:
+    """The layer whose output evidence weighs.
 
     Args:
         network: The network.
-        clip: (1, C, T, H, W), normalised.
-        classes: Names by index.
-        layer: Whose output is weighed: a stage, a residual or a module path; by default the last stage, or the last
-            features on a grid where there are no stages.
+        name: A stage, a residual or a module path; by default the last stage, or the last features on a grid where
+            there are no stages.
+        clip: (1, C, T, H, W), normalized.
 
     Raises:
-        UserError: There is no such layer, or its output is no grid.
+        UserError: There is no such layer.
     """
-    place = _layer(network, layer, clip)
-    return evidence_maps(network.network, place.path, clip, classes, place.name)
-
-
-def _layer(network: ClipClassifier, name: str | None, clip: Tensor) -> Place:
     if name is None and not network.stages:
         path = last_features(network.network, clip)
         return Place(path, path)

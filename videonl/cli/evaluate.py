@@ -4,7 +4,6 @@ import hashlib
 import logging
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Subset
@@ -22,8 +21,8 @@ from videonl.errors import UserError
 from videonl.evaluation import Average, Record, VideoScore, VideoScores
 from videonl.evaluation.report import NUM_MISTAKES, print_evaluation, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
+from videonl.inference import VIEWS_PER_STEP, Recognizer
 from videonl.models.checkpoints import load_trained
-from videonl.training import ClipModule
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ def evaluate(
     crop_px: int | None = None,
     fully_convolutional: bool = False,
     average: Average = "softmax",
-    views_per_step: int = 8,
+    views_per_step: int = VIEWS_PER_STEP,
     num_workers: int = 2,
     decoder: str = "auto",
     device: str = "auto",
@@ -91,12 +90,11 @@ def evaluate(
     }
     asked = {"average": average, "about": about, "videos": _digest(repr(videos).encode())}
     data = EvaluationVideos(videos, clip, views, decoder, time_limit_seconds or None)
-    module = ClipModule(trained.network, trained.class_names, clip, views_per_step=views_per_step, average=average)
-    module.to(device_of(device))
+    recognizer = Recognizer(trained.network.to(device_of(device)), clip, views_per_step)
     with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:
         if unfinished.scores:
             console.print(f"going on: {len(unfinished.scores)} of {len(videos)} videos are scored already")
-        scores, unreadable = _scored(module, data, unfinished, num_workers)
+        scores, unreadable = _scored(recognizer, average, data, unfinished, num_workers)
     record = Record(trained.class_names, scores, about, unreadable)
     written = write_evaluation(out, "evaluation", record, mistakes)
     unfinished.path.unlink()
@@ -113,31 +111,28 @@ def evaluate(
 
 
 def _scored(
-    module: ClipModule, data: EvaluationVideos, unfinished: UnfinishedEvaluation, num_workers: int
+    recognizer: Recognizer, average: Average, data: EvaluationVideos, unfinished: UnfinishedEvaluation, num_workers: int
 ) -> tuple[list[VideoScore], dict[str, str]]:
     """Scores what is not scored yet; returns everything, and why some videos have no score."""
     scores = {score.video: score for score in unfinished.scores}
     missing = [video for video in range(len(data)) if video not in scores]
     # One video at a time: each is on disk as soon as it is scored, and whole frames differ in size.
     loader = DataLoader(Subset(data, missing), collate_fn=collate_evaluation, **worker_options(num_workers))
-    module.configure_model()
-    module.eval()
     unreadable: dict[str, str] = {}
-    with torch.inference_mode():
-        for batch in track(loader, "scoring", total=len(data), completed=len(scores), transient=True):
-            for failure in batch["failures"]:
-                logger.warning("skipped %s: %s", failure.path, failure.reason)
-                unreadable[failure.path] = failure.reason
-            for score in _scores_of(module, batch):
-                scores[score.video] = score
-                unfinished.add(score)
+    for batch in track(loader, "scoring", total=len(data), completed=len(scores), transient=True):
+        for failure in batch["failures"]:
+            logger.warning("skipped %s: %s", failure.path, failure.reason)
+            unreadable[failure.path] = failure.reason
+        for score in _scores_of(recognizer, average, batch):
+            scores[score.video] = score
+            unfinished.add(score)
     return [scores[video] for video in sorted(scores)], unreadable
 
 
-def _scores_of(module: ClipModule, batch: EvaluationBatch) -> list[VideoScore]:
-    collected = VideoScores(module.average)
+def _scores_of(recognizer: Recognizer, average: Average, batch: EvaluationBatch) -> list[VideoScore]:
+    collected = VideoScores(average)
     if len(batch["video"]):
-        logits = module.score_views(batch["clip"].to(module.device))
+        logits = recognizer.logits(batch["clip"])
         collected.update(logits, batch["view"], batch["video"], batch["label"], batch["path"])
     return collected.gather()
 

@@ -83,7 +83,7 @@ class VideonlCLI(LightningCLI):
         run: Run = config.run
         progress = config.trainer.enable_progress_bar is not False
         logs = config.trainer.logger is not False
-        ours = callbacks(run, self.datamodule, str(self.subcommand), progress, logs)
+        ours = callbacks(run, self.datamodule, str(self.subcommand), self.model.task.monitor, progress, logs)
         kwargs["plugins"] = [*(config.trainer.plugins or []), WholeCheckpoints()]
         config.trainer.callbacks = [*(config.trainer.callbacks or []), *ours]
         if config.trainer.logger is None:
@@ -93,6 +93,7 @@ class VideonlCLI(LightningCLI):
             trainer = super().instantiate_trainer(**kwargs)
         except (ValueError, RuntimeError) as error:  # what the Trainer refuses, such as an accelerator not there
             raise UserError(str(error)) from error
+        self.model.fold = run.fold
         trainer.loggers = [guarded(logger) for logger in trainer.loggers]
         if run.keep_memory and isinstance(trainer.accelerator, CPUAccelerator):
             keep_freed_memory()

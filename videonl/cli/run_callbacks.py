@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichModelSummary, RichProgressBar
 
-from videonl.backbones.fold import folded
 from videonl.cli.run_folder import Run
 from videonl.data.datamodule import ClipDataModule
-from videonl.models import ClipClassifier
-from videonl.training import ClipModule
 from videonl.training.callbacks import (
     Artifacts,
     BlockDiagnostics,
@@ -26,24 +23,9 @@ from videonl.training.callbacks import (
 )
 
 
-class FoldNorms(Callback):
-    """Tests and predicts with a folded copy of the network."""
-
-    def _fold(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, ClipModule)
-        self._whole = pl_module.network
-        if isinstance(self._whole, ClipClassifier):  # of other networks it is not known whether they take any clip
-            pl_module.network = folded(self._whole)
-
-    def _restore(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, ClipModule)
-        pl_module.network = self._whole
-
-    on_test_start = on_predict_start = _fold
-    on_test_end = on_predict_end = _restore
-
-
-def callbacks(run: Run, data: ClipDataModule, subcommand: str, progress: bool, logs: bool = True) -> list[Callback]:
+def callbacks(
+    run: Run, data: ClipDataModule, subcommand: str, monitor: str, progress: bool, logs: bool = True
+) -> list[Callback]:
     """What every run has beside the callbacks that its configuration names."""
     every: list[Callback] = [
         EndTogether(),
@@ -57,13 +39,11 @@ def callbacks(run: Run, data: ClipDataModule, subcommand: str, progress: bool, l
     if "val" in data.videos:
         every.append(
             ModelCheckpoint(
-                run.checkpoints, filename="best", enable_version_counter=False, monitor="val/top1", mode="max"
+                run.checkpoints, filename="best", enable_version_counter=False, monitor=f"val/{monitor}", mode="max"
             )
         )
     # After the best one, whose state it holds: killed between the two, a run is resumed from before both.
     every.append(LastCheckpoint(run.checkpoints / "last.ckpt", run.save_every_steps))
-    if run.fold:
-        every.append(FoldNorms())
     if subcommand == "fit":
         every.append(Throughput())
         if logs:

@@ -11,11 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from videonl.blocks import BLOCKS, AttentionBlock, NonLocal
+from videonl.blocks import AttentionBlock, Gain
 from videonl.diagnostics.blocks_off import Effect, effect, made_alike, switched_off
 from videonl.diagnostics.cue import Clued, CueFigures, CueShare, cue_share, mean_by_kind
-from videonl.diagnostics.even import has_attention
-from videonl.diagnostics.gain import Gain, gain_of
 from videonl.diagnostics.looking import Attention, mean_attention, measure_attention
 from videonl.diagnostics.measures import contribution
 from videonl.evaluation import VideoScore
@@ -56,7 +54,7 @@ class BlockDiagnosis:
         grid: (T, H, W) of its input, in cells.
         attention: Mean over clips; None where it has none, or where all its weights are zero.
         has_attention: Whether it chooses what it reads.
-        gain: Of its last scale.
+        gain: Of its last scale, where it has one.
         contribution: ``|block(x) - x| / |x|``, mean over clips.
         effect: What the network loses without it.
         alike: What it loses where the block changes all positions alike; None where it cannot but do so.
@@ -69,7 +67,7 @@ class BlockDiagnosis:
     grid: Position
     attention: Attention | None
     has_attention: bool
-    gain: Gain
+    gain: Gain | None
     contribution: float
     effect: Effect
     alike: Effect | None
@@ -143,7 +141,7 @@ class Diagnosis:
         x = features[0]
         seen.grid = (x.shape[2], x.shape[3], x.shape[4])
         seen.contributions.append(contribution(x, output))
-        if not has_attention(block):
+        if not block.weighs_positions:
             return
         cells = random_cells(seen.grid, self.num_queries, (self.seed, clip.number))
         if (found := measure_attention(block, name, features, cells, size, clip.seconds)) is None:
@@ -159,12 +157,12 @@ class Diagnosis:
             seen = self._seen[name]
             yield BlockDiagnosis(
                 name=name,
-                kind=kind_of(block),
+                kind=block.kind,
                 depends_on_query=block.depends_on_query,
                 grid=seen.grid,
                 attention=mean_attention(seen.attention, seen.num_silent) if seen.attention else None,
-                has_attention=has_attention(block),
-                gain=gain_of(block),
+                has_attention=block.weighs_positions,
+                gain=block.gain(),
                 contribution=sum(seen.contributions) / len(seen.contributions),
                 effect=self._effect(f"{name} off"),
                 alike=self._effect(f"{name} alike") if block.depends_on_query else None,
@@ -198,13 +196,3 @@ def random_cells(grid: Position, num_cells: int, seed: tuple[int, int]) -> Tenso
     """
     flat = torch.from_numpy(np.random.default_rng(seed).permutation(math.prod(grid))[:num_cells])
     return torch.stack(torch.unravel_index(flat, grid), dim=1)
-
-
-def kind_of(block: AttentionBlock) -> str:
-    """The name by which configurations call a block, and for non-local ones the form.
-
-    >>> kind_of(NonLocal(2, pairwise="dot_product"))
-    'nonlocal, dot_product'
-    """
-    name = next((name for name, kind in BLOCKS.items() if type(block) is kind), type(block).__name__)
-    return f"{name}, {block.pairwise}" if isinstance(block, NonLocal) else name

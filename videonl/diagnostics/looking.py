@@ -11,7 +11,6 @@ from torch import Tensor
 
 from videonl.blocks import AttentionBlock
 from videonl.diagnostics import measures
-from videonl.diagnostics.even import even_weights
 from videonl.visualization.features import require_finite
 from videonl.visualization.grid import Position, key_centres, keys_at
 
@@ -176,7 +175,7 @@ def _measure(
     loud = signed[0].flatten(1).any(dim=1)
     signed, queries, asked = signed[:, loud].cpu(), queries[loud], replace(asked, cells=asked.cells[loud.cpu()])
     weights = measures.distribution(signed)
-    even = measures.distribution(even_weights(block, features, queries, signed.shape[2:]).cpu())
+    even = measures.distribution(block.uniform_attention(features, queries, signed.shape[2:]).cpu())
     unevenness = measures.unevenness(weights, even).mT  # (1, Q) -> (Q, 1)
     rows = torch.cat([asked.look(weights), asked.look(even), unevenness], dim=1)
     return rows, float(weights[signed < 0].sum()), measures.unit_sum(signed.double())

@@ -80,9 +80,10 @@ def is_shown(effect: Effect) -> bool:
 def _effect_of(block: BlockDiagnosis, num_clips: int) -> Finding:
     effect = block.effect
     if block.contribution < NEGLIGIBLE and effect.num_changed == 0:
+        gain = f"its gain ({block.gain.of}) is {block.gain.value:.2g}, " if block.gain else ""
         return Finding(
             "no_effect",
-            f"has no effect: its gain ({block.gain.of}) is {block.gain.value:.2g}, it changes its features by "
+            f"has no effect: {gain}it changes its features by "
             f"{100 * block.contribution:.2g} % (below {100 * NEGLIGIBLE:.0f} %), and accuracy does not change without "
             "it",
         )

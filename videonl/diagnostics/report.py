@@ -82,7 +82,7 @@ def figures_of(block: BlockDiagnosis) -> dict[str, Any]:
         row[f"{name}_even"] = None if attention is None else getattr(attention.even, name)
     for name in ("num_keys", "unevenness", "query_distance", "negative", "silent"):
         row[name] = None if attention is None else getattr(attention, name)
-    gain = {"gain": block.gain.value, "gain_of": block.gain.of}
+    gain = {"gain": block.gain and block.gain.value, "gain_of": block.gain and block.gain.of}
     alike = block.alike
     of_alike = {
         "top1_alike": None if alike is None else alike.top1,
@@ -160,7 +160,7 @@ def _worth_table(report: DiagnosisReport) -> Table:
     effects = "top-1\nwithout", "points\nlost", "95 %\ninterval", "answers\nchanged"
     table = _table(title, "block", "kind", "gain", "|change|\n/ |x|", *effects, "top-1\nalike")
     for block in report.blocks:
-        gain = f"{block.gain.value:.3g}\n({block.gain.of})"
+        gain = f"{block.gain.value:.3g}\n({block.gain.of})" if block.gain else "none"
         alike = "-" if block.alike is None else f"{100 * block.alike.top1:.1f} %"
         table.add_row(
             block.name,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from videonl.backbones import is_of_library
+from videonl.blocks import BLOCKS
 from videonl.errors import UserError
 from videonl.models.classifier import ClipClassifier
 from videonl.models.weights import FORMAT, Weights
@@ -49,6 +50,7 @@ def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
     weights = read_weights(Path(path))
     if weights.network is not None and not trust_code:
         _require_known_code(path, weights.network["backbone"])
+        _require_known_blocks(path, weights.network["blocks"] or [])
     network = weights.build()
     names = weights.class_names or [f"class {index}" for index in range(network.settings["num_classes"])]
     return Trained(network, names, weights.clip)
@@ -97,6 +99,15 @@ def _require_known_code(path: str | Path, backbone: str) -> None:
             f"{path} has its network built by {backbone}, and a checkpoint of unknown origin could name any code; if "
             "it is yours, say --trust_code"
         )
+
+
+def _require_known_blocks(path: str | Path, insertions: list[dict[str, Any]]) -> None:
+    for name in [insertion["block"] for insertion in insertions]:
+        if "." in name or not BLOCKS.is_trusted(name):
+            raise UserError(
+                f"{path} has a block that is built by {name}, and a checkpoint of unknown origin could name any code; "
+                "if it is yours, say --trust-code"
+            )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from videonl.backbones import build_backbone
 from videonl.backbones.batch_norm import BatchNormMode, set_batch_norm
+from videonl.blocks import BLOCKS
 from videonl.errors import UserError
 from videonl.models.execution import Execution, set_execution
 from videonl.models.placement import Insertion, insert
@@ -67,7 +68,7 @@ class ClipClassifier(nn.Module):
         self.settings: dict[str, Any] = {
             "backbone": backbone,
             "num_classes": num_classes,
-            "blocks": [asdict(insertion) for insertion in insertions],
+            "blocks": [{**asdict(each), "block": BLOCKS.stored_name(each.block)} for each in insertions],
             "width": width,
             "dropout": dropout,
             "backbone_options": backbone_options,

@@ -20,7 +20,7 @@ class Insertion:
     """One kind of block and the modules it follows.
 
     Attributes:
-        block: Short name of the block, for example ``nonlocal``.
+        block: Short name of the block, for example ``nonlocal``; or the dotted path of a class of your own.
         after: For each stage the 0-based indices of the residuals that the block follows, ``{res3: [1, 3]}``; or a list
             of places: a stage for its last residual, ``res4``; one residual, ``res4.3``; or any module by its path
             within the network, ``layer3.1``.
@@ -83,8 +83,20 @@ def _wrap(network: nn.Module, blocks: Mapping[Place, AttentionBlock], lows: Mapp
         network.set_submodule(place.path, standing[place.path])
 
 
+def find_block(name: str) -> type[AttentionBlock]:
+    """A block by its short name, or by the dotted path of its class.
+
+    Raises:
+        UserError: There is none, or what the path names is no block.
+    """
+    block = BLOCKS.find(name)
+    if not (inspect.isclass(block) and issubclass(block, AttentionBlock)):
+        raise UserError(f"block {name} is not a subclass of videonl.blocks.AttentionBlock; see docs/extend.md")
+    return block
+
+
 def _build(insertion: Insertion, channels: int, low_channels: int | None) -> AttentionBlock:
-    block = BLOCKS[insertion.block]
+    block = find_block(insertion.block)
     known = [name for name in inspect.signature(block).parameters if name not in ("channels", "low_channels")]
     for name in insertion.options:
         if name not in known:
@@ -102,8 +114,7 @@ def _plan(backbone: Backbone, insertions: Sequence[Insertion]) -> dict[Place, In
     """What stands where."""
     wanted: dict[Place, Insertion] = {}
     for insertion in insertions:
-        if insertion.block not in BLOCKS:
-            raise UserError(f"unknown block {insertion.block!r}; the blocks are: {', '.join(sorted(BLOCKS))}")
+        find_block(insertion.block)
         for place in places_of(backbone, insertion):
             if place in wanted:
                 raise UserError(f"two blocks are placed after {place.name}; name it once")
@@ -121,7 +132,7 @@ def places_of(backbone: Backbone, insertion: Insertion) -> list[Place]:
 def _low_place(backbone: Backbone, insertion: Insertion) -> Place | None:
     """What a block reads besides the features it follows; None for blocks that read nothing else."""
     name, low = insertion.block, insertion.low
-    if not BLOCKS[name].takes_low:
+    if not find_block(name).takes_low:
         if low is None:
             return None
         fusing = ", ".join(sorted(other for other, block in BLOCKS.items() if block.takes_low))

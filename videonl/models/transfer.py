@@ -128,7 +128,8 @@ def _options_by_place(classifier: ClipClassifier, insertions: list[dict[str, Any
 
 def _options(block: str, given: Mapping[str, Any], low: str | None) -> dict[str, Any]:
     """Options, defaults included. Widths are left to the comparison of shapes."""
-    parameters = inspect.signature(BLOCKS[block]).parameters.values()
+    known = BLOCKS.get(block)  # by its name alone: to find a dotted path would run code that a file names
+    parameters = inspect.signature(known).parameters.values() if known else ()
     defaults = {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
     options = {**defaults, **given, "block": block, "low": low}
     return {name: value for name, value in options.items() if not name.startswith("dim_")}

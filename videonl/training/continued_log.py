@@ -12,6 +12,7 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from videonl.errors import UserError
 from videonl.files import whole_file
+from videonl.training.lightning_internals import newest_version
 
 
 class MetricsFile(ExperimentWriter):
@@ -94,7 +95,7 @@ class ContinuedCSVLogger(CSVLogger):
         super().__init__(save_dir, name)
         self.continued = continued
         if continued:
-            self._version = max(0, self._get_next_version() - 1)
+            self._version = newest_version(self)
 
     @property
     @rank_zero_experiment

@@ -8,8 +8,9 @@ from functools import cache, wraps
 from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
 
-from lightning.fabric.loggers.logger import _DummyExperiment as DummyExperiment
 from lightning.pytorch.loggers import Logger
+
+from videonl.training.lightning_internals import DummyExperiment
 
 P = ParamSpec("P")
 R = TypeVar("R")

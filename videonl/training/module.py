@@ -7,13 +7,15 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from videonl.data.batches import EvaluationBatch, TrainingBatch
 from videonl.data.datamodule import ClipDataModule
-from videonl.data.transforms import ClipFormat, normalise
+from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
-from videonl.evaluation import Average, VideoScore, VideoScores, accuracies, stack
+from videonl.evaluation import Average, VideoScore, VideoScores
+from videonl.inference import VIEWS_PER_STEP, Recognizer, network_input
+from videonl.inference.recognizer import lay_out
+from videonl.tasks import SingleLabel, Task
 from videonl.training.optimisation import Optimisation, build_optimizer
 from videonl.training.schedule import ScheduledRates, lr_factor
 
@@ -30,7 +32,7 @@ class ClipModule(LightningModule):
         label_smoothing: Share of each label spread over all classes.
         channels_last: Store activations with channels innermost. The results are the same up to rounding; convolutions
             are faster on most machines.
-        views_per_step: Most views scored in one forward pass of an evaluation.
+        views_per_step: Most views of a video scored in one forward pass of an evaluation.
         weights: What a training starts from: a file of ``videonl convert``, a checkpoint of an earlier ``fit``, or a
             published name such as ``kinetics400/i3d_r50``. The command line loads it, unless a training is resumed.
         average: What an evaluation averages over the views of a video: softmax or logits.
@@ -38,6 +40,8 @@ class ClipModule(LightningModule):
     Attributes:
         scores: After an evaluation, the score of every video, the same in every process.
         unreadable: After an evaluation, why a video has no score, by its file.
+        task: What a label is.
+        fold: Whether evaluations score with a copy whose batch norms are folded into convolutions.
     """
 
     def __init__(
@@ -48,7 +52,7 @@ class ClipModule(LightningModule):
         optimisation: Optimisation = Optimisation(),
         label_smoothing: float = 0.0,
         channels_last: bool = True,
-        views_per_step: int = 32,
+        views_per_step: int = VIEWS_PER_STEP,
         weights: str | None = None,
         average: Average = "softmax",
     ) -> None:
@@ -67,14 +71,14 @@ class ClipModule(LightningModule):
         self.average: Average = average
         self.scores: list[VideoScore] = []
         self.unreadable: dict[str, str] = {}
+        self.task: Task = SingleLabel()
+        self.fold = True
+        self._recognizer: Recognizer | None = None
         self._collected = VideoScores(average)
 
     def configure_model(self) -> None:
         """Lays the weights out as the convolutions want them."""
-        for weight in self.network.parameters():
-            # Of these alone: Module.to would refuse the 4D weights of a layer norm over (C, 1, 1, 1).
-            if weight.ndim == 5:
-                weight.data = weight.data.contiguous(memory_format=self.memory_format)
+        lay_out(self.network, self.memory_format)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Scores raw clips.
@@ -85,20 +89,15 @@ class ClipModule(LightningModule):
         Returns:
             Logits, (B, K).
         """
-        normalised = normalise(clip, self.clip.mean, self.clip.std).to(self.dtype)  # of precision 64-true and bf16-true
-        logits: Tensor = self.network(normalised.contiguous(memory_format=self.memory_format))
+        dtype = torch.get_default_dtype() if isinstance(self.dtype, str) else self.dtype  # of 64-true and bf16-true
+        logits: Tensor = self.network(network_input(clip, self.clip, dtype, self.memory_format))
         return logits
-
-    def score_views(self, clip: Tensor) -> Tensor:
-        """Scores any number of raw clips (V, 3, T, H, W), at most ``views_per_step`` at once; logits (V, K)."""
-        return torch.cat([self(views) for views in clip.split(self.views_per_step)])
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         """Cross-entropy of one batch of clips; ``train/top1`` counts the stronger label of mixed clips."""
         logits, label = self(batch["clip"]), batch["label"]
-        loss = F.cross_entropy(logits, label, label_smoothing=self.label_smoothing)
-        stronger = label if label.ndim == 1 else label.argmax(dim=1)
-        hits = (logits.detach().argmax(dim=1) == stronger).float().mean()
+        loss = self.task.loss(logits, label, self.label_smoothing)
+        hits = self.task.hits(logits, label).mean()
         size = len(label)
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         self.log("train/top1", hits, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
@@ -122,17 +121,25 @@ class ClipModule(LightningModule):
         self._collected.skip({failure.path: failure.reason for failure in batch["failures"]})
         if not len(batch["video"]):  # none of the batch's files could be read
             return
-        logits = self.score_views(batch["clip"])
+        if self._recognizer is None:  # once an evaluation: weights change between them
+            self._recognizer = self.recognizer()
+        logits = self._recognizer.logits_of_videos(batch["clip"], batch["video"])
         self._collected.update(logits, batch["view"], batch["video"], batch["label"], batch["path"])
 
+    def recognizer(self) -> Recognizer:
+        """What scores with the weights of now; they are copied where norms are folded."""
+        channels_last = self.memory_format == torch.channels_last_3d
+        return Recognizer(self.network, self.clip, self.views_per_step, channels_last, self.fold)
+
     def _finish_scores(self) -> None:
+        self._recognizer = None
         self.scores, self.unreadable = self._collected.gather(), self._collected.gather_unreadable()
         self._collected = VideoScores(self.average)
 
     def _log_accuracies(self, stage: str) -> None:
         self._finish_scores()
         if self.scores:
-            metrics = accuracies(*stack(self.scores))
+            metrics = self.task.metrics(self.scores)
             named = {f"{stage}/{name}": value for name, value in metrics.items()}
             # Every process has gathered every score, so synchronising averages equal numbers.
             self.log_dict(named, prog_bar=stage == "val", sync_dist=True)

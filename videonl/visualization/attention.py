@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from videonl.blocks.contract import AttentionBlock
-from videonl.visualization.features import clip_size, most_changed, read_features, require_finite
+from videonl.visualization.features import Observation, clip_size, observe, require_blocks, require_finite
 from videonl.visualization.grid import Position, cell_of, centre_of
 from videonl.visualization.queries import require_inside
 
@@ -82,23 +82,35 @@ def attention_maps(
     for query in queries:
         if query is not None:
             require_inside(query, size)
-    maps: dict[str, list[AttentionMap]] = {}
+    require_blocks(blocks)
+    return maps_of(observe(network, blocks, clip), blocks, queries)
 
-    def read(name: str, features: tuple[Tensor, ...], output: Tensor) -> None:
-        x, *low = features
-        grid = (x.shape[2], x.shape[3], x.shape[4])
-        cells = [most_changed(x, output) if query is None else cell_of(query, grid, size) for query in queries]
-        asked = torch.tensor([flat_index(cell, grid) for cell in cells], device=x.device)
-        weights = blocks[name].attention(x, asked, *low)[0].float().cpu()
-        require_finite(name, weights)
-        centres = [centre_of(cell, grid, size) for cell in cells]
-        maps[name] = [
-            AttentionMap(name, centre, grid, cell, rows)
-            for centre, cell, rows in zip(centres, cells, weights, strict=True)
-        ]
 
-    read_features(network, blocks, clip, read)
-    return {name: maps[name] for name in blocks}
+def maps_of(
+    seen: Observation, blocks: Mapping[str, AttentionBlock], queries: Sequence[Position | None]
+) -> dict[str, list[AttentionMap]]:
+    """What some of the observed blocks attend to; arguments, result and errors are those of :func:`attention_maps`."""
+    return {name: _maps_of_block(seen, name, block, queries) for name, block in blocks.items()}
+
+
+def _maps_of_block(
+    seen: Observation, name: str, block: AttentionBlock, queries: Sequence[Position | None]
+) -> list[AttentionMap]:
+    x, *low = seen.features[name]
+    grid, size = (x.shape[2], x.shape[3], x.shape[4]), seen.size
+    cells = []
+    for query in queries:
+        if query is not None:
+            require_inside(query, size)
+        cells.append(seen.most_changed[name] if query is None else cell_of(query, grid, size))
+    asked = torch.tensor([flat_index(cell, grid) for cell in cells], device=x.device)
+    with torch.no_grad():
+        weights = block.attention(x, asked, *low)[0].float().cpu()
+    require_finite(name, weights)
+    return [
+        AttentionMap(name, centre_of(cell, grid, size), grid, cell, rows)
+        for cell, rows in zip(cells, weights, strict=True)
+    ]
 
 
 def flat_index(cell: Position, grid: Position) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from videonl.errors import UserError
-from videonl.visualization.features import clip_size, evaluating
+from videonl.visualization.features import Observation, evaluating, observe
 from videonl.visualization.grid import Position
 
 
@@ -74,63 +74,77 @@ def evidence_maps(
         UserError: the layer does not run or puts out no (B, C, T, H, W), or the evidence is not finite.
         ValueError: ``clip`` is not one clip.
     """
-    clip_size(clip)
-    name, module = name or layer, network.get_submodule(layer)
-    probabilities = _require_grid(network, module, clip, name).double().softmax(dim=0)
+    module = network.get_submodule(layer)
+    return evidence_of(observe(network, {}, clip, module), network, module, name or layer, classes)
+
+
+def evidence_of(
+    seen: Observation, network: nn.Module, layer: nn.Module, name: str, classes: Mapping[int, str]
+) -> list[EvidenceMap]:
+    """Evidence for some classes from an observation in which the layer was asked for.
+
+    Args:
+        seen: one forward pass of the network.
+        network: the network.
+        layer: the observed module.
+        name: the layer's, for people.
+        classes: names by index.
+
+    Returns:
+        A map for each of ``classes``.
+
+    Raises:
+        UserError: as :func:`evidence_maps`.
+    """
+    features = _require_grid(seen, network, layer, name)
+    probabilities = seen.logits[0].detach().double().softmax(dim=0)
     maps = []
     for index, class_name in classes.items():
-        values = class_evidence(network, module, clip, index).float().cpu()
+        values = grad_cam(features, seen.logits, index).float().cpu()
         if not values.isfinite().all():
             raise UserError(f"the evidence for {class_name!r} at {name} is not finite; try another checkpoint or layer")
         maps.append(EvidenceMap(class_name, index, float(probabilities[index]), name, values))
     return maps
 
 
-def class_evidence(network: nn.Module, layer: nn.Module, clip: Tensor, index: int) -> Tensor:
+def grad_cam(features: Tensor, logits: Tensor, index: int) -> Tensor:
     """Grad-CAM of one class, without its final ReLU: what speaks against the class stays, below 0.
 
     Each channel of a layer's output counts by the mean over all cells of the gradient of the class's logit, and a
     cell's evidence is the sum over its channels. Source: Selvaraju et al. 2017, equations 1 and 2, arXiv:1610.02391,
-    here over time, height and width; computed by Captum.
+    here over time, height and width.
 
     Args:
-        network: takes ``clip`` and returns logits (1, K).
-        layer: the module of ``network`` whose output is weighed.
-        clip: (1, C, T, H, W), normalised, on the network's device.
+        features: the layer's output, (1, C, T', H', W'), a leaf of the logits' graph.
+        logits: (1, K).
         index: of the class.
 
     Returns:
-        (T', H', W') over the cells of the layer's output, in the clip's precision.
+        (T', H', W') over the cells of the layer's output, in its precision.
     """
-    # Imported here because Captum takes half a second to import, and most never ask for evidence.
-    from captum.attr import LayerGradCam
+    # Whatever the caller switched off.
+    with torch.inference_mode(False), torch.enable_grad():
+        (gradient,) = torch.autograd.grad(logits[0, index], features, retain_graph=True, allow_unused=True)
+    if gradient is None:  # the class does not depend on the layer
+        gradient = torch.zeros_like(features)
+    weights = gradient.mean(dim=(2, 3, 4), keepdim=True)
+    return (weights * features.detach()).sum(dim=1)[0]
 
-    # Gradients are wanted whatever the caller switched off, and through the clip, since all weights may be frozen.
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(network):
-        evidence: Tensor = LayerGradCam(network, layer).attribute(clip.clone().requires_grad_(), target=index)
-    return evidence.detach()[0, 0]
 
-
-def _require_grid(network: nn.Module, layer: nn.Module, clip: Tensor, name: str) -> Tensor:
-    """Runs the network; logits (K,)."""
-    outputs: list[Any] = []
-    handle = layer.register_forward_hook(lambda module, args, output: outputs.append(output))
-    try:
-        with torch.inference_mode(), evaluating(network):
-            logits: Tensor = network(clip)[0]
-    finally:
-        handle.remove()
-    if not outputs:
-        raise UserError(f"no evidence can be had at {name}: the network does not run it")
-    if not isinstance(outputs[-1], Tensor) or outputs[-1].ndim != 5:
-        found = f"shape {tuple(outputs[-1].shape)}" if isinstance(outputs[-1], Tensor) else type(outputs[-1]).__name__
-        raise UserError(f"no evidence can be had at {name}: it puts out {found}; choose a layer of (B, C, T, H, W)")
-    if not isinstance(layer, nn.Conv3d) and _has_channels_last(network, outputs[-1]):
+def _require_grid(seen: Observation, network: nn.Module, layer: nn.Module, name: str) -> Tensor:
+    """What the layer put out when it last ran: (1, C, T', H', W')."""
+    if not seen.outputs:
+        raise UserError(f"cannot compute evidence at {name}: the network does not run it")
+    output = seen.outputs[-1]
+    if not isinstance(output, Tensor) or output.ndim != 5:
+        found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise UserError(f"cannot compute evidence at {name}: it puts out {found}; choose a layer of (B, C, T, H, W)")
+    if not isinstance(layer, nn.Conv3d) and _has_channels_last(network, output):
         raise UserError(
-            f"no evidence can be had at {name}: it puts its channels last, (B, T, H, W, C), as layers of transformers "
+            f"cannot compute evidence at {name}: it puts its channels last, (B, T, H, W, C), as layers of transformers "
             "do; choose a layer of (B, C, T, H, W)"
         )
-    return logits
+    return output
 
 
 def _has_channels_last(network: nn.Module, features: Tensor) -> bool:
@@ -147,7 +161,7 @@ def last_features(network: nn.Module, clip: Tensor) -> str:
 
     Args:
         network: takes ``clip``.
-        clip: (1, C, T, H, W), normalised, on the network's device.
+        clip: (1, C, T, H, W), of which only the shape and the precision matter.
 
     Raises:
         UserError: there is no such convolution.
@@ -165,8 +179,10 @@ def last_features(network: nn.Module, clip: Tensor) -> str:
     modules = dict(network.named_modules())
     handles = [module.register_forward_hook(hook(path)) for path, module in modules.items() if path]
     try:
-        with torch.inference_mode(), evaluating(network):
-            network(clip)
+        tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+        shapes = {name: torch.empty_like(value, device="meta") for name, value in tensors.items()}
+        with torch.no_grad(), evaluating(network):  # shapes alone: nothing is computed
+            torch.func.functional_call(network, shapes, (torch.empty_like(clip, device="meta"),))
     finally:
         for handle in handles:
             handle.remove()

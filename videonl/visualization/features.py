@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,29 +36,112 @@ def read_features(network: nn.Module, blocks: Mapping[str, AttentionBlock], clip
         ValueError: ``clip`` is not one clip, or the network did not run one of the blocks.
     """
     clip_size(clip)
+    require_blocks(blocks)
+    met = set()
+
+    def note(name: str, args: tuple[Tensor, ...], output: Tensor) -> None:
+        met.add(name)
+        read(name, args, output)
+
+    with torch.inference_mode(), evaluating(network), _hooked(blocks, note):
+        returned: Tensor = network(clip)
+    if missing := [name for name in blocks if name not in met]:
+        raise ValueError(f"the network did not run the blocks {missing}; hand in the blocks inserted into this network")
+    return returned
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one forward pass of one clip left behind: all that maps, evidence and the explorer are made of.
+
+    Attributes:
+        size: (T, H, W) of the clip.
+        logits: (1, K); where a layer was asked for, they have gradients for its output.
+        features: each block's inputs: x (1, C, T, H, W), and for some blocks the features of an earlier stage.
+        most_changed: for each block the cell whose features it changed most.
+        outputs: what the asked layer put out, once for each time that it ran; of (B, C, T, H, W), with a gradient.
+    """
+
+    size: Position
+    logits: Tensor
+    features: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    most_changed: dict[str, Position] = field(default_factory=dict)
+    outputs: list[Any] = field(default_factory=list)
+
+
+def observe(
+    network: nn.Module, blocks: Mapping[str, AttentionBlock], clip: Tensor, layer: nn.Module | None = None
+) -> Observation:
+    """Runs the network once on a clip and keeps what reaches the blocks and, with its gradients, what a layer puts out.
+
+    The network runs in evaluation mode, without gradients up to the layer; its training flags and hooks are as before
+    when this returns or raises.
+
+    Args:
+        network: takes ``clip``, runs every one of ``blocks``, and returns logits (1, K).
+        blocks: some attention blocks of the network by name.
+        clip: (1, C, T, H, W), normalized, on the network's device.
+        layer: a module of the network, whose output class evidence is asked for.
+
+    Raises:
+        ValueError: ``clip`` is not one clip, or the network did not run one of the blocks.
+    """
+    seen = Observation(clip_size(clip), torch.empty(0))
+
+    def keep(name: str, args: tuple[Tensor, ...], output: Tensor) -> None:
+        # Copies, because a later in-place layer may overwrite them.
+        seen.features[name] = tuple(part.detach().clone() for part in args)
+        seen.most_changed[name] = most_changed(args[0].detach(), output.detach())
+
+    def part_from_here(module: nn.Module, args: Any, output: Any) -> Any:
+        if not (isinstance(output, Tensor) and output.is_floating_point()):
+            seen.outputs.append(output)
+            return output
+        leaf = output.detach().clone().requires_grad_()
+        seen.outputs.append(leaf)
+        torch.set_grad_enabled(True)  # for what follows, until the context ends
+        return leaf.clone()  # a later in-place layer may not write into a leaf
+
+    # Inference mode would leave tensors that no gradient can be taken of.
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(evaluating(network))
+        stack.enter_context(_hooked(blocks, keep))
+        if layer is not None:  # first of its hooks: a later block may read what another hook hands over
+            stack.enter_context(layer.register_forward_hook(part_from_here, prepend=True))
+        logits: Tensor = network(clip.clone() if clip.is_inference() else clip)
+    if missing := [name for name in blocks if name not in seen.features]:
+        raise ValueError(f"the network did not run the blocks {missing}; hand in the blocks inserted into this network")
+    return replace(seen, logits=logits)
+
+
+@contextmanager
+def _hooked(blocks: Mapping[str, AttentionBlock], read: Reader) -> Iterator[None]:
+    """Has ``read`` called at each block."""
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        return lambda module, args, output: read(name, args, output)
+
+    handles = [block.register_forward_hook(hook(name)) for name, block in blocks.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def require_blocks(blocks: Mapping[str, AttentionBlock]) -> None:
+    """Refuses to show the attention of a network without blocks.
+
+    Raises:
+        UserError: There are none.
+    """
     if not blocks:
         raise UserError(
             "the network has no attention blocks inserted, so there is no attention to show; choose a model whose "
             "configuration places blocks, or ask which places speak for a class: --evidence"
         )
-    met = set()
-
-    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def call(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-            met.add(name)
-            read(name, args, output)
-
-        return call
-
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode())
-        stack.enter_context(evaluating(network))
-        for name, block in blocks.items():
-            stack.enter_context(block.register_forward_hook(hook(name)))
-        returned: Tensor = network(clip)
-    if missing := [name for name in blocks if name not in met]:
-        raise ValueError(f"the network did not run the blocks {missing}; hand in the blocks inserted into this network")
-    return returned
 
 
 def clip_size(clip: Tensor) -> Position:

@@ -27,6 +27,7 @@ class Given(nn.Module):
     """A block with weights of the test's choice over a (1, 2, 2) key grid."""
 
     weights_sum_to_one = True
+    weighs_positions = True
 
     def __init__(self, weights: list[float]) -> None:
         super().__init__()

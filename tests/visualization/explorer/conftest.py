@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from videonl.blocks import BLOCKS, AttentionBlock
 from videonl.visualization import ShownClip
 from videonl.visualization.explorer import Source, write_explorer
+from videonl.visualization.features import observe
 
 SIZE = (7, 44, 60)
 NAME = '<img src=x onerror="hacked=1">{{script}}\'</script><script>hacked=1</script>.mp4'
@@ -87,7 +88,10 @@ def clip() -> ShownClip:
 def sources(clip: ShownClip) -> list[Source]:
     pixels = clip.frames.permute(3, 0, 1, 2)[None].float() / 127.5 - 1
     networks = {"first": Network(seed=2), "second <i>": Network(seed=3)}
-    return [Source(name, "<u>run</u>", network, network.named, pixels) for name, network in networks.items()]
+    return [
+        Source(name, "<u>run</u>", network.named, observe(network, network.named, pixels))
+        for name, network in networks.items()
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from torch import nn
 from videonl.models import ClipClassifier, Insertion
 from videonl.visualization import ShownClip
 from videonl.visualization.explorer import Source, write_explorer
+from videonl.visualization.features import observe
 
 SIZE = (8, 224, 224)
 MAX_MB, MAX_MS = 15, 50
@@ -56,7 +57,9 @@ def test_five_blocks_are_small_and_answer_at_once(
     network = awake_classifier(backbone, block, options)
     pixels = clip.frames.permute(3, 0, 1, 2)[None].float() / 127.5 - 1
     path = tmp_path / "explorer.html"
-    written = write_explorer(clip, [Source("best.ckpt", "hug", network, network.blocks, pixels)], path)
+    written = write_explorer(
+        clip, [Source("best.ckpt", "hug", network.blocks, observe(network, network.blocks, pixels))], path
+    )
     megabytes = path.stat().st_size / 1e6
     page = open_page(path)
     milliseconds = []

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from videonl.errors import UserError
-from videonl.visualization import AttentionMap, EvidenceMap, ShownClip, attention_maps, overlay
+from videonl.visualization import AttentionMap, EvidenceMap, ShownClip, overlay
+from videonl.visualization.attention import maps_of
 from videonl.visualization.explorer import Source, write_explorer
 from videonl.visualization.explorer.weights import TOLERANCE
 from videonl.visualization.grid import Position
@@ -20,7 +21,7 @@ QUERIES: list[Position] = [(0, 0, 0), (3, 20, 33), (6, 43, 59), (5, 9, 2)]
 
 
 def expected_maps(source: Source, query: Position) -> dict[str, AttentionMap]:
-    maps = attention_maps(source.network, source.blocks, source.clip, [query])
+    maps = maps_of(source.seen, source.blocks, [query])
     return {name: attention for name, (attention,) in maps.items()}
 
 

@@ -16,7 +16,6 @@ from videonl.data.datamodule import ClipDataModule
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.loader import worker_options
 from videonl.data.transforms import Views
-from videonl.diagnostics.gain import gain_of
 from videonl.diagnostics.measures import distribution, entropy
 from videonl.errors import UserError
 from videonl.training.module import ClipModule
@@ -94,9 +93,9 @@ def fixed_clips(data: ClipDataModule, num_clips: int) -> Tensor:
 
 
 def gains(blocks: Mapping[str, Any]) -> dict[str, float]:
-    """``NAME/gamma``: the size of each block's gain, where it has one of no unit (see ``diagnostics.gain``)."""
-    found = {name: gain_of(block) for name, block in blocks.items()}
-    return {f"{name}/gamma": gain.value for name, gain in found.items() if gain.of != "W"}
+    """``NAME/gamma``: the size of each block's gain, where it has one of no unit (see ``AttentionBlock.gain``)."""
+    found = {name: block.gain() for name, block in blocks.items()}
+    return {f"{name}/gamma": gain.value for name, gain in found.items() if gain and gain.of != "W"}
 
 
 def entropies(module: nn.Module, blocks: Mapping[str, Any], clips: Tensor) -> dict[str, Tensor]:
@@ -107,7 +106,7 @@ def entropies(module: nn.Module, blocks: Mapping[str, Any], clips: Tensor) -> di
         blocks: By name.
         clips: (B, 3, T, H, W), on the module's device.
     """
-    learns = {name: block for name, block in blocks.items() if block.weights_sum_to_one and not _averages(block)}
+    learns = {name: block for name, block in blocks.items() if block.weights_sum_to_one and block.weighs_positions}
     found: dict[str, list[Tensor]] = {name: [] for name in learns}
 
     def read(name: str, features: tuple[Tensor, ...], output: Tensor) -> None:
@@ -124,8 +123,3 @@ def entropies(module: nn.Module, blocks: Mapping[str, Any], clips: Tensor) -> di
             for clip in clips:
                 read_features(module, learns, clip[None], read)
     return {f"{name}/entropy": torch.stack(values).mean() for name, values in found.items()}
-
-
-def _averages(block: nn.Module) -> bool:
-    """Whether a global context block pools without a learned mask."""
-    return getattr(block, "mask", block) is None

@@ -7,6 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from videonl.errors import UserError
+from videonl.training.lightning_internals import is_step_followed
 
 
 class LastCheckpoint(Checkpoint):
@@ -37,7 +38,7 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Writes the file when it is due."""
         is_due = 0 < self.every_num_steps <= trainer.global_step - self._saved_step
-        if is_due and not _is_followed(trainer):
+        if is_due and not is_step_followed(trainer):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -63,10 +64,3 @@ def _first_not_finite(module: LightningModule) -> str | None:
     """The name of the first weight, or statistic of a norm, that is not finite."""
     state = module.state_dict()
     return next((name for name, value in state.items() if not value.isfinite().all()), None)
-
-
-def _is_followed(trainer: Trainer) -> bool:
-    """Whether something of this step is still to come: more of its batches, a validation, the end of its epoch."""
-    loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
-    assert fetcher is not None
-    return loop._should_accumulate() or loop._is_training_done or loop._should_check_val_fx(fetcher)

@@ -3,17 +3,23 @@
 import logging
 from typing import Any
 
-import torch
-from lightning.fabric.utilities.apply_func import convert_tensors_to_scalars
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
-from lightning.pytorch.loops.loop import _Loop
 from torch import Tensor
 
 from videonl.errors import UserError
 from videonl.runtime.gathering import gathered
 from videonl.training.continued_log import ContinuedCSVLogger
+from videonl.training.lightning_internals import (
+    add_sums,
+    begin_next_epoch,
+    coming_row,
+    is_epoch_over,
+    reopen_epoch,
+    sums,
+    uncount_validated_step,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -36,14 +42,14 @@ class Continuation(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds to the checkpoint; called in every process."""
-        coming = _coming_row(trainer)
+        coming = coming_row(trainer)
         logger = _logger(trainer)
         if logger is not None:
             num_rows = logger.experiment.settle() if trainer.is_global_zero else 0
             checkpoint["videonl_log"] = {"num_rows": num_rows, "next": coming}
-        checkpoint["videonl_sums"] = gathered(_sums(trainer) if self._within_epoch else {})
-        if not _is_epoch_over(trainer):
-            _reopen_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"])
+        checkpoint["videonl_sums"] = gathered(sums(trainer) if self._within_epoch else {})
+        if not is_epoch_over(trainer):
+            reopen_epoch(checkpoint)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Takes it from the checkpoint."""
@@ -73,17 +79,10 @@ class Continuation(Callback):
         """Begins the next epoch where one was over.
 
         With ``max_steps`` the trainer would end that epoch again, count it twice, and leave out the next one's videos.
-        And a step whose validation is not repeated, it would count twice.
+        And it would count a step twice whose validation is not repeated.
         """
-        loop, fetcher = trainer.fit_loop, trainer.fit_loop._data_fetcher
-        assert fetcher is not None
-        if loop.restarted_mid_epoch and loop.epoch_loop.restarted_on_last:
-            loop.epoch_loop._batches_that_stepped -= int(loop.epoch_loop._should_check_val_fx(fetcher))
-        if loop.restarted_on_epoch_end and loop.epoch_loop._num_ready_batches_reached():
-            loop.epoch_progress.increment_completed()
-            _Loop.restarting.fset(loop, False)  # type: ignore[attr-defined]  # the loop's own setter forces True
-            loop.reset_restart_stage()
-            loop.epoch_loop.reset_restart_stage()
+        uncount_validated_step(trainer)
+        begin_next_epoch(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """From here on the epoch has sums."""
@@ -93,36 +92,17 @@ class Continuation(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Adds the sums from before the interruption, once the trainer has made its own."""
-        if not self._sums:
-            return
-        results = trainer.fit_loop.epoch_loop._results
-        for name in self._sums.keys() & results.keys():
-            metric = results[name]
-            before = [state.to(metric.value.device) for state in self._sums.pop(name)]
-            is_extreme = metric.meta.is_max_reduction or metric.meta.is_min_reduction
-            metric.value = (metric.meta.reduce_fx if is_extreme else torch.add)(before[0], metric.value)
-            if metric.meta.is_mean_reduction:
-                metric.cumulated_batch_size = before[1] + metric.cumulated_batch_size
+        if self._sums:
+            add_sums(trainer, self._sums)
         self._sums = {}  # what is left is of the end of an epoch that was not over
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The next epoch has sums of its own."""
-        self._within_epoch = not _is_epoch_over(trainer)
+        self._within_epoch = not is_epoch_over(trainer)
 
 
 def _logger(trainer: Trainer) -> ContinuedCSVLogger | None:
     return next((logger for logger in trainer.loggers if isinstance(logger, ContinuedCSVLogger)), None)
-
-
-def _is_epoch_over(trainer: Trainer) -> bool:
-    return trainer.fit_loop.epoch_loop._num_ready_batches_reached()
-
-
-def _reopen_epoch(progress: dict[str, Any]) -> None:
-    """Undoes what the trainer counted at the end of a training that ended within an epoch, if it did so yet."""
-    if progress["current"]["processed"] == progress["current"]["ready"]:
-        for counts in (progress["current"], progress["total"]):
-            counts["processed"] -= 1
 
 
 def _stay_stopped(trainer: Trainer) -> None:
@@ -134,26 +114,3 @@ def _stay_stopped(trainer: Trainer) -> None:
             trainer.should_stop = True
             if trainer.is_global_zero:
                 _log.info("early stopping on %s ended this training; to train on, leave it out", callback.monitor)
-
-
-def _coming_row(trainer: Trainer) -> dict[str, Any] | None:
-    """What the trainer will log for the step or the epoch that has just ended; all processes must call this."""
-    connector, loop = trainer._logger_connector, trainer.fit_loop.epoch_loop
-    within_epoch = connector._first_loop_iter is not None
-    if not trainer.training or (within_epoch and not connector.should_update_logs):
-        return None
-    metrics = convert_tensors_to_scalars(connector.metrics["log"])
-    if not metrics:
-        return None
-    # An epoch's row bears the number of its last step, as the trainer's does.
-    step = loop._batches_that_stepped - (0 if within_epoch else 1)
-    return {"metrics": {"epoch": trainer.current_epoch, **metrics}, "step": step}
-
-
-def _sums(trainer: Trainer) -> dict[str, list[Tensor]]:
-    """Of each metric that is averaged over an epoch: its sum so far in this process, and of how many."""
-    return {
-        name: [metric.value.cpu(), *([metric.cumulated_batch_size.cpu()] if metric.meta.is_mean_reduction else [])]
-        for name, metric in trainer.fit_loop.epoch_loop._results.items()
-        if metric.is_tensor and metric.meta.on_epoch and not metric.has_reset
-    }

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from videonl.blocks.contract import AttentionBlock
 from videonl.visualization.clip import ShownClip
 from videonl.visualization.drawing import colour_table
 from videonl.visualization.evidence import EvidenceMap
 from videonl.visualization.explorer.weights import PackedWeights, pack_map, pack_weights
-from videonl.visualization.features import most_changed, read_features
+from videonl.visualization.features import Observation, require_blocks
 from videonl.visualization.grid import Position, centre_of, keys_of_pixels
 from videonl.visualization.queries import require_inside
 from videonl.visualization.saving import replacing
@@ -38,17 +38,15 @@ class Source:
     Attributes:
         name: for people, such as the checkpoint's.
         prediction: what it calls the clip.
-        network: takes ``clip`` and runs every one of ``blocks``.
         blocks: its attention blocks by name.
-        clip: (1, C, T, H, W), the shown clip normalised for this network.
+        seen: a forward pass of the shown clip, in which each of ``blocks`` was observed.
         evidence: what speaks for classes, to show beside the blocks or, where there are none, alone.
     """
 
     name: str
     prediction: str
-    network: nn.Module
     blocks: Mapping[str, AttentionBlock]
-    clip: Tensor
+    seen: Observation
     evidence: Sequence[EvidenceMap] = ()
 
 
@@ -110,15 +108,10 @@ def write_explorer(
 
 
 def _blocks(index: int, source: Source, size: Position) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-
-    def read(name: str, features: tuple[Tensor, ...], output: Tensor) -> None:
-        x = features[0]
-        found[name] = _block(name, source.blocks[name], features, centre_of(most_changed(x, output), x.shape[2:], size))
-
-    if source.blocks or not source.evidence:
-        read_features(source.network, source.blocks, source.clip, read)
-    blocks = [found[name] for name in source.blocks] + [_evidence(shown, size) for shown in source.evidence]
+    if not source.evidence:
+        require_blocks(source.blocks)
+    blocks = [_block(name, block, source.seen, size) for name, block in source.blocks.items()]
+    blocks += [_evidence(shown, size) for shown in source.evidence]
     return [block | _places(block, size) | {"source": index} for block in blocks]
 
 
@@ -129,15 +122,22 @@ def _compared(blocks: Sequence[Mapping[str, Any]]) -> int | None:
     return next(iter(others + evidence), None)
 
 
-def _block(name: str, block: AttentionBlock, features: tuple[Tensor, ...], changed: Position) -> dict[str, Any]:
+def _block(name: str, block: AttentionBlock, seen: Observation, size: Position) -> dict[str, Any]:
+    features = seen.features[name]
+    changed = centre_of(seen.most_changed[name], features[0].shape[2:], size)
     return {
         "name": name,
         "quantity": "weight",
         "note": "" if block.depends_on_query else "This block reads the same places for every query.",
         "grid": list(features[0].shape[2:]),
         "mostChanged": changed,
-        **_packed(pack_weights(name, block, features)),
+        **_packed(_pack(name, block, features)),
     }
+
+
+def _pack(name: str, block: AttentionBlock, features: tuple[Tensor, ...]) -> PackedWeights:
+    with torch.no_grad():
+        return pack_weights(name, block, features)
 
 
 def _evidence(shown: EvidenceMap, size: Position) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from videonl.blocks import BLOCKS
-from videonl.diagnostics.gain import gain_of
 
 CASES: list[tuple[str, dict[str, Any], str, list[str]]] = [
     ("nonlocal", {}, "norm", ["norm.weight"]),
@@ -24,8 +23,8 @@ def test_gain_is_the_root_mean_square_of_the_last_scale(
     name: str, options: dict[str, Any], of: str, parameters: list[str]
 ) -> None:
     block = BLOCKS[name](11, **options)
-    assert gain_of(block) == (0, of)  # as every block starts
+    assert block.gain() == (0, of)  # as every block starts
     scale = [block.get_parameter(parameter) for parameter in parameters]
     scale[0].data.normal_(generator=torch.Generator().manual_seed(0))
     values = torch.cat([part.detach().double().flatten() for part in scale])
-    assert gain_of(block).value == pytest.approx(float(values.square().mean().sqrt()))
+    assert block.gain().value == pytest.approx(float(values.square().mean().sqrt()))

@@ -1,0 +1,5 @@
+"""From clips to scores: the one road that training's evaluations and every command take."""
+
+from videonl.inference.recognizer import VIEWS_PER_STEP, Recognizer, network_input
+
+__all__ = ["VIEWS_PER_STEP", "Recognizer", "network_input"]

@@ -1,0 +1,118 @@
+"""Parts by name: built-in ones, ones that a user registers, and any other by its dotted path."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, TypeVar
+
+from videonl.errors import UserError
+
+Part = TypeVar("Part")
+
+
+class Registry(dict[str, Part]):
+    """What configurations may name: short names and what they stand for.
+
+    Args:
+        kind: What the parts are, for messages: ``block``.
+        parts: The built-in ones.
+
+    Example:
+        >>> shapes = Registry("shape", {"round": complex})
+        >>> @shapes.register("square")
+        ... class Square: ...
+        >>> sorted(shapes), shapes.find("fractions.Fraction")
+        (['round', 'square'], <class 'fractions.Fraction'>)
+        >>> shapes.find("x")
+        Traceback (most recent call last):
+        videonl.errors.UserError: unknown shape 'x'; the shapes are: round, square, or a dotted path like my_file.Name
+    """
+
+    def __init__(self, kind: str, parts: Mapping[str, Part] | None = None) -> None:
+        super().__init__(parts or {})
+        self.kind = kind
+
+    def register(self, name: str) -> Callable[[Part], Part]:
+        """A decorator that gives a part a short name.
+
+        Args:
+            name: The name, without dots: these tell a dotted path. A module that is imported again replaces its own.
+
+        Raises:
+            UserError: The name has a dot, or another part has it.
+        """
+        if not name or "." in name:
+            raise UserError(f"a {self.kind} cannot be registered as {name!r}: give a name without dots")
+
+        def add(part: Part) -> Part:
+            if name in self and _path(self[name]) != _path(part):
+                raise UserError(f"there is a {self.kind} {name!r} already ({_path(self[name])}); choose another name")
+            self[name] = part
+            return part
+
+        return add
+
+    def find(self, name: str) -> Part:
+        """A part by its short name or its dotted path; importing the latter runs its module.
+
+        Raises:
+            UserError: There is none; the message lists the names.
+        """
+        if name in self:
+            return self[name]
+        if "." not in name:
+            raise UserError(
+                f"unknown {self.kind} {name!r}; the {self.kind}s are: {', '.join(sorted(self))}, or a dotted path "
+                "like my_file.Name"
+            )
+        found: Part = import_path(name, self.kind)
+        return found
+
+    def stored_name(self, name: str) -> str:
+        """What a checkpoint or another process finds the part by: its dotted path where it is a user's own.
+
+        >>> Registry("number", {"half": 0.5}).stored_name("half")
+        'half'
+        """
+        part = self.get(name)
+        module = getattr(part, "__module__", None)
+        if part is None or module is None or module == "__main__" or _is_ours(module):
+            return name
+        return _path(part)
+
+    def is_trusted(self, name: str) -> bool:
+        """Whether a name leads to code of videonl, and so may stand in a stranger's file."""
+        return self.stored_name(name) in self
+
+
+def import_path(path: str, kind: str) -> Any:
+    """Imports what a dotted path names.
+
+    Args:
+        path: ``package.module.name``.
+        kind: What it is for, for messages.
+
+    Raises:
+        UserError: Naming the part that does not exist.
+    """
+    module_path, _, name = path.rpartition(".")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")  # pytorchvideo's
+            module = import_module(module_path)
+    except ImportError as error:
+        raise UserError(f"{kind} {path}: the module {module_path!r} cannot be imported ({error})") from error
+    except (TypeError, ValueError) as error:  # a path with empty parts
+        raise UserError(f"{kind} {path!r} is not a dotted path such as package.module.name") from error
+    found = getattr(module, name, None)
+    if found is None:
+        raise UserError(f"{kind} {path}: the module {module_path!r} has no {name!r}")
+    return found
+
+
+def _path(part: object) -> str:
+    return f"{getattr(part, '__module__', '?')}.{getattr(part, '__qualname__', repr(part))}"
+
+
+def _is_ours(module: str) -> bool:
+    return module == "videonl" or module.startswith("videonl.")

@@ -1,0 +1,32 @@
+"""One class for each clip."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from videonl.evaluation import VideoScore, accuracies, stack
+from videonl.tasks.contract import Task
+
+
+class SingleLabel(Task):
+    """One class for each clip: cross-entropy, softmax, accuracies.
+
+    Targets are class indices (B,), or probabilities (B, K) where clips are mixed.
+    """
+
+    monitor: ClassVar[str] = "top1"
+
+    def loss(self, logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy; see :class:`Task`."""
+        return F.cross_entropy(logits, target, label_smoothing=label_smoothing)
+
+    def hits(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Whether the highest logit is that of the class; of mixed clips, of the stronger one."""
+        stronger = target if target.ndim == 1 else target.argmax(dim=1)
+        return (logits.detach().argmax(dim=1) == stronger).float()
+
+    def metrics(self, scores: Sequence[VideoScore]) -> dict[str, float]:
+        """Accuracies; see :func:`videonl.evaluation.accuracies`."""
+        return accuracies(*stack(scores))
