@@ -99,3 +99,11 @@ def test_a_file_names_numeric_labels(videonl: Videonl, trained: Path, flat: Path
     assert ran.code == 0, ran.text
     assert [score.label for score in read_record(tmp_path / "evaluation.parquet").scores] == [0, 1, 0, 1, 0]
     assert "accuracy on 5 videos" in ran.text
+
+
+@pytest.mark.parametrize("name", [300 * "n" + ".mp4", "no\x1fsuch.mp4", "[red] #1.mp4", "007", "null", ""])
+def test_names_of_videos_are_taken_as_they_are(videonl: Videonl, trained: Path, name: str) -> None:
+    refused = videonl("predict", f"--video={name}", "--checkpoint", trained / "checkpoints" / "best.ckpt")
+    assert refused.code == 2
+    expected = f"{' '.join(name.split())}: no such file" if name else "--video names no file"
+    assert expected in refused.text

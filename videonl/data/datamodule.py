@@ -70,7 +70,7 @@ class ClipDataModule(LightningDataModule):
         self.augmentation = augmentation
         self._training_loader: ResumableLoader | None = None
         self._resumed_from: dict[str, Any] | None = None
-        folder = Path(root).expanduser() if root else None
+        folder = Path(os.path.expanduser(root)) if root else None
         sources = {"train": train, "val": val, "test": test}
         names_file = _find(classes, folder) if isinstance(classes, str) else None
         labelled = {name: read_source(source, folder, names_file) for name, source in sources.items() if source}

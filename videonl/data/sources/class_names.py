@@ -23,6 +23,8 @@ def read_class_names(path: Path) -> dict[str, str]:
     Raises:
         UserError: The file cannot be read, is empty, or names a class or a number twice.
     """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file of class names. Name one, or write the names as '[run, walk]'.")
     lines = content_lines(path)
     if lines and lines[0].text.startswith(("{", "[")):
         raise UserError(f"{path}: is JSON, and class names are read one per line. Write them so.")

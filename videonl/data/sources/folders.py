@@ -83,7 +83,9 @@ def _content(folder: Path) -> _Content:
         for path in sorted(folder.iterdir()):
             _place(path, content).append(path)
     except OSError as error:
-        raise UserError(f"{folder} cannot be listed ({error.strerror or error}). Allow it, or take it away.") from error
+        raise UserError(
+            f"{error.filename or folder} cannot be listed ({error.strerror or error}). Allow it, or take it away."
+        ) from error
     return content
 
 
