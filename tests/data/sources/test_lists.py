@@ -1,7 +1,9 @@
 """Lists as people write them: never a wrong class, never a message that blames what is right."""
 
 import logging
+import random
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -92,7 +94,7 @@ def test_what_is_refused_and_how(place: Path, text: str, message: str) -> None:
 def test_comments_that_look_like_videos_are_told(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     read(place, "# note\n#0 take.mp4,g\nx.mp4,run\n")
     (told,) = caplog.messages
-    assert "1 lines that begin with # were skipped as comments, but look like videos, such as line 2" in told
+    assert "1 lines skipped as comments, because they begin with #, look like videos, such as line 2" in told
     caplog.clear()
     read(place, "# path label\n# made by hand\nx.mp4,run\n")
     assert caplog.messages == []
@@ -171,3 +173,33 @@ def test_labels_that_are_names_need_no_file(place: Path, caplog: pytest.LogCaptu
     with caplog.at_level(logging.INFO):
         assert read(place, "x.mp4,run\ny.mp4,3\n") == [("x.mp4", "run", ""), ("y.mp4", "3", "")]
     assert caplog.messages == []
+
+
+@pytest.mark.slow
+def test_no_text_is_a_traceback_or_a_class_that_is_a_video(place: Path) -> None:
+    words = [
+        "x.mp4",
+        "y.mp4",
+        "a b.mp4",
+        "folder",
+        "path",
+        "label",
+        "class",
+        "split",
+        "start",
+        "youtube_id",
+        "time_end",
+    ]
+    marks = [*" \t,;'\"#|/\\~[]{\0\u2028\ufeff\u00b2\u0663", "\n", "\n", "\r\n", "  ", "http://", 300 * "n", "7", "-1"]
+    chance = random.Random(7)
+    outcomes = Counter()
+    for _ in range(9_973):
+        text = "".join(chance.choice([*words, *marks]) for _ in range(chance.randint(0, 13)))
+        try:
+            read_labels = [label for _, label, _ in read(place, text)]
+        except UserError:
+            outcomes["refused"] += 1
+        else:
+            outcomes["read"] += 1
+            assert not {"x.mp4", "y.mp4", "a b.mp4"} & set(read_labels), text
+    assert min(outcomes.values()) > 100

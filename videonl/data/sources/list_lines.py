@@ -83,7 +83,7 @@ def _tell_of_comments(path: Path, comments: list[Line]) -> None:
     alike = [line for line in comments if _names_a_video(line.text)]
     if alike:
         _log.warning(
-            "%s: %d lines that begin with # were skipped as comments, but look like videos, such as line %s: %r. "
+            "%s: %d lines skipped as comments, because they begin with #, look like videos, such as line %s: %r. "
             'Quote a path that begins with #: "#1.mp4",label',
             path,
             len(alike),
