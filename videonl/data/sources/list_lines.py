@@ -36,8 +36,7 @@ def content_lines(path: Path) -> list[Line]:
     lines = [Line(line.strip(_BLANK), f"{path}:{number}") for number, line in enumerate(_LINE_END.split(text), start=1)]
     for line in lines:
         if "\0" in line.text:
-            shown = line.text.replace("\0", "\\0")
-            raise UserError(f"{line.origin}: holds a NUL byte ({shown!r}). Save the list as UTF-8 text, without it.")
+            raise UserError(f"{line.origin}: holds a NUL byte ({line.text!r}). Save the list as UTF-8 text, without it.")
     _tell_of_comments(path, [line for line in lines if line.text.startswith("#")])
     return [line for line in lines if line.text and not line.text.startswith("#")]
 
