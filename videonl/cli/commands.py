@@ -10,7 +10,7 @@ TRAINER_COMMANDS = {
     "fit": "train a network",
     "validate": "accuracy of a checkpoint on the validation videos",
     "test": "accuracy with several views per video, a record of every view, a report",
-    "predict": "score the test videos, or with --video FILE --checkpoint CKPT one video",
+    "predict": "score the test videos, or with --video FILE --checkpoint CKPT single videos",
 }
 
 
@@ -106,7 +106,14 @@ COMMANDS = {
         "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
     ),
 }
-PREDICT_VIDEO = Command("predict", "predict", "the best classes of one video", switches=("--trust_code",))
+PREDICT_VIDEO = Command(
+    "predict",
+    "predict",
+    "the best classes of single videos",
+    switches=("--trust_code",),
+    repeatable=("--video",),
+    lists={"--video": ""},
+)
 
 
 def usage() -> str:

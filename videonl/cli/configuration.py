@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from videonl.cli.names_as_text import load_names_as_text, names_as_text
 from videonl.errors import UserError
 
 FLAGS = ("--config", "-c")
@@ -39,7 +40,17 @@ def expand(arguments: Sequence[str], visit: Visit | None = None) -> list[str]:
     """
     files, others = split_files(arguments)
     _refuse_overridden(others)
-    return [*(f"{FLAGS[0]}={_text(file, visit)}" for file in files), *others]
+    return [*(f"{FLAGS[0]}={_text(file, visit)}" for file in files), *_with_names_as_text(others)]
+
+
+def _with_names_as_text(words: Sequence[str]) -> list[str]:
+    """The words of a command line, of which names of classes that look like numbers are quoted."""
+    flags = ["", *(word if word.startswith("-") else "" for word in words)]
+    return [
+        f"{name}={names_as_text(value, name)}" if equals and name.startswith("-") else names_as_text(word, before)
+        for word, before in zip(words, flags, strict=False)
+        for name, equals, value in [word.partition("=")]
+    ]
 
 
 def split_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -136,7 +147,7 @@ def _read(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         if (num_values := _num_values(yaml.compose(text, yaml.SafeLoader))) > MOST_VALUES:
             raise UserError(f"configuration {path} has {num_values:.3g} values, more than the {MOST_VALUES:,} allowed")
-        content = yaml.safe_load(text)
+        content = load_names_as_text(text)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError, OSError) as error:
         if isinstance(error, UserError):
             raise

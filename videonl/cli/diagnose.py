@@ -15,11 +15,13 @@ from videonl.data.batches import Failure
 from videonl.data.loader import MOST_SEED, naming_shared_memory, worker_options
 from videonl.data.located_clip import LocatedClip, MiddleClips
 from videonl.data.reading.decoding import check_decoder
-from videonl.data.sources.labelled import Video, assign, file_of_source, read_source
+from videonl.data.sources.labelled import file_of_source, read_source
+from videonl.data.sources.labels import assign
 from videonl.data.synthetic.clues import find_clues, locate
 from videonl.data.synthetic.dataset import Clue
 from videonl.data.synthetic.frames import SHAPES
 from videonl.data.transforms import ClipFormat, normalise
+from videonl.data.video import Video
 from videonl.diagnostics import DiagnosedClip, Diagnosis
 from videonl.diagnostics.cue import Clued
 from videonl.diagnostics.report import WRITTEN, DiagnosisReport, print_report, write_report

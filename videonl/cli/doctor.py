@@ -33,6 +33,7 @@ _PROBLEMS = {
     "similar_labels": "labels that differ in capitals, spaces or hyphens alone",
     "labels_without_training": "labels that no usable training video has",
 }
+_BETWEEN_SPLITS = ("leaks", "shared_clips", "labels_without_training")
 
 
 def doctor(
@@ -82,7 +83,7 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
     lines = [", ".join(f"{count} {codec}" for codec, count in report["codecs"].items())]
     for name, title in _PROBLEMS.items():
         found = report[name]
-        nothing = "none" if name != "inexact" or report["num_compared"] else "not compared"
+        nothing = _nothing(name, report)
         lines += [f"{title}: {len(found) or nothing}", *(f"  {item}" for item in found[:_NUM_SHOWN])]
         lines += [f"  and {len(found) - _NUM_SHOWN} more; all with --json"] if len(found) > _NUM_SHOWN else []
         if name == "broken":
@@ -90,6 +91,16 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
     lines += _decoding_lines(report.get("decoding"))
     for line in lines:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _nothing(name: str, report: Mapping[str, Any]) -> str:
+    """What finding none of these means: nothing, where it was not looked for."""
+    if name == "inexact" and not report["num_compared"]:
+        return "not compared"
+    splits = [split or "none" for split in report["splits"]]
+    if name in _BETWEEN_SPLITS and len(splits) < 2:
+        return f"not known, all videos are of one split ({', '.join(splits)}); index train.csv,val.csv together"
+    return "none"
 
 
 def _splits_table(report: Mapping[str, Any]) -> Table:
@@ -114,7 +125,7 @@ def _classes_table(report: Mapping[str, Any]) -> Table:
     for split in splits:
         table.add_column(split or "none", justify="right")
     for label, counts in shown:
-        table.add_row(label, *(str(counts[split]) for split in splits))
+        table.add_row(label or "no label", *(str(counts[split]) for split in splits))
     return table
 
 

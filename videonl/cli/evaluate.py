@@ -13,7 +13,8 @@ from videonl.data.batches import EvaluationBatch, collate_evaluation
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.loader import Loading, naming_shared_memory, worker_options
 from videonl.data.reading.decoding import check_decoder
-from videonl.data.sources.labelled import assign, file_of_source, read_source
+from videonl.data.sources.labelled import file_of_source, read_source
+from videonl.data.sources.labels import UNKNOWN, assign_known
 from videonl.data.transforms import MOST_VIEWS, ClipFormat, Views, ViewTransform
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError
 from videonl.evaluation import Average, Record, VideoScore, VideoScores
@@ -48,6 +49,7 @@ def evaluate(
     time_limit_seconds: float = Loading.time_limit_seconds,
     max_failed_share: float = 0,
     trust_code: bool = False,
+    classes: Path | None = None,
 ) -> None:
     """Scores clips x crops views of every video; writes evaluation.parquet, .html and _confusion.png.
 
@@ -55,7 +57,8 @@ def evaluate(
 
     Args:
         checkpoint: A checkpoint of videonl fit; its clip format is used.
-        index: The videos: a folder of class folders, a list, or one split of a list as clips.csv#val.
+        index: The videos: a folder of class folders, a list, or one split of a list as clips.csv#val. Those without a
+            label, as in a folder of videos, or of another class than the network's, are scored and have no accuracy.
         out: Folder for the results.
         root: Folder that a relative index, and relative paths in it, are relative to.
         clips: Clips of each video, evenly spaced in time.
@@ -73,6 +76,7 @@ def evaluate(
         max_failed_share: Share of the videos that may be unreadable; beyond it the exit code is 1. The results are
             written in any case.
         trust_code: Let the checkpoint name any code, which is run; say so for your own files.
+        classes: A file of the names that numeric labels of a list stand for; by default classes.txt beside it.
     """
     console = Console()
     check_decoder(decoder)
@@ -93,7 +97,7 @@ def evaluate(
     side_px = clip.short_side_px if fully_convolutional else crop_px or clip.crop_px
     require_clip(trained.network, (clip.num_frames, side_px, side_px))
     ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
-    videos = assign(read_source(index, root, keep_unreadable=True), trained.class_names)
+    videos = assign_known(read_source(index, root, classes, keep_unreadable=True), trained.class_names)
     about = {
         "checkpoint": f"{checkpoint} (SHA-256 {_digest(checkpoint.read_bytes())})",
         "videos": describe_source(index, root),
@@ -114,8 +118,13 @@ def evaluate(
         unfinished.path.unlink()
     if not scores:
         raise UserError(f"none of the {len(videos)} videos could be read")
-    print_evaluation(console, scores, len(unreadable))
-    for path in written:
+    if record.labelled:
+        print_evaluation(console, record.labelled, len(unreadable))
+    if num_unlabelled := sum(score.label == UNKNOWN for score in scores):
+        console.print(
+            f"{num_unlabelled} of {len(scores)} videos are of no known class: scored, but not in any accuracy"
+        )
+    for path in written if record.labelled else written[:1]:
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)
     require_readable(unreadable, len(scores), max_failed_share)
 

@@ -1,9 +1,11 @@
 """Entry point of the ``videonl`` command: finds the subcommand, and turns a user's mistakes into plain messages."""
 
 import json
+import logging
 import os
 import select
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import takewhile
@@ -109,6 +111,7 @@ def _run(name: str, command: Command, arguments: list[str]) -> None:
     words = expand([command.short.get(word, word) for word in arguments[len(subcommand) :]])
     words = _one_by_one(_with_values(words, command.switches), command.lists)
     arguments = [*subcommand, *(_as_parsed(word, command) for word in words)]
+    _tell_of_repeated([word.partition("=")[0] for word in arguments if word.startswith("--")])
     auto_cli(components, args=arguments, as_positional=command.positional, prog=f"videonl {name}", parser_class=Parser)
 
 
@@ -128,6 +131,12 @@ def _with_values(words: Sequence[str], switches: Sequence[str]) -> list[str]:
     return joined
 
 
+def _tell_of_repeated(options: Sequence[str]) -> None:
+    for option, count in Counter(options).items():
+        if count > 1 and not option.endswith("+"):  # a list, to which each appends
+            logging.getLogger(__name__).warning("%s is given %d times: the last one counts", option, count)
+
+
 def _one_by_one(words: Sequence[str], lists: Mapping[str, str]) -> list[str]:
     """Options of several words as one option for each word, quoted so that it stays the word that it is.
 
@@ -138,12 +147,13 @@ def _one_by_one(words: Sequence[str], lists: Mapping[str, str]) -> list[str]:
     rest = list(words)
     while rest:
         word = rest.pop(0)
-        if word not in lists:
+        name, equals, value = word.partition("=")
+        if name not in lists:
             expanded.append(word)
             continue
-        values = list(takewhile(lambda value: not value.startswith("--"), rest))
-        del rest[: len(values)]
-        expanded += [f"{word}={json.dumps([value])}" for value in values or [lists[word]]]
+        values = [value] if equals else list(takewhile(lambda value: not value.startswith("--"), rest))
+        del rest[: 0 if equals else len(values)]
+        expanded += [f"{name}={json.dumps([value])}" for value in values or [lists[name]]]
     return expanded
 
 

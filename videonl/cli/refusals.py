@@ -1,9 +1,11 @@
 """What several commands refuse in the same words."""
 
 import math
+from pathlib import Path
 
 from torch import Tensor
 
+from videonl.data.reading.shard_member import is_url
 from videonl.errors import UserError, require_within
 
 
@@ -27,3 +29,19 @@ def require_finite_scores(scores: Tensor, checkpoint: str) -> None:
             f"the network of {checkpoint} gives this video scores that are not finite: its weights hold NaN, or "
             "numbers became too large; take another checkpoint"
         )
+
+
+def local_video(name: str) -> Path:
+    """The video that an option names.
+
+    Raises:
+        UserError: It names none, or a stream or another URL.
+    """
+    if not name:
+        raise UserError("--video names no file; write --video FILE")
+    if is_url(name):
+        raise UserError(
+            f"{name} is a URL, and videos are read from files; save some of it first, such as by "
+            f"ffmpeg -i {name} -t 10 -c copy clip.mkv"
+        )
+    return Path(name)

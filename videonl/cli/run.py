@@ -122,6 +122,7 @@ class VideonlCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the run's loggers, checkpoints and reports to what the configuration asks for."""
+        self.datamodule.setup(str(self.subcommand))  # what it refuses, it refuses before anything is written
         config = self.config_init[self.subcommand]
         run: Run = config.run
         progress = config.trainer.enable_progress_bar is not False

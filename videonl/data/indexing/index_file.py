@@ -24,7 +24,7 @@ class Record:
 
     Args:
         path: The video, relative to the folder of the index where it lies in that folder, else absolute.
-        label: The class, as written in the source.
+        label: The class, as written in the source; empty where the source gives none.
         split: train, val, ...; empty where the source names none.
         clip_id: What the clip was cut from (a YouTube id); empty where the source names none.
         status: ``ok``; ``damaged``: every frame can be read, but the decoder had to conceal errors; ``broken``: cannot
@@ -117,12 +117,18 @@ _TYPES: dict[Any, Any] = {
     list[int]: pa.list_(pa.int32()),
     list[str]: pa.list_(pa.string()),
 }
+_REQUIRED = frozenset(("path", "label", "status"))
 SCHEMA = pa.schema([(column.name, _TYPES[column.type]) for column in fields(Record)])
 
 
 def is_index(path: Path) -> bool:
     """Whether this is an index by its name, ``*.parquet``."""
     return path.suffix == ".parquet"
+
+
+def is_index_schema(schema: pa.Schema) -> bool:
+    """Whether a Parquet file with these columns is an index."""
+    return set(schema.names) >= _REQUIRED
 
 
 def read_index(index: Path | str) -> list[Record]:
@@ -139,7 +145,7 @@ def read_index(index: Path | str) -> list[Record]:
             table = pq.read_table(file)
     except (OSError, ValueError, pa.ArrowException, ImportError) as error:  # fsspec names the package that is needed
         raise UserError(f"{index}: cannot be read as an index ({error}). Name a file of `videonl index`.") from error
-    missing = {"path", "label", "status"} - set(table.column_names)
+    missing = _REQUIRED - set(table.column_names)
     if missing:
         raise UserError(f"{index}: no index of videonl's, it has no column {', '.join(sorted(missing))}.")
     known = pa.schema([field for field in SCHEMA if field.name in table.column_names])
