@@ -232,7 +232,7 @@ def test_places_that_cannot_be_written_are_named(videonl: Videonl, options: list
     (tmp_path / "file").touch()
     refused = videonl("evaluate", *options, "--out", tmp_path / "file")
     assert refused.code == 2
-    assert f"{tmp_path / 'file' / 'evaluation.part'} cannot be written (File exists)" in refused.text
+    assert f"{tmp_path / 'file'} cannot be written (it is a file)" in refused.text
     record = tmp_path / "a.parquet"
     assert videonl("evaluate", *options, "--out", tmp_path).code == 0
     (tmp_path / "evaluation.parquet").rename(record)

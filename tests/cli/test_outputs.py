@@ -145,3 +145,16 @@ def test_an_output_that_takes_nothing_is_named(redirected: str, said: str) -> No
     assert ended.returncode == 2
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr and "Exception ignored" not in ended.stderr
+
+
+@pytest.mark.slow
+def test_shared_memory_that_is_too_small_is_named(small_config: Path, tmp_path: Path) -> None:
+    mount = "mount -t tmpfs -o size=64k tmpfs /dev/shm"
+    if subprocess.run(["unshare", "-m", "bash", "-c", mount], capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not allowed")
+    words = f"--config {small_config} --data.loading.num_workers 1 --run.dir {tmp_path / 'run'}"
+    command = f"{mount} && exec {sys.executable} -W ignore -m videonl fit {words}"
+    ended = subprocess.run(["unshare", "-m", "bash", "-c", command], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "found no room for their batches in the memory they share, /dev/shm" in ended.stderr
+    assert "Traceback" not in ended.stderr
