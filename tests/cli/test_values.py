@@ -56,8 +56,8 @@ MEANT = {
     BEYOND: """max_epochs min_epochs max_steps min_steps upload_limit_mb shard_mb mistakes top num_sampled queries
         videos clips""",
 }
-NOT_MEANT = """index num_workers, prepare num_workers, fit limit_train_batches, test limit_test_batches,
-    validate limit_val_batches, predict limit_predict_batches, evaluate clips, bench data clips"""
+NOT_MEANT = """index num_workers 0, prepare num_workers 0, fit limit_train_batches 0, test limit_test_batches 0,
+    validate limit_val_batches 0, predict limit_predict_batches 0, evaluate clips 1, bench data clips 1"""
 SETTINGS = (ClipFormat, Views, Augmentation, Colour, RandAugment, Mixing, Loading, Optimisation, Encoding, Run, Stated)
 
 
@@ -178,7 +178,7 @@ def in_a_fork(words: list[str], folder: Path, limit_seconds: int = 90) -> Outcom
 
 def is_meant(command: str, name: str, value: str) -> bool:
     elsewhere = [" ".join(words.split()) for words in NOT_MEANT.split(",")]  # the same name means something there
-    return name in MEANT.get(value, "").split() and f"{command} {name}" not in elsewhere
+    return name in MEANT.get(value, "").split() and f"{command} {name} {value[0]}" not in elsewhere
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
