@@ -5,7 +5,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch.utils.data import DataLoader
 
 from videonl.cli.device import device_of
@@ -20,14 +19,15 @@ from videonl.data.sources.labels import assign
 from videonl.data.synthetic.clues import find_clues, locate
 from videonl.data.synthetic.dataset import Clue
 from videonl.data.synthetic.frames import SHAPES
-from videonl.data.transforms import ClipFormat, normalise
+from videonl.data.transforms import ClipFormat
 from videonl.data.video import Video
 from videonl.diagnostics import DiagnosedClip, Diagnosis
 from videonl.diagnostics.cue import Clued
 from videonl.diagnostics.report import WRITTEN, DiagnosisReport, print_report, write_report
 from videonl.errors import MOST_WORKERS, UserError
 from videonl.evaluation.about import describe_network, describe_source, today
-from videonl.models.checkpoints import Trained, load_trained
+from videonl.inference import Recognizer
+from videonl.models.checkpoints import load_trained
 from videonl.outputs import check_folder, refuse_inputs
 from videonl.terminal import Console
 
@@ -80,13 +80,13 @@ def diagnose(
             f"the network of {checkpoint} has no attention blocks, so there is nothing to diagnose; what its classes "
             "rest on, `videonl attention --evidence` shows for any network"
         )
-    form = ClipFormat(**trained.clip)
     videos = spread_out(assign(read_source(index, root), trained.class_names), clips)
-    trained.network.to(chosen := device_of(device))
-    diagnosis = Diagnosis(trained.network, trained.network.blocks, trained.class_names, queries, seed)
+    recognizer = Recognizer(trained.network.to(device_of(device)), ClipFormat(**trained.clip))
+    gains = {name: block.gain() for name, block in trained.network.blocks.items()}
+    diagnosis = Diagnosis(recognizer.network, recognizer.blocks, trained.class_names, queries, seed, gains)
     unreadable = {}
     with progress_bar("diagnosing") as progress, naming_shared_memory():
-        for number, clip in enumerate(_clips(trained, videos, decoder, num_workers, chosen)):
+        for number, clip in enumerate(_clips(recognizer, videos, decoder, num_workers)):
             if isinstance(clip, Failure):
                 logger.warning("skipped %s: %s", clip.path, clip.reason)
                 unreadable[clip.path] = clip.reason
@@ -99,7 +99,7 @@ def diagnose(
         "checkpoint": str(checkpoint),
         "videos": describe_source(index, root),
         **describe_network(trained.network),
-        "clips": f"the middle one of each video, {form.describe()}",
+        "clips": f"the middle one of each video, {recognizer.clip.describe()}",
         "queries": f"{queries} of each clip, seed {seed}",
         **today(),
     }
@@ -114,21 +114,19 @@ def spread_out(videos: Sequence[Video], num_videos: int) -> list[Video]:
 
 
 def _clips(
-    trained: Trained, videos: Sequence[Video], decoder: str, num_workers: int, device: torch.device
+    recognizer: Recognizer, videos: Sequence[Video], decoder: str, num_workers: int
 ) -> Iterator[DiagnosedClip | Failure]:
-    form = ClipFormat(**trained.clip)
     clues = find_clues([video.path for video in videos if isinstance(video.path, Path)])
-    loader = DataLoader(MiddleClips(videos, form, decoder), batch_size=None, **worker_options(num_workers))
+    loader = DataLoader(MiddleClips(videos, recognizer.clip, decoder), batch_size=None, **worker_options(num_workers))
     for number, (video, clip) in enumerate(zip(videos, loader, strict=True)):
         if isinstance(clip, Failure):
             yield clip
             continue
-        pixels = normalise(clip.pixels[None].to(device), form.mean, form.std)
         yield DiagnosedClip(
             number,
             str(video.path),
             video.label,
-            pixels.contiguous(memory_format=torch.channels_last_3d),
+            recognizer.inputs(clip.pixels[None]),
             clip.seconds,
             _clued(clues[video.path], clip) if video.path in clues else None,
         )

@@ -98,6 +98,7 @@ class Diagnosis:
         class_names: In the order of its logits.
         num_queries: How many positions of each clip are asked, at random, by each block.
         seed: Of the positions.
+        gains: Of the blocks as they were trained, where their norms have been folded since; by default as they are.
     """
 
     def __init__(
@@ -107,12 +108,14 @@ class Diagnosis:
         class_names: list[str],
         num_queries: int = 64,
         seed: int = 0,
+        gains: Mapping[str, Gain | None] | None = None,
     ) -> None:
         self.network = network
         self.blocks = blocks
         self.class_names = class_names
         self.num_queries = num_queries
         self.seed = seed
+        self.gains = {name: block.gain() for name, block in blocks.items()} if gains is None else gains
         self._seen = {name: _Seen() for name in blocks}
         self._changes = dict(changes_of(blocks))
         self._scores: dict[str, list[VideoScore]] = {name: [] for name in ("whole", *self._changes)}
@@ -172,7 +175,7 @@ class Diagnosis:
                 has_attention=block.weighs_positions,
                 has_softmax=block.weights_sum_to_one,
                 affinity=max(seen.affinities, default=None),
-                gain=block.gain(),
+                gain=self.gains[name],
                 contribution=sum(seen.contributions) / len(seen.contributions),
                 effect=self._effect(f"{name} off"),
                 alike=self._effect(f"{name} alike") if block.depends_on_query else None,

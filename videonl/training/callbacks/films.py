@@ -11,7 +11,6 @@ from lightning.pytorch.loggers import WandbLogger
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.located_clip import LocatedClip, read_middle_clip
 from videonl.data.reading.decoding import DecodingError
-from videonl.data.transforms import normalise
 from videonl.data.video import Video
 from videonl.errors import UserError
 from videonl.names import file_part
@@ -89,9 +88,9 @@ def _first_readable(videos: Sequence[Video], data: ClipDataModule) -> tuple[str,
 
 def _films(module: ClipModule, blocks: Mapping[str, Any], clip: LocatedClip, folder: Path) -> dict[str, Path]:
     """Writes a film for each block; their files."""
-    weight = next(module.network.parameters())
-    pixels = normalise(clip.pixels[None].to(weight.device), module.clip.mean, module.clip.std).to(weight.dtype)
-    maps = attention_maps(module.network, blocks, pixels.contiguous(memory_format=module.memory_format))
+    recognizer = module.recognizer()
+    blocks = {name: recognizer.blocks[name] for name in blocks}
+    maps = attention_maps(recognizer.network, blocks, recognizer.inputs(clip.pixels[None]))
     frames = clip.pixels.permute(1, 2, 3, 0).contiguous()  # (C, T, H, W) -> (T, H, W, C)
     films = {}
     for name, (attended,) in maps.items():
