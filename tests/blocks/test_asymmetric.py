@@ -1,5 +1,6 @@
 """Asymmetric non-local blocks against their formulas, step by step, and against public implementations."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -73,6 +74,49 @@ def test_fusion_is_its_formula(awaken: Awaken, wrapper, low_size) -> None:
         if wrapper == "concat":  # without a ReLU
             expected = normalise(block.fuse[1], project(block.fuse[0], torch.cat([change, high], dim=1)))
         torch.testing.assert_close(block(high, low), expected, rtol=1e-10, atol=1e-11)
+
+
+def authors_step(conv: nn.Module, norm: nn.Module, x: Tensor, uses: int) -> Tensor:
+    """Their embedding in training: convolution, norm and ReLU run again for every use, on the batch's statistics."""
+    embedded = x
+    for _ in range(uses):
+        projected = project(conv, x)
+        over = (0, 2, 3, 4)
+        mean, count = projected.mean(over), projected[:, 0].numel()
+        variance = projected.var(over, unbiased=False)
+        norm.running_mean = 0.9 * norm.running_mean + 0.1 * mean
+        norm.running_var = 0.9 * norm.running_var + 0.1 * variance * count / (count - 1)
+        centred = (projected - mean[:, None, None, None]) / (variance + norm.eps)[:, None, None, None].sqrt()
+        embedded = (norm.weight[:, None, None, None] * centred + norm.bias[:, None, None, None]).clamp(min=0)
+    return embedded
+
+
+@pytest.mark.parametrize("kind", [AsymmetricPyramid, AsymmetricFusion])
+def test_statistics_move_as_in_the_authors_training(awaken: Awaken, kind: type[nn.Module]) -> None:
+    """APNB's queries and keys are one embedding, which runs twice there; AFNB has one for each."""
+    block = awaken(kind(CHANNELS, **OPTIONS)).double().train()
+    theirs = copy.deepcopy(block.theta)
+    with torch.no_grad():
+        for step in range(3):
+            x = draw(2 + step, CHANNELS, *SIZE)
+            expected = authors_step(theirs[0], theirs[1], x, uses=2 if kind is AsymmetricPyramid else 1)
+            assert (block.theta(x) - expected).abs().max() < 1e-10
+    for name in ("running_mean", "running_var"):
+        assert (getattr(block.theta[1], name) - getattr(theirs[1], name)).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("kind", [AsymmetricPyramid, AsymmetricFusion])
+def test_dropout_takes_whole_channels(awaken: Awaken, kind: type[nn.Module]) -> None:
+    torch.manual_seed(5)
+    x = draw(11, CHANNELS, *SIZE)
+    block = awaken(kind(CHANNELS, wrapper="concat", dropout=0.4, **OPTIONS)).double().train()
+    fused = block(x)
+    block.fuse[-1].p = 0.0
+    ratios = fused / block(x)
+    dropped = (fused == 0).all(dim=(2, 3, 4))
+    assert 0.2 < dropped.double().mean() < 0.6
+    kept = ratios[~dropped]
+    torch.testing.assert_close(kept[kept.isfinite()], torch.full_like(kept[kept.isfinite()], 1 / 0.6))
 
 
 def spread(weights: Tensor, grid: tuple[int, ...]) -> Tensor:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def logits_of(record: Record) -> dict[str, torch.Tensor]:
 
 
 def test_a_checkpoint_and_videos_are_enough_and_agree_with_the_test(
-    videonl: Videonl, trained: Path, options: list[object], tmp_path: Path
+    videonl: Videonl, trained: Path, clips: Path, options: list[object], tmp_path: Path
 ) -> None:
     evaluated = videonl("evaluate", *options, "--out", tmp_path / "out")
     assert evaluated.code == 0
@@ -39,6 +40,13 @@ def test_a_checkpoint_and_videos_are_enough_and_agree_with_the_test(
     own, tested = (
         logits_of(read_record(path)) for path in (tmp_path / "out" / "evaluation.parquet", trained / "test.parquet")
     )
+    about = read_record(tmp_path / "out" / "evaluation.parquet").about
+    assert about["videos"] == str(clips / "test")
+    assert (about["backbone"], about["blocks"]) == ("c2d_r50, width 3", "nonlocal, embedded gaussian after res3.3")
+    assert date.today() - date.fromisoformat(about["date"]) <= timedelta(days=1)
+    of_test = read_record(trained / "test.parquet").about
+    assert of_test == about | {"checkpoint": of_test["checkpoint"], "videos": f"test (root {clips})"}
+    assert all(value in (tmp_path / "out" / "evaluation.html").read_text() for value in about.values())
     assert own.keys() == tested.keys()
     for path, logits in own.items():
         torch.testing.assert_close(logits, tested[path], rtol=1e-4, atol=1e-4)
@@ -224,7 +232,7 @@ def test_places_that_cannot_be_written_are_named(videonl: Videonl, options: list
     (tmp_path / "file").touch()
     refused = videonl("evaluate", *options, "--out", tmp_path / "file")
     assert refused.code == 2
-    assert f"{tmp_path / 'file' / 'evaluation.part'} cannot be written (File exists)" in refused.text
+    assert f"{tmp_path / 'file'} cannot be written (it is a file)" in refused.text
     record = tmp_path / "a.parquet"
     assert videonl("evaluate", *options, "--out", tmp_path).code == 0
     (tmp_path / "evaluation.parquet").rename(record)

@@ -1,6 +1,7 @@
 """fit, test and predict on real files, from the command line."""
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,10 +92,12 @@ def test_a_dry_run_leaves_a_folder_as_it_is(videonl: Videonl, trained: Path, sma
     assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
 
 
-def test_overwriting_leaves_nothing_of_the_run_before(videonl: Videonl, small_config: Path, tmp_path: Path) -> None:
+def test_overwriting_leaves_nothing_of_the_run_before(
+    videonl: Videonl, trained: Path, small_config: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
-    (run / "checkpoints").mkdir(parents=True)
-    for name in ("config.yaml", "checkpoints/best.ckpt", "test.parquet", "test.html", "index.parquet"):
+    shutil.copytree(trained, run)
+    for name in ("test.parquet", "test.html", "index.parquet"):
         (run / name).write_text("of an older run")
     without_validation = ["--data.val", "null", "--run.overwrite", "true"]
     assert videonl("fit", "--config", small_config, "--run.dir", run, *without_validation).code == 0

@@ -67,7 +67,12 @@ def test_models_lists_every_backbone_and_block(capfd: pytest.CaptureFixture[str]
     assert told["backbones"].keys() == BACKBONES.keys() and told["blocks"].keys() == BLOCKS.keys()
     i3d = told["backbones"]["i3d_r50"]
     assert i3d["parameters"] == 28_043_472 and i3d["gmacs"] == pytest.approx(28.54, abs=0.005)
-    assert i3d["clip"] == [8, 224, 224] and i3d["options"] == {"width": 64, "dropout": 0.5, "stride_profile": "short"}
+    assert i3d["clip"] == [8, 224, 224] and i3d["options"] == {
+        "width": 64,
+        "dropout": 0.5,
+        "stride_profile": "short",
+        "head": "mean",
+    }
     assert told["blocks"]["se"] == {"options": {"ratio": 16}, "paper": "1709.01507", "reads_a_second_stage": False}
     assert all(block["paper"] for block in told["blocks"].values())
 

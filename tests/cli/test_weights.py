@@ -8,7 +8,8 @@ import pytest
 import torch
 import yaml
 
-from videonl.models import ClipClassifier
+from videonl.evaluation import read_record
+from videonl.models import ClipClassifier, Insertion
 from videonl.models.weights import Weights
 
 Videonl = Callable[..., object]
@@ -40,7 +41,9 @@ def test_convert_says_what_it_found(videonl: Videonl, public: Path, tmp_path: Pa
     assert done.code == 0
     assert "weights converted, none left over" in done.text
     assert "network: c2d_r50, {'width': 3" in done.text
-    assert "classes: 5" in done.text
+    assert "classes: 5, without names, which --classes FILE gives" in done.text
+    assert "head: averages the logits of windows of 7 x 7 cells" in done.text
+    assert "clips: 8 frames x stride 8, short side 256 px, crop 224 px" in done.text
     assert torch.load(tmp_path / "c2d.pt", weights_only=True)["videonl_weights"]["clip"]["stride_frames"] == 8
 
 
@@ -118,6 +121,87 @@ def test_converted_weights_predict(videonl: Videonl, converted: Path, clips: Pat
     done = videonl("predict", "--video", video, "--checkpoint", converted, "--num_clips", 1, "--num_crops", 1)
     assert done.code == 0, done.text
     assert "class 4" in done.text
+    assert f"videonl convert {converted} --from videonl --classes FILE" in done.text
+
+
+@pytest.fixture
+def without_clip(tmp_path: Path) -> Path:
+    """A file of an earlier version, converted without ``--clip``."""
+    network = ClipClassifier("c2d_r50", 5, [Insertion("gc", {"res4": [1]}, {})], width=3)
+    clip = {"mean": (0.45,) * 3, "std": (0.225,) * 3}
+    Weights(network.network.state_dict(), "x", network.settings, clip=clip).save(tmp_path / "old.pt")
+    return tmp_path / "old.pt"
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "attention", "export", "diagnose"])
+def test_without_a_clip_nothing_is_computed(
+    videonl: Videonl, without_clip: Path, clips: Path, tmp_path: Path, command: str
+) -> None:
+    video, out = next((clips / "test").glob("*/*.mp4")), tmp_path / "out"
+    options = {
+        "predict": ["--video", video],
+        "evaluate": ["--index", clips / "test", "--out", out],
+        "attention": ["--video", video, "--out", out],
+        "export": ["--format", "torch-export", "--out", out, "--frames", 4, "--size", 37],
+        "diagnose": ["--index", clips / "test", "--out", out],
+    }
+    refused = videonl(command, "--checkpoint", without_clip, *options[command])
+    assert refused.code == 2, refused.text
+    line = f"videonl convert {without_clip} --from videonl --clip 32x2 --out NEW_FILE"
+    assert "does not say on which clips its network was trained (num_frames, stride_frames)" in refused.text
+    assert line in refused.text
+    assert not out.exists()
+
+
+def test_summary_of_weights_without_a_clip(videonl: Videonl, without_clip: Path, converted: Path) -> None:
+    told = videonl("summary", "--checkpoint", without_clip)
+    assert told.code == 0, told.text
+    assert "clips of 8 x 224 x 224" in told.text and "these are assumed" in told.text
+    known = videonl("summary", "--checkpoint", converted)
+    assert "clips of 5 x 224 x 224" in known.text and "assumed" not in known.text
+
+
+def test_names_and_clips_are_given_later(videonl: Videonl, without_clip: Path, clips: Path, tmp_path: Path) -> None:
+    names, new = tmp_path / "names.txt", tmp_path / "new.pt"
+    names.write_text("serve\nsmash\nlob\nvolley\nace\n")
+    mended = ["convert", without_clip, "--from", "videonl", "--clip", "5x1", "--classes", names, "--out", new]
+    done = videonl(*mended)
+    assert done.code == 0, done.text
+    assert "classes: 5, serve to ace" in done.text
+    assert "clips: 5 frames x stride 1" in done.text
+    video = next((clips / "test").glob("*/*.mp4"))
+    told = videonl("predict", "--video", video, "--checkpoint", new, "--num_clips", 1, "--num_crops", 1)
+    assert all(name in told.text for name in ("serve", "smash", "lob", "volley", "ace"))
+    assert "does not name its classes" not in told.text
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ("kinetics400", "has 5 classes, and 400 names were given"),
+        ("kinetics500", "kinetics500 is neither a file nor a published list"),
+    ],
+)
+def test_names_of_other_classes_are_refused(
+    videonl: Videonl, public: Path, tmp_path: Path, classes: str, message: str
+) -> None:
+    out = tmp_path / "c2d.pt"
+    refused = videonl("convert", public, "--from", "pytorchvideo", "--classes", classes, "--out", out)
+    assert refused.code == 2
+    assert message in refused.text
+    assert not out.exists()
+
+
+def test_numeric_labels_are_indices_of_converted_weights(
+    videonl: Videonl, converted: Path, clips: Path, tmp_path: Path
+) -> None:
+    videos = sorted((clips / "test").glob("*/*.mp4"))[:2]
+    (tmp_path / "list.csv").write_text(f"{videos[0]},4\n{videos[1]},0\n")
+    views = ["--clips", 1, "--crops", 1, "--num_workers", 0, "--out", tmp_path / "out"]
+    done = videonl("evaluate", "--checkpoint", converted, "--index", tmp_path / "list.csv", *views)
+    assert done.code == 0, done.text
+    record = read_record(tmp_path / "out" / "evaluation.parquet")
+    assert [score.label for score in record.scores] == [4, 0]
 
 
 def test_export_of_a_trained_network(videonl: Videonl, trained: Path, tmp_path: Path) -> None:
@@ -130,6 +214,24 @@ def test_export_of_a_trained_network(videonl: Videonl, trained: Path, tmp_path: 
     assert about["class_names"] == ["sum_0", "sum_1"]
     assert about["clip"]["crop_px"] == 31
     assert torch.export.load(program).module()(torch.randn(3, 3, 5, 31, 31)).shape == (3, 2)
+
+
+def test_a_refused_export_names_the_saturated_block_and_what_to_change(
+    videonl: Videonl, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    for part in ("theta", "phi"):
+        checkpoint["state_dict"][BLOCK_KEY.replace("theta", part)].mul_(1e4)
+    torch.save(checkpoint, tmp_path / "saturated.ckpt")
+    words = ["--checkpoint", tmp_path / "saturated.ckpt", "--format", "torch-export", "--out", tmp_path / "network.pt2"]
+    monkeypatch.setattr("videonl.models.export._relative", lambda found, expected: 1e-3)
+    refused = videonl("export", *words)
+    assert refused.code == 2
+    for told in ("differs from the network by 1.0e-03", "raise --tolerance", "Block res3.3 has a saturated softmax"):
+        assert told in refused.text
+    assert "scale: true" in refused.text and not (tmp_path / "network.pt2").exists()
+    assert videonl("export", *words, "--tolerance", 0.01).code == 0
+    assert (tmp_path / "network.pt2").is_file()
 
 
 def test_export_takes_sizes_and_refuses_impossible_ones(videonl: Videonl, converted: Path, tmp_path: Path) -> None:

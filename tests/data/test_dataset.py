@@ -12,7 +12,7 @@ from videonl.data.dataset import EvaluationVideos, TrainingClips
 from videonl.data.randomness import seeded
 from videonl.data.reading.decoding import open_video
 from videonl.data.sampling import Sampling
-from videonl.data.sources.labelled import Video, assign, class_list, read_source
+from videonl.data.sources.labelled import LabelledPath, Video, assign, class_list, read_source
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
 
@@ -28,6 +28,15 @@ def time_first(frames: torch.Tensor, label: int) -> torch.Tensor:
 def videos(video_folder: Path) -> list[Video]:
     labelled = read_source(str(video_folder))
     return assign(labelled, class_list([entry.label for entry in labelled]))
+
+
+def test_numbers_are_indices_where_classes_have_no_names() -> None:
+    labelled = [LabelledPath(Path(f"{label}.mp4"), label, label) for label in ("2", "0", "class 1")]
+    assert [video.label for video in assign(labelled, ["class 0", "class 1", "class 2"])] == [2, 0, 1]
+    with pytest.raises(UserError, match="label '3' is none of the 3 classes"):
+        assign([LabelledPath(Path("a.mp4"), "3", "list:1")], ["class 0", "class 1", "class 2"])
+    with pytest.raises(UserError, match="label '0' is none of the 2 classes"):  # names go before numbers
+        assign(labelled[1:2], ["run", "walk"])
 
 
 def broken(tmp_path: Path, name: str = "broken.mp4") -> Video:

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from videonl.backbones import BACKBONES, build_backbone
+from videonl.backbones import BACKBONES, backbone_options, build_backbone
 from videonl.blocks import BLOCKS
 from videonl.errors import UserError
 from videonl.models import ClipClassifier, InsertedAfter, Insertion, insert
 from videonl.models.channels import output_channels
 
-# The other ResNets differ from these in depth or in kernels alone. X3D comes by dotted path, without stages.
+# The other ResNets, SlowFasts and X3Ds differ from these in depth or in kernels alone. X3D comes by dotted path too,
+# without stages.
 X3D = "pytorchvideo.models.x3d.create_x3d"
 X3D_OPTIONS = {"input_clip_length": 5, "input_crop_size": 33, "head_activation": None}
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -20,10 +21,21 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "i3d_r50": {"width": 4, "stride_profile": "long"},
     "slow_r50": {"width": 4},
     **{name: {} for name in ("i3d_inception", "r3d_18", "mc3_18", "r2plus1d_18", "s3d")},
+    "slowfast_r50": {"width": 8},
+    "x3d_xs": {},
+    "csn_r101": {"width": 4},
+    "r2plus1d_r50": {"width": 4},
+    "hara_r2p1d": {"width": 4, "depth": 18},
+    "mmaction2_r2plus1d": {"width": 4, "depth": 18},
     X3D: X3D_OPTIONS,
 }
 LAST_STAGES = dict.fromkeys(("i3d_inception", "s3d"), ("mixed_3", "mixed_4"))
 PATHS = {X3D: ("blocks.2.res_blocks.1", "blocks.3")}
+
+
+# Slower, and of the same kind as others.
+SLOW = ("x3d_xs", "csn_r101", "r2plus1d_r50", "hara_r2p1d")
+FITTED = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NETWORKS]
 
 
 def places(name: str) -> tuple[str, str]:
@@ -49,7 +61,7 @@ def features_before(network: nn.Module, path: str) -> Tensor:
     return seen[0]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", FITTED)
 def test_every_block_fits_every_backbone(name: str) -> None:
     torch.manual_seed(3)
     plain = build_backbone(name, 7, NETWORKS[name]).network.eval()
@@ -85,7 +97,7 @@ def test_logits_of_the_whole_network_do_not_change(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(BACKBONES))
 def test_channels_of_every_stage_are_found(name: str) -> None:
     """Against a real forward, on a clip of another size."""
-    options = {"width": 4} if "_r" in name and not name.startswith(("r3d", "r2")) else {}
+    options = {"width": 8} if "width" in backbone_options(name) else {}
     backbone = build_backbone(name, 7, options)
     paths = [path for paths in backbone.stages.values() for path in paths]
     found: dict[str, int] = {}

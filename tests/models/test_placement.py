@@ -266,3 +266,16 @@ def test_settings_are_plain_data() -> None:
         return value is None or isinstance(value, str | int | float | bool)
 
     assert is_plain(classifier().settings)
+
+
+def test_published_placements_have_names_and_one_place_stands_alone() -> None:
+    def names(after: dict[str, list[int]] | list[str] | str, backbone: str = "i3d_r50") -> list[str]:
+        with torch.device("meta"):
+            return list(ClipClassifier(backbone, 7, [Insertion("gc", after)], width=4).blocks)
+
+    assert names("five_r50") == FIVE_NAMES
+    assert names("one_r50") == ["res4.4"]
+    assert names("ten_r50") == [f"res3.{i}" for i in range(4)] + [f"res4.{i}" for i in range(6)]
+    assert names("every_r50") == [*names("ten_r50"), *(f"res5.{i}" for i in range(3))]
+    assert names("five_r101", "i3d_r101") == ["res3.1", "res3.3", "res4.6", "res4.13", "res4.20"]
+    assert names("res4") == ["res4.5"] and names("res3.2") == ["res3.2"]

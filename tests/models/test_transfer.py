@@ -52,6 +52,15 @@ def test_the_same_network_gets_every_weight() -> None:
     assert torch.equal(target.eval()(clip), source.eval()(clip))
 
 
+def test_a_head_that_averages_otherwise_is_said_and_loads() -> None:
+    source, target = classifier(backbone_options={"head": "windows_softmax"}), classifier(seed=5)
+    *_, said = load_into(target, weights_of(source), CLIP)
+    assert "set model.network.init_args.backbone_options.head to windows_softmax" in said
+    assert torch.equal(target.network.blocks[6].proj.weight, source.network.blocks[6].proj.weight)
+    *_, said = load_into(classifier(num_classes=5), weights_of(source), CLIP)  # where the head is new, it is its own
+    assert "backbone_options.head" not in said
+
+
 @pytest.mark.parametrize("headless", [False, True])
 def test_another_head_is_new_and_said(headless: bool) -> None:
     source, target = classifier(), classifier(num_classes=5, seed=5)

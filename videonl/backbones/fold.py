@@ -13,8 +13,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from videonl.backbones.contract import input_channels
+
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
-PROBE_SIZE = (1, 3, 16, 64, 64)  # of a clip, which any network takes
+PROBE_SIZE = (16, 64, 64)  # of a clip, which any network takes
 
 
 Pairs = list[tuple[str, str]]
@@ -29,7 +31,7 @@ def folded(network: nn.Module) -> nn.Module:
     when it reads what one convolution returns, both run once, and nothing else reads that.
 
     Args:
-        network: Takes clips (B, 3, T, H, W). It is left as it is, and may be in training mode.
+        network: Takes clips (B, C, T, H, W). It is left as it is, and may be in training mode.
 
     Returns:
         The copy, in eval mode and without gradients; its outputs are those of the network in eval mode, to rounding.
@@ -77,7 +79,7 @@ def _pairs(network: nn.Module) -> Pairs:
         part.register_forward_hook(after(path))
     dtype = next(parameter.dtype for parameter in probe.parameters())
     with _Readers() as readers:
-        probe(torch.empty(PROBE_SIZE, dtype=dtype, device="meta"))
+        probe(torch.empty(1, input_channels(probe), *PROBE_SIZE, dtype=dtype, device="meta"))
     alone = {path for number, path in returned.items() if readers.counts[number] == 1 and runs[path] == 1}
     return [(conv, norm) for norm, conv in read.items() if conv in alone and runs[norm] == 1]
 

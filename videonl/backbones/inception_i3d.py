@@ -37,12 +37,13 @@ ORDER = (
 )
 
 
-def i3d_inception(num_classes: int, *, dropout: float = 0.5) -> Backbone:
+def i3d_inception(num_classes: int, *, dropout: float = 0.5, in_channels: int = 3) -> Backbone:
     """Builds the Inception I3D.
 
     Args:
         num_classes: Size of the head.
         dropout: Probability before the head.
+        in_channels: Channels of a clip: 3 of RGB, or 2 of optical flow, which the second network of the paper reads.
 
     Returns:
         The backbone with stages ``mixed_3``, ``mixed_4`` and ``mixed_5``: the modules between two pools, on grids of an
@@ -50,7 +51,7 @@ def i3d_inception(num_classes: int, *, dropout: float = 0.5) -> Backbone:
         -1..1.
     """
     stages = {f"mixed_{level}": tuple(name for name in MIXED if name[6] == level) for level in "345"}
-    return Backbone(InceptionI3D(num_classes, dropout), stages, clip=(64, 224, 224))
+    return Backbone(InceptionI3D(num_classes, dropout, in_channels), stages, clip=(64, 224, 224))
 
 
 class InceptionI3D(nn.Module):
@@ -59,11 +60,13 @@ class InceptionI3D(nn.Module):
     Args:
         num_classes: Size of the head.
         dropout: Probability before the head.
+        in_channels: Channels of a clip.
     """
 
-    def __init__(self, num_classes: int, dropout: float) -> None:
+    def __init__(self, num_classes: int, dropout: float, in_channels: int = 3) -> None:
         super().__init__()
-        self.Conv3d_1a_7x7 = Unit(3, 64, (7, 7, 7), (2, 2, 2))
+        self.in_channels = in_channels
+        self.Conv3d_1a_7x7 = Unit(in_channels, 64, (7, 7, 7), (2, 2, 2))
         self.Conv3d_2b_1x1 = Unit(64, 64)
         self.Conv3d_2c_3x3 = Unit(64, 192, (3, 3, 3))
         for name, (kernel, stride) in POOLS.items():
@@ -78,7 +81,7 @@ class InceptionI3D(nn.Module):
         self.logits = Unit(channels, num_classes, last=True)
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Scores clips (B, 3, T, H, W): logits (B, num_classes), averaged over time and space."""
+        """Scores clips (B, in_channels, T, H, W): logits (B, num_classes), averaged over time and space."""
         x = clip
         for name in ORDER:
             x = self.get_submodule(name)(x)

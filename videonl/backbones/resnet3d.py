@@ -4,14 +4,16 @@ Built with pytorchvideo's ``create_resnet``, so that ``state_dict`` keys are tho
 Sources: Wang et al. 2018, arXiv:1711.07971 (C2D, I3D); Feichtenhofer et al. 2019, arXiv:1812.03982 (Slow).
 """
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from torch import nn
 
 from videonl.backbones.contract import Backbone, Size
+from videonl.backbones.head import as_head, set_head
+from videonl.backbones.quiet_import import quiet_import
 from videonl.backbones.rewrites import ResidualSum
 from videonl.backbones.stem import as_stem
 
@@ -49,6 +51,7 @@ def resnet3d(
     width: int = 64,
     dropout: float = 0.5,
     stride_profile: str | Mapping[str, int] = "short",
+    head: str | Mapping[str, Any] = "mean",
 ) -> Backbone:
     """Builds a C2D, I3D or Slow ResNet.
 
@@ -62,19 +65,20 @@ def resnet3d(
             frames. ``long``: 2 in the stem and 2 in its pool, which spans two frames, for clips of 32 or 128.
             ``mmaction2``: the same strides with a pool of one frame, as mmaction2's I3D has. Or the fields of
             :class:`videonl.backbones.stem.Stem`, for a stem that none of them is.
+        head: What the head does with clips larger than 224 pixels. ``mean`` averages all positions. ``windows``
+            averages windows of 7 x 7 cells at stride 1, as pytorchvideo does; ``windows_softmax`` averages their
+            probabilities, as PySlowFast and video-nonlocal-net test. Or the fields of
+            :class:`videonl.backbones.head.Head`.
 
     Returns:
-        The backbone with stages res2 to res5. Its head averages over all positions, so it accepts clips of any
-        size; C2D and I3D need two frames or more after the stem, for the pool after res2: two with ``short``, five
-        with ``mmaction2``, seven with ``long``.
+        The backbone with stages res2 to res5. Its head averages over positions, so it accepts clips of any size; C2D
+        and I3D need two frames or more after the stem, for the pool after res2: two with ``short``, five with
+        ``mmaction2``, seven with ``long``.
 
     Raises:
-        UserError: For a stride profile that there is not.
+        UserError: For a stride profile or a head that there is not.
     """
-    # Imported here because pytorchvideo takes a second to import, and naming a backbone should not.
-    with warnings.catch_warnings():
-        # It decorates functions with torch.jit.script, which current torch deprecates; nothing here calls them.
-        warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")
+    with quiet_import():
         from pytorchvideo.models.resnet import ResBlock, create_resnet
 
     spec, stem = VARIANTS[variant], as_stem(stride_profile)
@@ -97,10 +101,11 @@ def resnet3d(
             module.branch_fusion = ResidualSum()
     # pytorchvideo pads by half a kernel in time too, which shifts pairs of frames.
     network.blocks[0].pool.padding = (0, stem.pool_padding_px, stem.pool_padding_px)
-    return Backbone(network, _stages(network), clip=(8 if stem.temporal_stride == 1 else 32, 224, 224))
+    set_head(network.blocks[-1], as_head(head))
+    return Backbone(network, residuals_by_stage(network), clip=(8 if stem.temporal_stride == 1 else 32, 224, 224))
 
 
-def _stages(network: nn.Module) -> dict[str, tuple[str, ...]]:
+def residuals_by_stage(network: nn.Module) -> dict[str, tuple[str, ...]]:
     """Residuals by stage: pytorchvideo keeps stem, stages, an optional pool and the head in one list of ``blocks``."""
     stages: dict[str, tuple[str, ...]] = {}
     for path, module in network.named_modules():

@@ -61,7 +61,8 @@ class Asymmetric(AttentionBlock):
         self.fuse: nn.Sequential | None = None
         if wrapper == "concat":
             conv = nn.Conv3d(2 * channels, channels, kernel_size=1)
-            ends = [nn.ReLU(), nn.Dropout(dropout)] if self.fuse_relu else [nn.Dropout(dropout)]
+            # As in the authors' code, of whole channels: cells beside each other say much the same.
+            ends = [nn.ReLU(), nn.Dropout3d(dropout)] if self.fuse_relu else [nn.Dropout3d(dropout)]
             self.fuse = nn.Sequential(conv, nn.BatchNorm3d(channels), *ends)
 
     def _relate(self, x: Tensor, theta: Tensor, phi: Tensor, low: Tensor) -> Tensor:
@@ -141,6 +142,7 @@ class AsymmetricPyramid(Asymmetric):
     ) -> None:
         super().__init__(channels, channels, dim_inner, dim_value, sizes, wrapper, dropout)
         self.theta = _embedding(channels, self.dim_inner)
+        _update_twice(self.theta[1])
 
     def forward(self, x: Tensor) -> Tensor:
         """Lets every position read the bins of the pyramid; see :class:`AttentionBlock`."""
@@ -234,6 +236,12 @@ class AsymmetricFusion(Asymmetric):
 
 def _embedding(channels: int, dim_inner: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv3d(channels, dim_inner, kernel_size=1), nn.BatchNorm3d(dim_inner), nn.ReLU())
+
+
+def _update_twice(norm: nn.Module) -> None:
+    """Moves running statistics as far as two updates do: the authors' code runs the shared embedding for each use."""
+    assert isinstance(norm, nn.BatchNorm3d) and norm.momentum is not None
+    norm.momentum = 1 - (1 - norm.momentum) ** 2
 
 
 def _checked(sizes: Levels) -> list[tuple[int, ...]]:

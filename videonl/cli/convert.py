@@ -1,14 +1,18 @@
 """``videonl convert``: checkpoints of other projects as weights of ours."""
 
 from pathlib import Path
+from typing import Any
 
-from jsonargparse import ArgumentParser
-from rich.console import Console
-
+from videonl.backbones import as_head
+from videonl.cli.parsing import Parser
+from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
+from videonl.models.class_names import class_names, lists_of
 from videonl.models.conversion import Layout, Stated
 from videonl.models.conversion import convert as convert_file
 from videonl.models.weights import Weights
+from videonl.outputs import check_file
+from videonl.terminal import Console
 
 DESCRIPTION = """Converts a checkpoint of another project to a file for model.weights. No code in the checkpoint runs.
 Every key and shape is compared; what does not fit, or cannot be known, is refused."""
@@ -16,7 +20,7 @@ Every key and shape is compared; what does not fit, or cannot be known, is refus
 
 def parse(arguments: list[str]) -> None:
     """Runs a command line: ``--from`` is a word of Python, so no parameter can be named after it."""
-    parser = ArgumentParser(prog="videonl convert", description=DESCRIPTION)
+    parser = Parser(prog="videonl convert", description=DESCRIPTION)
     parser.add_argument("checkpoint", type=Path, help="The file to convert.")
     parser.add_argument("--from", type=Layout, required=True, help="Whose file it is.")
     parser.add_argument("--out", type=Path, required=True, help="Where to write the weights.")
@@ -36,6 +40,7 @@ def convert(
     scale: bool | None = None,
     subsample: bool | None = None,
     clip: str | None = None,
+    classes: str | None = None,
 ) -> None:
     """States what the file does not say. Where one that is needed is missing, the message tells where to look it up.
 
@@ -49,8 +54,13 @@ def convert(
         pairwise: Function of the non-local blocks: embedded_gaussian or dot_product.
         scale: Whether the blocks divide by the root of their inner channels before softmax.
         subsample: Whether the blocks pool their keys and values.
-        clip: Frames and stride of the clips it was trained on, such as 32x2.
+        clip: Frames and stride of the clips it was trained on, such as 32x2; by default as the file says, or as
+            published for the network.
+        classes: Names of its classes: kinetics400, kinetics600, kinetics700, imagenet, or a file with one name per
+            line.
     """
+    check_file(out, [checkpoint])
+    names = None if classes is None else class_names(classes)
     num_frames, stride_frames = _pair("--clip", clip, "x", "32x2") or (None, None)
     weights = convert_file(
         checkpoint,
@@ -66,31 +76,58 @@ def convert(
             stride_frames=stride_frames,
         ),
     )
+    if names is not None:
+        weights = weights.named(names)
+    told = _told(weights)  # before anything is written: a clip format that cannot be is refused here
     weights.save(out)
-    _report(weights, out)
+    _say([f"{len(weights.state)} weights converted, none left over: {out}", *told])
 
 
-def _report(weights: Weights, out: Path) -> None:
-    console = Console()
-
-    def say(text: str) -> None:
-        console.print(text, soft_wrap=True, markup=False, highlight=False)
-
-    say(f"{len(weights.state)} weights converted, none left over: {out}")
-    if weights.block is not None:
-        say(f"one block: {weights.block}")
+def _told(weights: Weights) -> list[str]:
+    """What was found, a line each."""
+    told = [] if weights.block is None else [f"one block: {weights.block}"]
     if weights.network is not None:
         built = {name: weights.network[name] for name in ("width", "backbone_options") if weights.network[name]}
-        say(f"network: {weights.network['backbone']}, {built}" if built else f"network: {weights.network['backbone']}")
+        told.append(f"network: {weights.network['backbone']}{f', {built}' if built else ''}")
         for insertion in weights.network["blocks"]:
-            say(f"blocks: {insertion['block']} after {insertion['after']}, {insertion['options']}")
-        classes = weights.network["num_classes"]
-        say(
-            f"classes: {classes}" if classes else "the file has no classifier: a training from it starts with a new one"
-        )
-    say(f"clips: {weights.clip or 'unknown'}")
-    if weights.licence:
-        console.print(f"[bold]licence:[/bold] {weights.licence}", soft_wrap=True, highlight=False)
+            told.append(f"blocks: {insertion['block']} after {insertion['after']}, {insertion['options']}")
+        told += _about_head(weights.network)
+        told.append(_about_classes(weights.network["num_classes"], weights.class_names))
+        told.append(f"reads: {weights.reads}" if weights.reads else _about_clip(weights.clip))
+    return [*told, f"licence: {weights.licence}"] if weights.licence else told
+
+
+def _say(lines: list[str]) -> None:
+    console = Console()
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _about_head(network: dict[str, Any]) -> list[str]:
+    head = as_head((network["backbone_options"] or {}).get("head", "mean"))
+    if head.window is None:
+        return []
+    return [
+        f"head: averages the {head.averaged} of windows of {head.window} x {head.window} cells, as the project's own "
+        "does; it makes a difference for clips larger than those of the training"
+    ]
+
+
+def _about_classes(num_classes: int | None, names: list[str] | None) -> str:
+    if num_classes is None:
+        return "the file has no classifier: a training from it starts with a new one"
+    if names:
+        return f"classes: {num_classes}, {names[0]} to {names[-1]}"
+    known = "".join(f"; if they are those of {name}: --classes {name}" for name in lists_of(num_classes))
+    return f"classes: {num_classes}, without names, which --classes FILE gives{known}"
+
+
+def _about_clip(clip: dict[str, Any]) -> str:
+    if "num_frames" not in clip:
+        return "clips: unknown; predict, evaluate, attention and export need them: --clip 32x2, frames x stride"
+    known = ClipFormat(**clip)
+    pixels = ", ".join(f"{name} {[round(value, 4) for value in getattr(known, name)]}" for name in ("mean", "std"))
+    return f"clips: {known.describe()}, crop {known.crop_px} px, {pixels}; if it was trained on others: --clip 32x2"
 
 
 def _pair(flag: str, text: str | None, separator: str, example: str) -> tuple[int, int] | None:

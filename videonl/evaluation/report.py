@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
 from rich.table import Table
 
 from videonl.errors import IncompleteError
@@ -15,7 +14,8 @@ from videonl.evaluation.metrics import accuracies, calibration, confusion_matrix
 from videonl.evaluation.page import evaluation_page
 from videonl.evaluation.record import Record, write_record
 from videonl.evaluation.views import VideoScore, require_finite, stack
-from videonl.evaluation.writing import write_text, writing
+from videonl.files import whole_file, write_text
+from videonl.terminal import Console
 
 NUM_MISTAKES = 24
 TITLES = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class"}
@@ -38,12 +38,17 @@ def write_evaluation(directory: Path, name: str, record: Record, num_mistakes: i
         record: The evaluation.
         num_mistakes: How many of the worst mistakes the page shows.
     """
-    path, page = directory / f"{name}.parquet", directory / f"{name}.html"
+    path, page, _ = (directory / file for file in names_of(name))
     write_record(path, record)  # first, so that nothing that fails later can lose it
-    for older in (page, _confusion_of(page)):  # where there is no new one, it would pass for this record's
+    for older in (page, confusion_of(page)):  # where there is no new one, it would pass for this record's
         if older.is_file():
             older.unlink()
     return Written(path, page, write_page(page, record, num_mistakes))
+
+
+def names_of(name: str) -> tuple[str, str, str]:
+    """The names of an evaluation's record, page and confusion matrix."""
+    return f"{name}.parquet", f"{name}.html", f"{name}_confusion.png"
 
 
 def write_page(page: Path, record: Record, num_mistakes: int = NUM_MISTAKES) -> Path:
@@ -52,17 +57,18 @@ def write_page(page: Path, record: Record, num_mistakes: int = NUM_MISTAKES) -> 
     Raises:
         UserError: Scores are not finite, or the files cannot be written there.
     """
-    confusion = _confusion_of(page)
+    confusion = confusion_of(page)
     if record.labelled:
         require_finite(record.labelled)
-        with writing(page):
-            write_text(page, evaluation_page(record, num_mistakes))
-            counts = confusion_matrix(*stack(record.labelled))
-            confusion.write_bytes(confusion_png(counts, record.class_names))
+        write_text(page, evaluation_page(record, num_mistakes))
+        counts = confusion_matrix(*stack(record.labelled))
+        with whole_file(confusion) as file:
+            file.write(confusion_png(counts, record.class_names))
     return confusion
 
 
-def _confusion_of(page: Path) -> Path:
+def confusion_of(page: Path) -> Path:
+    """Where the confusion matrix of a page is written."""
     return page.with_name(f"{page.stem}_confusion.png")
 
 
@@ -111,7 +117,7 @@ def require_readable(unreadable: Mapping[str, str], num_scored: int, max_share: 
 
 def _counted(num_scored: int, num_unreadable: int) -> str:
     if not num_unreadable:
-        return f"{num_scored} videos"
+        return f"{num_scored} video{'s' * (num_scored != 1)}"
     return f"{num_scored} of {num_scored + num_unreadable} videos, {num_unreadable} unreadable"
 
 

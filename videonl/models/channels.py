@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from videonl.backbones import input_channels
 from videonl.errors import UserError
 
-PROBE = (1, 3, 16, 224, 224)  # a clip that the public 3D CNNs accept
+PROBE = (16, 224, 224)  # a clip that the public 3D CNNs accept
 
 
 class _AllSeenError(Exception):
@@ -22,7 +23,7 @@ def output_channels(network: nn.Module, paths: Sequence[str]) -> dict[str, int]:
     The network runs no further than the last of the modules, so that a head for clips of one size does not matter.
 
     Args:
-        network: Takes clips (B, 3, T, H, W).
+        network: Takes clips (B, C, T, H, W).
         paths: Module paths within the network.
 
     Returns:
@@ -46,7 +47,9 @@ def output_channels(network: nn.Module, paths: Sequence[str]) -> dict[str, int]:
     shapes = {name: torch.empty_like(value, device="meta") for name, value in tensors.items()}
     try:
         with torch.no_grad(), suppress(_AllSeenError):
-            torch.func.functional_call(network, shapes, (torch.empty(PROBE, device="meta"),))
+            torch.func.functional_call(
+                network, shapes, (torch.empty(1, input_channels(network), *PROBE, device="meta"),)
+            )
     finally:
         for hook in hooks:
             hook.remove()

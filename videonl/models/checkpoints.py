@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
-from videonl.backbones import is_of_library
-from videonl.blocks import BLOCKS
 from videonl.errors import UserError
 from videonl.models.classifier import ClipClassifier
+from videonl.models.trust import require_harmless
 from videonl.models.weights import FORMAT, Weights
+from videonl.pickles import refusal_of_code
+from videonl.terminal import printable
 
 NETWORK_PREFIX = "network.network."  # the LightningModule of a training run keeps the classifier, and that the network
 
@@ -23,12 +24,39 @@ class Trained:
     Attributes:
         network: In eval mode, on the CPU.
         class_names: Names of the classes, in the order of the logits.
-        clip: The clip format as plain data: frames, stride, sizes, mean and std.
+        known_clip: What the file says of the clip format, as plain data; converted weights may not say all.
+        source: The file.
     """
 
     network: ClipClassifier
     class_names: list[str]
-    clip: dict[str, Any]
+    known_clip: dict[str, Any]
+    source: str
+
+    @property
+    def clip(self) -> dict[str, Any]:
+        """The clip format as plain data: frames, stride, sizes, mean and std.
+
+        Raises:
+            UserError: The file does not say it. On other clips than those of its training a network would give other
+                answers without a word, so there is no default.
+        """
+        stride = "stride_frames" if self.known_clip.get("stride_seconds") is None else "stride_seconds"
+        missing = [name for name in ("num_frames", stride, "mean", "std") if name not in self.known_clip]
+        if not missing:
+            return self.known_clip
+        again = f"videonl convert {self.source} --from videonl --clip 32x2 --out NEW_FILE"
+        if {"mean", "std"} & {*missing}:
+            again = "convert the original again, with --clip 32x2"
+        raise UserError(
+            f"{self.source} does not say on which clips its network was trained ({', '.join(missing)}), and on others "
+            f"it answers otherwise; state the frames and their stride, such as 32x2: {again}"
+        )
+
+    @property
+    def are_classes_named(self) -> bool:
+        """Whether the file knows names of the classes, and not their number alone."""
+        return self.class_names != _numbered(len(self.class_names))
 
 
 def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
@@ -37,23 +65,26 @@ def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
     Args:
         path: A checkpoint of ``videonl fit``, or converted weights with a classifier. It is read with
             ``weights_only=True``: no code in it runs.
-        trust_code: Whether a network that the file gives as a dotted path may be built by any callable, and not by
-            models of torchvision and pytorchvideo alone. Say so for your own files.
+        trust_code: Whether the network may be built by any callable with any options, instead of as
+            :func:`videonl.models.trust.require_harmless` allows it. Say so for your own files.
 
     Returns:
         The trained network with its classes and clip format. Classes whose names the file does not know are numbered.
 
     Raises:
-        UserError: When the file is missing, is no checkpoint, was not written by videonl, or names code that is not
-            trusted.
+        UserError: When the file is missing, is no checkpoint, was not written by videonl, names code that is not
+            trusted, or holds a network that reads no RGB frames.
     """
     weights = read_weights(Path(path))
-    if weights.network is not None and not trust_code:
-        _require_known_code(path, weights.network["backbone"])
-        _require_known_blocks(path, weights.network["blocks"] or [])
-    network = weights.build()
-    names = weights.class_names or [f"class {index}" for index in range(network.settings["num_classes"])]
-    return Trained(network, names, weights.clip)
+    weights.require_frames()
+    try:
+        if weights.network is not None and not trust_code:
+            require_harmless(path, weights.network)
+        network = weights.build()
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} does not describe a network that can be built ({error!r})") from error
+    names = weights.class_names or _numbered(network.settings["num_classes"])
+    return Trained(network, [printable(name) for name in names], weights.clip, str(path))
 
 
 def read_weights(path: Path) -> Weights:
@@ -70,6 +101,10 @@ def read_weights(path: Path) -> Weights:
             f"{path} is neither a checkpoint of videonl fit nor weights of videonl convert: it does not say which "
             "network it holds; videonl convert takes checkpoints of other projects"
         ) from error
+
+
+def _numbered(num_classes: int) -> list[str]:
+    return [f"class {index}" for index in range(num_classes)]
 
 
 def _trained(content: dict[str, Any], path: Path) -> Weights:
@@ -93,23 +128,6 @@ def _converted(content: dict[str, Any], path: Path) -> Weights:
     return Weights(state=dict(content["state_dict"]), **{**about, "source": str(path)})
 
 
-def _require_known_code(path: str | Path, backbone: str) -> None:
-    if "." in backbone and not is_of_library(backbone):
-        raise UserError(
-            f"{path} has its network built by {backbone}, and a checkpoint of unknown origin could name any code; if "
-            "it is yours, say --trust_code"
-        )
-
-
-def _require_known_blocks(path: str | Path, insertions: list[dict[str, Any]]) -> None:
-    for name in [insertion["block"] for insertion in insertions]:
-        if "." in name or not BLOCKS.is_trusted(name):
-            raise UserError(
-                f"{path} has a block that is built by {name}, and a checkpoint of unknown origin could name any code; "
-                "if it is yours, say --trust-code"
-            )
-
-
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"checkpoint {path} does not exist; give the path of a .ckpt file that videonl fit wrote")
@@ -118,12 +136,13 @@ def _read(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # what torch thinks of files that are no checkpoints
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a file of any bytes may break the unpickler in any way
-        reason = _first_line(error)
-        raise UserError(f"{path} cannot be read as a checkpoint ({reason}); was it copied completely?") from error
+        damaged = f"{path} cannot be read as a checkpoint ({_first_sentence(error)}); was it copied completely?"
+        raise UserError(refusal_of_code(path) or damaged) from error
     if not isinstance(checkpoint, dict):
         raise UserError(f"{path} holds a {type(checkpoint).__name__}, not a checkpoint of videonl fit")
     return checkpoint
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def _first_sentence(error: Exception) -> str:
+    """Torch goes on to suggest weights_only=False, which would run what is in the file."""
+    return next(iter(str(error).splitlines()), type(error).__name__).split(". ")[0]

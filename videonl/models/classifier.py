@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from videonl.backbones import build_backbone
+from videonl.backbones import build_backbone, input_channels
 from videonl.backbones.batch_norm import BatchNormMode, set_batch_norm
 from videonl.blocks import BLOCKS
 from videonl.errors import UserError
@@ -35,7 +35,9 @@ class ClipClassifier(nn.Module):
     Attributes:
         network: The backbone with its blocks; its ``state_dict`` keys are those of the public checkpoints.
         blocks: The inserted blocks by name, such as ``res4.3``.
+        in_channels: Channels of the clips that the network reads.
         stages: Module paths of the backbone's units by stage.
+        published_clip: The clip (T, H, W) that the backbone's published figures are for.
         settings: The arguments as plain data, from which :meth:`from_settings` builds the same network again.
 
     Raises:
@@ -61,7 +63,8 @@ class ClipClassifier(nn.Module):
             set_batch_norm(built.network, batch_norm)
         # A plain dict, not a ModuleDict: the blocks live in the network, and must not be counted or saved twice.
         self.blocks = insert(built, insertions)
-        self.network, self.stages = built.network, built.stages
+        self.network, self.stages, self.published_clip = built.network, built.stages, built.clip
+        self.in_channels = input_channels(built.network)
         if batch_norm != "frozen":
             set_batch_norm(built.network, batch_norm)
         set_execution(built.network, built.stages, execution)

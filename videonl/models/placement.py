@@ -14,6 +14,15 @@ from videonl.models.channels import output_channels
 from videonl.models.places import Place, find_place, residual
 from videonl.models.wrapping import Handover, InsertedAfter
 
+PLACEMENTS: dict[str, dict[str, list[int]]] = {
+    "one_r50": {"res4": [4]},
+    "five_r50": {"res3": [1, 3], "res4": [1, 3, 5]},
+    "ten_r50": {"res3": [0, 1, 2, 3], "res4": [0, 1, 2, 3, 4, 5]},
+    "every_r50": {"res3": [0, 1, 2, 3], "res4": [0, 1, 2, 3, 4, 5], "res5": [0, 1, 2]},
+    "five_r101": {"res3": [1, 3], "res4": [6, 13, 20]},
+}
+"""Published placements by name: section 4 of arXiv:1711.07971, and arXiv:1904.11492 for ``every_r50``."""
+
 
 @dataclass(frozen=True)
 class Insertion:
@@ -23,14 +32,14 @@ class Insertion:
         block: Short name of the block, for example ``nonlocal``; or the dotted path of a class of your own.
         after: For each stage the 0-based indices of the residuals that the block follows, ``{res3: [1, 3]}``; or a list
             of places: a stage for its last residual, ``res4``; one residual, ``res4.3``; or any module by its path
-            within the network, ``layer3.1``.
+            within the network, ``layer3.1``. One place may stand alone, and so may a name of ``PLACEMENTS``.
         options: Keyword arguments of the block.
         low: For a block that reads a second, earlier part of the network: its place, as in the list form of ``after``.
             The block gets what leaves it, blocks inserted there included.
     """
 
     block: str
-    after: dict[str, list[int]] | list[str]
+    after: dict[str, list[int]] | list[str] | str
     options: dict[str, Any] = field(default_factory=dict)
     low: str | None = None
 
@@ -124,9 +133,12 @@ def _plan(backbone: Backbone, insertions: Sequence[Insertion]) -> dict[Place, In
 
 def places_of(backbone: Backbone, insertion: Insertion) -> list[Place]:
     """The modules that an insertion's blocks follow."""
-    if isinstance(insertion.after, Mapping):
-        return [residual(backbone, stage, index) for stage, indices in insertion.after.items() for index in indices]
-    return [find_place(backbone, name) for name in insertion.after]
+    after: Mapping[str, list[int]] | list[str] | str = insertion.after
+    if isinstance(after, str):
+        after = PLACEMENTS.get(after, [after])
+    if isinstance(after, Mapping):
+        return [residual(backbone, stage, index) for stage, indices in after.items() for index in indices]
+    return [find_place(backbone, name) for name in after]
 
 
 def _low_place(backbone: Backbone, insertion: Insertion) -> Place | None:

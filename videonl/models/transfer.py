@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from videonl.backbones import Backbone, as_stem, read_stem
+from videonl.backbones import Backbone, as_head, as_stem, head_option, read_stem
 from videonl.blocks import BLOCKS
 from videonl.errors import UserError
 from videonl.models.classifier import ClipClassifier
@@ -15,7 +15,7 @@ from videonl.models.placement import Insertion, places_of
 from videonl.models.weights import Weights
 from videonl.models.wrapping import InsertedAfter
 
-SAMPLING = ("num_frames", "stride_frames", "crop_px")
+SAMPLING = ("num_frames", "stride_frames", "stride_seconds", "crop_px")
 # As near as values are when they were written with fewer digits.
 TOLERANCE = 1e-3
 
@@ -37,6 +37,7 @@ def load_into(classifier: ClipClassifier, weights: Weights, clip: Mapping[str, A
         UserError: When weights are left over or missing, or the network would compute other numbers from them: another
             stem, other options of a block, other mean and std. The message says what to set.
     """
+    weights.require_frames()
     said = [f"licence of the weights: {weights.licence}"] if weights.licence else []
     if weights.block is not None:
         return [*said, *_load_block(classifier, weights)]
@@ -47,7 +48,8 @@ def load_into(classifier: ClipClassifier, weights: Weights, clip: Mapping[str, A
         said += _compare_clips(weights, clip)
     own, heads = classifier.network.state_dict(), head_keys(classifier.settings)
     state = dict(weights.state)
-    said += _drop_other_head(state, own, heads, weights)
+    dropped = _drop_other_head(state, own, heads, weights)
+    said += dropped or _compare_heads(classifier, weights)
     fresh = _fresh_blocks(classifier, state)
     missing = [key for key in own if key not in state and key not in heads and not key.startswith(tuple(fresh))]
     said += [_about_fresh(classifier, fresh)] if fresh else []
@@ -68,6 +70,21 @@ def _drop_other_head(
     for key in there:
         del state[key]
     return [f"the head is new, for {', '.join(map(str, num_classes))} classes: {why}"]
+
+
+def _compare_heads(classifier: ClipClassifier, weights: Weights) -> list[str]:
+    """Says where the weights' head averages otherwise, which makes a difference for large clips alone."""
+    assert weights.network is not None
+    theirs, own = (
+        as_head((settings.get("backbone_options") or {}).get("head", "mean"))
+        for settings in (weights.network, classifier.settings)
+    )
+    if theirs == own:
+        return []
+    return [
+        f"the head of {weights.source} averages clips larger than its training's otherwise; to do as it does, set "
+        f"model.network.init_args.backbone_options.head to {head_option(theirs)}"
+    ]
 
 
 def block_prefixes(classifier: ClipClassifier) -> dict[str, str]:
@@ -145,7 +162,7 @@ def _compare_clips(weights: Weights, clip: Mapping[str, Any]) -> list[str]:
             f"{weights.source} was trained on pixels normalised otherwise; set data.clip to have {_as_yaml(needed)}"
         )
     others = {
-        name: weights.clip[name] for name in SAMPLING if name in weights.clip and weights.clip[name] != clip[name]
+        name: weights.clip[name] for name in SAMPLING if name in weights.clip and weights.clip[name] != clip.get(name)
     }
     return [f"{weights.source} was trained on other clips: {_as_yaml(others)}"] if others else []
 

@@ -1,9 +1,8 @@
 """Weights with what they cannot be used without: the network they are of, its clips, where they come from."""
 
-import os
-import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from videonl.errors import UserError
+from videonl.files import whole_file
 from videonl.models.classifier import ClipClassifier
 
 FORMAT = 1
@@ -28,6 +28,7 @@ class Weights:
         block: For a single block its short name and options, ``{"block": ..., "options": ...}``.
         clip: What is known of the clips it was trained on, by the names of :class:`videonl.data.transforms.ClipFormat`.
         class_names: Names of the classes, in the order of the logits, where they are known.
+        reads: What it reads where that is not RGB frames.
         licence: Restrictions on their use, where there are any.
     """
 
@@ -37,13 +38,43 @@ class Weights:
     block: dict[str, Any] | None = None
     clip: dict[str, Any] = field(default_factory=dict)
     class_names: list[str] | None = None
+    reads: str | None = None
     licence: str | None = None
 
     def save(self, path: Path) -> None:
         """Writes plain data and tensors, all or nothing."""
         about = {name: value for name, value in vars(self).items() if name != "state"}
         content = {"videonl_weights": {"format": FORMAT, **about}, "state_dict": dict(self.state)}
-        write_whole(path, lambda temporary: torch.save(content, temporary))
+        # In memory first: where its file cannot grow, torch.save fails without saying why.
+        written = io.BytesIO()
+        torch.save(content, written)
+        with whole_file(path) as file:
+            file.write(written.getbuffer())
+
+    def named(self, class_names: list[str]) -> "Weights":
+        """The same weights, whose classes have these names, in the order of the logits.
+
+        Raises:
+            UserError: When there is no classifier, or it has another number of classes.
+        """
+        num_classes = self.network and self.network["num_classes"]
+        if not num_classes:
+            raise UserError(f"{self.source} has no classifier, so there are no classes to name")
+        if num_classes != len(class_names):
+            raise UserError(f"{self.source} has {num_classes} classes, and {len(class_names)} names were given")
+        return replace(self, class_names=class_names)
+
+    def require_frames(self) -> None:
+        """Refuses weights of a network that reads something else than RGB frames, which is all that videos are read as.
+
+        Raises:
+            UserError: Saying what the network reads.
+        """
+        if self.reads is not None:
+            raise UserError(
+                f"{self.source} reads {self.reads}, and videonl gives networks the RGB frames of videos; in Python, "
+                "videonl.models.checkpoints.read_weights(Path(FILE)).build() gives its network"
+            )
 
     def build(self) -> ClipClassifier:
         """The classifier these weights are of, with them, in eval mode.
@@ -63,17 +94,3 @@ class Weights:
             reason = str(error).splitlines()[-1].strip()
             raise UserError(f"{self.source}: its weights do not fit the network that it names: {reason}") from error
         return classifier.eval()
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file under another name and renames it once it is complete.
-
-    Args:
-        path: The file; its folder is made where it is missing.
-        write: Called with the temporary path.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        temporary = Path(folder) / path.name
-        write(temporary)
-        os.replace(temporary, path)

@@ -1,6 +1,5 @@
 """Published weights by name, from where the libraries that publish them keep them."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,11 +8,15 @@ from typing import Any
 
 import torch
 
+from videonl.backbones.quiet_import import quiet_import
 from videonl.errors import UserError
 from videonl.models.checkpoints import read_weights
+from videonl.models.class_names import class_names
 from videonl.models.classifier import ClipClassifier
 from videonl.models.conversion import Layout, Stated, convert_content
+from videonl.models.conversion.pytorchvideo_hub import HUB
 from videonl.models.weights import Weights
+from videonl.pickles import refusal_of_code
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Published:
     """
 
     layout: Layout
-    url: Callable[[], tuple[str, list[str] | None]]
+    url: Callable[[], tuple[str, list[str]]]
     stated: Stated
     hashed: bool = True
 
@@ -57,17 +60,18 @@ def download(name: str, classifier: ClipClassifier) -> Weights:
         UserError: When they are not in the cache and cannot be downloaded.
     """
     published = PUBLISHED[name]
-    url, class_names = published.url()
+    url, names = published.url()
     cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     try:
         content = torch.hub.load_state_dict_from_url(
             url, map_location="cpu", check_hash=published.hashed, weights_only=True
         )
     except Exception as error:  # of the network, the disk, or a damaged file
-        raise UserError(
+        missing = (
             f"{name} cannot be had ({next(iter(str(error).splitlines()), type(error).__name__)}); without internet, "
             f"put the file of {url} at {cached}"
-        ) from error
+        )
+        raise UserError(refusal_of_code(cached) or missing) from error
     stated = published.stated
     if name.startswith("imagenet/"):
         stated = replace(stated, backbone=classifier.settings["backbone"])
@@ -76,19 +80,18 @@ def download(name: str, classifier: ClipClassifier) -> Weights:
         assert weights.network is not None
         # Images say nothing of strides in time, so the network keeps its own.
         weights.network["backbone_options"] = classifier.settings["backbone_options"]
-    return replace(weights, class_names=class_names)
+    return replace(weights, class_names=names)
 
 
-def _of_pytorchvideo(name: str) -> tuple[str, None]:
-    with warnings.catch_warnings():
-        # It decorates functions with torch.jit.script, which current torch deprecates; nothing here calls them.
-        warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")
-        from pytorchvideo.models.hub.resnet import checkpoint_paths
+def _of_pytorchvideo(name: str) -> tuple[str, list[str]]:
+    with quiet_import():
+        from pytorchvideo.models.hub import csn, r2plus1d, resnet, slowfast, x3d
 
-    return checkpoint_paths[name], None
+    known = [module.checkpoint_paths for module in (resnet, slowfast, x3d, csn, r2plus1d)]
+    return next(paths[name] for paths in known if name in paths), class_names("kinetics400")
 
 
-def _of_torchvision(name: str, weights: str) -> tuple[str, list[str] | None]:
+def _of_torchvision(name: str, weights: str) -> tuple[str, list[str]]:
     from torchvision.models import get_model_weights
 
     entry: Any = get_model_weights(name)[weights]
@@ -97,10 +100,13 @@ def _of_torchvision(name: str, weights: str) -> tuple[str, list[str] | None]:
 
 PUBLISHED = {
     **{
-        f"kinetics400/{name}": Published(
-            "pytorchvideo", partial(_of_pytorchvideo, name), Stated(num_frames=8, stride_frames=8), hashed=False
-        )
+        f"kinetics400/{name}": Published("pytorchvideo", partial(_of_pytorchvideo, name), Stated(), hashed=False)
         for name in ("c2d_r50", "i3d_r50", "slow_r50")
+    },
+    **{
+        # Three of them have weights of the same shapes, and each is of another clip.
+        f"kinetics400/{name}": Published("pytorchvideo", partial(_of_pytorchvideo, name), Stated(name), hashed=False)
+        for name in HUB
     },
     **{
         f"kinetics400/{name}": Published("torchvision", partial(_of_torchvision, name, "KINETICS400_V1"), Stated())

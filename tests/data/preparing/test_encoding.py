@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
 
@@ -164,6 +165,15 @@ def test_nothing_appears_where_the_source_fails(tmp_path: Path, encode_video: En
     source.write_bytes(b"nothing" * 99)
     with pytest.raises(DecodingError, match=r"a\.mkv: cannot be (decoded|re-encoded)"):
         encode(source, target, Encoding(), num_frames=29)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_full_disk_is_not_the_fault_of_the_video(
+    tmp_path: Path, encode_video: Encode, files_at_most: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    source = encode_video(tmp_path / "a.mkv", num_frames=29)
+    with files_at_most(997), pytest.raises(UserError, match=r"b\.mp4 cannot be written \(File too large\)"):
+        encode(source, tmp_path / "out" / "b.mp4", Encoding(), num_frames=29)
     assert not list((tmp_path / "out").iterdir())
 
 

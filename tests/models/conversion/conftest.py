@@ -85,6 +85,25 @@ def places_of(network: nn.Module) -> dict[str, Tensor]:
     return placed
 
 
+def mmaction2_name(place: str, pooled: bool) -> str:
+    """``res3.1.branch2.conv_a.weight`` as mmaction2 and mmcv have it."""
+    if found := re.fullmatch(r"res(\d)\.(\d+)\.(.+)", place):
+        layer, rest = f"backbone.layer{int(found[1]) - 1}.{found[2]}", found[3]
+        if part := re.fullmatch(r"branch2\.(conv|norm)_(\w)\.(.+)", rest):
+            kind = "conv" if part[1] == "conv" else "bn"
+            return f"{layer}.conv{'abc'.index(part[2]) + 1}.{kind}.{part[3]}"
+        if part := re.fullmatch(r"branch1_(conv|norm)\.(.+)", rest):
+            return f"{layer}.downsample.{'conv' if part[1] == 'conv' else 'bn'}.{part[2]}"
+        module, _, parameter = rest.removeprefix("block.").rpartition(".")
+        block = f"{layer}.non_local_block"
+        if module in ("conv_out", "bn"):
+            return f"{block}.conv_out.{'bn' if module == 'bn' else 'conv'}.{parameter}"
+        return f"{block}.{module}{'.0' if pooled and module in ('g', 'phi') else ''}.conv.{parameter}"
+    for ours, theirs in (("stem.conv", "conv1.conv"), ("stem.norm", "conv1.bn")):
+        place = place.replace(ours, f"backbone.{theirs}")
+    return place.replace("head.proj", "cls_head.fc_cls")
+
+
 def logits_of(weights: Weights, clip: Tensor) -> Tensor:
     """What the network of converted weights says, in float64, built from the weights' own description."""
     classifier = ClipClassifier.from_settings(weights.network).double().eval()
@@ -101,6 +120,21 @@ def public_network() -> Callable[..., nn.Module]:
 @pytest.fixture
 def by_place() -> Callable[[nn.Module], dict[str, Tensor]]:
     return places_of
+
+
+@pytest.fixture
+def randomised() -> Callable[[nn.Module], nn.Module]:
+    return randomise
+
+
+@pytest.fixture
+def followed() -> type[nn.Module]:
+    return Followed
+
+
+@pytest.fixture
+def mmaction2_names() -> Callable[[str, bool], str]:
+    return mmaction2_name
 
 
 @pytest.fixture

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from videonl.backbones import BACKBONES, Backbone
+from videonl.backbones.fold import folded
 from videonl.blocks import BLOCKS
 from videonl.errors import UserError
-from videonl.models import ClipClassifier
+from videonl.models import ClipClassifier, Insertion
+from videonl.models.checkpoints import load_trained, read_weights
 from videonl.models.conversion import Stated, convert
+from videonl.models.transfer import load_into
 
 BRANCHES = ("b0", "b1a", "b1b", "b2a", "b2b", "b3b")
 MIXED = {  # channels of the six branches, table 1 of arXiv:1409.4842
@@ -211,3 +214,29 @@ def test_a_block_for_images_is_refused(tmp_path: Path) -> None:
     state = {key: value[..., 0] if value.ndim == 5 else value for key, value in public_block().items()}
     with pytest.raises(UserError, match="for images or sequences"):
         convert(save(state, tmp_path / "block.pth"), "alexhex7-block", Stated(pairwise="dot_product"))
+
+
+def test_the_flow_network_of_inception_says_what_it_reads(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    shapes = inception_shapes() | {"Conv3d_1a_7x7.conv3d.weight": (64, 2, 7, 7, 7)}
+    state = {
+        key: 0.05 * torch.randn(shape) if "running_var" not in key else torch.ones(shape)
+        for key, shape in shapes.items()
+    }
+    weights = convert(save(state, tmp_path / "flow_imagenet.pt"), "i3d-inception")
+    assert weights.network["backbone_options"] == {"in_channels": 2}
+    assert weights.reads.startswith("optical flow (2 channels, horizontal and vertical")
+    weights.save(tmp_path / "flow.pt")
+    flow = torch.randn(1, 2, 11, 37, 41)
+    block = [Insertion("nonlocal", {"mixed_4": [1]})]
+    with_block = ClipClassifier("i3d_inception", 400, block, backbone_options={"in_channels": 2}).eval()
+    with_block.network.load_state_dict(weights.state, strict=False)
+    network = read_weights(tmp_path / "flow.pt").build()
+    with torch.no_grad():
+        assert torch.equal(network(flow), with_block(flow))
+        assert torch.allclose(folded(network)(flow), network(flow), atol=1e-5)
+    for use in (load_trained, lambda path: load_into(ClipClassifier("i3d_inception", 7), read_weights(path))):
+        with pytest.raises(
+            UserError, match=r"flow\.pt reads optical flow .*, and videonl gives networks the RGB frames"
+        ):
+            use(tmp_path / "flow.pt")

@@ -15,6 +15,7 @@ from videonl.models import ClipClassifier
 from videonl.models.conversion import Layout, Stated, convert
 
 UNSTATED = Stated()
+NAMED = Stated(backbone="c2d_r50", strides=(1, 1))
 BLOCK = "s3.pathway0_nonlocal1"
 
 
@@ -52,6 +53,9 @@ def test_left_overs_of_either_side_and_shapes_are_all_named(state, refusal) -> N
 
 def test_a_checkpoint_of_another_layout_is_refused_in_a_few_words(state, refusal) -> None:
     text = refusal({"model_state": state}, "slowfast", Stated(backbone="i3d_r50"))
+    assert "the file's names are those of pytorchvideo: --from pytorchvideo" in text
+    assert len(text) < 300
+    text = refusal({"model_state": {f"my.{key}": state[key] for key in state}}, "slowfast", Stated(backbone="i3d_r50"))
     assert "none of its keys is one of this layout" in text
     assert len(text) < 400
     assert "no tensors by name under 'state_dict'" in refusal({"model_state": {"a": 3}}, "mmaction2")
@@ -102,7 +106,7 @@ def slowfast_state(block: bool = True) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("section", "key", "value", "expected"),
     [
-        ("MODEL", "ARCH", "i3d_nopool", "MODEL.ARCH i3d_nopool has no counterpart; c2d, i3d, slow have"),
+        ("MODEL", "ARCH", "i3d_nopool", "MODEL.ARCH i3d_nopool has no counterpart; c2d, i3d, slow, slowfast have"),
         (
             "RESNET",
             "STRIDE_1X1",
@@ -131,9 +135,19 @@ def test_slowfast_without_its_configuration(refusal) -> None:
     assert "--subsample" in text
 
 
-def test_two_pathways_are_refused(refusal) -> None:
-    content = {"model_state": {"s1.pathway1_stem.conv.weight": torch.zeros(3)}}
-    assert "two pathways (SlowFast)" in refusal(content, "slowfast")
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({}, "SLOWFAST.ALPHA is 8 in the file's configuration; videonl's is 4"),
+        ({"ALPHA": 4, "BETA_INV": 4}, "SLOWFAST.BETA_INV is 4 in the file's configuration; videonl's is 8"),
+    ],
+)
+def test_pathways_that_ours_are_not(refusal, section: dict[str, int], told: str) -> None:
+    state = {"s1.pathway0_stem.conv.weight": torch.zeros(3), "s1.pathway1_stem.conv.weight": torch.zeros(3)}
+    config = yaml.safe_dump({"MODEL": {"ARCH": "slowfast"}, "SLOWFAST": section})
+    assert told in refusal({"model_state": state, "cfg": config}, "slowfast")
+    text = refusal({"model_state": state}, "slowfast")
+    assert "--backbone (slowfast_r50, slowfast_r101, slowfast_16x8_r101_50_50, for SLOWFAST.ALPHA 4 alone)" in text
 
 
 def test_slowfast_block_without_batch_norm_is_refused(refusal) -> None:
@@ -185,7 +199,80 @@ def test_odd_shapes_are_no_crash(refusal, state, shape: tuple[int, ...]) -> None
     refusal(content, "slowfast", Stated(backbone="c2d_r50", pairwise="dot_product", subsample=True))
 
 
+@pytest.mark.parametrize(
+    ("keys", "layout", "told"),
+    [
+        ("backbone.layers.0.blocks.0.attn.relative_position_bias_table", "mmaction2", "a Video Swin Transformer"),
+        ("backbone.transformer_layers.layers.0.attentions.0.temporal_fc.weight", "mmaction2", "a TimeSformer"),
+        ("model.blocks.0.temporal_attn.qkv.weight", "slowfast", "a TimeSformer"),
+        ("blocks.0.attn.pool_q.weight", "slowfast", "an MViT"),
+        ("encoder.blocks.0.attn.q_bias", "pytorchvideo", "a VideoMAE transformer"),
+        ("backbone.layer1.0.conv1.conv.net.weight", "mmaction2", "a TSM network"),
+        ("base_model.layer1.0.conv1.net.weight", "torchvision", "a TSM network"),
+        ("base_model.conv1.weight", "torchvision", "a TSN or TSM network"),
+        ("backbone.layer1.0.tam.G.0.weight", "mmaction2", "a TANet"),
+        ("neck.lateral_convs.0.conv.weight", "mmaction2", "a TPN"),
+        ("roi_head.bbox_head.fc_cls.weight", "mmaction2", "a detector of actions in boxes"),
+        ("backbone.slow_path.conv1.conv.weight", "mmaction2", "SlowFast network of mmaction2"),
+        ("head.lin_5.weight", "slowfast", "an X3D of PySlowFast"),
+        ("backbone.conv1_s.conv.weight", "mmaction2", "an X3D of mmaction2"),
+        ("backbone.conv3a.conv.weight", "mmaction2", "a C3D"),
+        ("mixed_3b.gating_b0.fc.weight", "torchvision", "an S3D with gates"),
+        ("features.denseblock1.denselayer1.conv1.weight", "kenshohara", "a DenseNet"),
+    ],
+)
+def test_networks_that_are_not_read_are_named_with_what_is(refusal, keys: str, layout: Layout, told: str) -> None:
+    hub = told.endswith(("of mmaction2", "of PySlowFast")) and "TSM" not in told
+    for name in ("state_dict", "model_state"):
+        text = refusal({name: {keys: torch.zeros(3), "other.weight": torch.zeros(3)}}, layout, NAMED)
+        assert told in text and "which is not read; these are, with --from" in text
+        assert f"--from {'pytorchvideo: C2D, I3D, Slow, SlowFast, X3D' if hub else layout}" in text
+        assert "other.weight" not in text
+        assert len(text) < 400
+
+
+@pytest.mark.parametrize(("name", "told"), [("mvit_v2_s", "an MViT"), ("swin3d_t", "a Video Swin Transformer")])
+def test_transformers_of_torchvision_are_named(refusal, name: str, told: str) -> None:
+    from torchvision.models import video
+
+    state = dict.fromkeys(getattr(video, name)().state_dict(), torch.zeros(3))
+    assert f"the file holds {told}, which is not read" in refusal(state, "torchvision")
+
+
+@pytest.mark.parametrize(
+    ("depthwise", "told"), [(True, "a channel-separated network (CSN) of mmaction2"), (False, "a 3D ResNeXt")]
+)
+def test_networks_told_by_their_shapes_are_named(refusal, depthwise: bool, told: str) -> None:
+    if depthwise:
+        state = {"backbone.layer1.0.conv2.0.conv.weight": torch.zeros(8, 1, 3, 3, 3)}
+    else:
+        state = {
+            "layer1.0.conv2.weight": torch.zeros(8, 4, 3, 3, 3),
+            "layer1.0.conv3.weight": torch.zeros(8, 8, 1, 1, 1),
+        }
+    assert told in refusal({"state_dict": state}, "mmaction2" if depthwise else "kenshohara", NAMED)
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "whose", "layout"),
+    [
+        ("s1.pathway0_stem.conv.weight", (3,), "slowfast", "mmaction2"),
+        ("blocks.0.conv.weight", (3,), "pytorchvideo", "mmaction2"),
+        ("backbone.conv1.conv.weight", (3,), "mmaction2", "slowfast"),
+        ("Conv3d_1a_7x7.conv3d.weight", (3,), "i3d-inception", "torchvision"),
+        ("layer1.0.conv1.0.weight", (3,), "torchvision", "kenshohara"),
+        ("conv1.weight", (4, 3, 7, 7), "torchvision", "kenshohara"),
+        ("conv1.weight", (4, 3, 7, 7, 7), "kenshohara", "pytorchvideo"),
+    ],
+)
+def test_a_file_of_another_project_is_told_by_its_names(
+    refusal, key: str, shape: tuple[int, ...], whose: str, layout: Layout
+) -> None:
+    state = {f"module.{key}": torch.zeros(shape), "module.layer1.0.bn2.weight": torch.zeros(3)}
+    assert f"the file's names are those of {whose}: --from {whose}" in refusal({"state_dict": state}, layout, NAMED)
+
+
 def test_every_layout_is_known() -> None:
     with pytest.raises(UserError, match="unknown layout 'keras'"):
         convert(Path("nothing"), "keras")
-    assert len(get_args(Layout)) == 7
+    assert len(get_args(Layout)) == 9

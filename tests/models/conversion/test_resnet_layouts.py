@@ -3,6 +3,7 @@
 import pickle
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,9 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from videonl.models.conversion import Stated, convert
+from videonl.models.conversion import Stated, convert, convert_content
 
 FIVE = {"res3": [1, 3], "res4": [1, 3, 5]}
-BRANCHES = "abc"
 
 
 def slowfast_name(place: str) -> str:
@@ -35,25 +35,6 @@ def slowfast_name(place: str) -> str:
         if re.fullmatch(pattern, place):
             return re.sub(pattern, theirs, place)
     raise AssertionError(place)
-
-
-def mmaction2_name(place: str, pooled: bool) -> str:
-    """The same as mmaction2 and mmcv have it."""
-    if found := re.fullmatch(r"res(\d)\.(\d+)\.(.+)", place):
-        layer, rest = f"backbone.layer{int(found[1]) - 1}.{found[2]}", found[3]
-        if part := re.fullmatch(r"branch2\.(conv|norm)_(\w)\.(.+)", rest):
-            kind = "conv" if part[1] == "conv" else "bn"
-            return f"{layer}.conv{BRANCHES.index(part[2]) + 1}.{kind}.{part[3]}"
-        if part := re.fullmatch(r"branch1_(conv|norm)\.(.+)", rest):
-            return f"{layer}.downsample.{'conv' if part[1] == 'conv' else 'bn'}.{part[2]}"
-        module, _, parameter = rest.removeprefix("block.").rpartition(".")
-        block = f"{layer}.non_local_block"
-        if module in ("conv_out", "bn"):
-            return f"{block}.conv_out.{'bn' if module == 'bn' else 'conv'}.{parameter}"
-        return f"{block}.{module}{'.0' if pooled and module in ('g', 'phi') else ''}.conv.{parameter}"
-    for ours, theirs in (("stem.conv", "conv1.conv"), ("stem.norm", "conv1.bn")):
-        place = place.replace(ours, f"backbone.{theirs}")
-    return place.replace("head.proj", "cls_head.fc_cls")
 
 
 def caffe2_blob(place: str) -> str | None:
@@ -140,11 +121,12 @@ def save(content: Any, path: Path) -> Path:
 def test_pytorchvideo(public_network, agree, tmp_path: Path, variant: str, depth: int, name: str) -> None:
     network = public_network(variant, depth=depth)
     path = save({"model_state": network.state_dict()}, tmp_path / "hub.pyth")
-    weights = convert(path, "pytorchvideo", Stated(num_frames=8, stride_frames=8))
+    weights = convert(path, "pytorchvideo")
     assert weights.network["backbone"] == name
     assert weights.network["num_classes"] == 7
     assert list(weights.state) == list(network.state_dict())
-    assert weights.clip == {"mean": (0.45,) * 3, "std": (0.225,) * 3, "num_frames": 8, "stride_frames": 8}
+    pixels = {"mean": (0.45,) * 3, "std": (0.225,) * 3, "short_side_px": 256, "crop_px": 224}
+    assert weights.clip == {**pixels, "num_frames": 8, "stride_frames": 8}
     agree(weights, network)
 
 
@@ -166,7 +148,9 @@ def test_slowfast_with_its_blocks(
     assert insertion["options"]["pool_order"] == "pre"
     assert insertion["options"].get("scale", False) == (instantiation == "softmax")
     assert len(weights.state) == len(state)
-    assert ("num_frames" in weights.clip) == with_config
+    assert (weights.clip["num_frames"], weights.clip["stride_frames"]) == ((32, 2) if with_config else (8, 8))
+    assert (weights.clip["short_side_px"], weights.clip["crop_px"]) == (256, 224)
+    assert weights.network["backbone_options"]["head"] == "windows_softmax"
     agree(weights, network)
 
 
@@ -178,20 +162,22 @@ def test_slowfast_with_its_blocks(
     ("concatenation", False, True),
 ])  # fmt: skip
 def test_mmaction2_with_its_blocks_and_strides(
-    public_network, by_place, agree, tmp_path: Path, mode: str, scaled: bool, pooled: bool
+    public_network, by_place, agree, mmaction2_names, tmp_path: Path, mode: str, scaled: bool, pooled: bool
 ) -> None:
     block = partial(Mmcvs, mode=mode, scaled=scaled, pooled=pooled)
     network = public_network(
         "i3d", block, {"res3": [1], "res4": [5]}, stem_conv_stride=(2, 2, 2), stem_pool_stride=(2, 2, 2)
     )
-    state = {mmaction2_name(place, pooled): value for place, value in by_place(network).items()}
+    state = {mmaction2_names(place, pooled): value for place, value in by_place(network).items()}
     path = save({"meta": {"epoch": 1}, "state_dict": state}, tmp_path / "epoch_1.pth")
     told = mode in ("gaussian", "concatenation")
-    stated = Stated("i3d_r50", (2, 2), pairwise=None if told else mode, scale=scaled, num_frames=32, stride_frames=2)
+    stated = Stated("i3d_r50", (2, 2), pairwise=None if told else mode, scale=scaled)
     weights = convert(path, "mmaction2", stated)
     stem = weights.network["backbone_options"]["stride_profile"]
     assert stem["temporal_stride"] == stem["pool_temporal_stride"] == 2
     assert weights.clip["mean"] == pytest.approx((0.485, 0.456, 0.406), abs=1e-3)
+    assert (weights.clip["num_frames"], weights.clip["stride_frames"]) == (32, 2)
+    assert "head" not in weights.network["backbone_options"]
     agree(weights, network, (2, 3, 17, 53, 47))
 
 
@@ -214,7 +200,28 @@ def test_caffe2_with_its_blocks_and_stem(
     weights = convert(path, "caffe2-nonlocal", stated)
     assert weights.network["backbone"] == "c2d_r50"
     assert "CC BY-NC" in weights.licence
+    assert (weights.clip["num_frames"], weights.clip["stride_frames"]) == ((8, 8) if stride == 1 else (32, 2))
+    assert weights.network["backbone_options"]["head"] == "windows_softmax"
     agree(weights, network)
+
+
+@pytest.mark.parametrize(
+    ("sections", "head"),
+    [
+        ({"DATA": {"TRAIN_CROP_SIZE": 112, "TEST_CROP_SIZE": 128}}, {"window": 3, "averaged": "probabilities"}),
+        ({"MULTIGRID": {"SHORT_CYCLE": True}}, None),
+        ({}, "windows_softmax"),
+    ],
+)
+def test_slowfast_windows_are_the_grid_of_its_training(
+    public_network, by_place, sections: dict[str, Any], head: Any
+) -> None:
+    state = {slowfast_name(place): value for place, value in by_place(public_network("c2d")).items()}
+    content = {"model_state": state, "cfg": yaml.safe_dump({"MODEL": {"ARCH": "c2d"}, **sections})}
+    weights = convert_content(content, "slowfast", Stated(), "file")
+    assert weights.network["backbone_options"].get("head") == head
+    assert (weights.clip["num_frames"], weights.clip["stride_frames"]) == (8, 8)
+    assert weights.clip["crop_px"] == sections.get("DATA", {}).get("TRAIN_CROP_SIZE", 224)
 
 
 def caffe2_blobs(placed: dict[str, Tensor]) -> dict[str, Any]:
@@ -263,6 +270,9 @@ def test_caffe2_with_affine_norms_and_groups_of_frames(
     stated = Stated(strides=(1, 1), pool_padding=1, pairwise="embedded_gaussian", scale=True, subsample=True)
     weights = convert(path, "caffe2-nonlocal", stated)
     by_stage = {stage: each["options"] for each in weights.network["blocks"] for stage in each["after"]}
+    assert (weights.clip["num_frames"], weights.clip["stride_frames"]) == (32, 4)
+    long = convert(path, "caffe2-nonlocal", replace(stated, strides=(2, 2))).clip
+    assert (long["num_frames"], long["stride_frames"]) == (128, 1)
     assert by_stage["res3"]["group_frames"] == 4
     assert "reach" not in by_stage["res4"]
     agree(weights, network)

@@ -65,6 +65,18 @@ def read_source(source: str, root: Path | None = None, keep_unreadable: bool = F
     )
 
 
+def file_of_source(source: str, root: Path | None = None) -> Path:
+    """The list or index that a source is read from, without its split; or its folder, or its URL.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    if is_url(source):
+        return Path(source)
+    path, _ = _locate(source, root)
+    return path / INDEX_NAME if (path / INDEX_NAME).is_file() else path
+
+
 def class_list(labels: Sequence[str]) -> list[str]:
     """The distinct labels, sorted: as numbers if every one is an integer, else as text.
 
@@ -80,10 +92,12 @@ def class_list(labels: Sequence[str]) -> list[str]:
 def assign(labelled: Sequence[LabelledPath], classes: Sequence[str]) -> list[Video]:
     """Replace each label by its index in ``classes``.
 
+    Where the classes have no names, as those of converted weights, a label that is a number is an index.
+
     Raises:
         UserError: A label is not among the classes.
     """
-    index_of = {name: index for index, name in enumerate(classes)}
+    index_of = _index_by_label(classes)
     for entry in labelled:
         if entry.label not in index_of:
             raise UserError(
@@ -91,6 +105,11 @@ def assign(labelled: Sequence[LabelledPath], classes: Sequence[str]) -> list[Vid
                 "Correct the label, or add it to the classes (--data.classes, or the training videos)."
             )
     return [Video(entry.path, index_of[entry.label], entry.frame_table, entry.unreadable) for entry in labelled]
+
+
+def _index_by_label(classes: Sequence[str]) -> dict[str, int]:
+    numbers = {str(index): index for index, name in enumerate(classes) if name == f"class {index}"}
+    return {**numbers, **{name: index for index, name in enumerate(classes)}}
 
 
 def leave_out_wrong_labels(

@@ -1,24 +1,37 @@
 """Checkpoints of other projects, converted without guesses: what does not fit or is not known is refused."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from videonl.backbones.slowfast import ALPHA, SLOWFASTS
 from videonl.errors import UserError
 from videonl.models.conversion.alexhex7 import alexhex7_block
 from videonl.models.conversion.caffe2 import caffe2_nonlocal
 from videonl.models.conversion.contract import Foreign, Stated
 from videonl.models.conversion.engine import assemble
 from videonl.models.conversion.inception import i3d_inception
+from videonl.models.conversion.kenshohara import kenshohara
 from videonl.models.conversion.mmaction2 import mmaction2
+from videonl.models.conversion.own import own
 from videonl.models.conversion.pytorchvideo import pytorchvideo
 from videonl.models.conversion.reading import read_caffe2, read_torch
+from videonl.models.conversion.recognition import refusal
 from videonl.models.conversion.slowfast import slowfast
 from videonl.models.conversion.torchvision import torchvision
 from videonl.models.weights import Weights
 
 Layout = Literal[
-    "pytorchvideo", "slowfast", "mmaction2", "torchvision", "caffe2-nonlocal", "i3d-inception", "alexhex7-block"
+    "pytorchvideo",
+    "slowfast",
+    "mmaction2",
+    "torchvision",
+    "caffe2-nonlocal",
+    "i3d-inception",
+    "alexhex7-block",
+    "kenshohara",
+    "videonl",
 ]
 NETWORKS: dict[str, Callable[[Any, Stated], Foreign]] = {
     "pytorchvideo": pytorchvideo,
@@ -27,7 +40,12 @@ NETWORKS: dict[str, Callable[[Any, Stated], Foreign]] = {
     "torchvision": torchvision,
     "caffe2-nonlocal": caffe2_nonlocal,
     "i3d-inception": i3d_inception,
+    "kenshohara": kenshohara,
 }
+
+# 32 frames at stride 2 in ``i3d_r50_32x2x1_100e.pth``, 4 at stride 16 in ``SLOWONLY_4x16_R50.pkl``.
+CLIP_IN_NAME = re.compile(r"(?<![0-9A-Za-z])(\d{1,3})x(\d{1,2})(?=x1(?!\d)|[^0-9A-Za-z])")
+ABOUT_BLOCKS = ("pairwise", "scale", "subsample")
 
 __all__ = ["Layout", "Stated", "convert", "convert_content"]
 
@@ -37,7 +55,7 @@ def convert(path: Path, layout: Layout, stated: Stated = Stated()) -> Weights:
 
     Args:
         path: The file.
-        layout: Whose it is.
+        layout: Whose it is; ``videonl`` for a file that videonl wrote, to state its clips anew.
         stated: What the file does not say.
 
     Returns:
@@ -49,13 +67,18 @@ def convert(path: Path, layout: Layout, stated: Stated = Stated()) -> Weights:
     """
     if layout not in get_args(Layout):
         raise UserError(f"unknown layout {layout!r}; known are {', '.join(get_args(Layout))}")
+    if layout == "videonl":
+        return own(path, stated)
     content = read_caffe2(path) if layout == "caffe2-nonlocal" else read_torch(path)
     try:
-        return convert_content(content, layout, stated, f"{path.name} ({layout})")
+        weights = convert_content(content, layout, stated, f"{path.name} ({layout})")
+        _refuse_another_clip(path.name, weights, stated)
+        return weights
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{path}: {refusal(content, layout) or error}") from error
     except (LookupError, TypeError, ValueError) as error:  # weights of shapes, or a configuration, of no such project
-        raise UserError(f"{path} is not what a checkpoint of {layout} looks like ({error})") from error
+        why = refusal(content, layout) or f"it is not what a checkpoint of {layout} looks like ({error})"
+        raise UserError(f"{path}: {why}") from error
 
 
 def convert_content(content: Any, layout: Layout, stated: Stated, source: str) -> Weights:
@@ -67,6 +90,22 @@ def convert_content(content: Any, layout: Layout, stated: Stated, source: str) -
     return assemble(foreign, source)
 
 
+def _refuse_another_clip(name: str, weights: Weights, stated: Stated) -> None:
+    """Published files bear their clip in their names, and it may not be the one that their layout stands for."""
+    found = [f"{num_frames}x{stride}" for num_frames, stride in CLIP_IN_NAME.findall(name)]
+    if not found or stated.num_frames is not None or "num_frames" not in weights.clip:
+        return
+    num_frames, stride_frames = weights.clip["num_frames"], weights.clip["stride_frames"]
+    published = f"{num_frames}x{stride_frames}"
+    # Its publishers name SlowFast by the frames of its slow pathway.
+    slow = weights.network and weights.network["backbone"] in SLOWFASTS and (num_frames // ALPHA, stride_frames * ALPHA)
+    if published not in found and (not slow or "{}x{}".format(*slow) not in found):
+        raise UserError(
+            f"its name says {found[0]}, frames x stride, and {published} is published for this network; state which "
+            f"it was trained on: --clip {found[0]} or --clip {published}"
+        )
+
+
 def _refuse_contradictions(foreign: Foreign, stated: Stated) -> None:
     """What was stated and is known otherwise from the file or its layout must not be passed over."""
     if foreign.stem is None and stated.strides is not None:
@@ -74,8 +113,11 @@ def _refuse_contradictions(foreign: Foreign, stated: Stated) -> None:
     padding = None if foreign.stem is None else foreign.stem.pool_padding_px
     if stated.pool_padding not in (None, padding):
         raise UserError(f"--pool_padding {stated.pool_padding} is not that of this layout, {padding}")
+    for name in ABOUT_BLOCKS:
+        if not foreign.blocks and getattr(stated, name) is not None:
+            raise UserError(f"--{name} is for non-local blocks, and the file has none")
     for (stage, index), options in foreign.blocks.items():
-        for name in ("pairwise", "scale", "subsample"):
+        for name in ABOUT_BLOCKS:
             value = getattr(stated, name)
             if value is not None and options.get(name, value) != value:
                 raise UserError(f"--{name} {value}: the block after {stage}.{index} of the file has {options[name]}")

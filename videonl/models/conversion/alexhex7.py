@@ -12,6 +12,8 @@ from videonl.models.weights import Weights
 
 HINT = "embedded_gaussian or dot_product, by the file of lib/ the block is from"
 
+FLAGS = {"num_frames": "clip"}
+
 
 def alexhex7_block(content: Any, stated: Stated, source: str) -> Weights:
     """The ``state_dict`` of an ``NONLocalBlock3D``.
@@ -19,6 +21,9 @@ def alexhex7_block(content: Any, stated: Stated, source: str) -> Weights:
     Raises:
         UserError: When it is none, or one for images or sequences.
     """
+    for name in ("backbone", "strides", "pool_padding", "num_frames"):
+        if getattr(stated, name) is not None:
+            raise UserError(f"--{FLAGS.get(name, name)} is for whole networks, and this is one block")
     theirs = tensors(content, ("state_dict",), "one block of AlexHex7/Non-local_pytorch")
     weights, left_over = rename_public(theirs, "alexhex7")
     if left_over or "g.weight" not in weights:
@@ -26,6 +31,9 @@ def alexhex7_block(content: Any, stated: Stated, source: str) -> Weights:
     if weights["g.weight"].ndim != 5:
         raise UserError("this block is for images or sequences; only those of 3D (NONLocalBlock3D) fit clips")
     pooled = "g.0.weight" in theirs
+    for name, value in (("scale", False), ("subsample", pooled)):
+        if getattr(stated, name) not in (None, value):
+            raise UserError(f"--{name} {getattr(stated, name)}: the block of the file has {value}")
     options = options_of(
         weights, pairwise_of(weights, stated, HINT), pool_order="post" if pooled else None, scale=False
     )

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from videonl.backbones import Stem
-from videonl.models.conversion.contract import Foreign, Options, Place, Stated, sampling
+from videonl.backbones.head import HEADS
+from videonl.models.conversion.contract import AT_224, Foreign, Options, Place, Stated, sampling
 from videonl.models.conversion.nonlocal_blocks import options_of, pairwise_of, split_blocks, with_biases
 from videonl.models.conversion.reading import blobs
 from videonl.models.conversion.resnet_names import ResNetNames, backbone_of
@@ -30,6 +31,8 @@ NAMES = ResNetNames(
 )
 NORM_EPSILON = 1e-5  # 1.0000001e-5 there, the same to float32
 GROUP_FRAMES = 4  # of the blocks in res3 where norms are affine, as its code has it
+# Frames and stride of the published networks, by stride of the stem and whether norms are affine.
+PUBLISHED = {(1, False): (8, 8), (2, False): (32, 2), (1, True): (32, 4), (2, True): (128, 1)}
 HINTS = {
     "strides": "of stem and pool: 1,1 for MODEL_NAME resnet_video and PySlowFast, 2,2 for resnet_video_org",
     "pool_padding": "0 for video-nonlocal-net, 1 for files of PySlowFast's model zoo",
@@ -57,7 +60,13 @@ def caffe2_nonlocal(content: Any, stated: Stated) -> Foreign:
         blocks={place: _block(block, place, affine, stated) for place, block in split_blocks(placed).items()},
         # Its pool spans as many frames as it strides.
         stem=Stem(stride, pool_stride, pool_stride, stated.pool_padding),
-        clip={"mean": (0.45,) * 3, "std": (0.225,) * 3, **sampling(stated)},
+        head=HEADS["windows_softmax"],
+        clip={
+            "mean": (0.45,) * 3,
+            "std": (0.225,) * 3,
+            **AT_224,
+            **sampling(stated, PUBLISHED.get((stride, affine))),
+        },
         norm_epsilon=NORM_EPSILON,
         licence=LICENCE,
     )

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from videonl.backbones import Stem
-from videonl.errors import UserError
+from videonl.backbones import Head, Stem
+from videonl.errors import MOST_FRAMES, UserError, require_within
 
 Options = dict[str, Any]
 Place = tuple[str, int]  # a stage and the residual that a block follows
@@ -37,6 +37,12 @@ class Stated:
     num_frames: int | None = None
     stride_frames: int | None = None
 
+    def __post_init__(self) -> None:
+        for stride in self.strides or ():
+            require_within(1, MOST_FRAMES, strides=stride)
+        require_within(0, 1, pool_padding=self.pool_padding)
+        require_within(1, MOST_FRAMES, num_frames=self.num_frames, stride_frames=self.stride_frames)
+
     def require(self, hints: Mapping[str, str]) -> None:
         """Refuses to go on while one of the named facts is unknown.
 
@@ -65,9 +71,13 @@ class Foreign:
         backbone: Our name of the network.
         placed: Whether the keys of ``weights`` are places.
         blocks: Options of the non-local block after each residual that has one.
+        options: Further options of the backbone, ``width`` among them where keys are no places.
         stem: The stem's strides; None for networks that are no ResNets.
-        clip: What is known of the clips it was trained on, by the names of :class:`videonl.data.transforms.ClipFormat`.
-        norm_epsilon: What the file's batch norms add to variances.
+        head: How the network's head averages in the project's tests; None where it averages all positions.
+        clip: The clips it was trained on, by the names of :class:`videonl.data.transforms.ClipFormat`: as stated, as
+            the file says, or as published for the network. Empty where none of them says it.
+        norm_epsilon: What the file's batch norms add to variances; None where our network has the project's own.
+        reads: What the network reads where that is not RGB frames.
         licence: Restrictions on the use of the weights, where there are any.
         inflated: Whether these are weights of a 2D network, to be repeated along time.
     """
@@ -77,14 +87,22 @@ class Foreign:
     backbone: str
     placed: bool = True
     blocks: Mapping[Place, Options] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     stem: Stem | None = None
+    head: Head | None = None
     clip: Mapping[str, Any] = field(default_factory=dict)
-    norm_epsilon: float = 1e-5
+    norm_epsilon: float | None = 1e-5
+    reads: str | None = None
     licence: str | None = None
     inflated: bool = False
 
 
-def sampling(stated: Stated) -> dict[str, int]:
-    """The clip's frames and stride, as far as they were stated."""
-    known = {"num_frames": stated.num_frames, "stride_frames": stated.stride_frames}
+AT_224 = {"short_side_px": 256, "crop_px": 224}
+AT_112 = {"short_side_px": 128, "crop_px": 112}
+
+
+def sampling(stated: Stated, published: tuple[int, int] | None = None) -> dict[str, Any]:
+    """The clip's frames and stride: what was stated, or else what was published for the network, if anything was."""
+    num_frames, stride_frames = published or (None, None)
+    known = {"num_frames": stated.num_frames or num_frames, "stride_frames": stated.stride_frames or stride_frames}
     return {name: value for name, value in known.items() if value is not None}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from videonl.backbones import inflated_kernel, read_stem
+from videonl.backbones import head_option, inflated_kernel, read_stem
 from videonl.errors import UserError
 from videonl.models.classifier import ClipClassifier
 from videonl.models.conversion.contract import Foreign, Options, Place
@@ -49,10 +49,11 @@ def assemble(foreign: Foreign, source: str) -> Weights:
         for key in found.keys() & expected
     }
     _refuse_misfits([*foreign.left_over, *unknown, *(found.keys() - expected.keys())], expected, state)
-    _refuse_other_epsilon(network, foreign.norm_epsilon)
+    if foreign.norm_epsilon is not None:
+        _refuse_other_epsilon(network, foreign.norm_epsilon)
     # In the network's order; counts of batches, which old norms lack, start anew.
     complete = {key: state.get(key, torch.tensor(0)).contiguous() for key in expected}
-    return Weights(complete, source, settings, clip=dict(foreign.clip), licence=foreign.licence)
+    return Weights(complete, source, settings, clip=dict(foreign.clip), reads=foreign.reads, licence=foreign.licence)
 
 
 def head_keys(settings: Mapping[str, Any]) -> set[str]:
@@ -68,16 +69,22 @@ def on_meta(settings: Mapping[str, Any], num_classes: int) -> ClipClassifier:
 
 
 def _settings(foreign: Foreign) -> dict[str, Any]:
-    stem = foreign.weights.get("stem.conv.weight")
+    stem, options = foreign.weights.get("stem.conv.weight"), _options(foreign)
     return {
         "backbone": foreign.backbone,
         "num_classes": None,
         "blocks": [asdict(insertion) for insertion in _insertions(foreign.blocks)],
-        "width": None if stem is None else stem.shape[0],
+        "width": options.pop("width", None if stem is None else stem.shape[0]),
         "dropout": None,
-        "backbone_options": None if foreign.stem is None else {"stride_profile": asdict(foreign.stem)},
+        "backbone_options": options or None,
         "stages": None,
     }
+
+
+def _options(foreign: Foreign) -> dict[str, Any]:
+    stem = {} if foreign.stem is None else {"stride_profile": asdict(foreign.stem)}
+    head = {} if foreign.head is None else {"head": head_option(foreign.head)}
+    return {**foreign.options, **stem, **head}
 
 
 def _insertions(blocks: Mapping[Place, Options]) -> list[Insertion]:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from videonl.errors import UserError
+from videonl.models.conversion.beside_weights import load_weights_alone
+from videonl.pickles import refusal_of_code
 
 # All that a pickle of numpy arrays calls, under the names of numpy 1 and 2; Python 2 wrote no others.
 ARRAY_PARTS = {
@@ -19,6 +21,9 @@ ARRAY_PARTS = {
     *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
     ("_codecs", "encode"),
 }
+
+# Training scripts keep weights under one of these, whichever project's network they train.
+WRAPPINGS = ("state_dict", "model_state", "model_state_dict", "model")
 
 
 class ArraysOnly(pickle.Unpickler):
@@ -33,21 +38,44 @@ class ArraysOnly(pickle.Unpickler):
 
 
 def read_torch(path: Path) -> Any:
-    """Reads a file of ``torch.save`` that holds plain data and tensors.
+    """Reads a file of ``torch.save`` that holds plain data and tensors, or a safetensors file.
 
     Raises:
         UserError: When the file is missing or holds anything else; nothing in it runs.
     """
     _require_file(path)
+    if is_safetensors(path):
+        return read_safetensors(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch thinks of files that are no checkpoints
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return load_weights_alone(path)
     except Exception as error:  # a file of any bytes may break the unpickler in any way
-        raise UserError(
-            f"{path} cannot be read as weights alone ({_first_sentence(error)}); it is damaged, or holds objects that "
-            "only code could restore. If you trust it, load it where it was written and save its state_dict by itself"
-        ) from error
+        damaged = f"{path} cannot be read as weights alone ({_first_sentence(error)}); was it copied completely?"
+        raise UserError(refusal_of_code(path) or damaged) from error
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is one of tensors alone, by its start: eight bytes of length, then JSON."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Reads a file of tensors by name, which has no place for code.
+
+    Raises:
+        UserError: When it is damaged.
+    """
+    # Imported here because most files are others.
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise UserError(f"{path} is a damaged safetensors file: {_first_sentence(error)}") from error
 
 
 def read_caffe2(path: Path) -> Any:
@@ -61,7 +89,8 @@ def read_caffe2(path: Path) -> Any:
         with path.open("rb") as file:
             return ArraysOnly(file, encoding="latin1").load()  # Python 2 strings
     except Exception as error:  # a file of any bytes may break the unpickler in any way
-        raise UserError(f"{path} cannot be read as a pickle of numpy arrays: {_first_sentence(error)}") from error
+        damaged = f"{path} cannot be read as a pickle of numpy arrays: {_first_sentence(error)}"
+        raise UserError(refusal_of_code(path) or damaged) from error
 
 
 def tensors(content: Any, under: tuple[str, ...], what: str) -> dict[str, Tensor]:
@@ -69,13 +98,13 @@ def tensors(content: Any, under: tuple[str, ...], what: str) -> dict[str, Tensor
 
     Args:
         content: What was read.
-        under: Names that the project keeps its weights under.
+        under: Names that the project keeps its weights under; those of other training scripts are known too.
         what: Whose checkpoint this should be, for messages.
 
     Raises:
         UserError: When there are no tensors by name.
     """
-    for name in under:
+    for name in dict.fromkeys((*under, *WRAPPINGS)):
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
     named = isinstance(content, Mapping) and bool(content) and all(isinstance(key, str) for key in content)

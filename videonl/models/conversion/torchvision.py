@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from videonl.models.conversion.contract import Foreign, Stated, sampling
+from videonl.models.conversion.contract import AT_112, AT_224, Foreign, Stated, sampling
 from videonl.models.conversion.reading import tensors
 from videonl.models.conversion.resnet_names import ResNetNames
 
@@ -18,6 +18,9 @@ IMAGE_NAMES = ResNetNames(
     head="fc",
 )
 MEAN, STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
+IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Its reference scripts bring every video to 15 frames a second first.
+PUBLISHED_SECONDS = 1 / 15
 
 
 def torchvision(content: Any, stated: Stated) -> Foreign:
@@ -27,19 +30,25 @@ def torchvision(content: Any, stated: Stated) -> Foreign:
         stated.require({"backbone": "which 3D ResNet to inflate these image weights to, such as i3d_r50"})
         assert stated.backbone is not None
         placed, left_over = IMAGE_NAMES.rename(weights)
-        # What clips it will see is for the training to say: images have no frames, and 3D networks other means.
-        return Foreign(placed, left_over, stated.backbone, inflated=True)
+        # What clips it will see is for the training to say, unless it was stated: images have no frames.
+        clip = {"mean": IMAGE_MEAN, "std": IMAGE_STD, **AT_224, **sampling(stated)} if stated.num_frames else {}
+        return Foreign(placed, left_over, stated.backbone, clip=clip, inflated=True)
     backbone = stated.backbone or _video_backbone(weights)
     s3d = backbone == "s3d"
-    sizes = {"short_side_px": 256, "crop_px": 224} if s3d else {"short_side_px": 128, "crop_px": 112}
     return Foreign(
         weights=weights,
         left_over=[],
         backbone=backbone,
         placed=False,
-        clip={"mean": MEAN, "std": STD, **sizes, **sampling(stated)},
+        clip={"mean": MEAN, "std": STD, **(AT_224 if s3d else AT_112), **_sampling(128 if s3d else 16, stated)},
         norm_epsilon=1e-3 if s3d else 1e-5,
     )
+
+
+def _sampling(num_frames: int, stated: Stated) -> dict[str, Any]:
+    if stated.num_frames is not None:
+        return sampling(stated)
+    return {"num_frames": num_frames, "stride_frames": 2, "stride_seconds": PUBLISHED_SECONDS}
 
 
 def _video_backbone(weights: dict[str, Any]) -> str:
