@@ -10,7 +10,6 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from jsonargparse import auto_cli
 from rich.progress import track
@@ -19,6 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from videonl.data.reading.container import decode, open_container, video_stream
 from videonl.data.reading.decoding import DECODERS, DecodingError, VideoReader, why_inexact
 from videonl.data.reading.frame_table import FrameTable
+from videonl.data.reading.orientation import orientation_of, upright
 from videonl.data.reading.scan import scan
 from videonl.data.sources.labelled import VIDEO_SUFFIXES
 from videonl.errors import UserError
@@ -34,7 +34,7 @@ def sequential(path: Path, stream_index: int, wanted: set[int]) -> tuple[torch.T
     with open_container(path) as container:
         # In one thread: how FFmpeg mends damage depends on its threads.
         for frame in decode(container, video_stream(container, stream_index)):
-            rgb = torch.from_numpy(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)).copy())
+            rgb = upright(torch.from_numpy(frame.to_ndarray(format="rgb24")), orientation_of(frame))
             if len(thumbnails) in wanted:
                 frames[len(thumbnails)] = rgb
             thumbnails.append(thumbnail(rgb))

@@ -1,13 +1,6 @@
 """videonl: spacetime attention in 3D CNNs for action recognition."""
 
-from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-
-try:
-    __version__ = version("videonl")
-except PackageNotFoundError:  # running from a source tree that is not installed
-    __version__ = "0+source"
 
 # The front door: where its names live. They are imported when they are first used, for torch takes seconds.
 _NAMES = {"register_block": "videonl.blocks"}
@@ -15,10 +8,25 @@ __all__ = ["__version__", *_NAMES]  # the names of __getattr__ below
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in _NAMES:
         raise AttributeError(f"module 'videonl' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_NAMES[name]), name)
 
 
 def __dir__() -> list[str]:
     return [*globals(), *_NAMES]
+
+
+def _version() -> str:
+    # Imported late, as all here: `python -m videonl` reads this file before it can leave the working folder
+    # (__main__.py), in which the many modules that this needs would be looked for first.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("videonl")
+    except PackageNotFoundError:  # running from a source tree that is not installed
+        return "0+source"

@@ -101,7 +101,10 @@ def import_path(path: str, kind: str) -> Any:
             warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")  # pytorchvideo's
             module = import_module(module_path)
     except ImportError as error:
-        raise UserError(f"{kind} {path}: the module {module_path!r} cannot be imported ({error})") from error
+        raise UserError(
+            f"{kind} {path}: the module {module_path!r} cannot be imported ({error}). A module of your own lies beside "
+            "the configuration that names it, or its folder is on PYTHONPATH"
+        ) from error
     except (TypeError, ValueError) as error:  # a path with empty parts
         raise UserError(f"{kind} {path!r} is not a dotted path such as package.module.name") from error
     found = getattr(module, name, None)

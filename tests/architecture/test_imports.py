@@ -12,35 +12,33 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # What each part may import of videonl besides itself; a dotted entry allows that module alone.
 MAY_IMPORT = {
     "errors": set(),
-    "files": {"errors"},
-    "runtime": {"errors", "files"},
+    "names": set(),
+    "pickles": set(),
+    "terminal": set(),
+    "outputs": {"errors"},
+    "files": {"outputs", "errors"},
+    "runtime": {"terminal", "errors", "files"},
     "registry": {"errors"},
     "ops": set(),
     "blocks": {"ops", "registry", "errors"},
     "profiling": {"errors"},
     "benchmarks": {"models", "backbones", "blocks", "ops", "data", "runtime", "profiling", "errors"},
     "backbones": {"registry", "errors"},
-    "models": {"backbones", "blocks", "registry", "files", "errors"},
-    "data": {"runtime", "files", "errors"},
-    "evaluation": {"data.reading.decoding", "files", "errors"},
-    "diagnostics": {"visualization", "blocks", "evaluation", "data", "files", "errors"},
+    "models": {"backbones", "blocks", "registry", "pickles", "terminal", "files", "errors"},
+    "data": {"runtime", "terminal", "files", "outputs", "errors"},
+    "evaluation": {"data.reading.decoding", "terminal", "files", "outputs", "names", "errors"},
+    "diagnostics": {"visualization", "blocks", "evaluation", "data", "terminal", "files", "names", "errors"},
     "tasks": {"evaluation", "registry", "errors"},
     "inference": {"models", "backbones", "blocks", "data", "visualization", "evaluation", "errors"},
     "training": {
-        "inference",
-        "tasks",
-        "data",
-        "evaluation",
-        "visualization",
-        "diagnostics",
-        "runtime",
-        "files",
-        "errors",
+        *("inference", "tasks", "data", "evaluation", "visualization", "diagnostics", "profiling", "runtime"),
+        *("pickles", "terminal", "files", "outputs", "names", "errors"),
     },
-    "visualization": {"blocks", "ops", "data.reading.decoding", "files", "errors"},
+    "visualization": {"blocks", "ops", "data.reading.decoding", "files", "names", "errors"},
     "cli": {
         *("data", "models", "training", "visualization", "evaluation", "benchmarks", "blocks", "backbones", "ops"),
-        *("profiling", "diagnostics", "inference", "tasks", "runtime", "registry", "files", "errors"),
+        *("profiling", "diagnostics", "inference", "tasks", "runtime", "registry", "pickles", "terminal", "files"),
+        *("outputs", "names", "errors"),
     },
     "__init__": set(),
     "__main__": {"cli"},
@@ -124,6 +122,12 @@ def test_the_table_itself_has_no_circles() -> None:
         }
         assert free
         placed |= free
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_everything_is_printed_by_the_console_that_escapes(path: Path) -> None:
+    imported = imports_of(path.read_text(encoding="utf-8"), "")
+    assert name_of(path) == "terminal" or not any(lies_in(name, "rich.console") for name in imported)
 
 
 @pytest.mark.parametrize(

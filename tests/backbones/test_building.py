@@ -8,7 +8,7 @@ import torch
 from pytorchvideo.models.x3d import create_x3d
 from torch import nn
 
-from videonl.backbones import BACKBONES, build_backbone, is_of_library
+from videonl.backbones import BACKBONES, build_backbone
 from videonl.errors import UserError
 
 X3D = "pytorchvideo.models.x3d.create_x3d"
@@ -140,19 +140,3 @@ def test_every_stage_names_modules_in_the_order_they_run(name: str) -> None:
     logits = backbone.network(torch.empty(1, 3, *backbone.clip, device="meta"))
     assert ran == [path for paths in backbone.stages.values() for path in paths]
     assert logits.shape == (1, 7)
-
-
-@pytest.mark.parametrize(
-    ("path", "trusted"),
-    [
-        (X3D, True),
-        ("torchvision.models.video.mvit_v2_s", True),
-        ("os.system", False),
-        ("torchvision.datasets.utils.download_url", False),
-        ("torchvision.models.resnet.load_state_dict_from_url", False),
-        ("torchvision.models.no_such", False),
-        ("torchvision.models_of_mine.build", False),
-    ],
-)
-def test_only_models_of_the_libraries_are_trusted(path: str, trusted: bool) -> None:
-    assert is_of_library(path) == trusted

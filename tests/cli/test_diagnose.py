@@ -41,6 +41,7 @@ def test_tables_a_reading_and_files(videonl: Videonl, options: list[object], tmp
     assert {path.name for path in out.iterdir()} == {f"diagnosis.{kind}" for kind in ("json", "csv", "png", "html")}
     Image.open(out / "diagnosis.png").verify()
     report = json.loads((out / "diagnosis.json").read_text())
+    assert report["about"].keys() >= {"videos", "date", "backbone", "blocks"}
     (block,) = report["blocks"]
     assert (block["block"], block["kind"]) == ("res3.3", "nonlocal, embedded_gaussian")
     assert sum(block[part] for part in ("itself", "own_frame", "own_place", "elsewhere")) == pytest.approx(1)

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def logits_of(record: Record) -> dict[str, torch.Tensor]:
 
 
 def test_a_checkpoint_and_videos_are_enough_and_agree_with_the_test(
-    videonl: Videonl, trained: Path, options: list[object], tmp_path: Path
+    videonl: Videonl, trained: Path, clips: Path, options: list[object], tmp_path: Path
 ) -> None:
     evaluated = videonl("evaluate", *options, "--out", tmp_path / "out")
     assert evaluated.code == 0
@@ -39,6 +40,13 @@ def test_a_checkpoint_and_videos_are_enough_and_agree_with_the_test(
     own, tested = (
         logits_of(read_record(path)) for path in (tmp_path / "out" / "evaluation.parquet", trained / "test.parquet")
     )
+    about = read_record(tmp_path / "out" / "evaluation.parquet").about
+    assert about["videos"] == str(clips / "test")
+    assert (about["backbone"], about["blocks"]) == ("c2d_r50, width 3", "nonlocal, embedded gaussian after res3.3")
+    assert date.today() - date.fromisoformat(about["date"]) <= timedelta(days=1)
+    of_test = read_record(trained / "test.parquet").about
+    assert of_test == about | {"checkpoint": of_test["checkpoint"], "videos": f"test (root {clips})"}
+    assert all(value in (tmp_path / "out" / "evaluation.html").read_text() for value in about.values())
     assert own.keys() == tested.keys()
     for path, logits in own.items():
         torch.testing.assert_close(logits, tested[path], rtol=1e-4, atol=1e-4)
@@ -93,10 +101,20 @@ def test_unreadable_videos_are_named(videonl: Videonl, options: list[object], cl
     (tmp_path / "list.csv").write_text(f"{good},{good.parent.name}\n{tmp_path / 'empty.mp4'},sum_0\n")
     words = [tmp_path / "list.csv" if word == clips / "test" else word for word in options]
     done = videonl("evaluate", *words, "--out", tmp_path / "out")
-    assert done.code == 0
+    assert done.code == 1
+    assert "accuracy on 1 of 2 videos, 1 unreadable" in done.text
+    assert "1 of 2 videos could not be read and have no score" in done.text
     assert f"skipped {tmp_path / 'empty.mp4'}: the file is empty" in done.text
     record = read_record(tmp_path / "out" / "evaluation.parquet")
     assert (len(record.scores), list(record.unreadable)) == (1, [str(tmp_path / "empty.mp4")])
+    for share, code in ((0.5, 0), (0.49, 1)):
+        assert videonl("evaluate", *words, "--out", tmp_path / "out", "--max-failed-share", share).code == code
+    videonl("index", tmp_path / "list.csv", "-o", tmp_path / "index.parquet")
+    words = [tmp_path / "index.parquet" if word == tmp_path / "list.csv" else word for word in words]
+    indexed = videonl("evaluate", *words, "--out", tmp_path / "indexed")
+    assert indexed.code == 1
+    assert "accuracy on 1 of 2 videos, 1 unreadable" in indexed.text
+    assert read_record(tmp_path / "indexed" / "evaluation.parquet").unreadable == record.unreadable
 
 
 @pytest.mark.parametrize(
@@ -109,6 +127,7 @@ def test_unreadable_videos_are_named(videonl: Videonl, options: list[object], cl
         (["--crops", 0], "num_crops must be at least 1, got 0"),
         (["--views_per_step", 0], "--views_per_step must be at least 1, got 0"),
         (["--num_workers", -1], "--num_workers must be at least 0, got -1"),
+        (["--max-failed-share", 1.5], "--max_failed_share must be in [0, 1], got 1.5"),
         (["--mistakes", -1], "--mistakes must be at least 0, got -1"),
         (["--decoder", "eyes"], "unknown decoder 'eyes'"),
         (["--index", "nowhere"], "nowhere: no such folder"),
@@ -213,7 +232,7 @@ def test_places_that_cannot_be_written_are_named(videonl: Videonl, options: list
     (tmp_path / "file").touch()
     refused = videonl("evaluate", *options, "--out", tmp_path / "file")
     assert refused.code == 2
-    assert f"{tmp_path / 'file' / 'evaluation.part'} cannot be written (File exists)" in refused.text
+    assert f"{tmp_path / 'file'} cannot be written (it is a file)" in refused.text
     record = tmp_path / "a.parquet"
     assert videonl("evaluate", *options, "--out", tmp_path).code == 0
     (tmp_path / "evaluation.parquet").rename(record)

@@ -5,9 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from videonl.training import ClipModule
+
+Videonl = Callable[..., Any]
 
 # Even where these tests run in the background of a shell, which lets Ctrl-C be ignored.
 MAIN = """
@@ -26,7 +33,7 @@ def processes(session: int) -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no such server elsewhere")
-@pytest.mark.parametrize(("command", "code"), [("index", 130), ("fit", 1)])
+@pytest.mark.parametrize(("command", "code"), [("index", 130), ("fit", 130)])
 def test_while_the_workers_start(command: str, code: int, small_config: Path, clips: Path, tmp_path: Path) -> None:
     words: dict[str, list[object]] = {
         "index": [clips, "-o", tmp_path / "index.parquet"],
@@ -55,3 +62,71 @@ def test_while_the_workers_start(command: str, code: int, small_config: Path, cl
     finally:
         if processes(started.pid):
             os.killpg(started.pid, signal.SIGKILL)
+
+
+def tell(number: int, *_: object, **__: object) -> None:
+    """As if another process had sent the signal."""
+    os.kill(os.getpid(), number)
+
+
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_a_trainer_ends_with_the_code_of_its_signal(
+    videonl: Videonl,
+    trained: Path,
+    small_config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    number: int,
+    code: int,
+) -> None:
+    words = ["--config", small_config, "--run.dir", tmp_path / "run"]
+    if command != "fit":
+        words += ["--ckpt_path", trained / "checkpoints" / "last.ckpt"]
+    step = "train" if command == "fit" else "validation" if command == "validate" else command
+    monkeypatch.setattr(ClipModule, f"on_{step}_batch_start", partial(tell, number))
+    ended = videonl(command, *words)
+    assert ended.code == code, ended.text
+    assert ("nterrupted" if code == 130 else "terminated") in ended.text
+    assert not list((tmp_path / "run").glob("*.parquet"))
+    assert not list((tmp_path / "run").glob(".*"))  # of locks
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_training_that_is_told_to_end_within_its_last_step_has_not_succeeded(
+    videonl: Videonl, small_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClipModule, "on_train_end", partial(tell, signal.SIGTERM))
+    command = ["fit", "--config", small_config, "--run.dir", tmp_path / "run"]
+    assert videonl(*command).code == 143
+    monkeypatch.undo()
+    resumed = videonl(*command, "--ckpt_path", "last")
+    assert resumed.code == 0, resumed.text  # all was saved
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_other_commands_end_with_the_code_of_their_signal(
+    videonl: Videonl,
+    trained: Path,
+    clips: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    code: int,
+) -> None:
+    own = ["--checkpoint", trained / "checkpoints" / "best.ckpt"]
+    for place, function, words in (
+        ("models.export", "_difference", ["export", *own, "--format", "torch-export", "--out", tmp_path / "net.pt2"]),
+        ("cli.evaluate", "_scored", ["evaluate", *own, "--index", clips / "test", "--out", tmp_path]),
+        ("data.indexing.examine", "_row", ["index", clips / "val", "--output", tmp_path / "i.parquet"]),
+    ):
+        monkeypatch.setattr(f"videonl.{place}.{function}", partial(tell, number))
+        ended = videonl(*words)
+        assert ended.code == code, ended.text
+        assert "Traceback" not in ended.text
+    # What goes on when it is asked again; no half a file, no lock.
+    assert {path.name for path in tmp_path.iterdir()} == {"evaluation.part", "i.parquet.part.jsonl"}

@@ -1,6 +1,7 @@
 """fit, test and predict on real files, from the command line."""
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,10 +92,12 @@ def test_a_dry_run_leaves_a_folder_as_it_is(videonl: Videonl, trained: Path, sma
     assert {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()} == before
 
 
-def test_overwriting_leaves_nothing_of_the_run_before(videonl: Videonl, small_config: Path, tmp_path: Path) -> None:
+def test_overwriting_leaves_nothing_of_the_run_before(
+    videonl: Videonl, trained: Path, small_config: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
-    (run / "checkpoints").mkdir(parents=True)
-    for name in ("config.yaml", "checkpoints/best.ckpt", "test.parquet", "test.html", "index.parquet"):
+    shutil.copytree(trained, run)
+    for name in ("test.parquet", "test.html", "index.parquet"):
         (run / name).write_text("of an older run")
     without_validation = ["--data.val", "null", "--run.overwrite", "true"]
     assert videonl("fit", "--config", small_config, "--run.dir", run, *without_validation).code == 0
@@ -182,14 +185,16 @@ def test_unreadable_test_video_is_named_and_has_no_row(
     (tmp_path / "test.csv").write_text(f"{good} {good.parent.name}\n{tmp_path / 'empty.mp4'} sum_0\n")
     options = ["--data.test", tmp_path / "test.csv", "--run.dir", tmp_path, "--ckpt_path"]
     tested = videonl("test", "--config", trained / "config.yaml", *options, trained / "checkpoints" / "last.ckpt")
-    assert tested.code == 0
+    assert tested.code == 1
     assert f"skipped {tmp_path / 'empty.mp4'}: the file is empty" in tested.text
     assert "videos that could not be read and have no score: 1" in tested.text
-    assert "accuracy on 1 videos" in tested.text
+    assert "accuracy on 1 of 2 videos, 1 unreadable" in tested.text
     record = read_record(tmp_path / "test.parquet")
     assert [score.path for score in record.scores] == [str(good)]
     assert record.unreadable == {str(tmp_path / "empty.mp4"): "the file is empty"}
     assert "1 video could not be read and has no score" in (tmp_path / "test.html").read_text()
+    allowed = [trained / "checkpoints" / "last.ckpt", "--data.loading.max_failed_share", 0.5]
+    assert videonl("test", "--config", trained / "config.yaml", *options, *allowed).code == 0
 
 
 def test_folding_changes_scores_by_rounding_alone(videonl: Videonl, trained: Path) -> None:

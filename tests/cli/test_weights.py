@@ -216,6 +216,24 @@ def test_export_of_a_trained_network(videonl: Videonl, trained: Path, tmp_path: 
     assert torch.export.load(program).module()(torch.randn(3, 3, 5, 31, 31)).shape == (3, 2)
 
 
+def test_a_refused_export_names_the_saturated_block_and_what_to_change(
+    videonl: Videonl, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    for part in ("theta", "phi"):
+        checkpoint["state_dict"][BLOCK_KEY.replace("theta", part)].mul_(1e4)
+    torch.save(checkpoint, tmp_path / "saturated.ckpt")
+    words = ["--checkpoint", tmp_path / "saturated.ckpt", "--format", "torch-export", "--out", tmp_path / "network.pt2"]
+    monkeypatch.setattr("videonl.models.export._relative", lambda found, expected: 1e-3)
+    refused = videonl("export", *words)
+    assert refused.code == 2
+    for told in ("differs from the network by 1.0e-03", "raise --tolerance", "Block res3.3 has a saturated softmax"):
+        assert told in refused.text
+    assert "scale: true" in refused.text and not (tmp_path / "network.pt2").exists()
+    assert videonl("export", *words, "--tolerance", 0.01).code == 0
+    assert (tmp_path / "network.pt2").is_file()
+
+
 def test_export_takes_sizes_and_refuses_impossible_ones(videonl: Videonl, converted: Path, tmp_path: Path) -> None:
     command = ["export", "--checkpoint", converted, "--format", "torch-export", "--out", tmp_path / "program.pt2"]
     assert videonl(*command, "--frames", 4, "--size", 37, "--batch", 2).code == 0

@@ -69,3 +69,17 @@ def test_other_batches_cannot_go_on_in_the_middle_of_an_epoch(video_folder: Path
         loader(video_folder, batch_size=3, seed=1).load_state_dict(first.state_dict())
     list(first)
     loader(video_folder, batch_size=3).load_state_dict(first.state_dict())
+
+
+def test_an_epoch_that_is_over_is_followed_by_one_of_other_batches(video_folder: Path) -> None:
+    first = loader(video_folder)
+    first.limit = 2
+    batches = iter(first)
+    next(batches), next(batches)
+    assert first.is_through
+    ended, longer = first.state_dict() | {"is_over": True}, loader(video_folder, batch_size=1)
+    longer.load_state_dict(ended)
+    longer.set_epoch(1)
+    assert len(list(longer)) == 7
+    with pytest.raises(UserError, match="middle of an epoch"):
+        loader(video_folder, batch_size=1).load_state_dict(first.state_dict())

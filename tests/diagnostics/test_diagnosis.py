@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -162,6 +163,22 @@ def test_a_block_that_reads_by_query_without_need() -> None:
     _, (block,) = diagnosed(Ruled(identity))
     assert block.alike is not None and block.alike.num_changed == 0  # the mean of the changes has the same mean
     assert "gc_would_do" in kinds(block)
+
+
+def test_a_softmax_that_reads_one_key_is_named_saturated() -> None:
+    _, (one, frame, all_alike) = diagnosed(Ruled(identity), Ruled(same_frame), Ruled(uniform))
+    assert ["saturated" in kinds(block) for block in (one, frame, all_alike)] == [True, False, False]
+
+
+def test_the_largest_affinity_of_all_clips_is_told_and_large_ones_are_named() -> None:
+    block = NonLocal(1, pairwise="gaussian", subsample=False)
+    _, (found,) = diagnosed(block)
+    largest = max(float(nn.AvgPool3d((2, 8, 8))(clip.pixels)[:, :1].max()) for clip in clips())
+    assert found.affinity == pytest.approx(largest**2, rel=1e-5)
+    assert "saturated" not in kinds(found)
+    assert found.attention is not None
+    uneven = found.attention._replace(unevenness=0.5)
+    assert "saturated" in kinds(replace(found, affinity=100.0, attention=uneven))
 
 
 def test_squeeze_and_excitation_has_gain_and_accuracy_alone() -> None:

@@ -36,6 +36,19 @@ def test_awkward_names_are_drawn_as_they_are() -> None:
     assert pixels(plain).std() > 0
 
 
+@pytest.mark.parametrize("num_classes", [2, 7, 40])
+@pytest.mark.parametrize("letter", ["W", "握", "x\n"])
+def test_names_of_any_length_leave_the_matrix_its_room(num_classes: int, letter: str) -> None:
+    short = confusion_png(torch.eye(num_classes, dtype=torch.int64), [f"{i:02d}" for i in range(num_classes)])
+    names = [f"{i:02d}{letter * 3000}{i:02d}" for i in range(num_classes)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns where labels take all the room
+        long = confusion_png(torch.eye(num_classes, dtype=torch.int64), names)
+    assert max(pixels(long).shape) <= 2500  # 3,000 characters once made 30,000 pixels, and took gigabytes
+    ink = [int((np.abs(pixels(content) - [8, 48, 107]).max(axis=2) < 20).sum()) for content in (short, long)]
+    assert abs(ink[0] - ink[1]) < 0.02 * ink[0]
+
+
 def test_figures_are_svg_with_text_and_equal_each_time(record: Record) -> None:
     calibrated = calibration(*stack(record.scores))
     points = accuracy_by_views(record.scores)

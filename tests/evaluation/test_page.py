@@ -102,6 +102,14 @@ def test_names_and_paths_are_escaped(record: Record) -> None:
         assert evil in found.text
 
 
+def test_a_long_name_is_shortened_where_it_is_shown_and_whole_on_hovering(record: Record) -> None:
+    names = [f"{index}{'x' * 3000}{index}" for index in range(7)]
+    long = replace(record, class_names=names)
+    for page in (evaluation_page(long), comparison_page(compare(long, everything_right(long)), "a", "b")):
+        assert names[0] in page and not any(name in Elements(page).text for name in names)
+        assert f"0{'x' * 49}…{'x' * 48}0" in Elements(page).text
+
+
 def test_comparison_names_what_changed(record: Record) -> None:
     comparison = compare(record, everything_right(record))
     found = Elements(comparison_page(comparison, "before.parquet", "after.parquet", num_videos=2))
@@ -117,7 +125,7 @@ def test_a_browser_shows_every_picture_and_nothing_runs_over_the_side(
 ) -> None:
     videos = [str(path) for path in sorted(video_folder.glob("*/*.mp4"))]
     scores = [replace(score, path=f"{videos[0]}") if score.video % 2 else score for score in record.scores]
-    long_names = [f"a class whose name is rather long {index}" for index in range(7)]
+    long_names = [*(f"a class whose name is rather long {index}" for index in range(6)), "x" * 3000]
     pages = {
         "evaluation": evaluation_page(Record(long_names, scores, record.about, record.unreadable)),
         "comparison": comparison_page(compare(record, everything_right(record)), "x/" * 97, "b"),

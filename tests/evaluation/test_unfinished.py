@@ -74,7 +74,7 @@ def test_a_full_disk_is_named_and_keeps_what_was_scored(
     path = tmp_path / "a.part"
     write(path, record, 0, 5)
     size_bytes = path.stat().st_size
-    with files_at_most(2 * size_bytes), pytest.raises(UserError, match=r"a\.part cannot be written \(.*\); name"):
+    with files_at_most(2 * size_bytes), pytest.raises(UserError, match=r"a\.part cannot be written \(.*\); what"):
         write(path, record, 5, 31)
     scores = UnfinishedEvaluation(path, record.class_names, ASKED).scores
     assert [score.video for score in scores] == list(range(len(scores))) and 5 <= len(scores) < 31

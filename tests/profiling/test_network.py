@@ -40,6 +40,50 @@ def test_every_part_has_what_it_uses() -> None:
     ]
 
 
+def test_a_network_without_stages_has_its_modules_as_parts() -> None:
+    n = 3 * 4 * 6
+    rows = profile_network(Small(), {}, {}, (3, 4, 6))
+    assert rows == [
+        Row("stem", None, (5, 3, 4, 6), 15, n * 15),
+        Row("low.0", None, (5, 3, 4, 6), 30, n * 25),
+        Row("low.1", None, (7, 3, 4, 6), 42, n * 35),
+        Row("between", None, (11, 3, 4, 6), 77, n * 77),
+        Row("high", None, (13, 2, 2, 3), 156, 12 * 143),
+        Row("head", None, (17,), 238, 221),
+        Row("not run", None, (), 6, 0),
+    ]
+    wrapped = profile_network(nn.Sequential(Small()), {}, {}, (3, 4, 6))
+    assert [row.name for row in wrapped] == [*(f"0.{row.name}" for row in rows[:-1]), "not run"]
+
+
+def test_a_network_of_parameters_alone_is_one_part() -> None:
+    class Bare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(3, 5))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean(dim=(2, 3, 4)) @ self.weight
+
+    assert profile_network(Bare(), {}, {}, (2, 3, 5)) == [Row("network", None, (5,), 15, 15)]
+
+
+def test_parts_of_networks_of_the_libraries() -> None:
+    from_path = {"input_clip_length": 4, "input_crop_size": 64, "head_activation": None}
+    with torch.device("meta"):
+        x3d = ClipClassifier("pytorchvideo.models.x3d.create_x3d", 7, backbone_options=from_path)
+        mvit = ClipClassifier(
+            "torchvision.models.video.mvit_v2_s", 7, backbone_options={"num_classes_argument": "num_classes"}
+        )
+    rows = profile_network(x3d.network, {}, {}, (4, 64, 64))
+    assert [row.name for row in rows] == [f"blocks.{number}" for number in range(6)]
+    assert rows[-1].output == (7,)
+    # Its modules give the grid of the tokens beside them.
+    rows = profile_network(mvit.network, {}, {}, (16, 224, 224))
+    names = [row.name for row in rows if row.name != "not run"]
+    assert names == ["conv_proj", "pos_encoding", *(f"blocks.{number}" for number in range(16)), "norm", "head"]
+
+
 @pytest.mark.parametrize("name", ["i3d_r50", "i3d_inception", "r2plus1d_18", "s3d"])
 def test_parts_sum_to_the_network(name: str) -> None:
     with torch.device("meta"):

@@ -76,7 +76,7 @@ def test_weights_alone_are_no_checkpoint(tmp_path: Path) -> None:
 def test_a_full_disk_keeps_the_checkpoint_before(full_disk: Path) -> None:
     path = full_disk / "last.ckpt"
     WholeCheckpoints().save_checkpoint(OLD, path)
-    with pytest.raises(UserError, match=rf"{path} could not be written \(No space left on device\)"):
+    with pytest.raises(UserError, match=rf"{path} cannot be written \(No space left on device\)"):
         WholeCheckpoints().save_checkpoint(NEW, path)
     assert_old_is_kept(path)
 
@@ -86,7 +86,7 @@ def test_a_file_that_may_not_grow_keeps_the_checkpoint_before(
 ) -> None:
     path = tmp_path / "last.ckpt"
     WholeCheckpoints().save_checkpoint(OLD, path)
-    with files_at_most(100_003), pytest.raises(UserError, match=r"last.ckpt could not be written \(File too large\)"):
+    with files_at_most(100_003), pytest.raises(UserError, match=r"last.ckpt cannot be written \(File too large\)"):
         WholeCheckpoints().save_checkpoint(NEW, path)
     assert_old_is_kept(path)
 

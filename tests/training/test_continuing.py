@@ -176,3 +176,20 @@ def test_a_training_that_ended_within_an_epoch_goes_on_within_it_when_it_is_give
     # The log has all that it would have, and what was logged where the first part ended.
     rows = [(tmp_path / run / "log" / "version_0" / "metrics.csv").read_text().split() for run in ("whole", "parts")]
     assert set(rows[0]) <= set(rows[1])
+
+
+@pytest.mark.parametrize("limit", [{"limit_train_batches": 2}, {}])
+def test_after_an_epoch_of_few_batches_a_changed_list_begins_the_next(
+    video_folder: Path, tmp_path: Path, limit: dict[str, Any]
+) -> None:
+    videos = sorted(video_folder.glob("*/*.mp4"))
+    rows = [f"{path} {path.parent.name}" for path in videos]
+    longer = tmp_path / "longer.txt"
+    longer.write_text("\n".join([*rows, *rows[:4]]))  # 11 videos: 5 batches
+    fit(video_folder, tmp_path / "run", limit_train_batches=2, max_epochs=1)
+    fit(longer, tmp_path / "run", schedule="constant", max_epochs=2, **limit)
+    last = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == 1
+    assert last["global_step"] == 2 + (2 if limit else 5)
+    assert last["ClipDataModule"]["videos"] == 11
+    assert last["ClipDataModule"]["is_over"]

@@ -10,6 +10,7 @@ from PIL import Image, ImageSequence
 
 from videonl.errors import UserError
 from videonl.visualization import film, strip
+from videonl.visualization.film_bar import film_bar
 from videonl.visualization.grid import pixels_of
 
 PANEL_SCALE = 4  # 40 x 56 pixels enlarged to 160 x 224
@@ -59,6 +60,23 @@ def test_evidence_for_nothing_says_so(tmp_path, frames, evidence):
     assert nothing.title == "evidence for hug: none above 0" and evidence.title == "evidence for hug"
     assert "res5.2" in evidence.details and "2 x 4 x 4" in evidence.details and "0.875" in evidence.details
     strip(frames, nothing, tmp_path / "strip.png")
+
+
+def test_a_class_of_any_name_is_drawn_in_a_picture_of_bounded_size(tmp_path, frames, evidence):
+    long = dataclasses.replace(evidence, class_name="start\n" + "W" * 3000 + " end")
+    assert long.title.startswith("evidence for start WWW") and long.title.endswith("WWW end")
+    for shown, name in ((evidence, "short"), (long, "long")):
+        strip(frames, shown, tmp_path / f"{name}.png")
+        film(frames, shown, tmp_path / f"{name}.gif", fps=5)
+    for suffix in ("png", "gif"):
+        with Image.open(tmp_path / f"short.{suffix}") as one, Image.open(tmp_path / f"long.{suffix}") as other:
+            assert one.size == other.size
+
+
+def test_the_text_of_a_film_ends_within_its_bar(evidence):
+    bars = [film_bar(280, dataclasses.replace(evidence, class_name=name), "") for name in ("W" * 3000, "hug")]
+    first, last = ((bar[:27] > 150).any(-1).any(0).nonzero().max() for bar in bars)
+    assert 280 - 8 - 30 < first <= 280 - 8 and last < 200
 
 
 def test_two_maps_beside_one_another_are_each_what_they_are_alone(tmp_path, frames, one_hot, evidence):
@@ -247,5 +265,5 @@ def _fail(*args, **kwargs):
 
 def test_a_folder_that_cannot_be_made(tmp_path, frames, one_hot):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write"):
+    with pytest.raises(UserError, match=r"strip\.png cannot be written"):
         strip(frames, one_hot((0, 0, 0)), tmp_path / "file" / "strip.png")

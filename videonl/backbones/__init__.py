@@ -2,7 +2,6 @@
 
 from videonl.backbones.building import BACKBONES, backbone_options, build_backbone, require_module
 from videonl.backbones.contract import Backbone, Size, input_channels
-from videonl.backbones.dotted import is_of_library
 from videonl.backbones.head import Head, as_head, head_option
 from videonl.backbones.inflate import Inflated, inflate, inflated_kernel
 from videonl.backbones.resnet3d import resnet3d
@@ -23,7 +22,6 @@ __all__ = [
     "inflate",
     "inflated_kernel",
     "input_channels",
-    "is_of_library",
     "read_stem",
     "require_module",
     "resnet3d",

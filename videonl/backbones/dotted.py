@@ -3,16 +3,15 @@
 import inspect
 import warnings
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 from torch import nn
 
 from videonl.backbones.contract import Backbone
 from videonl.errors import UserError
+from videonl.registry import import_path
 
 CLASSES_ARGUMENTS = ("model_num_class", "num_classes", "num_class")
-LIBRARIES = ("torchvision.models.", "pytorchvideo.models.")
 
 
 def from_path(path: str, num_classes: int, /, *, num_classes_argument: str | None = None, **options: Any) -> Backbone:
@@ -53,39 +52,11 @@ def resolve(path: str) -> Callable[..., Any]:
     Raises:
         UserError: Naming the part that does not exist.
     """
-    module_path, _, name = path.rpartition(".")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")
-            module = import_module(module_path)
-    except ImportError as error:
-        raise UserError(f"backbone {path}: the module {module_path!r} cannot be imported ({error})") from error
-    except (TypeError, ValueError) as error:  # a path with empty parts
-        raise UserError(f"backbone {path!r} is not a dotted path such as package.module.function") from error
-    found = getattr(module, name, None)
-    if found is None:
-        raise UserError(f"backbone {path}: the module {module_path!r} has no {name!r}")
+    found = import_path(path, "backbone")
     if not callable(found):
         raise UserError(f"backbone {path} is a {type(found).__name__}, which cannot be called to build a network")
     built: Callable[..., Any] = found
     return built
-
-
-def is_of_library(path: str) -> bool:
-    """Whether a dotted path names a model of torchvision or pytorchvideo: code that may run for a stranger's file.
-
-    >>> is_of_library("torchvision.models.video.mvit_v2_s"), is_of_library("torchvision.models.video.mvit.math.exp")
-    (True, False)
-    """
-    # The first test keeps a foreign module from being imported, the second refuses what a library's module imports.
-    return path.startswith(LIBRARIES) and f"{getattr(_try(path), '__module__', None)}.".startswith(LIBRARIES)
-
-
-def _try(path: str) -> Any:
-    try:
-        return resolve(path)
-    except UserError:
-        return None
 
 
 def _classes_argument(path: str, build: Callable[..., Any]) -> str:

@@ -43,10 +43,7 @@ class ProductWeights:
 
     def rows(self, queries: Tensor) -> Tensor:
         """Weights of the asked positions: flat indices (Q,) -> (Q, *keys)."""
-        product = (self.left[queries] @ self.right)[None]
-        reachable = None
-        if self.reach != "spacetime":
-            reachable = reachable_keys(queries, self.grid, self.keys, self.reach, self.group_frames)
+        product, reachable = (self.left[queries] @ self.right)[None], self._reachable(queries)
         if self.activation == "softmax":
             affinity = product if reachable is None else product.masked_fill(~reachable, -torch.inf)
             product = affinity.softmax(dim=-1)
@@ -54,6 +51,16 @@ class ProductWeights:
             affinity = product.relu() if self.activation == "relu_mean" else product
             product = mean_over_reachable(affinity, reachable)
         return product[0].reshape(-1, *self.keys)
+
+    def affinities(self, queries: Tensor) -> Tensor:
+        """What the activation takes, 0 out of reach: flat indices (Q,) -> (Q, M)."""
+        product, reachable = self.left[queries] @ self.right, self._reachable(queries)
+        return product if reachable is None else product.masked_fill(~reachable, 0)
+
+    def _reachable(self, queries: Tensor) -> Tensor | None:
+        if self.reach == "spacetime":
+            return None
+        return reachable_keys(queries, self.grid, self.keys, self.reach, self.group_frames)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from torch import Tensor
 
@@ -17,10 +16,11 @@ from videonl.data.located_clip import LocatedClip, read_middle_clip
 from videonl.data.sampling import clip_span
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
-from videonl.evaluation.writing import printable
 from videonl.inference import Recognizer
 from videonl.models import ClipClassifier
 from videonl.models.checkpoints import Trained, load_trained
+from videonl.outputs import check_folder, refuse_inputs
+from videonl.terminal import Console, printable
 from videonl.visualization import ShownClip, parse_queries
 from videonl.visualization.attention import maps_of
 from videonl.visualization.evidence import evidence_of
@@ -64,9 +64,12 @@ def attention(
         compare: Another checkpoint, to show beside the first.
         film: ``mp4``, ``gif``, or ``none`` to write no films.
         decoder: ``auto``, ``pyav``, ``decord`` or ``torchcodec``.
-        trust_code: Whether a checkpoint may name any code as its backbone; say so for your own files.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     console = Console()
+    inputs = [video, checkpoint, *([compare] if compare else [])]
+    check_folder(out)
+    refuse_inputs([out, out / PAGE] if html else [out], inputs)
     networks = [_Network("", load_trained(checkpoint, trust_code))]
     if compare is not None:
         names = distinct_names(checkpoint, compare)
@@ -81,7 +84,7 @@ def attention(
     for network, source in zip(networks, sources, strict=True):
         only_evidence = source.evidence and not source.blocks
         maps = {} if only_evidence else maps_of(source.seen, source.blocks, list(queries.values()))
-        write_files(console, shown, maps, queries, source.evidence, out / network.folder, film)
+        write_files(console, shown, maps, queries, source.evidence, out / network.folder, film, inputs)
         _explain(console, network, source)
     if html:
         write_page(console, shown, sources, out / PAGE, next(iter(queries.values())))

@@ -1,13 +1,14 @@
 """The files of ``videonl attention``: what they are called, and that they are written."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from rich.console import Console
 from rich.progress import track
 
+from videonl.names import file_part
+from videonl.outputs import refuse_inputs
+from videonl.terminal import Console
 from videonl.visualization import (
     AttentionMap,
     EvidenceMap,
@@ -48,9 +49,13 @@ def write_files(
     evidence: Sequence[EvidenceMap],
     out: Path,
     film_kind: Film,
+    inputs: Sequence[Path] = (),
 ) -> None:
-    """Writes pictures, films and arrays of one network, and says what is where."""
+    """Writes pictures, films and arrays of one network, none over an input, and says what is where."""
     pictures = list(_pictures(maps, list(queries), evidence))
+    arrays = [*maps, "evidence"] if evidence else [*maps]
+    outputs = [f"{picture.name}.{kind}" for picture in pictures for kind in ("png", film_kind)]
+    refuse_inputs([out / name for name in [*outputs, *(f"{array}.npz" for array in arrays)]], inputs)
     for name, _, shown, beside in track(pictures, "drawing", console=console, transient=True):
         strip(clip.frames, shown, out / f"{name}.png", clip.seconds, beside)
         if film_kind != "none":
@@ -69,8 +74,9 @@ def _pictures(
 ) -> Iterator[_Picture]:
     """Every map alone, then all attention beside all evidence."""
     attention = list(_attention(maps, queries))
+    names = [f"evidence_{file_part(shown.class_name, shown.class_index)}" for shown in evidence]
     speaking = [
-        _Picture(f"evidence_{file_name(shown)}", f"{shown.title}, at {shown.layer}", shown) for shown in evidence
+        _Picture(name, f"{shown.title}, at {shown.layer}", shown) for name, shown in zip(names, evidence, strict=True)
     ]
     yield from attention
     yield from speaking
@@ -85,17 +91,6 @@ def _attention(maps: Mapping[str, Sequence[AttentionMap]], queries: Sequence[str
             time, y, x = attended.query
             name = block if len(queries) == 1 else f"{block}_{query}"
             yield _Picture(name, f"{block}: frame {time}, pixel ({y}, {x})", attended)
-
-
-def file_name(evidence: EvidenceMap) -> str:
-    """A class's name as a part of a file's name; with its index where letters had to be replaced or left out.
-
-    >>> import torch
-    >>> [file_name(EvidenceMap(name, 7, 0.5, "res5", torch.ones(1, 1, 1))) for name in ("hug", "in/out")]
-    ['hug', 'in-out_7']
-    """
-    kept = re.sub(r"[^\w.-]+", "-", evidence.class_name)[:60]
-    return kept if kept == evidence.class_name else f"{kept}_{evidence.class_index}"
 
 
 def write_page(

@@ -50,7 +50,7 @@ COMMANDS = {
         lists={"--evidence": "auto"},
     ),
     "bench": Command(
-        "bench",
+        "benches",
         "BENCHES",
         "time blocks, a whole model, or the loading of videos, against others",
         positional=True,
@@ -106,9 +106,6 @@ COMMANDS = {
         "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
     ),
 }
-BENCH_MODEL = Command(
-    "bench_model", "bench_model", "time a whole network against plain pytorchvideo", switches=("--json",)
-)
 PREDICT_VIDEO = Command("predict", "predict", "the best classes of one video", switches=("--trust_code",))
 
 

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from videonl.cli.refusals import require_at_least
 from videonl.evaluation import compare as compare_records
 from videonl.evaluation import read_record
 from videonl.evaluation.page import comparison_page
 from videonl.evaluation.report import NUM_MISTAKES, print_comparison
-from videonl.evaluation.writing import write_text, writing
+from videonl.files import write_text
+from videonl.outputs import check_file
+from videonl.terminal import Console
 
 
 def compare(a: Path, b: Path, out: Path = Path("comparison.html"), videos: int = NUM_MISTAKES) -> None:
@@ -23,8 +23,8 @@ def compare(a: Path, b: Path, out: Path = Path("comparison.html"), videos: int =
     """
     console = Console()
     require_at_least(0, videos=videos)
+    check_file(out, [a, b])
     comparison = compare_records(read_record(a), read_record(b))
+    write_text(out, comparison_page(comparison, str(a), str(b), videos))
     print_comparison(console, comparison)
-    with writing(out):
-        write_text(out, comparison_page(comparison, str(a), str(b), videos))
     console.print(str(out), soft_wrap=True, highlight=False, markup=False)

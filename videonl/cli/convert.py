@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
-from rich.console import Console
-
 from videonl.backbones import as_head
+from videonl.cli.parsing import Parser
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.models.class_names import class_names, lists_of
 from videonl.models.conversion import Layout, Stated
 from videonl.models.conversion import convert as convert_file
 from videonl.models.weights import Weights
+from videonl.outputs import check_file
+from videonl.terminal import Console
 
 DESCRIPTION = """Converts a checkpoint of another project to a file for model.weights. No code in the checkpoint runs.
 Every key and shape is compared; what does not fit, or cannot be known, is refused."""
@@ -20,7 +20,7 @@ Every key and shape is compared; what does not fit, or cannot be known, is refus
 
 def parse(arguments: list[str]) -> None:
     """Runs a command line: ``--from`` is a word of Python, so no parameter can be named after it."""
-    parser = ArgumentParser(prog="videonl convert", description=DESCRIPTION)
+    parser = Parser(prog="videonl convert", description=DESCRIPTION)
     parser.add_argument("checkpoint", type=Path, help="The file to convert.")
     parser.add_argument("--from", type=Layout, required=True, help="Whose file it is.")
     parser.add_argument("--out", type=Path, required=True, help="Where to write the weights.")
@@ -59,6 +59,7 @@ def convert(
         classes: Names of its classes: kinetics400, kinetics600, kinetics700, imagenet, or a file with one name per
             line.
     """
+    check_file(out, [checkpoint])
     names = None if classes is None else class_names(classes)
     num_frames, stride_frames = _pair("--clip", clip, "x", "32x2") or (None, None)
     weights = convert_file(

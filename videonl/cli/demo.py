@@ -1,6 +1,7 @@
 """``videonl demo``: the whole tool on an embedded data set, or on the user's own clips."""
 
 import csv
+import io
 import json
 import subprocess
 import sys
@@ -9,16 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from videonl.data.sources.labelled import LabelledPath, read_source
 from videonl.errors import UserError
 from videonl.evaluation import accuracies, read_record, stack
+from videonl.files import write_text
+from videonl.outputs import check_folder
+from videonl.terminal import Console
 
 NETWORKS = {"baseline": "without a block", "nonlocal": "with a non-local block"}
 TURNS = ("train", "train", "val", "train", "test")  # which part each clip of a class goes to, over and over
 TRAINED_CLIPS = 8000  # how many own clips each network sees in all: minutes on two cores
+PROGRAM = Path(__file__).parents[1] / "__main__.py"
 console = Console()
 
 
@@ -39,6 +43,7 @@ def demo(clips: Path | None = None, dir: Path = Path("runs/demo")) -> None:
         dir: Folder for all that the demo makes. Data of an earlier demo is used again; its runs are replaced.
     """
     start = time.monotonic()
+    check_folder(dir)
     data = _synthetic_clips(dir / "data") if clips is None else _own_clips(clips, dir / "splits")
     top1 = {name: _train_and_test(name, dir / name, data) for name in NETWORKS}
     checkpoint = dir / "nonlocal" / "checkpoints" / "best.ckpt"
@@ -46,7 +51,7 @@ def demo(clips: Path | None = None, dir: Path = Path("runs/demo")) -> None:
     video = str(data.video)
     _videonl("attention", "--checkpoint", str(checkpoint), "--video", video, "--out", str(pictures), "--html")
     seconds = time.monotonic() - start
-    (dir / "summary.json").write_text(json.dumps({"top1": top1, "seconds": round(seconds)}, indent=2) + "\n")
+    write_text(dir / "summary.json", json.dumps({"top1": top1, "seconds": round(seconds)}, indent=2) + "\n")
     places = {
         "attention, as pictures, films and a page to explore": pictures,
         "report of the test": dir / "nonlocal" / "test.html",
@@ -72,10 +77,10 @@ def _own_clips(clips: Path, splits: Path) -> DemoData:
             )
         for position, video in enumerate(videos):
             parts[TURNS[position % len(TURNS)]].append(video)
-    splits.mkdir(parents=True, exist_ok=True)
     for name, part in parts.items():
-        with (splits / f"{name}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([["path", "label"], *((video.path, video.label) for video in part)])
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([["path", "label"], *((video.path, video.label) for video in part)])
+        write_text(splits / f"{name}.csv", text.getvalue())
     num_epochs = max(TRAINED_CLIPS // len(parts["train"]), 1)
     sources = [word for name in parts for word in (f"--data.{name}", f"{name}.csv")]
     options = ["--config", "experiment/demo/own_clips.yaml", *sources, "--trainer.max_epochs", str(num_epochs)]
@@ -98,7 +103,13 @@ def _videonl(*arguments: str) -> None:
     """Runs a command as a user would, and shows it."""
     console.rule(style="dim")
     console.print(f"videonl {' '.join(arguments)}", style="bold", soft_wrap=True, markup=False, highlight=False)
-    code = subprocess.run([sys.executable, "-m", "videonl", *arguments], check=False).returncode
+    # Not by -m, for which Python would look for modules in the working folder first.
+    with subprocess.Popen([sys.executable, str(PROGRAM), *arguments]) as command:
+        try:
+            code = command.wait()
+        except BaseException:
+            command.terminate()  # it tidies up, which a kill would not let it
+            raise
     if code:
         raise UserError(f"videonl {arguments[0]} ended with exit code {code}; its message stands above")
 

@@ -6,26 +6,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from torch.utils.data import DataLoader
 
 from videonl.cli.device import device_of
 from videonl.cli.long_work import progress_bar
 from videonl.cli.refusals import require_at_least
 from videonl.data.batches import Failure
-from videonl.data.loader import worker_options
+from videonl.data.loader import MOST_SEED, naming_shared_memory, worker_options
 from videonl.data.located_clip import LocatedClip, MiddleClips
 from videonl.data.reading.decoding import check_decoder
-from videonl.data.sources.labelled import Video, assign, read_source
+from videonl.data.sources.labelled import Video, assign, file_of_source, read_source
 from videonl.data.synthetic.clues import find_clues, locate
 from videonl.data.synthetic.dataset import Clue
 from videonl.data.synthetic.frames import SHAPES
 from videonl.data.transforms import ClipFormat, normalise
 from videonl.diagnostics import DiagnosedClip, Diagnosis
 from videonl.diagnostics.cue import Clued
-from videonl.diagnostics.report import DiagnosisReport, print_report, write_report
-from videonl.errors import UserError
+from videonl.diagnostics.report import WRITTEN, DiagnosisReport, print_report, write_report
+from videonl.errors import MOST_WORKERS, UserError
+from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.models.checkpoints import Trained, load_trained
+from videonl.outputs import check_folder, refuse_inputs
+from videonl.terminal import Console
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +63,15 @@ def diagnose(
         decoder: auto, pyav, decord or torchcodec.
         device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
         json: Print one JSON object, that of diagnosis.json, instead of tables.
-        trust_code: Whether a checkpoint may name any code as its backbone; say so for your own files.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     check_decoder(decoder)
     require_at_least(2, queries=queries)
     require_at_least(1, clips=clips)
-    require_at_least(0, num_workers=num_workers, seed=seed)
+    require_at_least(0, MOST_WORKERS, num_workers=num_workers)
+    require_at_least(0, MOST_SEED, seed=seed)
+    check_folder(out)
+    refuse_inputs([out / name for name in WRITTEN], [checkpoint, file_of_source(index, root)])
     trained = load_trained(checkpoint, trust_code)
     if not trained.network.blocks:
         raise UserError(
@@ -78,7 +83,7 @@ def diagnose(
     trained.network.to(chosen := device_of(device))
     diagnosis = Diagnosis(trained.network, trained.network.blocks, trained.class_names, queries, seed)
     unreadable = {}
-    with progress_bar("diagnosing") as progress:
+    with progress_bar("diagnosing") as progress, naming_shared_memory():
         for number, clip in enumerate(_clips(trained, videos, decoder, num_workers, chosen)):
             if isinstance(clip, Failure):
                 logger.warning("skipped %s: %s", clip.path, clip.reason)
@@ -90,9 +95,11 @@ def diagnose(
         raise UserError(f"none of the {len(videos)} videos could be read")
     about = {
         "checkpoint": str(checkpoint),
-        "videos": index,
+        "videos": describe_source(index, root),
+        **describe_network(trained.network),
         "clips": f"the middle one of each video, {form.describe()}",
         "queries": f"{queries} of each clip, seed {seed}",
+        **today(),
     }
     _show(_report(diagnosis, about, unreadable), out, json)
 

@@ -5,20 +5,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from videonl.cli.long_work import progress_bar
+from videonl.cli.refusals import require_at_least
 from videonl.data.indexing.decode_time import measure_decoding
-from videonl.data.indexing.index_file import read_index
+from videonl.data.indexing.index_file import file_of, read_index
 from videonl.data.indexing.index_report import report_of
+from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
+from videonl.files import write_text
+from videonl.outputs import check_file
+from videonl.terminal import Console
 
+MOST_RATE = 10**6
 _NUM_SHOWN = 10
 _PROBLEMS = {
     "broken": "broken or missing, and left out of a training",
     "damaged": "damaged: the decoder conceals errors",
     "inexact": "decoders that differ from sequential decoding, in frames or their number",
+    "non_square": "pixel aspect ratios other than 1:1; frames are read as stored",
+    "interlaced": "interlaced; the two fields are read as one frame",
     "copies": "copies: the same bytes more than once",
     "leaks": "leakage: the same bytes in several splits",
     "shared_clips": "leakage: clips of one video in several splits",
@@ -50,15 +57,19 @@ def doctor(
         json: Print one JSON object instead of tables.
         output: Also write the JSON object to this file.
     """
-    if min(num_frames, stride_frames) < 1 or num_sampled < 0:
-        raise UserError("--num_frames and --stride_frames must be at least 1, and --num_sampled at least 0.")
+    ClipFormat(num_frames=num_frames, stride_frames=stride_frames)  # raises for a clip that there is not
+    require_at_least(0, num_sampled=num_sampled)
+    if clips_per_second is not None and not 0 < clips_per_second <= MOST_RATE:
+        raise UserError(f"--clips_per_second must be above 0 and at most {MOST_RATE:,}, got {clips_per_second}")
+    if output:
+        check_file(output, [Path(file_of(index))])
     records = read_index(index)
     usable = [record for record in records if record.usable]
     with progress_bar("decoding") as progress:
         measured = measure_decoding(usable, index, num_frames, stride_frames, num_sampled, progress=progress)
     report = report_of(records, measured, clips_per_second)
     if output:
-        output.write_text(json_text.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_text(output, json_text.dumps(report, indent=2) + "\n")
     if json:
         print(json_text.dumps(report))
     else:

@@ -4,7 +4,6 @@ import hashlib
 import logging
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Subset
 
@@ -12,16 +11,21 @@ from videonl.cli.device import device_of
 from videonl.cli.refusals import require_at_least
 from videonl.data.batches import EvaluationBatch, collate_evaluation
 from videonl.data.dataset import EvaluationVideos
-from videonl.data.loader import Loading, worker_options
+from videonl.data.loader import Loading, naming_shared_memory, worker_options
 from videonl.data.reading.decoding import check_decoder
-from videonl.data.sources.labelled import assign, read_source
-from videonl.data.transforms import ClipFormat, Views, ViewTransform
-from videonl.errors import UserError
+from videonl.data.sources.labelled import assign, file_of_source, read_source
+from videonl.data.transforms import MOST_VIEWS, ClipFormat, Views, ViewTransform
+from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError
 from videonl.evaluation import Average, Record, VideoScore, VideoScores
-from videonl.evaluation.report import NUM_MISTAKES, print_evaluation, write_evaluation
+from videonl.evaluation.about import describe_network, describe_source, today
+from videonl.evaluation.report import NUM_MISTAKES, names_of, print_evaluation, require_readable, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
+from videonl.files import LOCK, locked
 from videonl.inference import VIEWS_PER_STEP, Recognizer
 from videonl.models.checkpoints import load_trained
+from videonl.outputs import check_folder, refuse_inputs
+from videonl.profiling import require_clip
+from videonl.terminal import Console
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +46,7 @@ def evaluate(
     device: str = "auto",
     mistakes: int = NUM_MISTAKES,
     time_limit_seconds: float = Loading.time_limit_seconds,
+    max_failed_share: float = 0,
     trust_code: bool = False,
 ) -> None:
     """Scores clips x crops views of every video; writes evaluation.parquet, .html and _confusion.png.
@@ -65,40 +70,54 @@ def evaluate(
         mistakes: How many of the worst mistakes the report shows.
         time_limit_seconds: How long reading a clip may take in a process that decodes; then its video counts as
             unreadable. 0 sets no limit.
-        trust_code: Whether the checkpoint may name any code as its backbone; say so for your own files.
+        max_failed_share: Share of the videos that may be unreadable; beyond it the exit code is 1. The results are
+            written in any case.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     console = Console()
     check_decoder(decoder)
-    require_at_least(1, clips=clips, views_per_step=views_per_step)
-    require_at_least(0, num_workers=num_workers, mistakes=mistakes, time_limit_seconds=time_limit_seconds)
+    require_at_least(1, MOST_VIEWS, clips=clips, crops=crops, views_per_step=views_per_step)
+    require_at_least(0, mistakes=mistakes)
+    require_at_least(0, MOST_WORKERS, num_workers=num_workers)
+    require_at_least(0, MOST_SECONDS, time_limit_seconds=time_limit_seconds)
+    if not 0 <= max_failed_share <= 1:
+        raise UserError(f"--max_failed_share must be in [0, 1], got {max_failed_share}")
+    check_folder(out)
+    paths = [out / name for name in ("evaluation.part", *names_of("evaluation"))]
+    refuse_inputs(paths, [checkpoint, file_of_source(index, root)])
     trained = load_trained(checkpoint, trust_code)
     clip = ClipFormat(**trained.clip)
     if crops is None:
         crops = 1 if fully_convolutional else 3
     views = Views(clips, crops, crop_px, fully_convolutional)
+    side_px = clip.short_side_px if fully_convolutional else crop_px or clip.crop_px
+    require_clip(trained.network, (clip.num_frames, side_px, side_px))
     ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
-    videos = assign(read_source(index, root), trained.class_names)
+    videos = assign(read_source(index, root, keep_unreadable=True), trained.class_names)
     about = {
         "checkpoint": f"{checkpoint} (SHA-256 {_digest(checkpoint.read_bytes())})",
-        "videos": index,
+        "videos": describe_source(index, root),
+        **describe_network(trained.network),
         "views": views.describe(clip),
         "clip": clip.describe(),
     }
     asked = {"average": average, "about": about, "videos": _digest(repr(videos).encode())}
     data = EvaluationVideos(videos, clip, views, decoder, time_limit_seconds or None)
     recognizer = Recognizer(trained.network.to(device_of(device)), clip, views_per_step)
-    with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:
-        if unfinished.scores:
-            console.print(f"going on: {len(unfinished.scores)} of {len(videos)} videos are scored already")
-        scores, unreadable = _scored(recognizer, average, data, unfinished, num_workers)
-    record = Record(trained.class_names, scores, about, unreadable)
-    written = write_evaluation(out, "evaluation", record, mistakes)
-    unfinished.path.unlink()
+    with locked(out / LOCK, f"an evaluation is written to {out}"):
+        with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:
+            if unfinished.scores:
+                console.print(f"going on: {len(unfinished.scores)} of {len(videos)} videos are scored already")
+            scores, unreadable = _scored(recognizer, average, data, unfinished, num_workers)
+        record = Record(trained.class_names, scores, about | today(), unreadable)
+        written = write_evaluation(out, "evaluation", record, mistakes)
+        unfinished.path.unlink()
     if not scores:
         raise UserError(f"none of the {len(videos)} videos could be read")
-    print_evaluation(console, scores)
+    print_evaluation(console, scores, len(unreadable))
     for path in written:
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)
+    require_readable(unreadable, len(scores), max_failed_share)
 
 
 def _scored(
@@ -110,13 +129,14 @@ def _scored(
     # One video at a time: each is on disk as soon as it is scored, and whole frames differ in size.
     loader = DataLoader(Subset(data, missing), collate_fn=collate_evaluation, **worker_options(num_workers))
     unreadable: dict[str, str] = {}
-    for batch in track(loader, "scoring", total=len(data), completed=len(scores), transient=True):
-        for failure in batch["failures"]:
-            logger.warning("skipped %s: %s", failure.path, failure.reason)
-            unreadable[failure.path] = failure.reason
-        for score in _scores_of(recognizer, average, batch):
-            scores[score.video] = score
-            unfinished.add(score)
+    with naming_shared_memory():
+        for batch in track(loader, "scoring", total=len(data), completed=len(scores), transient=True):
+            for failure in batch["failures"]:
+                logger.warning("skipped %s: %s", failure.path, failure.reason)
+                unreadable[failure.path] = failure.reason
+            for score in _scores_of(recognizer, average, batch):
+                scores[score.video] = score
+                unfinished.add(score)
     return [scores[video] for video in sorted(scores)], unreadable
 
 

@@ -3,13 +3,19 @@
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
+from videonl.cli.refusals import require_at_least
+from videonl.data.loader import MOST_CLIPS
 from videonl.data.transforms import ClipFormat
-from videonl.errors import UserError
+from videonl.diagnostics.saturation import measure_softmax, saturation
+from videonl.errors import MOST_FRAMES, MOST_PIXELS, UserError
+from videonl.models import ClipClassifier
 from videonl.models.checkpoints import load_trained
-from videonl.models.export import Format
+from videonl.models.export import TOLERANCE, Format, ProgramDiffersError, beside
 from videonl.models.export import export as export_network
+from videonl.outputs import check_file
+from videonl.profiling import require_clip
+from videonl.terminal import Console
 
 
 def export(
@@ -19,6 +25,7 @@ def export(
     frames: int | None = None,
     size: int | None = None,
     batch: int | None = None,
+    tolerance: float = TOLERANCE,
     trust_code: bool = False,
 ) -> None:
     """Writes a network as ONNX or as a torch.export program, runs it, and compares it with the original.
@@ -33,14 +40,21 @@ def export(
         frames: Frames of a clip; by default as in training.
         size: Height and width of a clip; by default as in training.
         batch: A fixed number of clips; by default any number.
-        trust_code: Let the checkpoint name any code as its backbone.
+        tolerance: How far the logits may differ, relative to the largest.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
-    for name, value in (("frames", frames), ("size", size), ("batch", batch)):
-        if value is not None and value < 1:
-            raise UserError(f"--{name} must be at least 1, got {value}")
+    require_at_least(1, MOST_FRAMES, frames=frames)
+    require_at_least(1, MOST_PIXELS, size=size)
+    require_at_least(1, MOST_CLIPS, batch=batch)
+    require_at_least(0, 1, tolerance=tolerance)
     console = Console()
+    outputs = [out, beside(out)] if format == "torch-export" else [out]
+    for path in outputs:
+        check_file(path, [checkpoint])
     trained = load_trained(checkpoint, trust_code)
+    check_file(out, num_bytes=sum(weight.nbytes for weight in trained.network.parameters()))
     clip = ClipFormat(**trained.clip)
+    require_clip(trained.network, (frames or clip.num_frames, size or clip.crop_px, size or clip.crop_px))
     shape = (batch or 1, 3, frames or clip.num_frames, size or clip.crop_px, size or clip.crop_px)
     about = {
         "class_names": trained.class_names,
@@ -48,7 +62,23 @@ def export(
         "input": "clip: float32 (batch, 3, frames, height, width), RGB, (pixel / 255 - mean) / std",
     }
     with console.status("exporting and comparing"):
-        difference = export_network(trained.network, torch.randn(shape), out, format, about, any_batch=batch is None)
+        example = torch.randn(shape)
+        try:
+            agreement = export_network(trained.network, example, out, format, about, batch is None, tolerance)
+        except ProgramDiffersError as error:
+            raise UserError(f"{error}.{_saturated(trained.network, example)}") from error
     sizes = f"({batch or 'any number'}, {', '.join(map(str, shape[1:]))})"
     console.print(f"{out}: clips {sizes} to {len(trained.class_names)} logits", soft_wrap=True, highlight=False)
-    console.print(f"largest difference from the network: {difference:.1e} of the largest logit", highlight=False)
+    console.print(
+        f"largest difference from the network: {agreement.logits:.1e} of the largest logit, "
+        f"{agreement.probabilities:.1e} in the probabilities",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _saturated(network: ClipClassifier, clips: torch.Tensor) -> str:
+    """Sentences that name the blocks which amplify rounding."""
+    softmaxes = measure_softmax(network, network.blocks, clips)
+    texts = {name: saturation(softmax.num_read, softmax.affinity) for name, softmax in softmaxes.items()}
+    return "".join(f" Block {name} {text}." for name, text in texts.items() if text)

@@ -4,16 +4,17 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from videonl.cli.long_work import default_workers, progress_bar
 from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.facts import Check
 from videonl.data.indexing.findings import contradictions, copies, leaks, shared_clips
 from videonl.data.indexing.index_file import Record
-from videonl.data.sources.entry import LabelledPath
-from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labelled import file_of_source, read_source
 from videonl.errors import UserError
+from videonl.files import write_text
+from videonl.outputs import check_file
+from videonl.runtime.parallel import require_limits
+from videonl.terminal import Console
 
 _NUM_SHOWN = 10
 
@@ -45,22 +46,25 @@ def index(
     if output.suffix != ".parquet":
         raise UserError(f"{output}: an index must be named *.parquet. Correct --output.")
     console = Console()
-    entries = _entries(source, root)
+    num_workers = default_workers() if num_workers is None else num_workers
+    require_limits(num_workers, timeout_seconds)  # now rather than when a source of thousands of files has been listed
+    sources = _sources(source, root)
+    check_file(output, [file_of_source(name) for name in sources])
+    entries = [entry for name in sources for entry in read_source(name, root and root.expanduser().resolve())]
     with progress_bar("examining") as progress:
-        records = make_index(entries, output, check, num_workers or default_workers(), timeout_seconds, progress)
+        records = make_index(entries, output, check, num_workers, timeout_seconds, progress)
     for line in _summary(records, output):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     if strict and not all(record.usable for record in records):
         raise SystemExit(1)
 
 
-def _entries(source: str, root: Path | None) -> list[LabelledPath]:
+def _sources(source: str, root: Path | None) -> list[str]:
     sources = [source] if Path(source).exists() else [name.strip() for name in source.split(",")]
-    folder = root.expanduser().resolve() if root else None
-    if folder and not folder.is_dir():
+    if root and not root.expanduser().is_dir():
         raise UserError(f"{root}: no such folder. Correct --root.")
     # Sources are relative to the current folder, unlike those of a training: --root is for what is in them.
-    return [entry for name in sources for entry in read_source(str(Path(name).expanduser().absolute()), folder)]
+    return [str(Path(name).expanduser().absolute()) for name in sources]
 
 
 def _summary(records: Sequence[Record], output: Path) -> list[str]:
@@ -71,7 +75,7 @@ def _summary(records: Sequence[Record], output: Path) -> list[str]:
     missing = [record.path for record in records if record.status == "missing"]
     if missing:
         listed = output.with_name(f"{output.stem}.missing.txt")
-        listed.write_text("".join(f"{path}\n" for path in missing), encoding="utf-8")
+        write_text(listed, "".join(f"{path}\n" for path in missing))
         lines += [f"{len(missing)} missing files are listed in {listed}"]
     lines += _listed("copies (same bytes)", [str(group) for group in copies(records)])
     lines += _listed("same bytes in several splits", [str(group) for group in leaks(records)])

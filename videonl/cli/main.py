@@ -10,9 +10,12 @@ from itertools import takewhile
 from typing import Any, TextIO
 
 from videonl import __version__
-from videonl.cli.commands import BENCH_MODEL, COMMANDS, PREDICT_VIDEO, TRAINER_COMMANDS, Command, usage
-from videonl.cli.messages import set_up_messages
+from videonl.cli.commands import COMMANDS, PREDICT_VIDEO, TRAINER_COMMANDS, Command, usage
+from videonl.cli.ending import INTERRUPTED, TERMINATED, TerminatedError, raising_sigterm
+from videonl.cli.messages import print_error, set_up_messages
+from videonl.cli.short_help import EVERYTHING, short_help
 from videonl.errors import UserError
+from videonl.runtime.safe_path import start_safely
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after ``videonl``; those of the process when not given.
 
     Returns:
-        The exit code: 0 when all went well, 2 for a mistake of the user, 130 when interrupted.
+        The exit code: 0 when all went well, 1 when an evaluation could not read some of its videos, 2 for a mistake of
+        the user, 130 when interrupted, 143 when terminated.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help", "help"):
@@ -32,33 +36,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"videonl {__version__}")
         return 0
     try:
-        _dispatch(words[0], words[1:])
+        with raising_sigterm():
+            _dispatch(words[0], words[1:])
     except UserError as error:
         # From a worker process it arrives with that process's traceback before it.
         message = str(error).rpartition(f"{UserError.__name__}: ")[2]
-        print(f"videonl: error: {message.strip()}", file=sys.stderr)
+        print_error(message.strip())
+        return error.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print_error(_cause(error))
         return 2
     except KeyboardInterrupt:
         print("videonl: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
+    except TerminatedError:
+        print("videonl: terminated", file=sys.stderr)
+        return TERMINATED
     return 0
+
+
+def _cause(error: OSError) -> str:
+    """What could not be read or written."""
+    try:
+        print(flush=True)  # what failed may have been printing
+    except OSError as failed:
+        _drop_output()
+        return f"standard output cannot be written ({failed.strerror}); send it to another place"
+    return str(error)
 
 
 def _dispatch(command: str, arguments: list[str]) -> None:
     set_up_messages()
+    start_safely()
     if command == "predict" and any(word.split("=")[0] == "--video" for word in arguments):
         _run(command, PREDICT_VIDEO, arguments)
-    elif command == "bench" and arguments[:1] == ["model"]:
-        _run("bench model", BENCH_MODEL, arguments[1:])
+    elif command in TRAINER_COMMANDS and {"-h", "--help"} & {*arguments}:
+        print(short_help(command))
     elif command in TRAINER_COMMANDS:
         # Imported late: these take seconds, and `videonl --help` should not.
         from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-        from videonl.cli.configuration import expand
+        from videonl.cli.foreign_code import expand_trusted, split_trust
         from videonl.cli.run import VideonlCLI
 
+        words, trusted = split_trust(arguments)
         try:
-            VideonlCLI([command, *expand(arguments)])
+            if EVERYTHING & {*arguments}:
+                VideonlCLI([command, "--help"])
+            # What is trained is one's own; what is evaluated may be somebody else's.
+            VideonlCLI([command, *expand_trusted(words, trusted or command == "fit")])
         except MisconfigurationException as error:  # Lightning's own word for a mistake of the user's
             raise UserError(str(error)) from error
     elif command in COMMANDS:
@@ -74,9 +102,30 @@ def _run(name: str, command: Command, arguments: list[str]) -> None:
         return
     from jsonargparse import auto_cli
 
-    words = _one_by_one([command.short.get(word, word) for word in arguments], command.lists)
-    arguments = [_as_parsed(word, command) for word in words]
-    auto_cli(components, args=arguments, as_positional=command.positional, prog=f"videonl {name}")
+    from videonl.cli.configuration import expand
+    from videonl.cli.parsing import Parser
+
+    subcommand = arguments[:1] if isinstance(components, dict) else []
+    words = expand([command.short.get(word, word) for word in arguments[len(subcommand) :]])
+    words = _one_by_one(_with_values(words, command.switches), command.lists)
+    arguments = [*subcommand, *(_as_parsed(word, command) for word in words)]
+    auto_cli(components, args=arguments, as_positional=command.positional, prog=f"videonl {name}", parser_class=Parser)
+
+
+def _with_values(words: Sequence[str], switches: Sequence[str]) -> list[str]:
+    """Switches that are followed by a value, as one word each.
+
+    >>> _with_values(["--html", "true", "--json", "--no", "false"], ["--html", "--json"])
+    ['--html=true', '--json', '--no', 'false']
+    """
+    joined: list[str] = []
+    for word in words:
+        before = joined[-1].replace("-", "_").replace("__", "--", 1) if joined else ""
+        if before in switches and word.lower() in ("true", "false"):
+            joined[-1] += f"={word.lower()}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _one_by_one(words: Sequence[str], lists: Mapping[str, str]) -> list[str]:
@@ -111,16 +160,36 @@ def _as_parsed(word: str, command: Command) -> str:
 
 def entry_point() -> None:
     """The console script."""
+    _open_standard_streams()
     try:
         code = main()
         sys.stdout.flush()
     except BrokenPipeError:
         if _has_reader(sys.stdout):
             raise
-        # Whoever read the output has had enough, such as `head`. The interpreter's own last flush is to find no error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # whoever read it has had enough, such as `head`
         code = 1
+    except OSError as error:
+        print(f"videonl: error: {_cause(error)}", file=sys.stderr)
+        code = 2
     sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Refuses a closed stdout; where stdin or stderr is closed, the next file opened is not to take its number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+    if sys.stdout is None:
+        print("videonl: error: standard output is closed; send it to a file, or to /dev/null", file=sys.stderr)
+        sys.exit(2)
+
+
+def _drop_output() -> None:
+    """Lets the interpreter's own last flush find no error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _has_reader(pipe: TextIO) -> bool:

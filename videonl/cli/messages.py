@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import warnings
 
 # Warnings of Lightning's that are of no use here, as regular expressions.
@@ -21,10 +22,12 @@ NOISE = (
 
 
 def set_up_messages() -> None:
-    """Lets the package's own log through, and keeps back what a user can do nothing about."""
-    from rich.console import Console
+    """Lets the package's own log through as text, and keeps back what a user can do nothing about."""
     from rich.logging import RichHandler
 
+    from videonl.terminal import Console, filter_messages
+
+    filter_messages()
     for message in NOISE:
         warnings.filterwarnings("ignore", message=message)
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
@@ -32,3 +35,10 @@ def set_up_messages() -> None:
     if not logger.handlers:
         logger.addHandler(RichHandler(console=Console(stderr=True), show_path=False))
     logger.setLevel(logging.INFO)
+
+
+def print_error(message: str) -> None:
+    """Says why a command ends, as text whatever the names in it hold."""
+    from videonl.terminal import printable
+
+    print(f"videonl: error: {printable(message)}", file=sys.stderr)

@@ -6,13 +6,13 @@ import re
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from videonl.backbones import BACKBONES, backbone_options
 from videonl.blocks import BLOCKS
 from videonl.cli.progress import status
 from videonl.profiling import profile_network
+from videonl.terminal import Console
 
 NUM_CLASSES = 400
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -12,8 +11,8 @@ from videonl.cli.refusals import require_at_least, require_finite_scores
 from videonl.data.dataset import read_views
 from videonl.data.transforms import ClipFormat, Views, normalise
 from videonl.data.video import Video
-from videonl.evaluation.writing import printable
 from videonl.models.checkpoints import load_trained
+from videonl.terminal import Console, printable
 
 
 def predict(
@@ -34,7 +33,7 @@ def predict(
         num_crops: Crops of each clip, evenly spaced along its longer side.
         top: How many classes to print.
         decoder: ``auto``, ``pyav``, ``decord`` or ``torchcodec``.
-        trust_code: Whether the checkpoint may name any code as its backbone; say so for your own files.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     console = Console()
     require_at_least(1, top=top)
@@ -48,7 +47,8 @@ def predict(
         logits = [network(clip.contiguous(memory_format=torch.channels_last_3d)) for clip in clips]
         require_finite_scores(torch.cat(logits), checkpoint.name)
         probabilities = torch.cat(logits).double().softmax(dim=1).mean(dim=0)
-    table = Table(title=f"{escape(printable(video.name))}: {num_clips} clips x {num_crops} crops")
+    scored = Views(num_clips, num_crops).describe(clip_format)
+    table = Table(title=f"{escape(printable(video.name))}: {scored}")
     table.add_column("class")
     table.add_column("probability", justify="right")
     for index in probabilities.argsort(descending=True)[:top].tolist():

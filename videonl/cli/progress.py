@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager
 
-from rich.console import Console
+from videonl.terminal import Console
 
 
 def status(text: str) -> AbstractContextManager[object]:

@@ -1,19 +1,19 @@
 """What several commands refuse in the same words."""
 
+import math
+
 from torch import Tensor
 
-from videonl.errors import UserError
+from videonl.errors import UserError, require_within
 
 
-def require_at_least(least: int, **options: float) -> None:
-    """Refuses options, by their names, that are less.
+def require_at_least(least: int, most: float = math.inf, **options: float | None) -> None:
+    """Refuses options, by their names, that are less, more, or no number; None is an option that is not given.
 
     Raises:
         UserError: Naming option and value.
     """
-    for name, value in options.items():
-        if value < least:
-            raise UserError(f"--{name} must be at least {least}, got {value}")
+    require_within(least, most, **{f"--{name}": value for name, value in options.items()})
 
 
 def require_finite_scores(scores: Tensor, checkpoint: str) -> None:

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from videonl.cli.refusals import require_at_least
 from videonl.errors import UserError
 from videonl.evaluation import Average, read_record
-from videonl.evaluation.report import NUM_MISTAKES, print_evaluation, write_page
+from videonl.evaluation.report import NUM_MISTAKES, confusion_of, print_evaluation, write_page
+from videonl.outputs import check_file
+from videonl.terminal import Console
 
 
 def report(record: Path, out: Path | None = None, average: Average | None = None, mistakes: int = NUM_MISTAKES) -> None:
@@ -21,12 +21,15 @@ def report(record: Path, out: Path | None = None, average: Average | None = None
     """
     console = Console()
     require_at_least(0, mistakes=mistakes)
+    page = out or record.with_suffix(".html")
+    for path in (page, confusion_of(page)):
+        check_file(path, [record])
     evaluated = read_record(record)
     if average is not None:
         evaluated = evaluated.averaged_by(average)
     if not evaluated.labelled:
         raise UserError(f"{record}: no video in it has a known class, so there is nothing to report")
-    print_evaluation(console, evaluated.labelled)
-    page = out or record.with_suffix(".html")
-    for path in (page, write_page(page, evaluated, mistakes)):
+    confusion = write_page(page, evaluated, mistakes)
+    print_evaluation(console, evaluated.labelled, len(evaluated.unreadable))
+    for path in (page, confusion):
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)

@@ -2,46 +2,75 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
+from videonl.cli.ending import TerminatedError
 from videonl.cli.run_callbacks import callbacks
-from videonl.cli.run_folder import Run, SaveRunConfig, begin_or_resume, belongs_to, find_checkpoint
+from videonl.cli.run_folder import Run, SaveRunConfig, begin_or_resume, find_checkpoint, goes_on
 from videonl.cli.run_loggers import loggers, missing_tensorboard
+from videonl.cli.trainer_values import require_trainer_values, require_usable, require_validations
 from videonl.data.datamodule import ClipDataModule
+from videonl.data.loader import naming_shared_memory
 from videonl.errors import UserError
+from videonl.evaluation.report import require_readable
+from videonl.files import locked
 from videonl.models import ClipClassifier
 from videonl.models.execution import keep_freed_memory
 from videonl.models.transfer import load_into
 from videonl.models.zoo import find_weights
+from videonl.outputs import check_folder
 from videonl.runtime.watch import end_with_launcher
+from videonl.terminal import printable
 from videonl.training import ClipModule
 from videonl.training.checkpoint_files import WholeCheckpoints
 from videonl.training.guarded_loggers import guarded
 
 
+class RunParser(LightningArgumentParser):
+    """A parser whose complaints, which quote what files and names hold, are printed as text."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Prints the message and exits with code 2."""
+        super().error(printable(message), ex)
+
+
 class VideonlCLI(LightningCLI):
     """Trainer, :class:`ClipModule` and :class:`ClipDataModule` from configurations and flags."""
 
+    _continued = False  # whether a training goes on with the run's log
+
     def __init__(self, arguments: Sequence[str]) -> None:
-        super().__init__(
-            ClipModule,
-            ClipDataModule,
-            save_config_callback=SaveRunConfig,
-            save_config_kwargs={"save_to_log_dir": False},
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            # Our samplers shard the data themselves: Lightning's would pad evaluations and count videos twice.
-            trainer_defaults={"use_distributed_sampler": False},
-            args=list(arguments),
-        )
+        with ExitStack() as self._held:  # locks, until the command is done
+            super().__init__(
+                ClipModule,
+                ClipDataModule,
+                save_config_callback=SaveRunConfig,
+                save_config_kwargs={"save_to_log_dir": False},
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                # Our samplers shard the data themselves: Lightning's would pad evaluations and count videos twice.
+                trainer_defaults={"use_distributed_sampler": False},
+                parser_class=RunParser,
+                args=list(arguments),
+            )
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """Turns off Lightning's own table of accuracies for ``test``, which prints them with their intervals."""
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "test":
+            parser.set_defaults(verbose=False)
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run's settings, and hands the data's classes and clip format to model and network."""
@@ -54,18 +83,33 @@ class VideonlCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the arguments given, without Lightning's warning that ``sys.argv`` holds others: it holds ours."""
         self.config = parser.parse_args(args)  # type: ignore[arg-type]  # always a list here
+        config = self.config[self.config.subcommand]
+        require_trainer_values(config.trainer.as_dict(), config.seed_everything, self.config.subcommand)
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning would let a checkpoint add to the configuration, which is code; ours name their network alone."""
 
     def before_instantiate_classes(self) -> None:
-        """Settles which checkpoint is meant, and refuses to write over an earlier run."""
+        """Settles which checkpoint is meant."""
         end_with_launcher()
         config = self.config[self.subcommand]
         run, asked = Run(**config.run.as_dict()), config.ckpt_path
         training = self.subcommand == "fit"
         if training and config.trainer.fast_dev_run and asked in (None, "last"):
-            self._continued, config.ckpt_path = False, None  # it writes nothing, and there is nothing to go on from
+            config.ckpt_path = None  # it writes nothing, and there is nothing to go on from
             return
-        self._continued = training and asked is not None and belongs_to(run, asked)
-        config.ckpt_path = begin_or_resume(run, asked) if training else find_checkpoint(run, asked or "best")
+        check_folder(Path(run.dir))
+        if not training:
+            config.ckpt_path = find_checkpoint(run, asked or "best")
+        elif asked not in (None, "last"):
+            find_checkpoint(run, asked)
+        self._continued = training and goes_on(run, asked)
+
+    @rank_zero_only
+    def _lock(self) -> None:
+        folder = self.config_init[self.subcommand].run.dir
+        lock = Path(folder) / f".{self.subcommand}.lock"
+        self._held.enter_context(locked(lock, f"videonl {self.subcommand} runs in {folder}"))
 
     def instantiate_classes(self) -> None:
         """Builds everything, of which a logger that the configuration names may lack its package."""
@@ -82,6 +126,7 @@ class VideonlCLI(LightningCLI):
         run: Run = config.run
         progress = config.trainer.enable_progress_bar is not False
         logs = config.trainer.logger is not False
+        require_usable(config.trainer.callbacks or [])
         ours = callbacks(run, self.datamodule, str(self.subcommand), self.model.task.monitor, progress, logs)
         kwargs["plugins"] = [*(config.trainer.plugins or []), WholeCheckpoints()]
         config.trainer.callbacks = [*(config.trainer.callbacks or []), *ours]
@@ -90,7 +135,7 @@ class VideonlCLI(LightningCLI):
             kwargs["logger"] = loggers(run, str(self.subcommand), self._continued, settings)
         try:
             trainer = super().instantiate_trainer(**kwargs)
-        except (ValueError, RuntimeError) as error:  # what the Trainer refuses, such as an accelerator not there
+        except (ValueError, RuntimeError, TypeError) as error:  # what the Trainer refuses: an accelerator not there
             raise UserError(str(error)) from error
         self.model.fold = run.fold
         trainer.loggers = [guarded(logger) for logger in trainer.loggers]
@@ -99,11 +144,15 @@ class VideonlCLI(LightningCLI):
         return trainer
 
     def before_fit(self) -> None:
-        """Loads what the training starts from, unless an earlier one is resumed."""
+        """Makes the run's folder ready once nothing is left to refuse, and loads what the training starts from."""
         module: ClipModule = self.model
+        config = self.config_init[self.subcommand]
         self._check_data()
         self._check_synchronisation(module.network)
-        if module.weights is None or self.config_init[self.subcommand].ckpt_path is not None:
+        if not config.trainer.fast_dev_run or config.ckpt_path is not None:
+            self._lock()
+            config.ckpt_path = begin_or_resume(config.run, config.ckpt_path, module.weights)
+        if module.weights is None or config.ckpt_path is not None:
             return
         if not isinstance(module.network, ClipClassifier):
             raise UserError(f"model.weights is for networks of videonl, not for {type(module.network).__name__}")
@@ -115,15 +164,31 @@ class VideonlCLI(LightningCLI):
         """Refuses a validation of nothing."""
         if "val" not in self.datamodule.videos:
             raise UserError("no val videos were given. Set --data.val to a folder or a list file.")
+        self._lock()
+
+    def before_test(self) -> None:
+        """Keeps others from writing the same results."""
+        self._lock()
+
+    before_predict = before_test
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs it; what early stopping is to look at is known only when it has been logged."""
         try:
-            super()._run_subcommand(subcommand)
+            with naming_shared_memory():
+                super()._run_subcommand(subcommand)
         except RuntimeError as error:
             if str(error).startswith("Early stopping conditioned on metric"):
                 raise UserError(str(error)) from error
             raise
+        except SIGTERMException as error:
+            raise TerminatedError from error
+        except SystemExit as ended:  # the trainer's own answer to Ctrl-C
+            if isinstance(ended.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from ended
+            raise
+        if self.trainer.received_sigterm:  # within the last step
+            raise TerminatedError
 
     def _check_data(self) -> None:
         """Refuses what cannot be learnt from, and Lightning's flag that puts another order in place of ours."""
@@ -132,11 +197,14 @@ class VideonlCLI(LightningCLI):
                 f"there is but one class, {self.datamodule.class_names[0]}; a source is a folder of class folders or a "
                 "list: is --data.train the right one?"
             )
-        if self.config_init[self.subcommand].trainer.overfit_batches:
+        trainer = self.config_init[self.subcommand].trainer
+        if trainer.overfit_batches:
             raise UserError(
                 "trainer.overfit_batches does not go with the order in which videos are visited here; to see a network "
                 "overfit, give --data.train a list of a few videos"
             )
+        if "train" in self.datamodule.videos:
+            require_validations(trainer.as_dict(), len(self.datamodule.training_loader()))
 
     def _check_synchronisation(self, network: nn.Module) -> None:
         """Refuses Lightning's synchronised norms where they would take the place of others than trained ones."""
@@ -153,7 +221,16 @@ class VideonlCLI(LightningCLI):
             if isinstance(logger, WandbLogger):
                 logger.experiment.finish()
 
-    after_fit = after_validate = after_test = after_predict = _close_loggers
+    after_fit = _close_loggers
+
+    def _end_evaluation(self) -> None:
+        """Ends with an error, everything being written, where videos could not be read."""
+        self._close_loggers()
+        module: ClipModule = self.model
+        if self.trainer.is_global_zero:  # another process that failed would end this one while it writes
+            require_readable(module.unreadable, len(module.scores), self.datamodule.loading.max_failed_share)
+
+    after_validate = after_test = after_predict = _end_evaluation
 
 
 class _ParseOnly(VideonlCLI):

@@ -1,19 +1,30 @@
 """The folder of a run: how it is asked for, what it holds, and that nothing in it is lost."""
 
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import torch
+import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
 
-from videonl.errors import UserError
+from videonl.data.loader import MOST_CLIPS
+from videonl.errors import UserError, require_within
 from videonl.files import remove_unfinished, whole_file
+from videonl.outputs import refuse_inputs
+from videonl.training.checkpoint_files import WholeCheckpoints
 
 OWN = ("best", "last")  # checkpoints of the run's folder
+# What a run leaves beside its configuration and log.
+_WRITTEN = (
+    *(f"checkpoints/{name}.ckpt" for name in OWN),
+    *("test.parquet", "test.html", "test_confusion.png", "predictions.parquet"),
+    *("tensorboard/*/events.out.tfevents.*", "films/epoch_[0-9]*/*/*.mp4"),
+)
+_SAVED_OF_A_RUN = ("dir", "wandb", "project", "artifacts", "upload_limit_mb", "tensorboard", "overwrite")
 
 
 @dataclass(frozen=True)
@@ -23,8 +34,8 @@ class Run:
     Attributes:
         dir: Folder of the run: its config.yaml, checkpoints, logs and scores.
         wandb: ``online`` and ``offline`` log to Weights & Biases; ``offline`` needs no account, and ``wandb sync`` can
-            send it later.
-        project: Project on Weights & Biases.
+            send it later. ``off``, which YAML reads as false, is ``disabled``.
+        project: Project on Weights & Biases. By default what WANDB_PROJECT says, or else ``videonl``.
         artifacts: Give Weights & Biases the list of the videos and the best checkpoint too.
         upload_limit_mb: A larger artifact is not uploaded: it is a reference to its file.
         tensorboard: Log for TensorBoard too.
@@ -38,8 +49,8 @@ class Run:
     """
 
     dir: str = "runs/videonl"
-    wandb: Literal["disabled", "offline", "online"] = "disabled"
-    project: str = "videonl"
+    wandb: Literal["disabled", "offline", "online", False] = "disabled"
+    project: str | None = None
     artifacts: bool = True
     upload_limit_mb: float = 500
     tensorboard: bool = False
@@ -49,6 +60,17 @@ class Run:
     keep_memory: bool = True
     save_every_steps: int = 0
     films_every_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.dir.strip():
+            raise UserError("run.dir must name a folder; give --run.dir FOLDER")
+        if self.wandb is False:
+            object.__setattr__(self, "wandb", "disabled")
+        require_within(0, upload_limit_mb=self.upload_limit_mb)
+        require_within(0, MOST_CLIPS, diagnosed_clips=self.diagnosed_clips)
+        require_within(
+            0, sys.maxsize, save_every_steps=self.save_every_steps, films_every_epochs=self.films_every_epochs
+        )
 
     @property
     def checkpoints(self) -> Path:
@@ -74,43 +96,83 @@ class SaveRunConfig(SaveConfigCallback):
 
 
 @rank_zero_only
-def make_free(directory: Path, overwrite: bool) -> None:
-    """Sees that a new training starts in a folder without another run's results."""
-    if not (directory / "config.yaml").exists():
-        return
-    if not overwrite:
+def make_free(run: Run, replaces: bool, weights: str | None = None) -> None:
+    """Sees that a new training starts in a folder without another run's results, and writes over no other files.
+
+    Args:
+        run: The run.
+        replaces: Whether an earlier run may lie there, over which the new one writes.
+        weights: What the new training starts from.
+
+    Raises:
+        UserError: The folder holds another run, or files of these names that are none of videonl's.
+    """
+    first = [Path(run.dir) / "config.yaml", *(run.checkpoints / f"{name}.ckpt" for name in OWN)]
+    written = [path for path in first if path.exists()]
+    for path in written:
+        if not _is_ours(path):
+            raise UserError(f"{path} was not written by a run of videonl, and would be lost; choose another --run.dir")
+    if written and not (replaces or run.overwrite):
         raise UserError(
-            f"{directory} already holds a run; choose another --run.dir, resume it with --ckpt_path last, or start "
+            f"{run.dir} already holds a run; choose another --run.dir, resume it with --ckpt_path last, or start "
             "anew in its place with --run.overwrite true"
         )
-    # Left in place, an older best.ckpt would be taken for this run's until its first validation.
-    patterns = ("checkpoints/*.ckpt", "test.parquet", "test.html", "test_confusion.png", "predictions.parquet")
-    for pattern in (*patterns, "tensorboard/*/events.*", "films/**/*.mp4"):
-        for stale in directory.glob(pattern):
-            stale.unlink()
+    refuse_inputs(written, [Path(weights)] if weights else [])
+    if written and run.overwrite:
+        # Left in place, an older best.ckpt would be taken for this run's until its first validation.
+        for pattern in _WRITTEN:
+            for stale in Path(run.dir).glob(pattern):
+                stale.unlink()
 
 
-def begin_or_resume(run: Run, asked: str | None) -> str | None:
+def _is_ours(path: Path) -> bool:
+    """Whether a run of videonl wrote a configuration or checkpoint, by what it holds."""
+    try:
+        if path.suffix == ".ckpt":
+            return "videonl" in _content_of(path)
+        content = yaml.safe_load(path.read_text())
+        return {"seed_everything", "ckpt_path", *_SAVED_OF_A_RUN} <= {*content, *content["run"]}
+    except Exception:  # it may be anything
+        return False
+
+
+def begin_or_resume(run: Run, asked: str | None, weights: str | None = None) -> str | None:
     """The checkpoint that a training is resumed from, and a folder that is ready for it.
 
     ``last`` begins anew where none was written yet, so that one command starts a run and resumes it whenever it was
-    killed.
+    killed. Nothing is deleted but what a run of videonl wrote, and only with ``run.overwrite``.
+
+    Args:
+        run: The run.
+        asked: The checkpoint asked for.
+        weights: What a new training starts from.
 
     Raises:
         UserError: The folder holds another run; the checkpoint does not exist, or is gone though later ones were there.
     """
     _clear_unfinished(run)
     if asked is None:
-        make_free(Path(run.dir), run.overwrite)
+        make_free(run, replaces=False, weights=weights)
         return None
     if asked == "last" and not (run.checkpoints / "last.ckpt").is_file():
+        make_free(run, replaces=True, weights=weights)
         _see_nothing_is_lost(run)
-        make_free(Path(run.dir), overwrite=True)
         return None
     checkpoint = find_checkpoint(run, asked)
     if not belongs_to(run, asked):
-        make_free(Path(run.dir), run.overwrite)
+        make_free(run, replaces=False)
     return checkpoint
+
+
+def goes_on(run: Run, asked: str | None) -> bool:
+    """Whether a training from the checkpoint asked for goes on with the run's log.
+
+    One that was killed before its first checkpoint writes its rows again; a log of anything else is left alone.
+    """
+    if asked is None or not belongs_to(run, asked):
+        return False
+    is_begun = (run.checkpoints / "last.ckpt").is_file() or asked != "last"
+    return is_begun or _is_ours(Path(run.dir) / "config.yaml") or not any(Path(run.dir).glob("logs/fit/*/metrics.csv"))
 
 
 def find_checkpoint(run: Run, asked: str) -> str:
@@ -145,4 +207,9 @@ def _see_nothing_is_lost(run: Run) -> None:
 
 
 def _epoch_of(checkpoint: Path) -> int:
-    return int(torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)["epoch"])
+    return int(_content_of(checkpoint)["epoch"])
+
+
+def _content_of(checkpoint: Path) -> dict[str, Any]:
+    content: dict[str, Any] = WholeCheckpoints().load_checkpoint(checkpoint, map_location="cpu")
+    return content

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
-from videonl.cli.configuration import expand
+from videonl.cli.foreign_code import FLAGS, expand_trusted
 from videonl.cli.progress import status
+from videonl.cli.refusals import require_at_least
 from videonl.errors import UserError
 from videonl.models import ClipClassifier
 from videonl.models.checkpoints import load_trained
-from videonl.profiling import Memory, Row, profile_network, training_memory
+from videonl.profiling import Memory, Row, profile_network, require_clip, training_memory
+from videonl.terminal import Console
 
 MIB = 2**20
+MOST_CLASSES = 10**7
 NARROW = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
 
@@ -52,14 +54,14 @@ def summary(words: Sequence[str]) -> None:
         words: The command line after ``videonl summary``.
     """
     own, others = _parser().parse_known_args(list(words))
-    if own.num_classes < 1:
-        raise UserError(f"--num_classes must be at least 1, got {own.num_classes}")
+    require_at_least(1, MOST_CLASSES, num_classes=own.num_classes)
     if own.checkpoint is None:
-        plan = plan_of_configuration(others, own.num_classes)
+        plan = plan_of_configuration(others, own.num_classes, own.trust_code)
     elif others:
         raise UserError(f"--checkpoint says all there is to know; leave out {' '.join(others)}")
     else:
         plan = plan_of_checkpoint(own.checkpoint, own.trust_code)
+    require_clip(plan.network, plan.clip)
     with status("running shapes"):
         rows = profile_network(plan.network.network, plan.network.stages, plan.network.blocks, plan.clip)
         memory = _memory(plan)
@@ -71,11 +73,11 @@ def summary(words: Sequence[str]) -> None:
     console.print(_told(plan, memory), soft_wrap=True)
 
 
-def plan_of_configuration(words: Sequence[str], num_classes: int) -> Plan:
+def plan_of_configuration(words: Sequence[str], num_classes: int, trust_code: bool) -> Plan:
     """What ``videonl fit`` would train with the same words; the data need not be there."""
     from videonl.cli.run import parse_fit
 
-    config = parse_fit(expand(words))
+    config = parse_fit(expand_trusted(words, trust_code))
     network, clip = config["model"]["network"], config["data"]["clip"]
     if network["class_path"] != f"videonl.models.{ClipClassifier.__name__}":
         raise UserError(f"summary knows networks of videonl.models.ClipClassifier, not of {network['class_path']}")
@@ -121,8 +123,10 @@ def _parser() -> ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--checkpoint", type=Path, help="a checkpoint of videonl fit, instead of a configuration")
-    parser.add_argument("--num_classes", type=int, default=400, help="size of the head, which fit takes from the data")
-    parser.add_argument("--trust_code", action="store_true", help="let the checkpoint name any code as its backbone")
+    parser.add_argument(
+        "--num-classes", "--num_classes", type=int, default=400, help="size of the head, which fit takes from the data"
+    )
+    parser.add_argument(*FLAGS, action="store_true", help="let configuration or checkpoint name any code, which is run")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     return parser
 

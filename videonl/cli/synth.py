@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from videonl.data.synthetic.dataset import write_synthetic
+from videonl.terminal import Console
 
 
 def synth(

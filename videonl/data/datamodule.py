@@ -16,6 +16,7 @@ from videonl.data.sources.labelled import LabelledPath, assign, class_list, leav
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.data.video import PackedVideos
 from videonl.errors import UserError
+from videonl.terminal import printable
 
 
 class ClipDataModule(LightningDataModule):
@@ -68,10 +69,13 @@ class ClipDataModule(LightningDataModule):
         self._resumed_from: dict[str, Any] | None = None
         folder = Path(root).expanduser() if root else None
         sources = {"train": train, "val": val, "test": test}
-        labelled = {name: read_source(source, folder) for name, source in sources.items() if source}
+        self.root, self.sources = root, {name: source for name, source in sources.items() if source}
+        labelled = {
+            name: read_source(source, folder, keep_unreadable=name == "test") for name, source in self.sources.items()
+        }
         self.class_names = _class_names(classes, labelled)
         if "train" in labelled:  # a training does without some of its videos, an evaluation would be another one
-            labelled["train"] = leave_out_wrong_labels(labelled["train"], self.class_names, loading.max_failed_share)
+            labelled["train"] = leave_out_wrong_labels(labelled["train"], self.class_names, loading.training_share)
         self.videos = {name: PackedVideos(assign(entries, self.class_names)) for name, entries in labelled.items()}
         if train:
             self._train_transform = TrainTransform(clip, augmentation, augmentation.no_flip_labels(self.class_names))
@@ -84,6 +88,8 @@ class ClipDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of random clips, whose progress is that of the training; begins where a training is resumed."""
         loader = self.training_loader()
+        if self.trainer is not None:
+            loader.limit = self.trainer.limit_train_batches
         if self._resumed_from is not None:
             loader.load_state_dict(self._resumed_from)
         self._training_loader = loader
@@ -109,7 +115,12 @@ class ClipDataModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """How far the epoch is; part of every checkpoint."""
-        return {} if self._training_loader is None else self._training_loader.state_dict()
+        if self._training_loader is None:
+            return {}
+        epochs = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
+        # An epoch ends, too, where the training's steps or time are over.
+        has_ended = epochs is not None and epochs.processed == epochs.ready  # type: ignore[attr-defined]  # it has it
+        return {**self._training_loader.state_dict(), "is_over": has_ended and self._training_loader.is_through}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Let training begin there.
@@ -169,7 +180,7 @@ def _class_names(classes: list[str] | None, labelled: dict[str, list[LabelledPat
         repeated = sorted({name for name in classes if classes.count(name) > 1})
         if repeated:
             raise UserError(f"--data.classes names a class more than once: {', '.join(repeated)}.")
-        return list(classes)
+        return [printable(name) for name in classes]
     if not labelled:
         raise UserError("no videos were given. Set --data.train, --data.val or --data.test to a folder or a list file.")
     return class_list([entry.label for entry in next(iter(labelled.values()))])

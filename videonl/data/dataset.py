@@ -9,6 +9,7 @@ from videonl.data.batches import EvaluationItem, FailedItem, Failure, TrainingIt
 from videonl.data.guarding import Guarded
 from videonl.data.randomness import seeded
 from videonl.data.reading.decoding import DecodingError, VideoReader
+from videonl.data.reading.video_reader import with_recount
 from videonl.data.sampling import even_clips, even_clips_in_time, random_clip, random_clip_in_time
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.data.video import Video
@@ -77,14 +78,16 @@ class TrainingClips(Dataset[TrainingItem]):
         raise UserError(f"none of {len(failures)} videos in a row can be decoded:\n{listed}\nMend or remove them.")
 
     def _random_clips(self, key: tuple[int, int, int]) -> torch.Tensor:
+        with self.videos[key[-1]].open(self.decoder) as reader:
+            return with_recount(lambda: self._drawn(reader, key))
+
+    def _drawn(self, reader: VideoReader, key: tuple[int, int, int]) -> torch.Tensor:
         epoch, index, place = key
-        video = self.videos[place]
         with seeded(self.seed, epoch, index):
-            with video.open(self.decoder) as reader:
-                clips = [_random_frames(reader, self.clip_format) for _ in range(self.clips_per_video)]
-                needed = sorted({frame for clip in clips for frame in clip})
-                frames = reader.read(needed)
-            return _stack([self.transform(_picked(frames, _places(clip, needed)), video.label) for clip in clips])
+            clips = [_random_frames(reader, self.clip_format) for _ in range(self.clips_per_video)]
+            needed = sorted({frame for clip in clips for frame in clip})
+            frames, label = reader.read(needed), self.videos[place].label
+            return _stack([self.transform(_picked(frames, _places(clip, needed)), label) for clip in clips])
 
 
 class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
@@ -119,6 +122,8 @@ class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
     def __getitem__(self, index: int) -> EvaluationItem | FailedItem:
         """Return all views of video ``index``, or why there are none."""
         video = self.videos[index]
+        if video.unreadable:
+            return {"failures": [Failure(str(video.path), video.unreadable)]}
         try:
             clip = self._guarded(video.path, index)
         except DecodingError as error:
@@ -146,9 +151,13 @@ def read_views(video: Video, clip_format: ClipFormat, views: Views, decoder: str
         DecodingError: The video cannot be decoded.
     """
     with video.open(decoder) as reader:
-        clips = even_frames(reader, clip_format, views.num_clips)
-        needed = sorted({frame for clip in clips for frame in clip})
-        frames = reader.read(needed).permute(0, 3, 1, 2)  # (T, H, W, C) -> (T, C, H, W)
+        return with_recount(lambda: _all_views(reader, clip_format, views))
+
+
+def _all_views(reader: VideoReader, clip_format: ClipFormat, views: Views) -> torch.Tensor:
+    clips = even_frames(reader, clip_format, views.num_clips)
+    needed = sorted({frame for clip in clips for frame in clip})
+    frames = reader.read(needed).permute(0, 3, 1, 2)  # (T, H, W, C) -> (T, C, H, W)
     return ViewTransform(clip_format, views)(frames, [_places(clip, needed) for clip in clips])
 
 

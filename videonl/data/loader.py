@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,19 @@ from torch.utils.data import DataLoader
 
 from videonl.data.reading.decoding import check_decoder
 from videonl.data.samplers import TrainingSampler, rank_and_world_size
-from videonl.errors import UserError
+from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError, require_within
 from videonl.runtime.parallel import end_with_starter, safe_context
 
+MOST_CLIPS = 10**6  # of a batch
+MOST_SEED = 2**32 - 1  # numpy's
 _FEW = 5
+# What torch says in the worker, where it can, and in the process that waits for it.
+_SIGNS_OF_FULL_MEMORY = (
+    "out of shared memory",
+    "Bus error",
+    "unable to write to file </torch_",
+    "unable to allocate shared memory",
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,9 @@ class Loading:
         time_limit_seconds: How long reading a clip may take; then its file counts as unreadable, and the process that
             hung in it is ended. 0 sets no limit, and there is none without workers or outside of Linux.
         max_failed_share: Share of the videos that may be unreadable, and of the training videos that may have a label
-            outside the classes; beyond it the run stops and lists them. 5 may be, whatever their share.
+            outside the classes. By default 0.1 in a training, which stops beyond it and lists them; 5 may be, whatever
+            their share. By default none in a test, validation or prediction of its own, which
+            else ends with exit code 1, its results written.
     """
 
     batch_size: int = 8
@@ -41,20 +53,25 @@ class Loading:
     seed: int = 0
     clips_per_video: int = 1
     time_limit_seconds: float = 60.0
-    max_failed_share: float = 0.1
+    max_failed_share: float | None = None
 
     def __post_init__(self) -> None:
-        leasts = {"batch_size": 1, "num_workers": 0, "seed": 0, "clips_per_video": 1, "time_limit_seconds": 0}
-        for name, least in leasts.items():
-            if getattr(self, name) < least:
-                raise UserError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        require_within(1, MOST_CLIPS, batch_size=self.batch_size, clips_per_video=self.clips_per_video)
+        require_within(0, MOST_WORKERS, num_workers=self.num_workers)
+        require_within(0, MOST_SECONDS, time_limit_seconds=self.time_limit_seconds)
+        require_within(0, MOST_SEED, seed=self.seed)
         if self.batch_size % self.clips_per_video:
             raise UserError(
                 f"batch_size must be a multiple of clips_per_video {self.clips_per_video}, got {self.batch_size}"
             )
-        if not 0 <= self.max_failed_share <= 1:
+        if self.max_failed_share is not None and not 0 <= self.max_failed_share <= 1:
             raise UserError(f"max_failed_share must be in [0, 1], got {self.max_failed_share}")
         check_decoder(self.decoder)
+
+    @property
+    def training_share(self) -> float:
+        """Share of the videos that a training may do without."""
+        return 0.1 if self.max_failed_share is None else self.max_failed_share
 
 
 def are_too_many(num_failed: int, num_videos: int, max_share: float) -> bool:
@@ -75,11 +92,13 @@ class ResumableLoader(DataLoader[Any]):
 
     Attributes:
         waited_seconds: For how long, in all, batches were waited for: what workers loaded in advance costs nothing.
+        limit: How many batches of an epoch are trained on, or which share, as the trainer's ``limit_train_batches``.
     """
 
     def __init__(self, dataset: Any, sampler: TrainingSampler, **options: Any) -> None:
         super().__init__(dataset, sampler=sampler, **options)
         self.waited_seconds = 0.0
+        self.limit: int | float = 1.0
         self._order = sampler
         self._num_batches_done = 0
 
@@ -96,6 +115,11 @@ class ResumableLoader(DataLoader[Any]):
         """Choose the epoch of the next iteration; the trainer does so through the sampler."""
         self._order.set_epoch(epoch)
 
+    @property
+    def is_through(self) -> bool:
+        """Whether the epoch has no more batches to train on."""
+        return self._num_batches_done >= self.num_batches
+
     def state_dict(self) -> dict[str, int]:
         """How far the epoch is, and what that was counted in."""
         return {"epoch": self._order.epoch, "num_batches_done": self._num_batches_done, **self._counted_in()}
@@ -109,12 +133,18 @@ class ResumableLoader(DataLoader[Any]):
         differing = [
             f"{name} {state[name]}, now {value}" for name, value in self._counted_in().items() if state[name] != value
         ]
-        if state["num_batches_done"] < len(self) and differing:
+        is_over = state.get("is_over") or state["num_batches_done"] >= self.num_batches
+        if differing and not is_over:
             raise UserError(
                 "the checkpoint was taken in the middle of an epoch, which can only go on as it was begun: "
                 f"{'; '.join(differing)}. Restore these settings, or resume from the end of an epoch"
             )
         self._order.begin_at(state["epoch"], state["num_batches_done"])
+
+    @property
+    def num_batches(self) -> int:
+        """How many batches of an epoch are trained on."""
+        return min(len(self), self.limit) if isinstance(self.limit, int) else int(len(self) * self.limit)
 
     def _counted_in(self) -> dict[str, int]:
         _, world_size = rank_and_world_size()
@@ -125,6 +155,24 @@ class ResumableLoader(DataLoader[Any]):
             "processes": world_size,
             "seed": order.seed,
         }
+
+
+@contextmanager
+def naming_shared_memory() -> Iterator[None]:
+    """Says it when worker processes had no room for their batches.
+
+    Raises:
+        UserError: The memory that processes share is full.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in _SIGNS_OF_FULL_MEMORY):
+            raise
+        raise UserError(
+            "the processes that load videos found no room for their batches in the memory they share, /dev/shm. Make "
+            "it larger (docker run --shm-size=8g), or load with fewer workers or smaller batches"
+        ) from error
 
 
 def worker_options(num_workers: int) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from torch.utils.data import Dataset
 
 from videonl.data.batches import Failure
 from videonl.data.dataset import even_frames
-from videonl.data.reading.decoding import DecodingError, open_video
+from videonl.data.reading.decoding import DecodingError, VideoReader, open_video
 from videonl.data.reading.shard_member import ShardMember
+from videonl.data.reading.video_reader import with_recount
 from videonl.data.sources.labelled import Video
 from videonl.data.transforms import ClipFormat, Views, ViewTransform, crop_corners, resized_size
 
@@ -77,12 +78,17 @@ def read_middle_clip(path: Path | str | ShardMember, clip_format: ClipFormat, de
         DecodingError: The video cannot be decoded.
     """
     with open_video(path, decoder) as reader:
-        (indices,) = even_frames(reader, clip_format, num_clips=1)
-        frames, seconds = reader.read(indices), reader.timestamps_seconds[indices]
+        indices, frames = with_recount(lambda: _middle_frames(reader, clip_format))
+        seconds = reader.timestamps_seconds[indices]
     views = ViewTransform(clip_format, Views())
     (pixels,) = views(frames.permute(0, 3, 1, 2), [range(len(indices))])  # (T, H, W, C) -> (T, C, H, W)
     crop = middle_crop(frames.shape[1], frames.shape[2], clip_format)
     return LocatedClip(pixels, tuple(indices), tuple(seconds.tolist()), crop)
+
+
+def _middle_frames(reader: VideoReader, clip_format: ClipFormat) -> tuple[list[int], torch.Tensor]:
+    (indices,) = even_frames(reader, clip_format, num_clips=1)
+    return indices, reader.read(indices)
 
 
 def middle_crop(height_px: int, width_px: int, clip_format: ClipFormat) -> tuple[float, float, float, float]:

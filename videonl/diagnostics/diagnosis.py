@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from videonl.blocks import AttentionBlock, Gain
 from videonl.diagnostics.blocks_off import Effect, effect, made_alike, switched_off
 from videonl.diagnostics.cue import Clued, CueFigures, CueShare, cue_share, mean_by_kind
-from videonl.diagnostics.looking import Attention, mean_attention, measure_attention
+from videonl.diagnostics.looking import Attention, flat_indices, mean_attention, measure_attention
 from videonl.diagnostics.measures import contribution
+from videonl.diagnostics.saturation import largest_affinity
 from videonl.evaluation import VideoScore
 from videonl.visualization.features import clip_size, read_features
 from videonl.visualization.grid import Position
@@ -54,6 +55,8 @@ class BlockDiagnosis:
         grid: (T, H, W) of its input, in cells.
         attention: Mean over clips; None where it has none, or where all its weights are zero.
         has_attention: Whether it chooses what it reads.
+        has_softmax: Whether its weights are a distribution.
+        affinity: The largest in size that its softmax took; None where it does not tell.
         gain: Of its last scale, where it has one.
         contribution: ``|block(x) - x| / |x|``, mean over clips.
         effect: What the network loses without it.
@@ -67,6 +70,8 @@ class BlockDiagnosis:
     grid: Position
     attention: Attention | None
     has_attention: bool
+    has_softmax: bool
+    affinity: float | None
     gain: Gain | None
     contribution: float
     effect: Effect
@@ -79,6 +84,7 @@ class _Seen:
     grid: Position = (0, 0, 0)
     attention: list[Attention] = field(default_factory=list)
     num_silent: int = 0
+    affinities: list[float] = field(default_factory=list)
     contributions: list[float] = field(default_factory=list)
     cue: list[tuple[tuple[str, ...], CueShare]] = field(default_factory=list)
 
@@ -148,6 +154,8 @@ class Diagnosis:
             seen.num_silent += 1
         else:
             seen.attention.append(found)
+        affinity = largest_affinity(block, features, flat_indices(cells, seen.grid).to(x.device))
+        seen.affinities += [] if affinity is None else [affinity]
         if clip.clued is not None and (share := cue_share(block, name, features, clip.clued, size)) is not None:
             seen.cue.append((clip.clued.kinds, share))
 
@@ -162,6 +170,8 @@ class Diagnosis:
                 grid=seen.grid,
                 attention=mean_attention(seen.attention, seen.num_silent) if seen.attention else None,
                 has_attention=block.weighs_positions,
+                has_softmax=block.weights_sum_to_one,
+                affinity=max(seen.affinities, default=None),
                 gain=block.gain(),
                 contribution=sum(seen.contributions) / len(seen.contributions),
                 effect=self._effect(f"{name} off"),

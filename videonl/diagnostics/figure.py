@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from videonl.diagnostics.diagnosis import BlockDiagnosis
 from videonl.diagnostics.looking import Looking
 from videonl.evaluation.figures import ACCENT, FAINT, INK, SECOND, STYLE, to_png
+from videonl.names import shortened
 
 PARTS = {"itself": SECOND, "own_frame": "#e3c48f", "own_place": ACCENT, "elsewhere": "#a9c6d3"}
 _FULL, _EVEN = 0.42, 0.2  # heights of the bars
@@ -66,7 +67,7 @@ def _label(panels: Sequence[Axes], blocks: Sequence[BlockDiagnosis]) -> None:
         axes.tick_params(axis="y", length=0)
     shares, entropy, distance = panels[:3]
     shares.set(xlim=(0, 1), ylim=(len(blocks) - 0.4, -0.6), xticks=(0, 0.5, 1))
-    shares.set_yticks(range(len(blocks)), [block.name for block in blocks], parse_math=False)
+    shares.set_yticks(range(len(blocks)), [shortened(block.name) for block in blocks], parse_math=False)
     entropy.set(xlim=(0, 1.05), xticks=(0, 0.5, 1))
     distance.set(xlim=(0, None))
     handles = [matplotlib.patches.Patch(color=colour) for colour in PARTS.values()]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from videonl.diagnostics.blocks_off import Effect
 from videonl.diagnostics.diagnosis import BlockDiagnosis
 from videonl.diagnostics.looking import Attention
+from videonl.diagnostics.saturation import saturation
 from videonl.evaluation.intervals import CONFIDENCE
 
 EVEN = 0.05  # unevenness below which weights count as even
@@ -45,6 +46,7 @@ def read_block(block: BlockDiagnosis, num_clips: int) -> list[Finding]:
         findings.append(Finding("silent", "reads nothing: every weight of every query is zero"))
     else:
         findings += [*_alike(block, block.attention), *_places(block.attention), *_signs(block.attention)]
+        findings += _saturated(block, block.attention)
     return findings + [
         Finding(
             "cue",
@@ -141,6 +143,12 @@ def _places(attention: Attention) -> Iterator[Finding]:
     ]
     if near:
         yield Finding("nearby", f"looks nearby: on average {' and '.join(near)}")
+
+
+def _saturated(block: BlockDiagnosis, attention: Attention) -> Iterator[Finding]:
+    text = saturation(attention.num_keys**attention.looking.entropy, block.affinity)
+    if block.has_softmax and attention.unevenness >= EVEN and text:  # the only key that there is saturates nothing
+        yield Finding("saturated", text)
 
 
 def _signs(attention: Attention) -> Iterator[Finding]:

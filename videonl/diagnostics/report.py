@@ -1,6 +1,7 @@
 """A diagnosis for people and programs: tables in the terminal, and files."""
 
 import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from videonl.diagnostics.blocks_off import Effect
@@ -17,10 +17,13 @@ from videonl.diagnostics.figure import diagnosis_png
 from videonl.diagnostics.reading import Finding, read_block, read_effect
 from videonl.evaluation.intervals import caution
 from videonl.evaluation.page import render
-from videonl.evaluation.writing import write_text, writing
+from videonl.files import whole_file, write_text
+from videonl.terminal import Console
 
 SHARES = ("entropy", "itself", "own_frame", "own_place", "elsewhere")
 AWAY = ("frames_away", "seconds_away", "px_away")
+
+WRITTEN = ("diagnosis.json", "diagnosis.csv", "diagnosis.png", "diagnosis.html")
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def figures_of(block: BlockDiagnosis) -> dict[str, Any]:
         row[f"{name}_even"] = None if attention is None else getattr(attention.even, name)
     for name in ("num_keys", "unevenness", "query_distance", "negative", "silent"):
         row[name] = None if attention is None else getattr(attention, name)
+    row["affinity"] = block.affinity
     gain = {"gain": block.gain and block.gain.value, "gain_of": block.gain and block.gain.of}
     alike = block.alike
     of_alike = {
@@ -93,21 +97,22 @@ def figures_of(block: BlockDiagnosis) -> dict[str, Any]:
 
 def write_report(directory: Path, report: DiagnosisReport) -> list[Path]:
     """Writes diagnosis.json, .csv, .png and .html, and returns their paths."""
-    data, table, picture, page = (directory / f"diagnosis.{suffix}" for suffix in ("json", "csv", "png", "html"))
+    data, table, picture, page = (directory / name for name in WRITTEN)
     png = diagnosis_png(report.blocks)
-    with writing(data):
-        data.write_text(json.dumps(report.plain(), indent=2) + "\n", encoding="utf-8")
-        _write_table(table, [figures_of(block) for block in report.blocks])
-        picture.write_bytes(png)
-        write_text(page, diagnosis_page(report, png))
+    write_text(data, json.dumps(report.plain(), indent=2) + "\n")
+    write_text(table, _as_csv([figures_of(block) for block in report.blocks]))
+    with whole_file(picture) as file:
+        file.write(png)
+    write_text(page, diagnosis_page(report, png))
     return [data, table, picture, page]
 
 
-def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def diagnosis_page(report: DiagnosisReport, png: bytes) -> str:

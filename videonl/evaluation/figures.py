@@ -13,6 +13,7 @@ from torch import Tensor
 
 from videonl.evaluation.fewer_views import FewerViews
 from videonl.evaluation.metrics import Calibration
+from videonl.names import shortened
 
 MOST_LABELLED = 40  # classes; beyond, their names would overlap
 MOST_NUMBERED = 20
@@ -40,12 +41,16 @@ def confusion_png(counts: Tensor, class_names: Sequence[str]) -> bytes:
     """
     num_classes = len(class_names)
     shares = counts / counts.sum(dim=1, keepdim=True).clamp(min=1)
-    side = min(max(2.2 + 0.34 * num_classes, 4.2), 10.0)
+    side = min(
+        max(0.34 * num_classes, 2.6), 7.8
+    )  # of the matrix alone, in inches: names lie outside and take none of it
+    width = side + 0.35
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(side, side * 0.92), dpi=160, layout="constrained")
-        axes = figure.add_subplot()
+        figure = Figure(figsize=(width, side), dpi=160)
+        axes = figure.add_axes((0, 0, side / width, 1))
         image = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-        figure.colorbar(image, ax=axes, label="share of the true class", aspect=32, pad=0.02, shrink=0.9)
+        bar = figure.add_axes((1 - 0.2 / width, 0.05, 0.2 / width, 0.9))
+        figure.colorbar(image, cax=bar, label="share of the true class")
         axes.set(xlabel="predicted", ylabel="true")
         _name_classes(axes, class_names)
         if num_classes <= MOST_NUMBERED:
@@ -98,10 +103,10 @@ def views_svg(points: Sequence[FewerViews]) -> bytes:
 def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
     if len(class_names) > MOST_LABELLED:
         return
-    places = range(len(class_names))
+    places, names = range(len(class_names)), [shortened(name) for name in class_names]
     # parse_math: a name may hold dollar signs.
-    axes.set_xticks(places, class_names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
-    axes.set_yticks(places, class_names, parse_math=False)
+    axes.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(places, names, parse_math=False)
     axes.tick_params(length=0)
 
 

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from torch import Tensor
 
 from videonl.evaluation.comparison import Comparison
@@ -17,9 +18,11 @@ from videonl.evaluation.pairing import Pair
 from videonl.evaluation.record import Record
 from videonl.evaluation.strips import film_strip
 from videonl.evaluation.views import VideoScore, stack
+from videonl.names import shortened
 
 _MOST_CONFUSIONS = 12
 _MANY_CLASSES = 60  # from here on the table of classes is folded
+_LONG_NAME = 100  # characters; of a longer one the middle is shown on hovering alone
 
 
 class ClassRow(NamedTuple):
@@ -166,8 +169,15 @@ def render(template: str, package: str = "videonl.evaluation", **values: Any) ->
     environment.filters["points"] = lambda share, digits=1: f"{100 * share:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
     environment.filters["range"] = lambda interval: f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"
     environment.filters["transpose"] = lambda rows: list(zip(*rows, strict=True))
+    environment.filters["name"] = _name
     environment.filters["data_uri"] = _data_uri
     return environment.get_template(template).render(num_resamples=NUM_RESAMPLES, **values)
+
+
+def _name(name: str) -> str:
+    if len(name) <= _LONG_NAME:
+        return name
+    return Markup('<span class="long" title="{}">{}</span>').format(name, shortened(name, _LONG_NAME))
 
 
 def _data_uri(content: bytes, kind: str) -> str:

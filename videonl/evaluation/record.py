@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import torch
 
 from videonl.errors import UserError
 from videonl.evaluation.views import AVERAGES, Average, VideoScore
-from videonl.evaluation.writing import writing
+from videonl.files import whole_path
+from videonl.terminal import printable
 
 _KEY = b"videonl"
 _ROWS = 1024  # videos per row group: what is in memory twice while reading and writing
@@ -74,23 +74,9 @@ def write_record(path: Path, record: Record) -> None:
     """
     about = {"average": record.average, "about": record.about, "unreadable": record.unreadable}
     schema = schema_of(record.class_names, about)
-    with (
-        writing(path),
-        _replacing(path) as unfinished,
-        pq.ParquetWriter(unfinished, schema, compression="zstd") as writer,
-    ):
+    with whole_path(path) as unfinished, pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
         for start in range(0, len(record.scores), _ROWS):
             writer.write_batch(to_rows(record.scores[start : start + _ROWS], schema))
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        yield unfinished
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)  # it would fill a disk that is full
 
 
 def read_record(path: Path) -> Record:
@@ -103,16 +89,27 @@ def read_record(path: Path) -> Record:
         raise UserError(f"{path} does not exist; give a .parquet file that videonl test or videonl evaluate wrote")
     try:
         with pq.ParquetFile(path) as file:
-            about = metadata_of(file.schema_arrow)
+            about = _checked(metadata_of(file.schema_arrow))
             rows = [score for batch in file.iter_batches(_ROWS) for score in from_rows(batch, about)]
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is no record of videonl test or videonl evaluate ({error})") from error
     return Record(about["class_names"], rows, about["about"], about["unreadable"])
 
 
+def _checked(about: dict[str, Any]) -> dict[str, Any]:
+    """The metadata, whose parts are what they are called."""
+    for name in ("about", "unreadable"):
+        if not isinstance(about[name], dict) or not all(isinstance(text, str) for text in about[name].values()):
+            raise ValueError(f"its {name!r} is no mapping of names to text")
+    if not isinstance(about["class_names"], list) or not all(isinstance(name, str) for name in about["class_names"]):
+        raise ValueError("its class names are no list of text")
+    return about
+
+
 def schema_of(class_names: Sequence[str], about: Mapping[str, Any]) -> pa.Schema:
     """The columns, with the class names and plain data about the evaluation as the file's metadata."""
-    text = json.dumps({"class_names": list(class_names), **about}, ensure_ascii=False)
+    names = [printable(name) for name in class_names]
+    text = json.dumps({"class_names": names, **about}, ensure_ascii=False)
     return COLUMNS.with_metadata({_KEY: text.encode(errors="backslashreplace")})  # names of files may be no text
 
 

@@ -1,12 +1,12 @@
 """An evaluation for people: tables in the terminal, and files beside the record."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
 from rich.table import Table
 
+from videonl.errors import IncompleteError
 from videonl.evaluation.comparison import Comparison
 from videonl.evaluation.figures import confusion_png
 from videonl.evaluation.intervals import Interval, accuracy_intervals, caution, hits_of
@@ -14,7 +14,8 @@ from videonl.evaluation.metrics import accuracies, calibration, confusion_matrix
 from videonl.evaluation.page import evaluation_page
 from videonl.evaluation.record import Record, write_record
 from videonl.evaluation.views import VideoScore, require_finite, stack
-from videonl.evaluation.writing import write_text, writing
+from videonl.files import whole_file, write_text
+from videonl.terminal import Console
 
 NUM_MISTAKES = 24
 TITLES = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class"}
@@ -37,12 +38,17 @@ def write_evaluation(directory: Path, name: str, record: Record, num_mistakes: i
         record: The evaluation.
         num_mistakes: How many of the worst mistakes the page shows.
     """
-    path, page = directory / f"{name}.parquet", directory / f"{name}.html"
+    path, page, _ = (directory / file for file in names_of(name))
     write_record(path, record)  # first, so that nothing that fails later can lose it
-    for older in (page, _confusion_of(page)):  # where there is no new one, it would pass for this record's
+    for older in (page, confusion_of(page)):  # where there is no new one, it would pass for this record's
         if older.is_file():
             older.unlink()
     return Written(path, page, write_page(page, record, num_mistakes))
+
+
+def names_of(name: str) -> tuple[str, str, str]:
+    """The names of an evaluation's record, page and confusion matrix."""
+    return f"{name}.parquet", f"{name}.html", f"{name}_confusion.png"
 
 
 def write_page(page: Path, record: Record, num_mistakes: int = NUM_MISTAKES) -> Path:
@@ -51,22 +57,28 @@ def write_page(page: Path, record: Record, num_mistakes: int = NUM_MISTAKES) -> 
     Raises:
         UserError: Scores are not finite, or the files cannot be written there.
     """
-    confusion = _confusion_of(page)
+    confusion = confusion_of(page)
     if record.labelled:
         require_finite(record.labelled)
-        with writing(page):
-            write_text(page, evaluation_page(record, num_mistakes))
-            counts = confusion_matrix(*stack(record.labelled))
-            confusion.write_bytes(confusion_png(counts, record.class_names))
+        write_text(page, evaluation_page(record, num_mistakes))
+        counts = confusion_matrix(*stack(record.labelled))
+        with whole_file(confusion) as file:
+            file.write(confusion_png(counts, record.class_names))
     return confusion
 
 
-def _confusion_of(page: Path) -> Path:
+def confusion_of(page: Path) -> Path:
+    """Where the confusion matrix of a page is written."""
     return page.with_name(f"{page.stem}_confusion.png")
 
 
-def print_evaluation(console: Console, scores: Sequence[VideoScore]) -> None:
+def print_evaluation(console: Console, scores: Sequence[VideoScore], num_unreadable: int = 0) -> None:
     """Prints accuracies with their intervals and the calibration error, in percent.
+
+    Args:
+        console: Where to.
+        scores: Of the videos that could be read.
+        num_unreadable: How many could not.
 
     Raises:
         UserError: Scores are not finite.
@@ -74,7 +86,7 @@ def print_evaluation(console: Console, scores: Sequence[VideoScore]) -> None:
     require_finite(scores)
     probabilities, labels = stack(scores)
     metrics, intervals = accuracies(probabilities, labels), accuracy_intervals(probabilities, labels)
-    table = Table(title=f"accuracy on {len(scores)} videos")
+    table = Table(title=f"accuracy on {_counted(len(scores), num_unreadable)}")
     for column in ("", "accuracy", "95 % interval"):
         table.add_column(column, justify="left" if not column else "right")
     for name, value in metrics.items():
@@ -83,6 +95,30 @@ def print_evaluation(console: Console, scores: Sequence[VideoScore]) -> None:
     console.print(table)
     if warning := caution(len(scores), int(hits_of(probabilities, labels).sum())):
         console.print(warning, style="yellow")
+
+
+def require_readable(unreadable: Mapping[str, str], num_scored: int, max_share: float | None) -> None:
+    """Raises an IncompleteError where more videos have no score than may.
+
+    Args:
+        unreadable: Why a video has no score, by its file.
+        num_scored: How many have one.
+        max_share: Share of the videos that may have none; ``None`` allows none.
+    """
+    num_videos = num_scored + len(unreadable)
+    if len(unreadable) > (max_share or 0) * num_videos:
+        listed = "\n".join(f"  {path}: {reason}" for path, reason in sorted(unreadable.items()))
+        raise IncompleteError(
+            f"{len(unreadable)} of {num_videos} videos could not be read and have no score:\n{listed}\n"
+            "Mend or remove them, or allow a share of them with --max-failed-share "
+            "(of videonl test, validate and predict: --data.loading.max_failed_share)."
+        )
+
+
+def _counted(num_scored: int, num_unreadable: int) -> str:
+    if not num_unreadable:
+        return f"{num_scored} video{'s' * (num_scored != 1)}"
+    return f"{num_scored} of {num_scored + num_unreadable} videos, {num_unreadable} unreadable"
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:

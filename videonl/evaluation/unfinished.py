@@ -1,7 +1,7 @@
 """An evaluation that can be interrupted: every video is on disk as soon as it is scored."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,7 +12,8 @@ from typing_extensions import Self
 from videonl.errors import UserError
 from videonl.evaluation.record import from_rows, metadata_of, schema_of, to_rows
 from videonl.evaluation.views import VideoScore
-from videonl.evaluation.writing import writing
+from videonl.files import whole_path
+from videonl.outputs import cannot_write
 
 
 class UnfinishedEvaluation:
@@ -39,26 +40,31 @@ class UnfinishedEvaluation:
         self.scores = self._read() if path.exists() else []
 
     def __enter__(self) -> Self:
-        with writing(self.path):
-            # Written anew, because nothing can be added after a row that was cut short.
-            unfinished = self.path.with_name(self.path.name + ".new")
-            self._file = pa.OSFile(str(unfinished), "wb")
+        # Written anew, because nothing can be added after a row that was cut short.
+        with whole_path(self.path) as unfinished:
+            self._file = pa.OSFile(str(unfinished), "wb")  # stays open when the file gets its name
             self._writer = pa.ipc.new_stream(self._file, self._schema)
             for score in self.scores:
                 self.add(score)
-            os.replace(unfinished, self.path)
         return self
 
     def add(self, score: VideoScore) -> None:
         """Writes one video."""
-        with writing(self.path):
+        with self._writing():
             self._writer.write_batch(to_rows([score], self._schema))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._file, writing(self.path):
+        with self._file, self._writing():
             self._writer.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
 
     def _read(self) -> list[VideoScore]:
         scores: list[VideoScore] = []

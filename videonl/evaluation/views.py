@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from videonl.errors import UserError
-from videonl.evaluation.writing import printable
+from videonl.terminal import printable
 
 Average = Literal["softmax", "logits"]
 AVERAGES: tuple[Average, ...] = get_args(Average)

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
-from videonl.backbones import is_of_library
-from videonl.blocks import BLOCKS
 from videonl.errors import UserError
 from videonl.models.classifier import ClipClassifier
+from videonl.models.trust import require_harmless
 from videonl.models.weights import FORMAT, Weights
+from videonl.pickles import refusal_of_code
+from videonl.terminal import printable
 
 NETWORK_PREFIX = "network.network."  # the LightningModule of a training run keeps the classifier, and that the network
 
@@ -64,8 +65,8 @@ def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
     Args:
         path: A checkpoint of ``videonl fit``, or converted weights with a classifier. It is read with
             ``weights_only=True``: no code in it runs.
-        trust_code: Whether a network that the file gives as a dotted path may be built by any callable, and not by
-            models of torchvision and pytorchvideo alone. Say so for your own files.
+        trust_code: Whether the network may be built by any callable with any options, instead of as
+            :func:`videonl.models.trust.require_harmless` allows it. Say so for your own files.
 
     Returns:
         The trained network with its classes and clip format. Classes whose names the file does not know are numbered.
@@ -76,11 +77,14 @@ def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
     """
     weights = read_weights(Path(path))
     weights.require_frames()
-    if weights.network is not None and not trust_code:
-        _require_known_code(path, weights.network["backbone"])
-        _require_known_blocks(path, weights.network["blocks"] or [])
-    network = weights.build()
-    return Trained(network, weights.class_names or _numbered(network.settings["num_classes"]), weights.clip, str(path))
+    try:
+        if weights.network is not None and not trust_code:
+            require_harmless(path, weights.network)
+        network = weights.build()
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} does not describe a network that can be built ({error!r})") from error
+    names = weights.class_names or _numbered(network.settings["num_classes"])
+    return Trained(network, [printable(name) for name in names], weights.clip, str(path))
 
 
 def read_weights(path: Path) -> Weights:
@@ -124,23 +128,6 @@ def _converted(content: dict[str, Any], path: Path) -> Weights:
     return Weights(state=dict(content["state_dict"]), **{**about, "source": str(path)})
 
 
-def _require_known_code(path: str | Path, backbone: str) -> None:
-    if "." in backbone and not is_of_library(backbone):
-        raise UserError(
-            f"{path} has its network built by {backbone}, and a checkpoint of unknown origin could name any code; if "
-            "it is yours, say --trust_code"
-        )
-
-
-def _require_known_blocks(path: str | Path, insertions: list[dict[str, Any]]) -> None:
-    for name in [insertion["block"] for insertion in insertions]:
-        if "." in name or not BLOCKS.is_trusted(name):
-            raise UserError(
-                f"{path} has a block that is built by {name}, and a checkpoint of unknown origin could name any code; "
-                "if it is yours, say --trust-code"
-            )
-
-
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"checkpoint {path} does not exist; give the path of a .ckpt file that videonl fit wrote")
@@ -149,12 +136,13 @@ def _read(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # what torch thinks of files that are no checkpoints
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a file of any bytes may break the unpickler in any way
-        reason = _first_line(error)
-        raise UserError(f"{path} cannot be read as a checkpoint ({reason}); was it copied completely?") from error
+        damaged = f"{path} cannot be read as a checkpoint ({_first_sentence(error)}); was it copied completely?"
+        raise UserError(refusal_of_code(path) or damaged) from error
     if not isinstance(checkpoint, dict):
         raise UserError(f"{path} holds a {type(checkpoint).__name__}, not a checkpoint of videonl fit")
     return checkpoint
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def _first_sentence(error: Exception) -> str:
+    """Torch goes on to suggest weights_only=False, which would run what is in the file."""
+    return next(iter(str(error).splitlines()), type(error).__name__).split(". ")[0]

@@ -1,27 +1,56 @@
 """A trained network as a program that runs without videonl: ONNX or torch.export, compared with the original."""
 
+import io
 import json
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from videonl.errors import UserError
-from videonl.models.weights import write_whole
+from videonl.files import whole_path, write_text
 
 Format = Literal["onnx", "torch-export"]
+
+
+class Agreement(NamedTuple):
+    """How far a program is from its network on one batch.
+
+    Attributes:
+        logits: The largest difference of logits, over the largest logit in size.
+        probabilities: The largest difference of probabilities.
+    """
+
+    logits: float
+    probabilities: float
+
+
+class ProgramDiffersError(UserError):
+    """A program was not kept, because its logits are further from the network's than the tolerance."""
+
+
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 # Of the largest logit; float32 leaves a hundredth of it.
 TOLERANCE = 1e-4
+_SEVERAL = 10  # times what float32 rounds a network's logits by, a difference may still be rounding
 INPUT, OUTPUT = "clip", "logits"
 MAX_BATCH = 2**31 - 1  # some limit must be named: torch 2.6 cannot trace an axis of any length
 
 
-def export(network: nn.Module, clip: Tensor, path: Path, kind: Format, about: dict[str, Any], any_batch: bool) -> float:
+def export(
+    network: nn.Module,
+    clip: Tensor,
+    path: Path,
+    kind: Format,
+    about: dict[str, Any],
+    any_batch: bool,
+    tolerance: float = TOLERANCE,
+) -> Agreement:
     """Writes a network as a program, reads it back, runs it and compares it with the network.
 
     Args:
@@ -32,35 +61,30 @@ def export(network: nn.Module, clip: Tensor, path: Path, kind: Format, about: di
         kind: ``onnx`` or ``torch-export``.
         about: Plain data that goes with it: inside the ONNX file, beside the other as ``path`` + ``.json``.
         any_batch: Leave the number of clips open.
+        tolerance: How far the logits may differ, relative to the largest.
 
     Returns:
-        The largest difference between their logits, relative to the largest logit.
+        How far the two are from each other.
 
     Raises:
-        UserError: When packages are missing, the network cannot be expressed, or the two differ.
+        ProgramDiffersError: The two differ by more.
+        UserError: Packages are missing, or the network cannot be expressed.
     """
     if kind == "onnx":
         _require_onnx()
-    largest = 0.0
-
-    def write_and_compare(temporary: Path) -> None:
-        nonlocal largest
-        run = _write_onnx(program, temporary, about) if kind == "onnx" else _write_torch(program, temporary)
-        # Another batch than the traced one, or a batch that was left open by mistake alone would pass.
-        checked = torch.randn(len(clip) + 1 if any_batch else len(clip), *clip.shape[1:])
-        largest = _difference(run(checked), network(checked))
-        if not largest <= TOLERANCE:
-            raise UserError(
-                f"the exported program differs from the network by {largest:.1e} of the largest logit; it was not kept"
-            )
-
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporters speak of their own internals
         program = _trace(network, clip, any_batch)
-        write_whole(path, write_and_compare)
+        with whole_path(path) as unfinished:
+            run = _write_onnx(program, unfinished, about) if kind == "onnx" else _write_torch(program, unfinished)
+            # Another batch than the traced one, or a batch that was left open by mistake alone would pass.
+            checked = torch.randn(len(clip) + 1 if any_batch else len(clip), *clip.shape[1:])
+            agreement = _compare(run(checked), expected := network(checked))
+            if not agreement.logits <= tolerance:
+                raise ProgramDiffersError(_told(agreement, _rounding(network, checked, expected), tolerance))
     if kind == "torch-export":
-        write_whole(beside(path), lambda temporary: temporary.write_text(json.dumps(about, indent=2) + "\n"))
-    return largest
+        write_text(beside(path), json.dumps(about, indent=2) + "\n")
+    return agreement
 
 
 def beside(path: Path) -> Path:
@@ -79,8 +103,9 @@ def _trace(network: nn.Module, clip: Tensor, any_batch: bool) -> torch.export.Ex
 
 
 def _write_torch(program: torch.export.ExportedProgram, path: Path) -> Callable[[Tensor], Tensor]:
-    with path.open("wb") as file:
-        torch.export.save(program, file)
+    written = io.BytesIO()  # in memory first: where its file cannot grow, torch aborts the process
+    torch.export.save(program, written)
+    path.write_bytes(written.getbuffer())
     with path.open("rb") as file:
         module = torch.export.load(file).module()
     return lambda clip: module(clip)
@@ -105,10 +130,31 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[s
     return lambda clip: torch.from_numpy(session.run([OUTPUT], {INPUT: clip.numpy()})[0])
 
 
-def _difference(found: Tensor, expected: Tensor) -> float:
+def _compare(found: Tensor, expected: Tensor) -> Agreement:
     if found.shape != expected.shape:
         raise UserError(f"the exported program gives {tuple(found.shape)}, the network {tuple(expected.shape)}")
+    probabilities = (found.double().softmax(dim=-1) - expected.double().softmax(dim=-1)).abs().max()
+    return Agreement(_relative(found, expected), float(probabilities))
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max().clamp(min=torch.finfo(expected.dtype).tiny))
+
+
+def _rounding(network: nn.Module, clip: Tensor, logits: Tensor) -> float:
+    """How far the network's logits are from those of float64, relative to the largest."""
+    return _relative(logits, deepcopy(network).double()(clip.double()))
+
+
+def _told(agreement: Agreement, rounding: float, tolerance: float) -> str:
+    own = f"in float32 the network itself differs from float64 by {rounding:.1e}"
+    explained = agreement.logits <= _SEVERAL * rounding
+    return (
+        f"the exported program differs from the network by {agreement.logits:.1e} of the largest logit, which is more "
+        f"than {tolerance:.1e}, and by {agreement.probabilities:.1e} in the probabilities; it was not kept. "
+        + (f"Rounding explains it: {own}" if explained else f"This is more than rounding: {own}")
+        + ". To keep the file all the same, raise --tolerance"
+    )
 
 
 def _require_onnx() -> None:

@@ -1,8 +1,7 @@
 """Weights with what they cannot be used without: the network they are of, its clips, where they come from."""
 
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from videonl.errors import UserError
+from videonl.files import whole_file
 from videonl.models.classifier import ClipClassifier
 
 FORMAT = 1
@@ -45,7 +45,11 @@ class Weights:
         """Writes plain data and tensors, all or nothing."""
         about = {name: value for name, value in vars(self).items() if name != "state"}
         content = {"videonl_weights": {"format": FORMAT, **about}, "state_dict": dict(self.state)}
-        write_whole(path, lambda temporary: torch.save(content, temporary))
+        # In memory first: where its file cannot grow, torch.save fails without saying why.
+        written = io.BytesIO()
+        torch.save(content, written)
+        with whole_file(path) as file:
+            file.write(written.getbuffer())
 
     def named(self, class_names: list[str]) -> "Weights":
         """The same weights, whose classes have these names, in the order of the logits.
@@ -90,17 +94,3 @@ class Weights:
             reason = str(error).splitlines()[-1].strip()
             raise UserError(f"{self.source}: its weights do not fit the network that it names: {reason}") from error
         return classifier.eval()
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file under another name and renames it once it is complete.
-
-    Args:
-        path: The file; its folder is made where it is missing.
-        write: Called with the temporary path.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        temporary = Path(folder) / path.name
-        write(temporary)
-        os.replace(temporary, path)

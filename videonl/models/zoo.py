@@ -16,6 +16,7 @@ from videonl.models.classifier import ClipClassifier
 from videonl.models.conversion import Layout, Stated, convert_content
 from videonl.models.conversion.pytorchvideo_hub import HUB
 from videonl.models.weights import Weights
+from videonl.pickles import refusal_of_code
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,11 @@ def download(name: str, classifier: ClipClassifier) -> Weights:
             url, map_location="cpu", check_hash=published.hashed, weights_only=True
         )
     except Exception as error:  # of the network, the disk, or a damaged file
-        raise UserError(
+        missing = (
             f"{name} cannot be had ({next(iter(str(error).splitlines()), type(error).__name__)}); without internet, "
             f"put the file of {url} at {cached}"
-        ) from error
+        )
+        raise UserError(refusal_of_code(cached) or missing) from error
     stated = published.stated
     if name.startswith("imagenet/"):
         stated = replace(stated, backbone=classifier.settings["backbone"])

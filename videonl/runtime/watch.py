@@ -20,6 +20,8 @@ import threading
 import time
 from typing import Any
 
+from videonl.terminal import printable
+
 GONE = "ended without a word: it was killed, or its machine is gone"
 DONE = {"done": True}
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}  # 30 seconds; names differ between systems
@@ -133,7 +135,7 @@ class Watch:
         _await_end(connection)
         if self.local_rank == 0 or (message["rank"] == 0 and self.local_rank == 1):
             which = f"process {message['rank']} of {self.world_size}"
-            print(f"videonl: error: {which} {message['reason']}", file=sys.stderr)
+            print(printable(f"videonl: error: {which} {message['reason']}"), file=sys.stderr)
         _end_process(message["code"])
 
     def _close(self) -> None:

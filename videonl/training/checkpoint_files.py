@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from videonl.errors import UserError
 from videonl.files import whole_file
+from videonl.pickles import refusal_of_code
+from videonl.training.callbacks.best import adopt_best
+
+RESUME = "The training resumes with --ckpt_path last"
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -39,22 +44,27 @@ class WholeCheckpoints(TorchCheckpointIO):
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"folder {path.parent} could not be made ({error.strerror or error})") from error
-        with whole_file(path) as file:
-            file.write(content.getbuffer())
+        try:
+            with whole_file(path) as file:
+                file.write(content.getbuffer())
+        except UserError as error:
+            raise UserError(f"{error}. {RESUME}") from error
 
     def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Reads a checkpoint.
+        """Reads a checkpoint of tensors and plain data; whatever a configuration says, no code in it runs.
 
         Raises:
-            UserError: The file is damaged, or no checkpoint of a training.
+            UserError: The file is damaged, holds code, or is no checkpoint of a training.
         """
+        options["weights_only"] = True
         try:
-            checkpoint: dict[str, Any] = super().load_checkpoint(path, *arguments, **options)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what torch thinks of files that are no checkpoints
+                checkpoint: dict[str, Any] = super().load_checkpoint(path, *arguments, **options)
         except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-            raise UserError(
-                f"checkpoint {path} cannot be read, it may be damaged ({type(error).__name__}); choose another one by "
-                "--ckpt_path"
-            ) from error
+            damaged = f"checkpoint {path} cannot be read, it may be damaged ({type(error).__name__})"
+            raise UserError(f"{refusal_of_code(Path(path)) or damaged}; choose another one by --ckpt_path") from error
         if not (isinstance(checkpoint, dict) and {"state_dict", "pytorch-lightning_version"} <= checkpoint.keys()):
             raise UserError(f"{path} is no checkpoint of a training; weights to start from go to --model.weights")
+        adopt_best(checkpoint.get("callbacks", {}))
         return checkpoint

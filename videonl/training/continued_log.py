@@ -12,6 +12,8 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from videonl.errors import UserError
 from videonl.files import whole_file
+from videonl.outputs import cannot_write
+from videonl.training.checkpoint_files import RESUME
 from videonl.training.lightning_internals import newest_version
 
 
@@ -45,10 +47,7 @@ class MetricsFile(ExperimentWriter):
         try:
             super().save()
         except OSError as error:
-            raise UserError(
-                f"{self.path} could not be written ({error.strerror or error}). Free space or mend the disk, then "
-                "resume with --ckpt_path last"
-            ) from error
+            raise UserError(f"{cannot_write(self.path, error)}. {RESUME}") from error
         self._num_rows += num_new
 
     def settle(self) -> int:

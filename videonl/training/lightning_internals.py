@@ -50,7 +50,7 @@ def uncount_validated_step(trainer: Trainer) -> None:
 def begin_next_epoch(trainer: Trainer) -> None:
     """On resuming from the end of an epoch: with ``max_steps`` the trainer would end it again, and skip the next."""
     loop = trainer.fit_loop
-    if loop.restarted_on_epoch_end and is_epoch_over(trainer):
+    if loop.restarted_on_epoch_end:  # of whatever number of batches, which other videos may have changed
         loop.epoch_progress.increment_completed()
         _Loop.restarting.fset(loop, False)  # type: ignore[attr-defined]  # the loop's own setter forces True
         loop.reset_restart_stage()

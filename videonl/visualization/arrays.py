@@ -101,5 +101,5 @@ def _places(clip: ShownClip, keys: Sequence[int], grid: Position) -> dict[str, A
 
 
 def _save(arrays: Mapping[str, Any], path: str | Path) -> None:
-    with replacing(path, ".npz") as temporary:
-        np.savez_compressed(temporary, **arrays)
+    with replacing(path, ".npz") as temporary, temporary.open("wb") as file:  # to a path numpy would add the ending
+        np.savez_compressed(file, **arrays)

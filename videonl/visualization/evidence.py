@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from videonl.errors import UserError
+from videonl.names import shortened
 from videonl.visualization.features import Observation, evaluating, observe
 from videonl.visualization.grid import Position
 
@@ -37,7 +38,7 @@ class EvidenceMap:
     @property
     def title(self) -> str:
         """What is shown, or that there is nothing."""
-        return f"evidence for {self.class_name}" + ("" if self.values.max() > 0 else ": none above 0")
+        return f"evidence for {shortened(self.class_name)}" + ("" if self.values.max() > 0 else ": none above 0")
 
     @property
     def details(self) -> str:

@@ -1,5 +1,6 @@
 """The bar beneath a film's picture: what is shown, the frame, and what the colours mean."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from videonl.names import shortened
 from videonl.visualization.drawing import colour_table, full_value
 from videonl.visualization.maps import SpacetimeMap
 
@@ -35,7 +37,7 @@ def film_bar(width: int, shown: SpacetimeMap, frame_label: str) -> Tensor:
     font = ImageFont.load_default(_FONT_PX)
     for line, text in enumerate((shown.title, frame_label)):
         place = (_MARGIN_PX, 6 + line * _LINE_PX)
-        draw.text(place, _shortened(text, draw, font, width - 2 * _MARGIN_PX), font=font, fill=_TEXT_COLOUR)
+        draw.text(place, _fitting(text, draw, font, width - 2 * _MARGIN_PX), font=font, fill=_TEXT_COLOUR)
     _draw_colours(bar, draw, font, f"{full_value(shown):.3g}")
     return torch.frombuffer(bytearray(bar.tobytes()), dtype=torch.uint8).view(_BAR_PX, width, 3)
 
@@ -63,10 +65,8 @@ def _draw_colours(bar: Image.Image, draw: ImageDraw.ImageDraw, font: _Font, larg
     bar.paste(Image.fromarray(np.repeat(row[None], _FONT_PX - 1, axis=0)), (left, top + 2))
 
 
-def _shortened(text: str, draw: ImageDraw.ImageDraw, font: _Font, width_px: int) -> str:
-    # From the front: the end of a module path is what tells blocks apart.
-    kept = text
-    while draw.textlength(kept, font=font) > width_px:
-        text = text[1:]
-        kept = "..." + text
-    return kept
+def _fitting(text: str, draw: ImageDraw.ImageDraw, font: _Font, width_px: int) -> str:
+    # By halves: measuring a text takes time in proportion to its length.
+    lengths = range(1, len(text) + 1)
+    fitting = bisect_right(lengths, float(width_px), key=lambda most: draw.textlength(shortened(text, most), font=font))
+    return shortened(text, max(fitting, 1))

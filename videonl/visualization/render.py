@@ -89,7 +89,7 @@ def _write_gif(pictures: Iterator[Tensor], path: Path, fps: float) -> None:
     # The palette that covers most colours keeps the few pixels of the colour bar smooth.
     palette, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
     first, *others = (Image.fromarray(picture.numpy()).quantize(method=palette, dither=dither) for picture in pictures)
-    first.save(path, save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
+    first.save(path, "GIF", save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
 
 
 def _write_mp4(pictures: Iterator[Tensor], path: Path, fps: float) -> None:

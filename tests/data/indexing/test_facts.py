@@ -10,6 +10,8 @@ import torch
 
 from videonl.data.indexing.facts import Task, examine
 from videonl.data.indexing.fingerprint import content_hash
+from videonl.data.indexing.index_file import Record
+from videonl.data.indexing.index_report import report_of
 from videonl.data.reading.decoding import DECODERS
 from videonl.data.reading.pyav_reader import PyAVReader
 
@@ -28,6 +30,12 @@ def test_facts_of_a_video(tmp_path: Path, encode_video: Encode) -> None:
     assert "pyav" in record.exact_backends
     assert record.content_hash == hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     assert (record.num_bytes, record.modified_ns) == (path.stat().st_size, path.stat().st_mtime_ns)
+
+
+def test_a_report_counts_what_is_not_shown_as_it_is_stored() -> None:
+    records = [Record("a", "x", pixel_aspect="16:11", interlaced=True), Record("b", "x", pixel_aspect="16:11")]
+    report = report_of([*records, Record("c", "x", interlaced=False)])
+    assert (report["non_square"], report["interlaced"]) == (["16:11: 2 videos"], ["interlaced: 1 videos"])
 
 
 @pytest.mark.parametrize("check", ["packets", "decode"])

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
 
@@ -99,6 +100,45 @@ def test_uneven_times_are_kept_from_zero_and_sound_is_dropped(tmp_path: Path) ->
         assert [stream.type for stream in container.streams] == ["video"]
 
 
+@pytest.mark.parametrize(("rotation", "expected"), [(0, Fraction(16, 11)), (90, Fraction(11, 16))])
+def test_pixels_stay_as_they_are_stored_and_their_aspect_ratio_is_kept(
+    tmp_path: Path, rotation: int, expected: Fraction
+) -> None:
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=24)
+        stream.height, stream.width, stream.pix_fmt = 58, 74, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(16, 11)
+        stream.set_display_rotation(rotation)
+        for number in range(5):
+            rgb = np.full((58, 74, 3), 40 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        container.mux(stream.encode(None))
+    record = examine(Task(tmp_path / "a.mp4"))
+    assert record.pixel_aspect == f"{expected.numerator}:{expected.denominator}"
+    encode(tmp_path / "a.mp4", tmp_path / "b.mp4", Encoding(short_side_px=58), num_frames=5)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == expected
+    shapes = {open_video(tmp_path / name).read([3]).shape for name in ("a.mp4", "b.mp4")}
+    assert shapes == {(1, 74, 58, 3) if rotation else (1, 58, 74, 3)}
+
+
+def test_interlaced_frames_stay_woven(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mpg"), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=25, options={"flags": "+ildct+ilme", "q:v": "1"})
+        stream.height, stream.width, stream.pix_fmt = 58, 74, "yuv420p"
+        for number in range(5):
+            rgb = np.full((58, 74, 3), 60, np.uint8)
+            rgb[number % 2 :: 2] = 180  # the two fields differ
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        container.mux(stream.encode(None))
+    assert examine(Task(tmp_path / "a.mpg")).interlaced
+    encode(tmp_path / "a.mpg", tmp_path / "b.mp4", Encoding(crf=1), num_frames=5)
+    assert not examine(Task(tmp_path / "b.mp4")).interlaced
+    for name in ("a.mpg", "b.mp4"):
+        rows = open_video(tmp_path / name).read([1])[0].float().mean(dim=(1, 2))
+        assert rows[1::2].min() > rows[0::2].max() + 80
+
+
 def test_quality_is_the_psnr_of_the_brightness(tmp_path: Path) -> None:
     source = write_noise(tmp_path / "a.mp4", list(range(5)), Fraction(1, 24))
     encoded = encode(source, tmp_path / "b.mp4", Encoding(short_side_px=94, crf=30), num_frames=5)
@@ -123,8 +163,17 @@ def test_nothing_appears_where_the_source_fails(tmp_path: Path, encode_video: En
     with pytest.raises(DecodingError, match="gave 29 frames, but the index says 31"):
         encode(source, target, Encoding(), num_frames=31)
     source.write_bytes(b"nothing" * 99)
-    with pytest.raises(DecodingError, match=r"a\.mkv: cannot be re-encoded"):
+    with pytest.raises(DecodingError, match=r"a\.mkv: cannot be (decoded|re-encoded)"):
         encode(source, target, Encoding(), num_frames=29)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_full_disk_is_not_the_fault_of_the_video(
+    tmp_path: Path, encode_video: Encode, files_at_most: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    source = encode_video(tmp_path / "a.mkv", num_frames=29)
+    with files_at_most(997), pytest.raises(UserError, match=r"b\.mp4 cannot be written \(File too large\)"):
+        encode(source, tmp_path / "out" / "b.mp4", Encoding(), num_frames=29)
     assert not list((tmp_path / "out").iterdir())
 
 

@@ -14,6 +14,7 @@ from videonl.data.preparing.prepare import prepare
 from videonl.data.reading.decoding import open_video
 from videonl.data.sources.labelled import read_source
 from videonl.errors import UserError
+from videonl.files import LOCK, locked
 
 SMALL = Encoding(short_side_px=34, key_frame_every=5)
 
@@ -61,7 +62,7 @@ def test_only_what_is_not_there_is_encoded(index: Path, tmp_path: Path) -> None:
     (out / "index.parquet").unlink()
     with Journal.beside(out / "index.parquet").writing() as journal:
         journal.append(first[0])
-    (out / "c" / "other.mp4.part").write_bytes(b"half")
+    (out / "c" / "other.mp4.unfinished").write_bytes(b"half")
     (out / "c" / "copy.mp4").write_bytes(b"not ours")
     second, _ = prepare(index, out, SMALL)
     assert second[0] == first[0]
@@ -101,6 +102,24 @@ def test_the_sources_are_not_written_to(index: Path, tmp_path: Path) -> None:
     for output in (index.parent, index.parent / "a b", index.parent / "c" / "deep", tmp_path, index.parent / "new"):
         with pytest.raises(UserError, match="would mix with the source videos"):
             prepare(index, output, SMALL)
+
+
+def test_a_folder_beside_splits_would_be_taken_for_one(tmp_path: Path, encode_video: Callable[..., Path]) -> None:
+    for split in ("train", "val"):
+        encode_video(tmp_path / "in" / split / "x" / "a.mp4", num_frames=5)
+    make_index(read_source(str(tmp_path / "in")), tmp_path / "index.parquet", "packets")
+    with pytest.raises(UserError, match="would mix with the source videos"):
+        prepare(tmp_path / "index.parquet", tmp_path / "in" / "prepared", SMALL)
+    assert len(read_source(str(tmp_path / "in"))) == 2
+
+
+def test_one_process_at_a_time_prepares_a_folder(index: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with (
+        locked(tmp_path / "out" / LOCK, "a test"),
+        pytest.raises(UserError, match="being prepared already"),
+    ):
+        prepare(index, tmp_path / "out", SMALL)
 
 
 def test_folders_that_are_not_ours_are_refused(index: Path, tmp_path: Path) -> None:

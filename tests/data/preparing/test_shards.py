@@ -230,3 +230,25 @@ def test_the_index_of_a_file_that_changed_since_is_not_believed(
     (entry,) = read_source(str(tmp_path / "index.parquet"))
     with Video(entry.path, 0, entry.frame_table).open() as reader:
         assert reader.num_frames == 31
+
+
+def test_shards_of_an_earlier_call_go_and_those_of_others_stay(index: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shards"
+    write_shards(index, out, shard_bytes=4000)
+    many = {path.name for path in out.glob("*.tar")}
+    (out / "other-000000.tar").write_bytes(b"not ours")
+    records = write_shards(index, out)
+    assert len(many) > len({record.shard for record in records}) == 2
+    assert {path.name for path in out.iterdir()} == {
+        *("train-000000.tar", "val-000000.tar", "other-000000.tar", "index.parquet")
+    }
+
+
+def test_an_index_never_points_into_other_shards(
+    index: Path, tmp_path: Path, files_at_most: Callable[[int], Any]
+) -> None:
+    write_shards(index, tmp_path, shard_bytes=4000)
+    with files_at_most(4000), pytest.raises(UserError, match=r"\.tar cannot be written \(File too large\)"):
+        write_shards(index, tmp_path)
+    assert not (tmp_path / "index.parquet").exists()
+    assert not list(tmp_path.glob(".*")) and not list(tmp_path.glob("*.unfinished"))

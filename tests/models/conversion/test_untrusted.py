@@ -59,7 +59,8 @@ def test_code_does_not_run(tmp_path: Path, monkeypatch, entry: str, write: Calla
         "name": lambda path: find_weights("kinetics400/i3d_r50", ClipClassifier("i3d_r50", 7, width=4)),
     }
     read = readers.get(entry, lambda path: convert(path, entry, STATED))
-    with pytest.raises(UserError):
+    first_pickle_alone = entry == "caffe2-nonlocal" and write is old_torch_file  # it is a number
+    with pytest.raises(UserError, match="no arrays by name" if first_pickle_alone else "holds code, which was not run"):
         read(path)
     assert not trace.exists()
 
@@ -88,7 +89,7 @@ def test_the_attack_itself_is_sound(tmp_path: Path, write: Callable[[Any, Path],
 def test_names_that_are_no_parts_of_arrays_are_refused(tmp_path: Path, opcodes: bytes) -> None:
     path = tmp_path / "evil.pkl"
     path.write_bytes(opcodes)
-    with pytest.raises(UserError, match="is no part of a numpy array"):
+    with pytest.raises(UserError, match="holds code, which was not run"):
         read_caffe2(path)
 
 

@@ -9,25 +9,23 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from torch import Tensor, nn
 
-from videonl.blocks import BLOCKS
+from videonl.blocks import BLOCKS, AttentionBlock
 from videonl.data.augmentation import Augmentation
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.loader import Loading
 from videonl.data.transforms import ClipFormat
+from videonl.diagnostics.saturation import Softmax, measure_softmax
 from videonl.models import ClipClassifier
 from videonl.models.placement import Insertion
 from videonl.training import ClipModule, SeedSteps
 from videonl.training.callbacks import BlockDiagnostics
-from videonl.training.callbacks.block_diagnostics import entropies, fixed_clips, gains
+from videonl.training.callbacks.block_diagnostics import fixed_clips, gains
 
 CLIP = ClipFormat(num_frames=5, stride_frames=2, short_side_px=37, crop_px=31)
 
 
-class Given(nn.Module):
+class Given(AttentionBlock):
     """A block with weights of the test's choice over a (1, 2, 2) key grid."""
-
-    weights_sum_to_one = True
-    weighs_positions = True
 
     def __init__(self, weights: list[float]) -> None:
         super().__init__()
@@ -40,6 +38,10 @@ class Given(nn.Module):
     def attention(self, x: Tensor, queries: Tensor) -> Tensor:
         self.asked = queries.tolist()
         return self.weights.expand(len(x), len(queries), 4).reshape(len(x), -1, 1, 2, 2)
+
+
+def entropies(module: nn.Module, blocks: Any, clips: Tensor) -> dict[str, float]:
+    return {f"{name}/entropy": softmax.entropy for name, softmax in measure_softmax(module, blocks, clips).items()}
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,15 @@ def test_entropy_is_normalised_by_the_number_of_keys(weights: list[float], expec
     assert 0 <= min(block.asked) <= max(block.asked) < 3 * 5 * 7
     entropies(block, {"res4.3": block}, torch.randn(2, 3, 1, 5, 7))
     assert block.asked == list(range(35))  # fewer than 64 positions
+
+
+def test_a_saturated_block_is_named_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    diagnostics = BlockDiagnostics()
+    for num_read in (2.0, 1.0, 1.0):
+        diagnostics._warn({"res3.1": Softmax(0.5, 9.0, 3.0), "res4.3": Softmax(0.1, num_read, None)})
+    (warning,) = caplog.messages
+    assert warning.startswith("block res4.3 has a saturated softmax: a query reads as good as 1.00 keys")
+    assert "scale: true" in warning
 
 
 def test_gain_is_the_size_of_the_norms_weight_or_of_gamma() -> None:

@@ -10,6 +10,7 @@ import torch
 
 from videonl.data.indexing.index_file import Record
 from videonl.data.reading.decoding import DecodingError, open_video
+from videonl.data.reading.video_reader import with_recount
 from videonl.data.sampling import random_clip
 
 _NUM_RESAMPLED = 2000
@@ -76,7 +77,9 @@ def measure_decoding(
         start = time.perf_counter()
         try:
             with open_video(records[place].location(index)) as reader:
-                reader.read(random_clip(reader.num_frames, num_frames, stride_frames, generator=generator))
+                with_recount(
+                    lambda: reader.read(random_clip(reader.num_frames, num_frames, stride_frames, generator=generator))
+                )
         except DecodingError:
             continue  # it changed since it was examined; the report is about those that can be read
         seconds.append(time.perf_counter() - start)

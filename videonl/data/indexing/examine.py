@@ -11,7 +11,9 @@ from videonl.data.indexing.index_file import Record, path_for, read_index, write
 from videonl.data.indexing.journal import Journal
 from videonl.data.sources.entry import LabelledPath
 from videonl.errors import UserError
-from videonl.runtime.parallel import CRASHED, OUT_OF_TIME, NoResult, map_limited
+from videonl.files import LOCK, locked
+from videonl.outputs import check_file
+from videonl.runtime.parallel import CRASHED, OUT_OF_TIME, NoResult, map_limited, require_limits
 
 Progress = Callable[[int, int], None]
 # A slow disk, a permission, too little memory: the file may do another time, and nothing of it need change for that.
@@ -28,7 +30,8 @@ def make_index(
 ) -> list[Record]:
     """Examine the files of a source and write ``output``, whole or not at all.
 
-    What an earlier run found, finished or not, is kept for files of the same path, size and time of modification.
+    What an earlier run found, finished or not, is kept for files of the same path, size and time of modification; what
+    version 0.1 found is not.
 
     Args:
         entries: The videos.
@@ -42,24 +45,26 @@ def make_index(
         One record for each entry, in their order.
 
     Raises:
-        UserError: The output cannot be written, or the name of a file is no UTF-8.
+        UserError: The output cannot be written, the name of a file is no UTF-8, or a number is out of range.
     """
+    require_limits(num_workers, limit_seconds)
     journal = Journal.beside(output)
     located = [_text(os.path.abspath(str(entry.path))) for entry in entries]
     paths = list(dict.fromkeys(located))
+    check_file(output, map(Path, paths))
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        known = _known(output, journal, check)
-        known = {path: known[path] for path in paths if path in known and _is_unchanged(known[path])}
-        with journal.writing():
-            new = [Task(Path(path), check) for path in paths if path not in known]
-            for done, record in enumerate(_examine_all(new, num_workers, limit_seconds), start=len(known) + 1):
-                known[record.path] = record
-                journal.append(record)
-                progress(done, len(paths))
-        records = [_row(entry, known[path], output) for entry, path in zip(entries, located, strict=True)]
-        write_index(output, records)
-        journal.delete()
+        with locked(output.with_name(f"{output.name}{LOCK}"), f"{output} is being made"):
+            known = _known(output, journal, check)
+            known = {path: known[path] for path in paths if path in known and _is_unchanged(known[path])}
+            with journal.writing():
+                new = [Task(Path(path), check) for path in paths if path not in known]
+                for done, record in enumerate(_examine_all(new, num_workers, limit_seconds), start=len(known) + 1):
+                    known[record.path] = record
+                    journal.append(record)
+                    progress(done, len(paths))
+            records = [_row(entry, known[path], output) for entry, path in zip(entries, located, strict=True)]
+            write_index(output, records)
+            journal.delete()
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error}). Name another place: --output.") from error
     return records
@@ -102,8 +107,13 @@ def _known(output: Path, journal: Journal, check: Check) -> dict[str, Record]:
     return {
         os.path.abspath(record.path): record
         for record in [*absolute, *journal.read()]
-        if record.checked == check and not record.reason.startswith(PASSING)
+        if record.checked == check and not record.reason.startswith(PASSING) and not _is_of_version_0_1(record)
     }
+
+
+def _is_of_version_0_1(record: Record) -> bool:
+    """Whether the record lacks facts; its number of frames may be wrong too."""
+    return record.usable and record.mirrored is None
 
 
 def _is_unchanged(record: Record) -> bool:

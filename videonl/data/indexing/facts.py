@@ -12,11 +12,19 @@ import torch
 from videonl.data.indexing.exactness import compared_frames, installed_backends, is_exact, spread, thumbnail
 from videonl.data.indexing.fingerprint import content_hash, file_key
 from videonl.data.indexing.index_file import Record
-from videonl.data.reading.container import decode, find_video_stream, open_container, video_stream
+from videonl.data.reading.container import (
+    decode,
+    find_video_stream,
+    open_container,
+    packets_of,
+    pixel_aspect,
+    video_stream,
+)
 from videonl.data.reading.decoding import open_video
 from videonl.data.reading.frame_folder_reader import FrameFolderReader, numbers_are_consecutive
-from videonl.data.reading.scan import table_of
-from videonl.data.reading.video_reader import DecodingError
+from videonl.data.reading.orientation import Orientation, orientation_of, upright
+from videonl.data.reading.scan import counted, remember, table_of
+from videonl.data.reading.video_reader import DecodingError, with_recount
 
 Check = Literal["packets", "decode", "compare"]
 CANNOT_BE_READ = "cannot be read"
@@ -39,7 +47,8 @@ class Task(NamedTuple):
 class _Decoded(NamedTuple):
     """What sequential decoding showed; ``thumbnails`` are those of the frames at which decoders are compared."""
 
-    num_frames: int
+    timestamps: list[Any]
+    num_invalid: int
     key_frames: list[int]
     thumbnails: dict[int, torch.Tensor]
     damage: str
@@ -88,15 +97,20 @@ def _frame_folder_facts(record: Record, task: Task) -> Record:
         width=width,
         height=height,
         rotation=0,
+        mirrored=False,
+        interlaced=False,
         num_frames=reader.num_frames,
         key_frames=list(range(reader.num_frames)),
     )
 
 
 def _video_facts(record: Record, task: Task) -> Record:
-    record, num_packets = _header_facts(record, task.path)
+    record, num_packets, orientation = _header_facts(record, task.path)
     try:
-        return _with_table(_read_through(record, task, num_packets), task.path)
+        record = _read_through(record, task, num_packets)
+        if record.status != "ok":
+            return record  # of damaged files it depends on what is read which frames they have
+        return replace(record, frame_table=replace(table_of(task.path), orientation=orientation).to_text())
     except DecodingError as error:
         return replace(record, status="broken", reason=error.reason)
 
@@ -104,23 +118,32 @@ def _video_facts(record: Record, task: Task) -> Record:
 def _read_through(record: Record, task: Task, num_packets: int) -> Record:
     if task.check == "packets":
         with open_video(task.path) as reader:
-            reader.read(spread(reader.num_frames, 3))
+            with_recount(lambda: reader.read(spread(reader.num_frames, 3)))
             return _with_num_frames(record, reader.num_frames)
     backends = installed_backends() if task.check == "compare" else []
     decoded = _decode_all(task.path, compared_frames(num_packets) if backends else set())
+    _correct_table(task.path, decoded)
+    num_frames = len(decoded.timestamps)
+    exact = [name for name in backends if is_exact(task.path, name, num_frames, decoded.thumbnails)]
+    damage = decoded.damage or ("no decoder gives the frames of sequential decoding" if backends and not exact else "")
     return replace(
-        _with_num_frames(record, decoded.num_frames),
-        status="damaged" if decoded.damage else "ok",
-        reason=decoded.damage,
+        _with_num_frames(record, num_frames),
+        status="damaged" if damage else "ok",
+        reason=damage,
         key_frames=decoded.key_frames,
         compared_backends=backends,
-        exact_backends=[name for name in backends if is_exact(task.path, name, decoded.num_frames, decoded.thumbnails)],
+        exact_backends=exact,
     )
 
 
-def _with_table(record: Record, path: Path) -> Record:
-    """Of damaged files it depends on what is read which frames they have."""
-    return replace(record, frame_table=table_of(path).to_text()) if record.status == "ok" else record
+def _correct_table(path: Path, decoded: _Decoded) -> None:
+    """Where the packets announce other frames than decoding all of them gave, keep those that it gave."""
+    table = table_of(path)
+    is_right = table.num_frames == len(decoded.timestamps)
+    if table.by_timestamp:
+        is_right = list(table.timestamps_pts) == decoded.timestamps
+    if not is_right:
+        remember(path, counted(table, decoded.timestamps, decoded.num_invalid))
 
 
 def _with_num_frames(record: Record, num_frames: int) -> Record:
@@ -128,36 +151,41 @@ def _with_num_frames(record: Record, num_frames: int) -> Record:
     return replace(record, num_frames=num_frames, duration_seconds=num_frames / record.fps)
 
 
-def _header_facts(record: Record, path: Path) -> tuple[Record, int]:
-    """What the container and its packets say, and the number of packets."""
+def _header_facts(record: Record, path: Path) -> tuple[Record, int, Orientation]:
+    """What the container, its packets and the first frame say; the number of packets; how frames are shown."""
     with _opened(path) as (container, stream):
-        packets = [packet for packet in container.demux(stream) if packet.size]
+        packets = [packet for packet in packets_of(container, stream) if packet.size]
         order = {
             pts: place for place, pts in enumerate(sorted(packet.pts for packet in packets if packet.pts is not None))
         }
         keys = [order.get(packet.pts, place) for place, packet in enumerate(packets) if packet.is_keyframe]
     with _opened(path) as (container, stream):
-        first = next(container.decode(stream), None)
+        first = next(decode(container, stream), None)
         if first is None:
             raise DecodingError(path, "has a video stream but no frame in it")
-        turned = round(first.rotation / 90) % 2
+        orientation = orientation_of(first)
+        aspect = pixel_aspect(stream, orientation.transposed)
         record = replace(
             record,
             container=container.format.name.split(",")[0],
             codec=stream.codec_context.name,
-            width=first.height if turned else first.width,
-            height=first.width if turned else first.height,
-            rotation=first.rotation % 360,
+            width=first.height if orientation.transposed else first.width,
+            height=first.width if orientation.transposed else first.height,
+            rotation=orientation.rotation,
+            mirrored=orientation.mirrored,
+            pixel_aspect=f"{aspect.numerator}:{aspect.denominator}" if aspect else "",
+            interlaced=bool(first.interlaced_frame),
             fps=float(stream.average_rate or stream.guessed_rate or 25),
             key_frames=sorted(keys),
         )
-    return record, len(packets)
+    return record, len(packets), orientation
 
 
 def _decode_all(path: Path, wanted: set[int]) -> _Decoded:
     """Decode every frame in order, and keep the thumbnails of the wanted ones."""
     thumbnails, key_frames, sizes = {}, [], set()
-    num_frames = num_corrupt = num_invalid = 0
+    timestamps: list[Any] = []
+    num_corrupt = num_invalid = 0
 
     def count_invalid() -> None:
         nonlocal num_invalid
@@ -167,20 +195,21 @@ def _decode_all(path: Path, wanted: set[int]) -> _Decoded:
         for frame in decode(container, stream, count_invalid):
             sizes.add((frame.width, frame.height))
             num_corrupt += frame.is_corrupt
+            index = len(timestamps)
             if frame.key_frame:
-                key_frames.append(num_frames)
-            if num_frames in wanted:
+                key_frames.append(index)
+            if index in wanted:
                 rgb = torch.from_numpy(frame.to_ndarray(format="rgb24", threads=1))
-                thumbnails[num_frames] = thumbnail(rgb.rot90(round(frame.rotation / 90) % 4, (0, 1)))
-            num_frames += 1
-    if not num_frames:
+                thumbnails[index] = thumbnail(upright(rgb, orientation_of(frame)))
+            timestamps.append(frame.pts)
+    if not timestamps:
         raise DecodingError(path, "cannot be decoded (no frame of it is valid)")
     if len(sizes) > 1:
         raise DecodingError(path, f"its frames change size ({sorted(sizes)}); re-encode it")
     damage = [f"the decoder reports {errors[0]!r}"] if errors else []
     damage += [f"{num_corrupt} frames are marked as corrupt"] if num_corrupt else []
     damage += [f"{num_invalid} packets hold no valid data"] if num_invalid else []
-    return _Decoded(num_frames, key_frames, thumbnails, "; ".join(damage))
+    return _Decoded(timestamps, num_invalid, key_frames, thumbnails, "; ".join(damage))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import fsspec
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from videonl.data.reading.shard_member import ShardMember, is_url
 from videonl.errors import UserError
+from videonl.files import whole_path
 
 INDEX_NAME = "index.parquet"
 Status = Literal["ok", "damaged", "broken", "missing"]
@@ -37,6 +38,9 @@ class Record:
         width: Width in pixels, upright.
         height: Height in pixels, upright.
         rotation: Degrees by which the frames are turned counterclockwise to be upright.
+        mirrored: Whether they are then mirrored left to right, as of front cameras.
+        pixel_aspect: Width over height of a pixel as players show it, such as ``16:11``; empty of square pixels.
+        interlaced: Whether the first frame is two fields of different times, woven.
         num_frames: Number of frames.
         fps: Frames per second, on average; empty for folders of frames, which do not say.
         duration_seconds: Number of frames over fps.
@@ -67,6 +71,9 @@ class Record:
     width: int | None = None
     height: int | None = None
     rotation: int | None = None
+    mirrored: bool | None = None
+    pixel_aspect: str = ""
+    interlaced: bool | None = None
     num_frames: int | None = None
     fps: float | None = None
     duration_seconds: float | None = None
@@ -86,9 +93,14 @@ class Record:
         """Whether a training may use it."""
         return self.status in ("ok", "damaged")
 
+    @property
+    def trusted_table(self) -> str:
+        """``frame_table``, unless no decoder gave those frames, as version 0.1 wrote of files whose times mislead."""
+        return "" if self.compared_backends and not self.exact_backends else self.frame_table
+
     def location(self, index: Path | str) -> Path | ShardMember:
         """Where the video is, given where the index, or the folder of ``index.parquet``, is."""
-        file = _file_of(index)
+        file = file_of(index)
         folder = file.rpartition("/")[0] if is_url(file) else str(Path(file).parent)
         if self.shard:
             assert self.offset_bytes is not None and self.num_bytes is not None
@@ -100,6 +112,7 @@ _TYPES: dict[Any, Any] = {
     str: pa.string(),
     Status: pa.string(),
     int | None: pa.int64(),
+    bool | None: pa.bool_(),
     float | None: pa.float64(),
     list[int]: pa.list_(pa.int32()),
     list[str]: pa.list_(pa.string()),
@@ -122,22 +135,38 @@ def read_index(index: Path | str) -> list[Record]:
         UserError: It cannot be read, or is another Parquet file.
     """
     try:
-        with fsspec.open(_file_of(index), "rb") as file:
+        with fsspec.open(file_of(index), "rb") as file:
             table = pq.read_table(file)
     except (OSError, ValueError, pa.ArrowException, ImportError) as error:  # fsspec names the package that is needed
         raise UserError(f"{index}: cannot be read as an index ({error}). Name a file of `videonl index`.") from error
     missing = {"path", "label", "status"} - set(table.column_names)
     if missing:
         raise UserError(f"{index}: no index of videonl's, it has no column {', '.join(sorted(missing))}.")
-    known = [name for name in table.column_names if name in SCHEMA.names]
-    return [Record(**row) for row in table.select(known).to_pylist()]
+    known = pa.schema([field for field in SCHEMA if field.name in table.column_names])
+    try:
+        rows = table.select(known.names).cast(known).to_pylist()
+    except (pa.ArrowException, ValueError) as error:
+        raise UserError(
+            f"{index}: a column holds other values than an index ({error}). Index the videos again."
+        ) from error
+    return [_record(row, f"{file_of(index)}, row {number}") for number, row in enumerate(rows, start=1)]
+
+
+def _record(row: dict[str, Any], where: str) -> Record:
+    """A row without its nulls, which stand for what is not known."""
+    for name in ("path", "label", "status"):
+        if not row[name] and not (name == "label" and row[name] is not None):
+            raise UserError(f"{where}: has no {name}. Index the videos again, or leave the row out.")
+    if row["status"] not in get_args(Status):
+        raise UserError(f"{where}: status {row['status']!r} is not one of {', '.join(get_args(Status))}.")
+    return Record(**{name: value for name, value in row.items() if value is not None})
 
 
 def write_index(index: Path, records: Sequence[Record]) -> None:
     """Write an index, whole or not at all."""
-    unfinished = index.with_name(f"{index.name}.tmp")
-    pq.write_table(pa.Table.from_pylist([asdict(record) for record in records], schema=SCHEMA), unfinished)
-    os.replace(unfinished, index)
+    table = pa.Table.from_pylist([asdict(record) for record in records], schema=SCHEMA)
+    with whole_path(index) as unfinished:
+        pq.write_table(table, unfinished)
 
 
 def path_for(index: Path, video: Path) -> str:
@@ -146,6 +175,7 @@ def path_for(index: Path, video: Path) -> str:
     return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else str(absolute)
 
 
-def _file_of(index: Path | str) -> str:
+def file_of(index: Path | str) -> str:
+    """The file or URL of an index that may be given by its folder."""
     text = str(index)
     return text if text.endswith(".parquet") else f"{text.rstrip('/')}/{INDEX_NAME}"

@@ -1,7 +1,7 @@
 """Everything that can be said about a data set from its index, as plain data."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,8 @@ def report_of(
         "damaged": [f"{record.path}: {record.reason}" for record in records if record.status == "damaged"],
         "num_compared": sum(bool(record.compared_backends) for record in usable),
         "inexact": _inexact(usable),
+        "non_square": _counts(record.pixel_aspect for record in usable),
+        "interlaced": _counts("interlaced" if record.interlaced else "" for record in usable),
         "copies": [str(group) for group in copies(records)],
         "leaks": [str(group) for group in leaks(records)],
         "shared_clips": [str(group) for group in shared_clips(records)],
@@ -84,6 +86,10 @@ def _inexact(usable: Sequence[Record]) -> list[str]:
     return [
         f"{name}: {count - exact[name]} of {count} videos" for name, count in compared.items() if exact[name] < count
     ]
+
+
+def _counts(facts: Iterable[str]) -> list[str]:
+    return [f"{fact}: {count} videos" for fact, count in Counter(fact for fact in facts if fact).most_common()]
 
 
 def _decoding(measured: DecodeTime, usable: Sequence[Record], clips_per_second: float | None) -> dict[str, Any]:

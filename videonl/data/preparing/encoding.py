@@ -1,9 +1,8 @@
 """Re-encodes one video for training: small frames, many key frames, fast to decode; frame i stays frame i."""
 
+import errno
 import math
-import os
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videonl.data.indexing.exactness import spread
-from videonl.data.preparing.resized_frames import frame_rate, timed, upright_frames
+from videonl.data.preparing.resized_frames import SourceFacts, source_facts, timed, upright_frames
 from videonl.data.reading.video_reader import DecodingError
-from videonl.errors import UserError
+from videonl.errors import MOST_FRAMES, MOST_PIXELS, UserError
+from videonl.files import whole_path
 
 _NUM_COMPARED = 5  # frames whose quality is measured
 _PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of writing that no other video is spared
 _MAX_PSNR_DB = 100.0  # of identical frames, where the logarithm has no value
 
 
@@ -40,8 +41,8 @@ class Encoding:
 
     def __post_init__(self) -> None:
         rules = {
-            "short_side_px": (self.short_side_px >= 2, "at least 2"),
-            "key_frame_every": (self.key_frame_every >= 1, "at least 1"),
+            "short_side_px": (2 <= self.short_side_px <= MOST_PIXELS, f"from 2 to {MOST_PIXELS}"),
+            "key_frame_every": (1 <= self.key_frame_every <= MOST_FRAMES, f"from 1 to {MOST_FRAMES}"),
             "crf": (0 <= self.crf <= 51, "from 0 to 51"),
             "preset": (self.preset in _PRESETS, f"one of {', '.join(_PRESETS)}"),
         }
@@ -75,7 +76,9 @@ class Encoded(NamedTuple):
 def encode(source: Path, target: Path, encoding: Encoding, num_frames: int) -> Encoded:
     """Re-encode a video; the target appears whole, checked by decoding it, or not at all.
 
-    Timestamps are kept, counted from the first frame. Rotation is applied. The colour matrix is kept and tagged.
+    Timestamps are kept, counted from the first frame. The display matrix is applied. Pixels stay as they are stored:
+    their aspect ratio is kept in the header, fields of interlaced frames stay woven, and the frames are called
+    progressive. The colour matrix is kept and tagged.
 
     Args:
         source: A video file or folder of frames.
@@ -85,26 +88,19 @@ def encode(source: Path, target: Path, encoding: Encoding, num_frames: int) -> E
 
     Raises:
         DecodingError: The source cannot be decoded to its end, has another number of frames, or the result differs.
-        OSError: The target cannot be written.
+        UserError: The target cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = unfinished(target)
-    try:
-        references = _write(source, part, encoding, set(spread(num_frames, _NUM_COMPARED)))
-        written, psnr_db = _compare(part, references)
+    with whole_path(target) as unfinished:
+        try:
+            references = _write(source, unfinished, encoding, set(spread(num_frames, _NUM_COMPARED)))
+            written, psnr_db = _compare(unfinished, references)
+        except av.FFmpegError as error:
+            if error.errno in _OF_THE_DISK:
+                raise OSError(error.errno, error.strerror) from error
+            raise DecodingError(source, f"cannot be re-encoded ({error.strerror or error})") from error
         if written != num_frames:
             raise DecodingError(source, f"gave {written} frames, but the index says {num_frames}; index it again")
-        os.replace(part, target)
-    except av.FFmpegError as error:
-        raise DecodingError(source, f"cannot be re-encoded ({error.strerror or error})") from error
-    finally:
-        part.unlink(missing_ok=True)
     return Encoded(written, psnr_db)
-
-
-def unfinished(target: Path) -> Path:
-    """Where a video is written before it is whole."""
-    return target.with_name(f"{target.name}.part")
 
 
 def _write(source: Path, target: Path, encoding: Encoding, compared: set[int]) -> dict[int, NDArray[np.uint8]]:
@@ -114,10 +110,10 @@ def _write(source: Path, target: Path, encoding: Encoding, compared: set[int]) -
         str(target), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}
     ) as container:
         stream: Any = None
-        rate = frame_rate(source)
-        for index, frame in enumerate(timed(upright_frames(source, encoding.short_side_px), rate)):
+        facts = source_facts(source)
+        for index, frame in enumerate(timed(upright_frames(source, encoding.short_side_px), facts)):
             if stream is None:
-                stream = _add_stream(container, frame, rate, encoding)
+                stream = _add_stream(container, frame, facts, encoding)
             if index in compared:
                 references[index] = _brightness(frame)
             container.mux(stream.encode(frame))
@@ -127,10 +123,12 @@ def _write(source: Path, target: Path, encoding: Encoding, compared: set[int]) -
     return references
 
 
-def _add_stream(container: Any, first: Any, rate: Fraction, encoding: Encoding) -> Any:
-    stream = container.add_stream("libx264", rate=rate, options=encoding.options)
+def _add_stream(container: Any, first: Any, facts: SourceFacts, encoding: Encoding) -> Any:
+    stream = container.add_stream("libx264", rate=facts.rate, options=encoding.options)
     stream.width, stream.height, stream.pix_fmt = first.width, first.height, "yuv420p"
     stream.time_base = stream.codec_context.time_base = first.time_base
+    if facts.pixel_aspect is not None:
+        stream.codec_context.sample_aspect_ratio = facts.pixel_aspect
     stream.codec_context.colorspace, stream.codec_context.color_range = first.colorspace, first.color_range
     return stream
 

@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 from videonl.data.indexing.facts import Task, examine
 from videonl.data.indexing.fingerprint import file_key
-from videonl.data.indexing.index_file import INDEX_NAME, Record, read_index, write_index
+from videonl.data.indexing.index_file import INDEX_NAME, Record, file_of, read_index, write_index
 from videonl.data.indexing.journal import Journal
-from videonl.data.preparing.encoding import Encoding, encode, unfinished
+from videonl.data.preparing.encoding import Encoding, encode
 from videonl.data.reading.video_reader import DecodingError
 from videonl.errors import UserError
-from videonl.runtime.parallel import NoResult, map_limited
+from videonl.files import LOCK, locked, unfinished_of, write_text
+from videonl.outputs import check_folder, refuse_inputs
+from videonl.runtime.parallel import NoResult, map_limited, require_limits
 
 _SETTINGS_NAME = "prepared.json"
 
@@ -62,28 +64,31 @@ def prepare(
         The records of the new index, in the order of the old one, and the videos that failed.
 
     Raises:
-        UserError: The folder holds sources or something else, or nothing is usable.
+        UserError: The folder holds sources or something else, nothing is usable, or a number is out of range.
     """
+    require_limits(num_workers, limit_seconds)
     records = [record for record in read_index(index) if record.usable]
     if not records or any(record.shard for record in records):
         raise UserError(f"{index}: has no videos in files of their own to prepare. See: videonl doctor {index}")
     sources = [Path(os.path.abspath(str(record.location(index)))) for record in records]
-    _check_output(output, sources, records)
+    check_folder(output)
+    _check_output(output, index, sources, records)
     try:
-        _claim(output, encoding)
-        names = _names(sources)
-        jobs = {
-            str(source): _Job(record, source, output, names[source], encoding)
-            for record, source in zip(records, sources, strict=True)
-        }
-        done, failed = _work_through(jobs, output, num_workers, limit_seconds, progress)
-        rows = [
-            _row(record, done[str(source)])
-            for record, source in zip(records, sources, strict=True)
-            if str(source) in done
-        ]
-        write_index(output / INDEX_NAME, rows)
-        Journal.beside(output / INDEX_NAME).delete()
+        with locked(output / LOCK, f"{output} is being prepared"):
+            _claim(output, encoding)
+            names = _names(sources)
+            jobs = {
+                str(source): _Job(record, source, output, names[source], encoding)
+                for record, source in zip(records, sources, strict=True)
+            }
+            done, failed = _work_through(jobs, output, num_workers, limit_seconds, progress)
+            rows = [
+                _row(record, done[str(source)])
+                for record, source in zip(records, sources, strict=True)
+                if str(source) in done
+            ]
+            write_index(output / INDEX_NAME, rows)
+            Journal.beside(output / INDEX_NAME).delete()
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error}). Free space there, or name another folder.") from error
     return rows, failed
@@ -109,7 +114,7 @@ def _work_through(
                 journal.append(outcome)
             else:
                 failed.append(Failed(str(job.source), outcome.reason))
-                unfinished(job.folder / job.name).unlink(missing_ok=True)  # a process that was killed leaves it
+                unfinished_of(job.folder / job.name).unlink(missing_ok=True)  # a process that was killed leaves it
             progress(len(done) + len(failed), len(jobs))
     return done, failed
 
@@ -165,26 +170,31 @@ def _names(sources: Sequence[Path]) -> dict[Path, str]:
     }
 
 
-def _check_output(output: Path, sources: Sequence[Path], records: Sequence[Record]) -> None:
+def _check_output(output: Path, index: Path, sources: Sequence[Path], records: Sequence[Record]) -> None:
     folder = output.resolve()
     for source, record in zip(sources, records, strict=True):
         parent = source.parent.resolve()
-        # Where class folders are, one more folder would be taken for a class.
-        kept = parent.parent if parent.name == record.label else parent
-        if folder.is_relative_to(kept) or parent.is_relative_to(folder):
+        if folder.is_relative_to(_data_set_of(parent, record)) or parent.is_relative_to(folder):
             raise UserError(f"{output}: would mix with the source videos ({source}). Name a folder beside them.")
+    refuse_inputs([output / INDEX_NAME], [Path(file_of(index))])
+
+
+def _data_set_of(parent: Path, record: Record) -> Path:
+    """The folder of class folders, or of splits of them, where one more folder would be taken for another."""
+    classes = [folder for folder in (parent, parent.parent) if folder.name == record.label]
+    if not classes:
+        return parent
+    kept = classes[0].parent
+    return kept.parent if record.split and kept.name == record.split else kept
 
 
 def _claim(output: Path, encoding: Encoding) -> None:
     """Make the folder ours, or see that it is: only then is anything in it replaced."""
     settings = output / _SETTINGS_NAME
-    if output.exists() and not output.is_dir():
-        raise UserError(f"{output}: is a file. Name a new or empty folder.")
     if settings.exists():
         if json.loads(settings.read_text(encoding="utf-8")) != asdict(encoding):
             raise UserError(f"{output}: was prepared with other settings ({settings}). Name another folder.")
         return
-    if output.exists() and any(output.iterdir()):
+    if any(path.name != LOCK for path in output.iterdir()):
         raise UserError(f"{output}: is not empty, and was not prepared by videonl. Name another folder.")
-    output.mkdir(parents=True, exist_ok=True)
-    settings.write_text(json.dumps(asdict(encoding), indent=2) + "\n", encoding="utf-8")
+    write_text(settings, json.dumps(asdict(encoding), indent=2) + "\n")

@@ -3,14 +3,18 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from videonl.data.reading.container import find_video_stream, open_file, video_stream
+from videonl.data.reading.container import decode, find_video_stream, open_file, pixel_aspect, video_stream
 from videonl.data.reading.frame_folder_reader import FrameFolderReader
+from videonl.data.reading.frame_table import FrameTable
+from videonl.data.reading.orientation import Orientation, orientation_of, upright
+from videonl.data.reading.scan import find_orientation, table_of
 
 _FALLBACK_FPS = Fraction(25)
 
@@ -34,17 +38,38 @@ def upright_frames(source: Path, short_side_px: int) -> Iterator[Any]:
         return
     with open_file(source) as container:
         stream = video_stream(container, find_video_stream(source, container))
-        for frame in container.decode(stream):
+        for frame in decode(container, stream):
             yield _upright(frame, short_side_px)
 
 
-def frame_rate(source: Path) -> Fraction:
-    """Frames per second as the container says; 25 where it does not."""
+class SourceFacts(NamedTuple):
+    """What an encoder is told of a source.
+
+    Args:
+        rate: Frames per second as the container says; 25 where it does not.
+        pixel_aspect: Width over height of a pixel as it is shown; None of square ones.
+        table: Its frames; None of a folder of frames.
+    """
+
+    rate: Fraction = _FALLBACK_FPS
+    pixel_aspect: Fraction | None = None
+    table: FrameTable | None = None
+
+
+def source_facts(source: Path) -> SourceFacts:
+    """Look at the header and the first frame.
+
+    Raises:
+        DecodingError: No frame can be decoded.
+    """
     if source.is_dir():
-        return _FALLBACK_FPS
+        return SourceFacts()
+    table = table_of(source)
+    orientation = find_orientation(source, table)
     with open_file(source) as container:
-        stream: Any = container.streams[find_video_stream(source, container)]
-        return stream.average_rate or stream.guessed_rate or _FALLBACK_FPS
+        stream: Any = container.streams[table.stream_index]
+        rate = stream.average_rate or stream.guessed_rate or _FALLBACK_FPS
+        return SourceFacts(rate, pixel_aspect(stream, orientation.transposed), table)
 
 
 def _images(folder: Path, short_side_px: int) -> Iterator[Any]:
@@ -57,35 +82,34 @@ def _images(folder: Path, short_side_px: int) -> Iterator[Any]:
 
 
 def _upright(frame: Any, short_side_px: int) -> Any:
-    quarter_turns = round(frame.rotation / 90) % 4
+    orientation = orientation_of(frame)
     width, height = upright_size(frame.width, frame.height, short_side_px)
     resized = frame.reformat(width, height, format="yuv420p", interpolation="BICUBIC")
-    if not quarter_turns:
+    if orientation == Orientation():
         return resized
-    turned = av.VideoFrame.from_ndarray(_turn_planes(resized.to_ndarray(), height, quarter_turns), format="yuv420p")
+    shown = av.VideoFrame.from_ndarray(_upright_planes(resized.to_ndarray(), height, orientation), format="yuv420p")
     for name in ("pts", "time_base", "colorspace", "color_range"):
-        setattr(turned, name, getattr(resized, name))
-    return turned
+        setattr(shown, name, getattr(resized, name))
+    return shown
 
 
-def _turn_planes(planes: NDArray[np.uint8], height: int, quarter_turns: int) -> NDArray[np.uint8]:
-    """Turn yuv420p counterclockwise: the planes Y, U and V stand one after another."""
+def _upright_planes(planes: NDArray[np.uint8], height: int, orientation: Orientation) -> NDArray[np.uint8]:
+    """Show yuv420p in an orientation: the planes Y, U and V stand one after another."""
     width = planes.shape[1]
-    flat = planes.reshape(-1)
-    ends = np.cumsum([height * width, height * width // 4])
+    flat = torch.from_numpy(planes.reshape(-1))
     sizes = [(height, width), (height // 2, width // 2), (height // 2, width // 2)]
-    turned = [
-        np.rot90(part.reshape(size), quarter_turns) for part, size in zip(np.split(flat, ends), sizes, strict=True)
-    ]
-    return np.concatenate([plane.reshape(-1) for plane in turned]).reshape(-1, turned[0].shape[1])
+    parts = flat.split([rows * columns for rows, columns in sizes])
+    shown = [upright(part.view(size), orientation) for part, size in zip(parts, sizes, strict=True)]
+    return torch.cat([plane.reshape(-1) for plane in shown]).view(-1, shown[0].shape[1]).numpy()
 
 
-def timed(frames: Iterator[Any], rate: Fraction) -> Iterator[Any]:
+def timed(frames: Iterator[Any], facts: SourceFacts) -> Iterator[Any]:
     """Count time from the first frame, and see to it that it always goes on: some files repeat or lack timestamps."""
     first_pts, last_pts = None, -1
-    for frame in frames:
+    for index, frame in enumerate(frames):
+        _set_time(frame, index, facts.table)
         if frame.pts is None:
-            frame.pts = last_pts + max(1, round(1 / (rate * frame.time_base))) if first_pts is not None else 0
+            frame.pts = last_pts + max(1, round(1 / (facts.rate * frame.time_base))) if first_pts is not None else 0
         elif first_pts is None:
             first_pts = frame.pts
             frame.pts = 0
@@ -94,3 +118,10 @@ def timed(frames: Iterator[Any], rate: Fraction) -> Iterator[Any]:
         last_pts = frame.pts
         frame.pict_type = 0  # the source's key frames are not ours
         yield frame
+
+
+def _set_time(frame: Any, index: int, table: FrameTable | None) -> None:
+    """Where frames are told by their order, as in AVI, their own timestamps may be those of others."""
+    if table is not None and not table.by_timestamp:
+        frame.pts = table.timestamps_pts[index] if index < table.num_frames else None
+        frame.time_base = Fraction(*table.time_base)

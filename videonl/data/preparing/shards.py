@@ -7,15 +7,18 @@ alone.
 
 import io
 import json
-import os
 import random
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from videonl.data.indexing.index_file import INDEX_NAME, Record, read_index, write_index
-from videonl.errors import UserError
+from videonl.data.indexing.index_file import INDEX_NAME, Record, file_of, read_index, write_index
+from videonl.errors import UserError, require_within
+from videonl.files import LOCK, locked, whole_path
+from videonl.outputs import refuse_inputs
+
+_FIRST_NAME = b"000000.json\0"
 
 
 def write_shards(
@@ -31,7 +34,7 @@ def write_shards(
 
     Args:
         index: The index, e.g. of prepared videos.
-        output: The folder to write; its shards are replaced.
+        output: The folder to write; all shards of ours in it are replaced.
         shard_bytes: A shard is closed when it has as many.
         progress: Called with the number of videos packed and the number of all, after each.
 
@@ -39,25 +42,43 @@ def write_shards(
         The records of the new index, in the order in which they are packed.
 
     Raises:
-        UserError: Nothing is usable, a video is a folder of frames, or the folder cannot be written.
+        UserError: Nothing is usable, a video is a folder of frames, ``shard_bytes`` is less than 1, or the folder
+            cannot be written.
     """
+    require_within(1, shard_bytes=shard_bytes)
     records = [record for record in read_index(index) if record.usable]
     if not records or any(record.container == "frames" or record.shard for record in records):
         raise UserError(f"{index}: has no video files to pack, or folders of frames. Pack prepared videos.")
+    refuse_inputs([output / INDEX_NAME], [Path(file_of(index))])
     packed: list[Record] = []
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        for split in sorted({record.split for record in records}):
-            own = [record for record in records if record.split == split]
-            random.Random(0).shuffle(own)
-            for number, part in enumerate(_parts(own, shard_bytes)):
-                shard = output / f"{split or 'all'}-{number:06d}.tar"
+        with locked(output / LOCK, f"shards are being written to {output}"):
+            (output / INDEX_NAME).unlink(missing_ok=True)  # of shards that are replaced: it would point into others
+            for shard, part in _planned(records, output, shard_bytes):
                 packed += _write_shard(shard, part, index)
                 progress(len(packed), len(records))
-        write_index(output / INDEX_NAME, packed)
+            write_index(output / INDEX_NAME, packed)
+            _remove_other_shards(output, {record.shard for record in packed})
     except OSError as error:
         raise UserError(f"{output}: shards cannot be written ({error}).") from error
     return packed
+
+
+def _planned(records: Sequence[Record], output: Path, shard_bytes: int) -> Iterator[tuple[Path, list[Record]]]:
+    for split in sorted({record.split for record in records}):
+        own = [record for record in records if record.split == split]
+        random.Random(0).shuffle(own)
+        for number, part in enumerate(_parts(own, shard_bytes)):
+            yield output / f"{split or 'all'}-{number:06d}.tar", part
+
+
+def _remove_other_shards(output: Path, written: Container[str]) -> None:
+    """Removes the shards of an earlier call, which a pattern such as ``train-*.tar`` would take for these ones'."""
+    for shard in output.glob("*-[0-9][0-9][0-9][0-9][0-9][0-9].tar"):
+        with shard.open("rb") as file:
+            is_ours = file.read(len(_FIRST_NAME)) == _FIRST_NAME  # a tar file begins with a name
+        if is_ours and shard.name not in written:
+            shard.unlink()
 
 
 def _parts(records: Sequence[Record], shard_bytes: int) -> Iterator[list[Record]]:
@@ -72,11 +93,8 @@ def _parts(records: Sequence[Record], shard_bytes: int) -> Iterator[list[Record]
 
 
 def _write_shard(shard: Path, records: Sequence[Record], index: Path) -> list[Record]:
-    unfinished = shard.with_name(f"{shard.name}.part")
-    with tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as archive:
-        packed = [_add(archive, record, f"{place:06d}", shard.name, index) for place, record in enumerate(records)]
-    os.replace(unfinished, shard)
-    return packed
+    with whole_path(shard) as unfinished, tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as archive:
+        return [_add(archive, record, f"{place:06d}", shard.name, index) for place, record in enumerate(records)]
 
 
 def _add(archive: tarfile.TarFile, record: Record, key: str, shard: str, index: Path) -> Record:

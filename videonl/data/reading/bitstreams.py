@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 _H264_IDR = 5
 _H264_PICTURE_TYPES = range(1, 6)
+_START_CODE = re.compile(rb"\x00\x00\x01")
+_HEADERS_BYTES = 4096  # parameter sets and messages before the first slice of a picture take less
 _HEVC_RANDOM_ACCESS_TYPES = range(16, 24)
 _HEVC_NUM_PICTURE_TYPES = 32
 _VOP_START = b"\x00\x00\x01\xb6"
@@ -25,12 +27,14 @@ class Picture(NamedTuple):
         is_entry: Whether decoding may start here.
         layer: Temporal layer, from 0.
         is_reference: Whether pictures of the same or a higher layer may refer to it.
+        is_b: Whether it may be a B picture, which is decoded after one that is shown later.
     """
 
     is_shown: bool | None = True
     is_entry: bool = True
     layer: int = 0
     is_reference: bool = True
+    is_b: bool = False
 
 
 def nal_length_size(codec: str, extradata: bytes | None) -> int | None:
@@ -44,18 +48,24 @@ def nal_length_size(codec: str, extradata: bytes | None) -> int | None:
     return (extradata[position] & 3) + 1
 
 
-def h264_picture(data: memoryview, length_size: int) -> Picture:
-    """ITU-T H.264, 7.3.1: ``nal_ref_idc`` and ``nal_unit_type`` of every slice."""
-    headers = [unit[0] for unit in _nal_headers(data, length_size) if unit[0] & 31 in _H264_PICTURE_TYPES]
+def h264_picture(data: memoryview, length_size: int | None) -> Picture:
+    """ITU-T H.264, 7.3.1 and 7.3.3: ``nal_ref_idc``, ``nal_unit_type``, and ``slice_type`` of the first slice."""
+    units = [unit for unit in _nal_headers(data, length_size) if unit[0] & 31 in _H264_PICTURE_TYPES]
+    headers = [unit[0] for unit in units]
     return Picture(
         is_shown=True if headers else None,
         is_entry=any(header & 31 == _H264_IDR for header in headers),
         is_reference=any(header >> 5 & 3 for header in headers),
+        # ue(v) of first_mb_in_slice 0 is 1; of slice_type B, 010, or 00111 where all slices are of that type.
+        is_b=any(unit[1] >> 4 == 0b1010 or unit[1] >> 2 == 0b100111 for unit in units),
     )
 
 
-def hevc_picture(data: memoryview, length_size: int) -> Picture:
-    """ITU-T H.265, 7.3.1.2 and table 7-1: even types below 16 are not referred to within their temporal layer."""
+def hevc_picture(data: memoryview, length_size: int | None) -> Picture:
+    """ITU-T H.265, 7.3.1.2 and table 7-1: even types below 16 are not referred to within their temporal layer.
+
+    Any picture may be a B picture: low-delay encoders have no others. The sequence header tells whether they reorder.
+    """
     headers = [unit for unit in _nal_headers(data, length_size) if unit[0] >> 1 & 63 < _HEVC_NUM_PICTURE_TYPES]
     types = [unit[0] >> 1 & 63 for unit in headers]
     return Picture(
@@ -63,10 +73,17 @@ def hevc_picture(data: memoryview, length_size: int) -> Picture:
         is_entry=any(kind in _HEVC_RANDOM_ACCESS_TYPES for kind in types),
         layer=max((unit[1] & 7 for unit in headers), default=1) - 1,
         is_reference=any(kind > 14 or kind % 2 for kind in types),
+        is_b=any(kind not in _HEVC_RANDOM_ACCESS_TYPES for kind in types),
     )
 
 
-def _nal_headers(data: memoryview, length_size: int) -> Iterator[memoryview]:
+def _nal_headers(data: memoryview, length_size: int | None) -> Iterator[memoryview]:
+    """The first two bytes of every NAL unit; where start codes separate them, of those at the packet's beginning."""
+    if length_size is None:
+        for match in _START_CODE.finditer(data[:_HEADERS_BYTES]):
+            if match.end() + 2 <= len(data):
+                yield data[match.end() : match.end() + 2]
+        return
     start = 0
     while start + length_size + 2 <= len(data):
         length = int.from_bytes(data[start : start + length_size], "big")
@@ -129,9 +146,14 @@ def mpeg4_packets_with_frame(packets: Sequence[MPEG4Packet], num_macroblocks: in
     is_packed = any(packet.says_packed for packet in packets[:1])
     with_frame = []
     is_kept = False
+    num_references = 0
     for packet in packets:
         if len(packet.picture_types) > 1 and not is_packed:
             return None
+        for kind in packet.picture_types:
+            if kind == "B" and num_references < 2:
+                return None  # cut off from what it refers to, FFmpeg drops it
+            num_references += kind != "B"
         is_kept = is_kept and not packet.starts_sequence
         # Start code, header, and at least one bit per macroblock; without those it is a placeholder for nothing.
         is_coded = bool(packet.picture_types) and packet.size_bytes >= 4 + (19 + num_macroblocks) / 8

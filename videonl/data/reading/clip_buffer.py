@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from av.video.reformatter import VideoReformatter
 
+from videonl.data.reading.orientation import Orientation, orientation_of, upright
 from videonl.data.reading.video_reader import DecodingError
 
 
@@ -29,17 +30,17 @@ class ClipBuffer:
         self.missing = set(self._places)
         self._reformatter = reformatter
         self._rows: npt.NDArray[np.uint8] | None = None  # (T, H, W * 3), as the frames are stored
-        self._layout: tuple[int, int, int] | None = None
+        self._layout: tuple[int, int, Orientation] | None = None
 
     def put(self, index: int, frame: Any) -> None:
         """Keep a frame if it is wanted.
 
         Raises:
-            DecodingError: It has another size or rotation than those before.
+            DecodingError: It has another size or orientation than those before.
         """
         if index not in self._places:
             return
-        rows = self._rows_for((frame.height, frame.width, round(frame.rotation / 90) % 4))
+        rows = self._rows_for((frame.height, frame.width, orientation_of(frame)))
         plane = self._reformatter.reformat(frame, format="rgb24", threads=1).planes[0]
         # The lines of a frame are padded.
         lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:, : rows.shape[2]]
@@ -48,15 +49,13 @@ class ClipBuffer:
         self.missing.discard(index)
 
     def clip(self) -> torch.Tensor:
-        """(T, H, W, 3) uint8, turned as the display matrix says: counterclockwise, in steps of 90 degrees."""
+        """(T, H, W, 3) uint8, turned and mirrored as the display matrix says."""
         if self._rows is None or self._layout is None or self.missing:
             raise ValueError(f"frames {sorted(self.missing)} are missing")
-        _, width_px, quarter_turns = self._layout
-        frames = torch.from_numpy(self._rows.reshape(*self._rows.shape[:2], width_px, 3))
-        # A quarter turn is a view of the memory of a flip: turning pixel by pixel takes as long as decoding.
-        return frames.rot90(quarter_turns, (1, 2)) if quarter_turns else frames
+        _, width_px, orientation = self._layout
+        return upright(torch.from_numpy(self._rows.reshape(*self._rows.shape[:2], width_px, 3)), orientation, rows=1)
 
-    def _rows_for(self, layout: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    def _rows_for(self, layout: tuple[int, int, Orientation]) -> npt.NDArray[np.uint8]:
         if self._rows is None:
             height_px, width_px, _ = self._layout = layout
             num_frames = sum(map(len, self._places.values()))
@@ -64,5 +63,5 @@ class ClipBuffer:
             self._rows = np.empty((num_frames, height_px, width_px * 3), np.uint8)
         if layout != self._layout:
             sizes = sorted((height, width) for height, width, _ in (layout, self._layout or layout))
-            raise DecodingError(self._path, f"its frames change size or rotation ({sizes}); re-encode it")
+            raise DecodingError(self._path, f"its frames change size or orientation ({sizes}); re-encode it")
         return self._rows

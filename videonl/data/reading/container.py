@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,19 @@ def video_stream(container: Any, index: int) -> Any:
     stream = container.streams[index]
     stream.thread_type = "NONE"
     return stream
+
+
+def pixel_aspect(stream: Any, transposed: bool) -> Fraction | None:
+    """Width over height of a pixel as it is shown (sample aspect ratio); None of square ones, or where nothing says.
+
+    Args:
+        stream: The video.
+        transposed: Whether rows of the stored frames are shown as columns.
+    """
+    ratio = stream.sample_aspect_ratio
+    if not ratio or ratio == 1:
+        return None
+    return 1 / Fraction(ratio) if transposed else Fraction(ratio)
 
 
 def packets_of(container: Any, stream: Any) -> Iterator[Any]:

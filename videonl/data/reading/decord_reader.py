@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from videonl.data.reading.frame_table import FrameTable
+from videonl.data.reading.orientation import with_reflection
+from videonl.data.reading.scan import find_orientation
 from videonl.data.reading.video_reader import DecodingError, VideoReader
 from videonl.errors import UserError
 
@@ -26,6 +28,7 @@ class DecordReader(VideoReader):
 
     def __init__(self, path: Path | str, table: FrameTable) -> None:
         super().__init__(path, table)
+        self._orientation = find_orientation(self.path, table)
         decord = import_decord()
         with self._reporting():
             self._reader = decord.VideoReader(str(path), num_threads=1)
@@ -45,7 +48,7 @@ class DecordReader(VideoReader):
             raise DecodingError(
                 self.path, f"decord returns frames of shape {tuple(frames.shape)}; use the decoder pyav"
             )
-        return frames
+        return with_reflection(frames, self._orientation)
 
     def close(self) -> None:
         """Release the file."""

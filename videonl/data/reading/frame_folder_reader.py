@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from videonl.data.reading.frame_table import FrameTable
 from videonl.data.reading.video_reader import DecodingError, VideoReader
 
+# Named, since Pillow goes by what is in a file: for some formats it starts other programs, as for EPS Ghostscript.
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 _IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
 _FLOW_PREFIXES = ("flow", "x_", "y_")  # mmaction2 keeps optical flow in the same folder
 _NOMINAL_FPS = 25  # images do not say
@@ -56,9 +58,12 @@ class FrameFolderReader(VideoReader):
 
     def _frame(self, index: int) -> torch.Tensor:
         try:
-            with Image.open(self.images[index]) as image:
-                return torch.from_numpy(np.array(image.convert("RGB")))
-        except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken images
+            with Image.open(self.images[index], formats=_FORMATS) as image:
+                return torch.from_numpy(np.array(ImageOps.exif_transpose(image).convert("RGB")))
+        except UnidentifiedImageError as error:
+            reason = f"{self.images[index].name} is not one of {', '.join(_FORMATS)}, or is damaged"
+            raise DecodingError(self.path, reason) from error
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's for broken images
             raise DecodingError(self.path, f"{self.images[index].name} cannot be decoded ({error})") from error
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from videonl.data.reading.orientation import Orientation
+
 
 @dataclass(frozen=True)
 class FrameTable:
@@ -30,6 +32,7 @@ class FrameTable:
         num_damaged_packets: Number of packets that cannot be decoded, where all have been tried.
         is_plain: Whether every packet is one frame shown, and every key frame comes before all that follow it. Other
             decoders count packets and start at any key frame, which is right for such files only.
+        orientation: How the stored frames are shown; None where none of them was looked at.
     """
 
     container: str
@@ -44,6 +47,7 @@ class FrameTable:
     droppable_frames: tuple[int, ...] = ()
     num_damaged_packets: int = 0
     is_plain: bool = False
+    orientation: Orientation | None = None
 
     @property
     def num_frames(self) -> int:
@@ -82,15 +86,30 @@ class FrameTable:
 
     @classmethod
     def from_text(cls, packed: str) -> "FrameTable":
-        """Undo ``to_text``."""
+        """Undo ``to_text``.
+
+        Raises:
+            ValueError: The text is of something else, or was changed.
+        """
         return cls.from_bytes(base64.b85decode(packed))
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> "FrameTable":
-        """Undo ``to_bytes``."""
-        fields = json.loads(zlib.decompress(packed))
-        increasing = {name: tuple(itertools.accumulate(fields[name])) for name in _INCREASING}
-        return cls(**{**fields, **increasing, "time_base": tuple(fields["time_base"])})
+        """Undo ``to_bytes``.
+
+        Raises:
+            ValueError: The bytes are of something else, or were changed.
+        """
+        try:
+            fields = json.loads(zlib.decompress(packed))
+            increasing = {name: tuple(itertools.accumulate(fields[name])) for name in _INCREASING}
+            flags = fields.get("orientation")
+            orientation = None if flags is None else Orientation(*flags)
+            table = cls(**{**fields, **increasing, "time_base": tuple(fields["time_base"]), "orientation": orientation})
+            table.timestamps_seconds[-1]  # raises where these are no numbers, or none
+        except (zlib.error, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
+            raise ValueError(f"these are no frames of a file ({error})") from error
+        return table
 
 
 _INCREASING = ("timestamps_pts", "key_frames", "droppable_frames")

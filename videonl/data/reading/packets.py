@@ -12,6 +12,7 @@ from videonl.data.reading.frame_table import FrameTable
 # These keep a presentation timestamp with every packet, and find a key frame by it.
 _WITH_TIMESTAMPS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "gif"))
 _AVI = "avi"
+_WITH_NAL_UNITS = ("h264", "hevc")
 # One packet is one frame in these, if it is shown at all.
 _ONE_FRAME_PER_PACKET = frozenset(
     ("h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mjpeg", "prores", "ffv1", "png", "gif")
@@ -49,7 +50,7 @@ def list_packets(container: Any, stream: Any) -> list[Packet]:
 
 def _inspector(codec: str, extradata: bytes | None) -> Callable[[memoryview], Picture | MPEG4Packet]:
     length_size = bitstreams.nal_length_size(codec, extradata)
-    if codec in ("h264", "hevc") and length_size is not None:
+    if codec in _WITH_NAL_UNITS:
         read = bitstreams.h264_picture if codec == "h264" else bitstreams.hevc_picture
         return lambda data: read(data, length_size)
     readers: dict[str, Callable[[memoryview], Picture | MPEG4Packet]] = {
@@ -57,13 +58,26 @@ def _inspector(codec: str, extradata: bytes | None) -> Callable[[memoryview], Pi
         "vp9": bitstreams.vp9_picture,
         "mpeg4": bitstreams.mpeg4_packet,
     }
-    # Of H.264 and HEVC in another form, and of GIF, only the first picture is surely one to start at.
-    start_anywhere = Picture(is_entry=codec not in ("h264", "hevc", "gif"))
+    start_anywhere = Picture(is_entry=codec != "gif")  # of GIF, only the first picture is surely one to start at
     return readers.get(codec, lambda data: start_anywhere)
 
 
-def table_from_packets(blank: FrameTable, packets: Sequence[Packet], num_macroblocks: int) -> FrameTable | None:
-    """The table, or None where the packets do not tell which frames the decoder will give.
+class Announced(NamedTuple):
+    """What packets announce, and why a decoder may give other frames.
+
+    Args:
+        table: The frames.
+        is_cut_off: Whether the first picture is none to start at by itself.
+        has_unordered_times: Whether timestamps may not follow the order in which pictures are shown.
+    """
+
+    table: FrameTable
+    is_cut_off: bool = False
+    has_unordered_times: bool = False
+
+
+def table_from_packets(blank: FrameTable, packets: Sequence[Packet], num_macroblocks: int) -> Announced | None:
+    """The frames, or None where the packets do not tell which the decoder will give.
 
     Args:
         blank: What the header says: container, stream and rate.
@@ -81,7 +95,13 @@ def table_from_packets(blank: FrameTable, packets: Sequence[Packet], num_macrobl
         if blank.container != _AVI and not all(is_shown):
             return None
         packets = [
-            packet._replace(picture=Picture(is_shown=shown, is_entry=coded_packet.picture_types == "I"))
+            packet._replace(
+                picture=Picture(
+                    is_shown=shown,
+                    is_entry=coded_packet.picture_types == "I",
+                    is_b="B" in coded_packet.picture_types,
+                )
+            )
             for packet, coded_packet, shown in zip(packets, coded, is_shown, strict=True)
         ]
     if any(packet.picture.is_shown is None for packet in packets):
@@ -93,17 +113,17 @@ def table_from_packets(blank: FrameTable, packets: Sequence[Packet], num_macrobl
     return _table_by_timestamp(blank, packets)
 
 
-def _table_in_order(blank: FrameTable, packets: Sequence[Packet]) -> FrameTable | None:
+def _table_in_order(blank: FrameTable, packets: Sequence[Packet]) -> Announced | None:
     """AVI has slots, one per packet, and no order of presentation: the frames take the slots in turn."""
     slots = [packet.dts for packet in packets if packet.picture.is_shown]
-    if not slots or None in slots:
+    if not slots or None in slots or _starts_cut_off(blank, packets):
         return None
     if len(slots) > 1:
         slots[0] = slots[1] - 1  # encoders fill the delay of their B pictures with empty slots behind the first frame
-    return dataclasses.replace(blank, timestamps_pts=tuple(slots))
+    return Announced(dataclasses.replace(blank, timestamps_pts=tuple(slots)))
 
 
-def _table_by_timestamp(blank: FrameTable, packets: Sequence[Packet]) -> FrameTable | None:
+def _table_by_timestamp(blank: FrameTable, packets: Sequence[Packet]) -> Announced | None:
     timestamps = [packet.pts for packet in packets]
     # Decoders may give nothing for frames that are presented before the first key frame.
     if None in timestamps or len(set(timestamps)) < len(packets) or min(timestamps) != timestamps[0]:
@@ -113,7 +133,7 @@ def _table_by_timestamp(blank: FrameTable, packets: Sequence[Packet]) -> FrameTa
     shown = sorted(
         (packet for packet in packets if packet.picture.is_shown and not packet.is_discarded), key=lambda p: p.pts
     )
-    return dataclasses.replace(
+    table = dataclasses.replace(
         blank,
         timestamps_pts=tuple(packet.pts for packet in shown),
         by_timestamp=True,
@@ -125,6 +145,40 @@ def _table_by_timestamp(blank: FrameTable, packets: Sequence[Packet]) -> FrameTa
         ),
         is_plain=is_closed and len(shown) == len(packets),
     )
+    has_unordered_times = _has_unordered_times(packets, by_gop=blank.codec != "hevc")
+    return Announced(table, _starts_cut_off(blank, packets), has_unordered_times)
+
+
+def _starts_cut_off(blank: FrameTable, packets: Sequence[Packet]) -> bool:
+    """Whether the first picture is none to start at by itself: the decoder may then drop some that follow it.
+
+    Streams with open GOPs or intra refresh begin so where they were cut without decoding them.
+    """
+    return blank.codec in _WITH_NAL_UNITS and not packets[0].picture.is_entry
+
+
+def _has_unordered_times(packets: Sequence[Packet], by_gop: bool) -> bool:
+    """Whether there are B pictures and yet all are shown in the order of decoding.
+
+    So it is where files without times of presentation (AVI, raw streams) were copied into MP4 or Matroska. There are
+    encoders of B pictures that do not reorder; only decoding tells.
+
+    Args:
+        packets: All packets.
+        by_gop: Whether to look at each group of pictures from a key frame on by itself.
+    """
+    has_b = is_reordered = False
+    latest = packets[0].pts
+    for packet in packets:
+        if packet.is_key and by_gop:
+            if has_b and not is_reordered:
+                return True
+            has_b = is_reordered = False
+            latest = packet.pts
+        has_b |= packet.picture.is_b
+        is_reordered |= packet.pts < latest
+        latest = max(latest, packet.pts)
+    return has_b and not is_reordered
 
 
 def _entries(packets: Sequence[Packet]) -> tuple[set[int], bool]:

@@ -16,7 +16,7 @@ from videonl.data.reading.clip_buffer import ClipBuffer
 from videonl.data.reading.container import decode, open_container, packets_of, video_stream
 from videonl.data.reading.frame_table import FrameTable
 from videonl.data.reading.scan import decode_once, remember
-from videonl.data.reading.video_reader import DecodingError, VideoReader
+from videonl.data.reading.video_reader import FewerFramesError, VideoReader
 
 # FFmpeg mends damage with what it decoded before, which here is not all: rather have it complain.
 _OPTIONS = {"err_detect": "explode"}
@@ -53,10 +53,8 @@ class PyAVReader(VideoReader):
             remember(self.path, self.table)
             clip = self._read_in_order(indices)
         if clip is None:
-            raise DecodingError(
-                self.path,
-                f"frame {max(indices)} cannot be decoded: the file is damaged, {self.num_frames} frames are good",
-            )
+            reason = f"frame {max(indices)} cannot be decoded: the file is damaged, {self.num_frames} frames are good"
+            raise FewerFramesError(self.path, reason)
         return clip.clip()
 
     def close(self) -> None:
@@ -67,18 +65,20 @@ class PyAVReader(VideoReader):
         wanted = sorted(set(indices))
         # From the first frame where seeking leads elsewhere than the packets say.
         for groups, by_header in ((_by_start(wanted, self.table.key_frames), True), ({0: wanted}, False)):
-            clip = self._read_groups(groups, self._new_clip(indices), by_header)
-            if not clip.missing:
+            clip = self._new_clip(indices)
+            if self._read_groups(groups, clip, by_header) and not clip.missing:
                 return clip
         return None
 
-    def _read_groups(self, groups: dict[int, list[int]], clip: ClipBuffer, by_header: bool) -> ClipBuffer:
+    def _read_groups(self, groups: dict[int, list[int]], clip: ClipBuffer, by_header: bool) -> bool:
+        """Decode what is wanted; return whether frames came in the order of their timestamps."""
         with open_container(self.path, by_header) as container, contextlib.suppress(av.InvalidDataError):
             stream = video_stream(container, self.table.stream_index)
             stream.codec_context.options = _BY_HEADER_OPTIONS if by_header else _OPTIONS
             for start, members in groups.items():
-                self._decode_members(self._packets_from(start, container, stream), stream, members, clip)
-        return clip
+                if not self._decode_members(self._packets_from(start, container, stream), stream, members, clip):
+                    return False
+        return True
 
     def _packets_from(self, start: int, container: Any, stream: Any) -> Iterator[Any]:
         """Packets from that key frame on, none where seeking leads elsewhere. A file opens at its first frame."""
@@ -90,8 +90,12 @@ class PyAVReader(VideoReader):
         first = next(packets, None)
         return itertools.chain([first], packets) if first is not None and first.pts == pts else iter(())
 
-    def _decode_members(self, packets: Iterator[Any], stream: Any, members: Sequence[int], clip: ClipBuffer) -> None:
-        """Decode what the members need and nothing else; having sent the last of them, have the decoder finish."""
+    def _decode_members(self, packets: Iterator[Any], stream: Any, members: Sequence[int], clip: ClipBuffer) -> bool:
+        """Decode what the members need and nothing else; having sent the last of them, have the decoder finish.
+
+        Returns whether frames came in the order of their timestamps, which else do not tell one from another.
+        """
+        latest = -1
         to_send: set[int | None] = set(members)  # a packet of no frame shown has no index
         for packet in packets:
             index = self._index_of.get(packet.pts)
@@ -104,11 +108,15 @@ class PyAVReader(VideoReader):
             for frame in decoded:
                 if frame.is_corrupt:
                     raise av.InvalidDataError(0, "the frame is corrupt")
-                shown = self._index_of.get(frame.pts)
-                if shown is not None and shown in members:
+                shown = self._index_of.get(frame.pts, latest)
+                if shown < latest:
+                    return False
+                latest = shown
+                if shown in members:
                     clip.put(shown, frame)
             if not to_send:
                 break
+        return True
 
     def _read_in_order(self, indices: Sequence[int]) -> ClipBuffer | None:
         """The clip, or None where packets are damaged that were not known to be."""

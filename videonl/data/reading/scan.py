@@ -3,13 +3,15 @@
 import dataclasses
 import operator
 from collections import OrderedDict
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from videonl.data.reading.container import decode, find_video_stream, open_container, video_stream
 from videonl.data.reading.frame_table import FrameTable
-from videonl.data.reading.packets import list_packets, table_from_packets
+from videonl.data.reading.orientation import Orientation, orientation_of
+from videonl.data.reading.packets import Announced, list_packets, table_from_packets
 from videonl.data.reading.video_reader import DecodingError, check_exists
 
 _FALLBACK_FPS = Fraction(25)
@@ -71,8 +73,47 @@ def scan(path: Path | str) -> FrameTable:
         num_macroblocks = -(-stream.codec_context.width // 16) * -(-stream.codec_context.height // 16)
     if not packets:
         raise DecodingError(path, "has a video stream but no frame in it")
-    table = table_from_packets(blank, packets, num_macroblocks)
-    return table or decode_once(path, blank)
+    announced = table_from_packets(blank, packets, num_macroblocks)
+    if announced and not _is_doubtful(path, announced):
+        return announced.table
+    timestamps, num_damaged = _decoded_times(path, blank)
+    if announced and announced.table.timestamps_pts == timestamps and not num_damaged:
+        return announced.table
+    return counted(blank, timestamps, num_damaged)
+
+
+def _is_doubtful(path: Path, announced: Announced) -> bool:
+    times_mislead = announced.has_unordered_times and not _says_in_order(path, announced.table)
+    return announced.is_cut_off or times_mislead
+
+
+def _says_in_order(path: Path, facts: FrameTable) -> bool:
+    """Whether the sequence header, where a codec's always tells, says that pictures are shown as they are decoded."""
+    if facts.codec != "hevc":
+        return False
+    with open_container(path, by_header=True) as container:
+        context = video_stream(container, facts.stream_index).codec_context
+        context.open(strict=False)
+        return not context.has_b_frames
+
+
+def find_orientation(path: Path, table: FrameTable) -> Orientation:
+    """How a file's frames are shown, from its table or else, once per process, from its first frame.
+
+    Raises:
+        DecodingError: No frame can be decoded.
+    """
+    kept = _kept.get(_identity(path))
+    orientation = table.orientation or (FrameTable.from_bytes(kept).orientation if kept else None)
+    if orientation is not None:
+        return orientation
+    with open_container(path, by_header=True) as container:
+        first = next(decode(container, video_stream(container, table.stream_index)), None)
+        if first is None:
+            raise DecodingError(path, "cannot be decoded (no frame of it is valid)")
+        orientation = orientation_of(first)
+    remember(path, dataclasses.replace(table, orientation=orientation))
+    return orientation
 
 
 def decode_once(path: Path | str, facts: FrameTable) -> FrameTable:
@@ -85,6 +126,11 @@ def decode_once(path: Path | str, facts: FrameTable) -> FrameTable:
     Raises:
         DecodingError: No frame can be decoded.
     """
+    return counted(facts, *_decoded_times(path, facts))
+
+
+def _decoded_times(path: Path | str, facts: FrameTable) -> tuple[tuple[Any, ...], int]:
+    """The timestamps of all frames as they are decoded, and the number of damaged packets."""
     num_damaged = 0
 
     def count_damage() -> None:
@@ -93,9 +139,20 @@ def decode_once(path: Path | str, facts: FrameTable) -> FrameTable:
 
     with open_container(Path(path)) as container:
         frames = decode(container, video_stream(container, facts.stream_index), count_damage)
-        timestamps = [frame.pts for frame in frames]
+        timestamps = tuple(frame.pts for frame in frames)
     if not timestamps:
         raise DecodingError(path, "cannot be decoded (no frame of it is valid)")
+    return timestamps, num_damaged
+
+
+def counted(facts: FrameTable, timestamps: Sequence[Any], num_damaged: int) -> FrameTable:
+    """The table of a file all of which was decoded.
+
+    Args:
+        facts: Its container, stream and rate.
+        timestamps: Of its frames, as they were decoded; where they do not rise, frames are one period apart.
+        num_damaged: Number of packets that could not be decoded.
+    """
     in_order = None not in timestamps and all(map(operator.lt, timestamps, timestamps[1:]))
     facts = facts if in_order else dataclasses.replace(facts, time_base=_frame_period(facts))
     return dataclasses.replace(

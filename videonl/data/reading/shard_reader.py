@@ -28,7 +28,9 @@ class ShardReader(VideoReader):
         try:
             return self._reader.read(indices)
         except DecodingError as error:
-            raise DecodingError(str(self.member), error.reason) from error
+            raise type(error)(str(self.member), error.reason) from error
+        finally:
+            self.table = self._reader.table  # which may have been counted anew
 
     def close(self) -> None:
         """Delete the copy."""

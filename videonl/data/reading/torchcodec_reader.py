@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from videonl.data.reading.frame_table import FrameTable
+from videonl.data.reading.orientation import with_reflection
+from videonl.data.reading.scan import find_orientation
 from videonl.data.reading.video_reader import DecodingError, VideoReader
 from videonl.errors import UserError
 
@@ -26,6 +28,7 @@ class TorchCodecReader(VideoReader):
 
     def __init__(self, path: Path | str, table: FrameTable) -> None:
         super().__init__(path, table)
+        self._orientation = find_orientation(self.path, table)
         decoders = import_torchcodec()
         with self._reporting():
             self._decoder = decoders.VideoDecoder(
@@ -45,7 +48,7 @@ class TorchCodecReader(VideoReader):
         self._check_indices(indices)
         with self._reporting():
             frames: torch.Tensor = self._decoder.get_frames_at(list(indices)).data
-        return frames
+        return with_reflection(frames, self._orientation)
 
     def close(self) -> None:
         """Release the file."""

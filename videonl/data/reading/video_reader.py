@@ -1,15 +1,18 @@
 """What every decoder promises, and the error they share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import torch
 from typing_extensions import Self
 
 from videonl.data.reading.frame_table import FrameTable
 from videonl.errors import UserError
+
+Read = TypeVar("Read")
 
 
 class DecodingError(UserError):
@@ -28,6 +31,10 @@ class DecodingError(UserError):
     def __reduce__(self) -> tuple[type["DecodingError"], tuple[str, str]]:
         # The default would call the constructor with the message alone, and fail on the way out of a worker process.
         return type(self), (self.path, self.reason)
+
+
+class FewerFramesError(DecodingError):
+    """A file that turned out, on reading, to have fewer frames than its packets announced; its reader knows now."""
 
 
 class VideoReader(ABC):
@@ -77,6 +84,7 @@ class VideoReader(ABC):
 
         Raises:
             IndexError: An index is negative or not below ``num_frames``.
+            FewerFramesError: ``num_frames`` is less than it was, and an index no longer below it.
             DecodingError: A frame cannot be decoded.
         """
 
@@ -96,6 +104,20 @@ class VideoReader(ABC):
         for index in indices:
             if not 0 <= index < self.num_frames:
                 raise IndexError(f"{self.path}: frame {index} asked for, but there are {self.num_frames}")
+
+
+def with_recount(read: Callable[[], Read]) -> Read:
+    """Choose and read frames, once more where their number turned out to be smaller than it was.
+
+    So a clip that meets damage is read, whether or not the damage was known before.
+
+    Args:
+        read: Chooses frames by the reader's ``num_frames``, and reads them.
+    """
+    try:
+        return read()
+    except FewerFramesError:
+        return read()
 
 
 def check_exists(path: Path) -> None:

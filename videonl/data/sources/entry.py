@@ -18,6 +18,7 @@ class LabelledPath(NamedTuple):
         split: train, val, ...; empty where the source names none.
         clip_id: What the clip was cut from (a YouTube id); empty where the source names none.
         frame_table: The frames of the file, where an index knows them (``FrameTable.to_text``).
+        unreadable: Why an index says that it cannot be read; empty where it can.
     """
 
     path: Path | ShardMember
@@ -26,6 +27,7 @@ class LabelledPath(NamedTuple):
     split: str = ""
     clip_id: str = ""
     frame_table: str = ""
+    unreadable: str = ""
 
 
 def is_video_name(name: str) -> bool:

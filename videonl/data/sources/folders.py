@@ -5,6 +5,7 @@ from pathlib import Path
 from videonl.data.reading.frame_folder_reader import is_frame_folder
 from videonl.data.sources.entry import VIDEO_SUFFIXES, LabelledPath, is_video_name
 from videonl.errors import UserError
+from videonl.terminal import printable
 
 _SPLIT_NAMES = frozenset(("train", "training", "val", "validate", "validation", "valid", "test", "testing"))
 
@@ -42,7 +43,7 @@ def _read_class_folder(folder: Path) -> list[LabelledPath]:
     if not videos:
         suffixes = " ".join(sorted(VIDEO_SUFFIXES))
         raise UserError(f"{folder}: no videos in this class folder ({suffixes}). Add some, or remove the folder.")
-    return [LabelledPath(path, folder.name, str(path)) for path in videos]
+    return [LabelledPath(path, printable(folder.name), str(path)) for path in videos]
 
 
 def _is_video(path: Path) -> bool:

@@ -20,7 +20,7 @@ _HasSplit = TypeVar("_HasSplit", LabelledPath, Record)
 _log = logging.getLogger(__name__)
 
 
-def read_source(source: str, root: Path | None = None) -> list[LabelledPath]:
+def read_source(source: str, root: Path | None = None, keep_unreadable: bool = False) -> list[LabelledPath]:
     """List the labelled videos of a folder, a list file, or an index.
 
     A folder holds one folder per class (``class/clip.mp4``, or ``class/clip/img_00001.jpg``), or ``train``, ``val`` and
@@ -31,12 +31,13 @@ def read_source(source: str, root: Path | None = None) -> list[LabelledPath]:
     official lists of Kinetics are such files too.
 
     An index is what ``videonl index`` writes, or a folder that holds one, or the URL of either. Its broken and missing
-    videos are left out, and a warning says how many.
+    videos are left out, and a warning says how many, or kept to be counted.
 
     Args:
         source: Folder, list file or index, the latter two optionally with ``#split``.
         root: What relative paths are relative to: the source itself, and the paths in a list. Without it the source is
             relative to the current folder and the paths in a list to the folder the list is in.
+        keep_unreadable: Keep the videos that an index calls broken or missing: an evaluation counts them.
 
     Returns:
         The videos, in the order of the list, or sorted by class and name for a folder.
@@ -46,12 +47,12 @@ def read_source(source: str, root: Path | None = None) -> list[LabelledPath]:
     """
     if is_url(source):
         url, _, split = source.partition("#")
-        return _usable(url, split or None)
+        return _of_index(url, split or None, keep_unreadable)
     path, split_name = _locate(source, root)
     if path.is_dir() and (path / INDEX_NAME).is_file():
         path /= INDEX_NAME
     if is_index(path):
-        return _usable(path, split_name)
+        return _of_index(path, split_name, keep_unreadable)
     if not path.is_dir():
         return read_list(path, split_name, root)
     entries = read_folder(path)
@@ -62,6 +63,18 @@ def read_source(source: str, root: Path | None = None) -> list[LabelledPath]:
     raise UserError(
         f"{source}: '#{split_name}' selects rows of a list file, but {path} is a folder. Name {path}/{split_name}?"
     )
+
+
+def file_of_source(source: str, root: Path | None = None) -> Path:
+    """The list or index that a source is read from, without its split; or its folder, or its URL.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    if is_url(source):
+        return Path(source)
+    path, _ = _locate(source, root)
+    return path / INDEX_NAME if (path / INDEX_NAME).is_file() else path
 
 
 def class_list(labels: Sequence[str]) -> list[str]:
@@ -91,7 +104,7 @@ def assign(labelled: Sequence[LabelledPath], classes: Sequence[str]) -> list[Vid
                 f"{entry.origin}: {_wrong_label(entry, classes)}. "
                 "Correct the label, or add it to the classes (--data.classes, or the training videos)."
             )
-    return [Video(entry.path, index_of[entry.label], entry.frame_table) for entry in labelled]
+    return [Video(entry.path, index_of[entry.label], entry.frame_table, entry.unreadable) for entry in labelled]
 
 
 def _index_by_label(classes: Sequence[str]) -> dict[str, int]:
@@ -144,11 +157,11 @@ def _locate(source: str, root: Path | None) -> tuple[Path, str | None]:
     raise UserError(f"{missing}: no such folder or list file{hint}. Name a folder of class folders, or a CSV list.")
 
 
-def _usable(index: Path | str, split: str | None) -> list[LabelledPath]:
+def _of_index(index: Path | str, split: str | None, keep_unreadable: bool) -> list[LabelledPath]:
     records = read_index(index)
     chosen = records if split is None else _of_split(index, records, split)
-    kept = [record for record in chosen if record.usable]
-    if not kept:
+    kept = [record for record in chosen if record.usable or keep_unreadable]
+    if not any(record.usable for record in kept):
         raise UserError(f"{index}: none of its {len(chosen)} videos is usable. See: videonl doctor {index}")
     if len(kept) < len(chosen):
         num_left_out = len(chosen) - len(kept)
@@ -160,7 +173,8 @@ def _usable(index: Path | str, split: str | None) -> list[LabelledPath]:
             f"{index}: {record.path}",
             record.split,
             record.clip_id,
-            record.frame_table,
+            record.trusted_table,
+            "" if record.usable else record.reason or record.status,
         )
         for record in kept
     ]

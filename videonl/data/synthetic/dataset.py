@@ -6,6 +6,7 @@ probe alone says anything about the label, and no network whose view spans only 
 """
 
 import csv
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -17,9 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videonl.data.synthetic.frames import NUM_SHOWN_FRAMES, SHAPES, Mark, draw_clip
-from videonl.errors import UserError
+from videonl.errors import UserError, require_within
+from videonl.files import LOCK, locked, write_text
+from videonl.outputs import check_folder
 
 _FPS = 8
+_MOST_PIXELS, _MOST_FRAMES, _MOST_CLIPS = 2048, 1000, 10**6
+_MOST_SEED = 2**63 - 1
 # Now and then x264's assembly encodes the same small frames to other bytes; its C code never did in thousands of runs.
 # One thread, because with more the frames are divided up as the machine allows.
 _X264_OPTIONS = {"crf": "14", "preset": "veryfast", "threads": "1", "x264-params": "asm=0"}
@@ -54,14 +59,15 @@ class SyntheticSettings:
     def __post_init__(self) -> None:
         rules = {
             "num_classes": (2 <= self.num_classes <= len(SHAPES), f"from 2 to {len(SHAPES)}"),
-            "size_px": (self.size_px >= 32 and self.size_px % 2 == 0, "even and at least 32"),
-            "num_frames": (self.num_frames >= 2 * NUM_SHOWN_FRAMES, f"at least {2 * NUM_SHOWN_FRAMES}"),
-            "seed": (self.seed >= 0, "at least 0"),
+            "size_px": (self.size_px % 2 == 0, "even"),
         }
-        rules |= {name: (getattr(self, name) >= 0, "at least 0") for name in ("num_train", "num_val", "num_test")}
         for name, (holds, rule) in rules.items():
             if not holds:
                 raise UserError(f"{name} must be {rule}, got {getattr(self, name)}")
+        require_within(32, _MOST_PIXELS, size_px=self.size_px)
+        require_within(2 * NUM_SHOWN_FRAMES, _MOST_FRAMES, num_frames=self.num_frames)
+        require_within(0, _MOST_SEED, seed=self.seed)
+        require_within(0, _MOST_CLIPS, num_train=self.num_train, num_val=self.num_val, num_test=self.num_test)
 
 
 class Clue(NamedTuple):
@@ -113,8 +119,10 @@ def write_synthetic(
     settings = SyntheticSettings(num_classes, num_train, num_val, num_test, size_px, num_frames, seed)
     if _is_there(directory, settings):
         return False
+    check_folder(directory)
     try:
-        _write_all(directory, settings, progress or (lambda done, total: None))
+        with locked(directory / LOCK, f"{directory} is being written"):
+            _write_all(directory, settings, progress or (lambda done, total: None))
     except (OSError, av.FFmpegError) as error:
         raise UserError(
             f"{directory}: cannot be written ({error}). Delete what is there and name another folder."
@@ -148,9 +156,8 @@ def write_video(path: Path, frames: NDArray[np.uint8]) -> None:
 
 
 def _write_all(directory: Path, settings: SyntheticSettings, progress: Callable[[int, int], None]) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    unfinished = directory / _UNFINISHED_FILE
-    unfinished.write_text(json.dumps(_described(settings), indent=2) + "\n", encoding="utf-8")
+    described = json.dumps(_described(settings), indent=2) + "\n"
+    write_text(directory / _UNFINISHED_FILE, described)
     total = settings.num_train + settings.num_val + settings.num_test
     clues = []
     for clue, frames in synthetic_clips(settings):
@@ -158,8 +165,8 @@ def _write_all(directory: Path, settings: SyntheticSettings, progress: Callable[
         clues.append(clue)
         progress(len(clues), total)
     _write_clues(directory / CLUES_FILE, clues)
-    # Renamed last: its presence says that the data set is complete.
-    unfinished.replace(directory / _SETTINGS_FILE)
+    write_text(directory / _SETTINGS_FILE, described)  # last: its presence says that the data set is complete
+    (directory / _UNFINISHED_FILE).unlink()
 
 
 def _described(settings: SyntheticSettings) -> dict[str, Any]:
@@ -179,7 +186,7 @@ def _is_there(directory: Path, settings: SyntheticSettings) -> bool:
             if _read_json(directory / name) != _described(settings):
                 raise UserError(f"{directory}: holds a data set with other settings ({name}). Name another folder.")
             return name == _SETTINGS_FILE
-    if any(directory.iterdir()):
+    if any(path.name != LOCK for path in directory.iterdir()):
         raise UserError(f"{directory}: not empty, and no data set of ours. Name another folder.")
     return False
 
@@ -193,9 +200,10 @@ def _read_json(path: Path) -> Any:
 
 def _write_clues(path: Path, clues: list[Clue]) -> None:
     columns = [f"{which}_{field}" for which in ("cue", "probe") for field in Mark._fields[1:]]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["path", "split", "label", "cue", "probe", *columns])
-        for clue in clues:
-            shapes = [SHAPES[clue.cue.shape], SHAPES[clue.probe.shape]]
-            writer.writerow([clue.path, clue.split, clue.label, *shapes, *clue.cue[1:], *clue.probe[1:]])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "split", "label", "cue", "probe", *columns])
+    for clue in clues:
+        shapes = [SHAPES[clue.cue.shape], SHAPES[clue.probe.shape]]
+        writer.writerow([clue.path, clue.split, clue.label, *shapes, *clue.cue[1:], *clue.probe[1:]])
+    write_text(path, text.getvalue())

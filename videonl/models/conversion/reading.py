@@ -12,6 +12,7 @@ from torch import Tensor
 
 from videonl.errors import UserError
 from videonl.models.conversion.beside_weights import load_weights_alone
+from videonl.pickles import refusal_of_code
 
 # All that a pickle of numpy arrays calls, under the names of numpy 1 and 2; Python 2 wrote no others.
 ARRAY_PARTS = {
@@ -50,10 +51,8 @@ def read_torch(path: Path) -> Any:
             warnings.simplefilter("ignore")  # what torch thinks of files that are no checkpoints
             return load_weights_alone(path)
     except Exception as error:  # a file of any bytes may break the unpickler in any way
-        raise UserError(
-            f"{path} cannot be read as weights alone ({_first_sentence(error)}); it is damaged, or holds objects that "
-            "only code could restore. If you trust it, load it where it was written and save its state_dict by itself"
-        ) from error
+        damaged = f"{path} cannot be read as weights alone ({_first_sentence(error)}); was it copied completely?"
+        raise UserError(refusal_of_code(path) or damaged) from error
 
 
 def is_safetensors(path: Path) -> bool:
@@ -90,7 +89,8 @@ def read_caffe2(path: Path) -> Any:
         with path.open("rb") as file:
             return ArraysOnly(file, encoding="latin1").load()  # Python 2 strings
     except Exception as error:  # a file of any bytes may break the unpickler in any way
-        raise UserError(f"{path} cannot be read as a pickle of numpy arrays: {_first_sentence(error)}") from error
+        damaged = f"{path} cannot be read as a pickle of numpy arrays: {_first_sentence(error)}"
+        raise UserError(refusal_of_code(path) or damaged) from error
 
 
 def tensors(content: Any, under: tuple[str, ...], what: str) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """What W&B keeps of a training beside its numbers: the videos it learnt from, and its best checkpoint."""
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from videonl.data.datamodule import ClipDataModule
+from videonl.files import write_text
 from videonl.training.guarded_loggers import attempt
 
 
@@ -40,12 +42,12 @@ class Artifacts(Callback):
 
     def _log_videos(self, logger: WandbLogger, data: ClipDataModule) -> None:
         path = self.directory / "wandb" / "videos.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["split", "label", "path"])
-            for split, videos in data.videos.items():
-                table.writerows([split, data.class_names[video.label], str(video.path)] for video in videos)
+        text = io.StringIO(newline="")
+        table = csv.writer(text)
+        table.writerow(["split", "label", "path"])
+        for split, videos in data.videos.items():
+            table.writerows([split, data.class_names[video.label], str(video.path)] for video in videos)
+        write_text(path, text.getvalue())
         numbers = {split: len(videos) for split, videos in data.videos.items()}
         about = {"videos": numbers, "classes": data.class_names, "clip": data.clip.describe()}
         self._log(logger, "videos", "dataset", path, about)

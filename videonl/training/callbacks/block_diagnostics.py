@@ -1,14 +1,13 @@
 """What becomes of the attention blocks during a training: their gain, and how widely they attend."""
 
 import logging
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from videonl.data.batches import collate_evaluation
@@ -16,12 +15,10 @@ from videonl.data.datamodule import ClipDataModule
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.loader import worker_options
 from videonl.data.transforms import Views
-from videonl.diagnostics.measures import distribution, entropy
+from videonl.diagnostics.saturation import Softmax, measure_softmax, saturation
 from videonl.errors import UserError
 from videonl.training.module import ClipModule
-from videonl.visualization.features import read_features
 
-_NUM_QUERIES = 64
 logger = logging.getLogger(__name__)
 
 
@@ -33,7 +30,8 @@ class BlockDiagnostics(Callback):
     divided by the logarithm of the number of keys: 1 where a position reads all others alike, 0 where it reads but one;
     the mean over 64 evenly spaced queries of the same few clips each time. What a block does not have is not logged: a
     gain without a norm, an entropy where the weights are no distribution or are the same by construction (SE).
-    ``videonl diagnose`` measures the same over a whole data set.
+    ``videonl diagnose`` measures the same over a whole data set. A block whose softmax saturates is named once, with
+    what to change.
 
     The training is not touched: the first process alone runs its network, on one clip at a time, in evaluation mode,
     without gradients and without drawing random numbers.
@@ -50,6 +48,7 @@ class BlockDiagnostics(Callback):
             raise UserError(f"run.diagnosed_clips must be at least 1, or 0 for no diagnostics, got {num_clips}")
         self.num_clips = num_clips
         self._clips: Tensor | None = None
+        self._saturated: set[str] = set()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs both for all blocks."""
@@ -62,10 +61,19 @@ class BlockDiagnostics(Callback):
         values: dict[str, Any] = dict(gains(blocks))
         if len(self._clips):
             with trainer.precision_plugin.forward_context():
-                values |= entropies(pl_module, blocks, self._clips.to(pl_module.device))
+                found = measure_softmax(pl_module, blocks, self._clips.to(pl_module.device))
+            values |= {f"{name}/entropy": softmax.entropy for name, softmax in found.items()}
+            self._warn(found)
         pl_module.log_dict(
             {f"blocks/{name}": value for name, value in values.items()}, sync_dist=True, rank_zero_only=True
         )
+
+    def _warn(self, found: Mapping[str, Softmax]) -> None:
+        for name, softmax in found.items():
+            text = saturation(softmax.num_read, softmax.affinity)
+            if text and name not in self._saturated:
+                self._saturated.add(name)
+                logger.warning("block %s %s", name, text)
 
 
 def _is_whole(trainer: Trainer) -> bool:
@@ -96,30 +104,3 @@ def gains(blocks: Mapping[str, Any]) -> dict[str, float]:
     """``NAME/gamma``: the size of each block's gain, where it has one of no unit (see ``AttentionBlock.gain``)."""
     found = {name: block.gain() for name, block in blocks.items()}
     return {f"{name}/gamma": gain.value for name, gain in found.items() if gain and gain.of != "W"}
-
-
-def entropies(module: nn.Module, blocks: Mapping[str, Any], clips: Tensor) -> dict[str, Tensor]:
-    """``NAME/entropy``: the mean normalised entropy of each block whose weights are a distribution that it learns.
-
-    Args:
-        module: Runs every one of the blocks on a clip.
-        blocks: By name.
-        clips: (B, 3, T, H, W), on the module's device.
-    """
-    learns = {name: block for name, block in blocks.items() if block.weights_sum_to_one and block.weighs_positions}
-    found: dict[str, list[Tensor]] = {name: [] for name in learns}
-
-    def read(name: str, features: tuple[Tensor, ...], output: Tensor) -> None:
-        x, *low = features
-        num_positions = math.prod(x.shape[2:])
-        num_queries = min(_NUM_QUERIES, num_positions)
-        queries = torch.arange(num_queries, device=x.device) * num_positions // num_queries
-        weights = learns[name].attention(x, queries, *low).cpu()
-        found[name].append(entropy(distribution(weights)).mean())
-
-    if learns:
-        # Compiled, a network would not call hooks that it had not when it was compiled.
-        with torch.compiler.set_stance("force_eager"):
-            for clip in clips:
-                read_features(module, learns, clip[None], read)
-    return {f"{name}/entropy": torch.stack(values).mean() for name, values in found.items()}

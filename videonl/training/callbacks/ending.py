@@ -2,10 +2,13 @@
 
 import atexit
 import os
+import signal
 import time
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from videonl.errors import UserError
 from videonl.runtime.gathering import gathered
@@ -40,7 +43,14 @@ class EndTogether(Callback):
             # Where another process was killed, a collective operation fails here, and that is not the reason. The
             # watch hears of the death at the same time, says so and ends this process.
             time.sleep(_OTHERS_FIRST_SECONDS)
-        self._watch.fail(_reason(exception), code=2 if mistaken else 1)
+        self._watch.fail(_reason(exception), _exit_code(exception))
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *indices: int
+    ) -> None:
+        """Ends when told to, as the trainer does within its other loops."""
+        if trainer.received_sigterm:
+            raise SIGTERMException
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Lets the processes end one after the other."""
@@ -56,7 +66,17 @@ def _leave_group() -> None:
         torch.distributed.destroy_process_group()
 
 
+def _exit_code(exception: BaseException) -> int:
+    if isinstance(exception, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    if isinstance(exception, SIGTERMException):
+        return 128 + signal.SIGTERM
+    return 2 if isinstance(exception, UserError) else 1
+
+
 def _reason(exception: BaseException) -> str:
     if isinstance(exception, KeyboardInterrupt):
         return "was interrupted"
+    if isinstance(exception, SIGTERMException):
+        return "was terminated"
     return f"failed: {exception}" if isinstance(exception, UserError) else f"failed: {exception!r}"

@@ -58,7 +58,7 @@ class EvaluationLogs(Callback):
 
 def _found(stage: str, step: int, record: Record) -> _Findings:
     counts = confusion_matrix(*stack(record.labelled))
-    picture = Image.open(BytesIO(confusion_png(counts, record.class_names))).convert("RGB")
+    picture = Image.open(BytesIO(confusion_png(counts, record.class_names)), formats=["PNG"]).convert("RGB")
     return _Findings(stage, step, picture, class_rows(counts, record.class_names))
 
 

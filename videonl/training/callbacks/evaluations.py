@@ -5,11 +5,13 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
 
 from videonl.data.datamodule import ClipDataModule
 from videonl.evaluation import Record, write_record
-from videonl.evaluation.report import print_evaluation, write_evaluation
+from videonl.evaluation.about import describe_network, describe_source, today
+from videonl.evaluation.report import names_of, print_evaluation, write_evaluation
+from videonl.outputs import check_file
+from videonl.terminal import Console
 from videonl.training.module import ClipModule
 
 logger = logging.getLogger(__name__)
@@ -37,12 +39,23 @@ class WriteScores(Callback):
         self.directory = directory
 
     @rank_zero_only
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Sees before the work that its results can be written."""
+        for name in names_of("test"):
+            check_file(self.directory / name)
+
+    @rank_zero_only
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Sees before the work that its results can be written."""
+        check_file(self.directory / "predictions.parquet")
+
+    @rank_zero_only
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes record and report, and prints the accuracies."""
         record = _record(trainer, pl_module)
         written = write_evaluation(self.directory, "test", record)
         if record.labelled:
-            print_evaluation(Console(), record.labelled)
+            print_evaluation(Console(), record.labelled, len(record.unreadable))
             logger.info("wrote the report to %s", written.page)
         logger.info("wrote the scores of %d videos to %s", len(record.scores), written.record)
 
@@ -59,7 +72,10 @@ def _record(trainer: Trainer, module: LightningModule) -> Record:
     data: ClipDataModule = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's loops
     about = {
         "checkpoint": str(trainer.ckpt_path),
+        "videos": describe_source(data.sources["test"], data.root),
+        **describe_network(module.network),
         "views": data.test_views.describe(data.clip),
         "clip": data.clip.describe(),
+        **today(),
     }
     return Record(module.class_names, module.scores, about, module.unreadable)

@@ -1,7 +1,6 @@
 """Films of what the blocks attend to, of the same clips again and again while a network trains."""
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from videonl.data.reading.decoding import DecodingError
 from videonl.data.sources.labelled import Video
 from videonl.data.transforms import normalise
 from videonl.errors import UserError
+from videonl.names import file_part
 from videonl.training.module import ClipModule
 from videonl.visualization import attention_maps, film
 
@@ -74,7 +74,7 @@ def fixed_clips(data: ClipDataModule) -> dict[str, LocatedClip]:
     clips = {}
     for label in list(firsts)[:_MAX_CLIPS]:
         name, clip = _first_readable(firsts[label], data)
-        clips[re.sub(r"[^\w.-]+", "-", f"{data.class_names[label]}_{name}")] = clip
+        clips[file_part(f"{data.class_names[label]}_{name}", label)] = clip
     return clips
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from videonl.data.loader import are_too_many
 from videonl.errors import UserError
@@ -39,7 +40,8 @@ class UnreadableVideos(Callback):
 
     Args:
         max_share: Share of the videos beyond which the run stops and lists them. Five may always be unreadable. In
-            training the share is looked at every 50 batches and at the end of each epoch.
+            training the share is looked at every 50 batches and at the end of each epoch. Only a training is
+            stopped: what other evaluations found is written first.
 
     Raises:
         UserError: From the hooks, when there are more.
@@ -73,7 +75,6 @@ class UnreadableVideos(Callback):
     def _count(self, tally: _Tally, consequence: str) -> None:
         if tally.reasons:
             logger.warning("videos that could not be read and %s: %d", consequence, len(tally.reasons))
-        tally.check(self.max_share)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Names the batch's failures."""
@@ -86,6 +87,7 @@ class UnreadableVideos(Callback):
         number = torch.tensor(float(len(self._training.reasons)), device=pl_module.device)
         pl_module.log("train/unreadable_videos", number, sync_dist=True, reduce_fx="sum")
         self._count(self._training, f"were replaced by others in epoch {trainer.current_epoch}")
+        self._training.check(self.max_share)
         self._training = _Tally()
 
     def _note_evaluation(
@@ -95,6 +97,8 @@ class UnreadableVideos(Callback):
 
     def _count_evaluation(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._count(self._evaluation, "have no score")
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._evaluation.check(self.max_share)
         self._evaluation = _Tally()
 
     # Validation, test and prediction differ in nothing that matters here.

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from videonl.blocks.contract import AttentionBlock
+from videonl.names import shortened
 from videonl.visualization.clip import ShownClip
 from videonl.visualization.drawing import colour_table
 from videonl.visualization.evidence import EvidenceMap
@@ -99,7 +100,7 @@ def write_explorer(
         "colours": (colour_table() * 255).round().int().tolist(),
         "query": blocks[0]["mostChanged"] if query is None else query,
         "compare": _compared(blocks),
-        "sources": [{"name": source.name, "prediction": source.prediction} for source in sources],
+        "sources": [{"name": source.name, "prediction": shortened(source.prediction)} for source in sources],
         "blocks": blocks,
     }
     with replacing(path, ".html") as temporary:

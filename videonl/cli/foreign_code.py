@@ -1,0 +1,136 @@
+"""Code that a configuration names: a foreign one must be trusted before it is imported; one's own lies beside it."""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from videonl.cli.configuration import expand
+from videonl.errors import UserError
+from videonl.models.trust import require_block, require_builder
+
+KNOWN = ("videonl", "torch", "torchvision", "pytorchvideo", "lightning")
+FLAGS = ("--trust-code", "--trust_code")
+
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+
+
+def split_trust(words: Sequence[str]) -> tuple[list[str], bool]:
+    """A command line without ``--trust-code``, and whether it was there. No configuration can say it for itself."""
+    return [word for word in words if word not in FLAGS], any(word in FLAGS for word in words)
+
+
+def expand_trusted(words: Sequence[str], trusted: bool) -> list[str]:
+    """As :func:`videonl.cli.configuration.expand`; then the modules that the files name are found beside them too.
+
+    Args:
+        words: A command line.
+        trusted: Whether the files may name any code. Nothing is imported by this function.
+
+    Raises:
+        UserError: A file names code that may not run unless it is trusted.
+    """
+    files: dict[Path, Any] = {}
+    expanded = expand(words, files.__setitem__)
+    unread = [_files_named_in([word.rpartition("=")[2] for word in words], Path())]
+    unread += [_files_named_in(content, path.parent) for path, content in files.items()]
+    while unread:
+        for path in unread.pop():
+            if path not in files and (content := _read(path)) is not None:
+                files[path] = content
+                unread.append(_files_named_in(content, path.parent))
+    if not trusted:
+        for path, content in files.items():
+            _require_known(path, content)
+    _find_beside(files)
+    return expanded
+
+
+def _find_beside(files: Mapping[Path, Any]) -> None:
+    folders = {
+        name.partition(".")[0]: path.parent.resolve() for path, content in files.items() for name in _names(content)
+    }
+    if own := {root: folder for root, folder in folders.items() if root not in KNOWN}:
+        sys.meta_path.append(_Beside(own))
+
+
+class _Beside:
+    """Finds modules that a configuration names in its folder, where there are none of that name elsewhere."""
+
+    def __init__(self, folders: dict[str, Path]) -> None:
+        self.folders = folders
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        folder = self.folders.get(name)
+        return PathFinder.find_spec(name, [str(folder)]) if folder else None
+
+
+def _names(content: Any, of_object: bool = False) -> Iterator[str]:
+    """Every dotted path in a configuration that is, or might be, imported."""
+    if isinstance(content, dict):
+        of_object = of_object or "class_path" in content
+        for key, value in content.items():
+            yield from _names(value, of_object or key in ("class_path", "backbone", "block"))
+    elif isinstance(content, list):
+        for value in content:
+            yield from _names(value, of_object)
+    elif of_object and isinstance(content, str) and _DOTTED.fullmatch(content):
+        yield content
+
+
+def _require_known(path: Path, content: Any) -> None:
+    for mapping in _mappings(content):
+        if isinstance(backbone := mapping.get("backbone"), str):
+            options = mapping.get("backbone_options")
+            require_builder(path, backbone, options if isinstance(options, dict) else {})
+        if isinstance(block := mapping.get("block"), str):
+            require_block(path, block)
+    for name in _names(content):
+        root = name.partition(".")[0]
+        if root not in KNOWN and _is_module(root, path.parent):
+            raise UserError(
+                f"{path} names {name}, which is not of {', '.join(KNOWN[:-1])} or {KNOWN[-1]}. A configuration is "
+                "code: what it names is run. If you trust this one, say --trust-code"
+            )
+
+
+def _mappings(content: Any) -> Iterator[dict[Any, Any]]:
+    if isinstance(content, dict):
+        yield content
+    for value in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        yield from _mappings(value)
+
+
+def _is_module(root: str, folder: Path) -> bool:
+    return root in sys.modules or any((find_spec(root), PathFinder.find_spec(root, [str(folder)])))
+
+
+def _files_named_in(content: Any, folder: Path) -> Iterator[Path]:
+    """What could be further files that the parser reads in place of a value."""
+    if isinstance(content, dict):
+        # Strings among the data are sources, never configurations.
+        content = [value for key, value in content.items() if key != "data" or isinstance(value, str)]
+    if isinstance(content, list):
+        for value in content:
+            yield from _files_named_in(value, folder)
+    elif isinstance(content, str):
+        yield from {Path(content), folder / content}
+
+
+def _read(path: Path) -> Any:
+    """What a YAML file holds; None where a path leads to none."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            if b"\0" in file.peek():  # a video, a checkpoint
+                return None
+            content = yaml.safe_load(file)
+    except (OSError, ValueError, yaml.YAMLError):  # it is no configuration, for the parser neither
+        return None
+    return content if isinstance(content, dict | list) else None

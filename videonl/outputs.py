@@ -1,0 +1,91 @@
+"""Where something is to be written: what can be refused about that before any work is done."""
+
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from videonl.errors import UserError
+
+_REMEDY = "Free space there, or name another place"
+
+
+def check_file(path: Path, inputs: Iterable[Path] = (), num_bytes: int = 0) -> None:
+    """Refuses a file to write before any work is done.
+
+    Args:
+        path: The file.
+        inputs: What the work reads.
+        num_bytes: How large the file will be at least.
+
+    Raises:
+        UserError: It is one of the inputs, is a folder, may not be written, or there is no room for it.
+    """
+    _check_place(path, num_bytes)
+    if path.is_dir():
+        raise UserError(f"{_cannot(path, os.strerror(errno.EISDIR))}. Name a file")
+    refuse_inputs([path], inputs)
+
+
+def check_folder(path: Path, num_bytes: int = 0) -> None:
+    """Refuses a folder to write to before any work is done.
+
+    Raises:
+        UserError: It is a file, may not be written to, or there is no room.
+    """
+    if os.path.isfile(path):
+        raise UserError(f"{_cannot(path, 'it is a file')}. Name a folder")
+    _check_place(path / "file", num_bytes)
+
+
+def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuses to write over what is read, by whatever names, links and folders both are given.
+
+    Raises:
+        UserError: An output is an input.
+    """
+    existing = [output for output in outputs if os.path.exists(output)]
+    for given in inputs if existing else ():
+        for output in existing:
+            if is_same(output, given):
+                also = "" if str(output) == str(given) else f", the same file as {given}"
+                raise UserError(f"{output}{also} is read here, and would be lost. Write to another place")
+
+
+def is_same(one: Path, other: Path) -> bool:
+    """Whether both are one file or folder on the disk."""
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):  # one does not exist, or has a name that none can have
+        return False
+
+
+def cannot_write(path: Path, error: OSError) -> UserError:
+    """The message for a file that cannot be written, and what to do about it."""
+    kept = "; what it held before is unharmed" if os.path.isfile(path) else ""
+    return UserError(f"{_cannot(path, error.strerror or str(error))}{kept}. {_REMEDY}")
+
+
+def _cannot(path: Path, reason: str) -> str:
+    return f"{path} cannot be written ({reason})"
+
+
+def _check_place(path: Path, num_bytes: int) -> None:
+    try:
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():  # a device or a pipe
+            return
+        folder = next(parent for parent in target.parents if parent.exists())
+        system = os.statvfs(folder)
+    except OSError as error:  # such as a name that is too long
+        raise cannot_write(path, error) from error
+    if not folder.is_dir():
+        raise UserError(f"{_cannot(path, f'{folder} is a file')}. {_REMEDY}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        is_read_only = bool(system.f_flag & os.ST_RDONLY)
+        number = errno.EROFS if is_read_only else errno.EACCES
+        raise UserError(f"{_cannot(path, os.strerror(number))}. Name another place")
+    free_bytes = system.f_bavail * system.f_frsize
+    if system.f_blocks and free_bytes <= num_bytes:  # some file systems do not say
+        room = f"{os.strerror(errno.ENOSPC)}: {free_bytes / 1e6:.1f} MB free, {num_bytes / 1e6:.1f} MB needed"
+        raise UserError(f"{_cannot(path, room)}. {_REMEDY}")
