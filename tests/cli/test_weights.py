@@ -50,7 +50,7 @@ def test_convert_says_what_it_found(videonl: Videonl, public: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--from", "mmaction2"], "this is not a checkpoint of mmaction2"),
+        (["--from", "mmaction2"], "the file's names are those of pytorchvideo: --from pytorchvideo"),
         (
             ["--from", "pytorchvideo", "--strides", "2"],
             "--strides must be two positive whole numbers such as 2,2, got '2'",

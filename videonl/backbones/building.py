@@ -71,7 +71,7 @@ def backbone_options(name: str) -> dict[str, Any]:
     """The options of a named backbone and their defaults.
 
     >>> backbone_options("i3d_inception")
-    {'dropout': 0.5}
+    {'dropout': 0.5, 'in_channels': 3}
     """
     parameters = inspect.signature(BACKBONES[name]).parameters.values()
     return {parameter.name: parameter.default for parameter in parameters if parameter.name != "num_classes"}
