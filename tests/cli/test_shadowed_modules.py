@@ -62,13 +62,6 @@ def test_networks_are_trained_and_tested(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_spawned_trainings(run: Callable[..., None], small_config: Path, tmp_path: Path) -> None:
-    words = ["--config", small_config, "--run.dir", tmp_path / "run", "--trainer.devices", 2]
-    run("script", "fit", *words, "--trainer.strategy", "ddp_spawn")
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
 def test_networks_are_used(run: Callable[..., None], trained: Path, clips: Path, tmp_path: Path) -> None:
     video, checkpoint = next(clips.glob("test/*/*.mp4")), ["--checkpoint", trained / "checkpoints" / "best.ckpt"]
     run("script", "evaluate", *checkpoint, "--index", clips / "test", "--out", tmp_path / "out", "--num-workers", 1)
