@@ -20,7 +20,7 @@ from videonl.data.reading.decoding import DECODERS, DecodingError, VideoReader, 
 from videonl.data.reading.frame_table import FrameTable
 from videonl.data.reading.orientation import orientation_of, upright
 from videonl.data.reading.scan import scan
-from videonl.data.sources.labelled import VIDEO_SUFFIXES
+from videonl.data.sources.entry import VIDEO_SUFFIXES
 from videonl.errors import UserError
 
 _NUM_PROBES = 30

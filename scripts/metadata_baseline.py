@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import track
 
 from videonl.data.reading.decoding import open_video
-from videonl.data.sources.labelled import LabelledPath, read_source
+from videonl.data.sources.entry import LabelledPath
+from videonl.data.sources.labelled import read_source
 
 
 def features(videos: list[LabelledPath]) -> NDArray[np.float64]:

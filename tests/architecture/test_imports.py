@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "tasks": {"evaluation", "registry", "errors"},
     "inference": {"models", "backbones", "blocks", "data", "visualization", "evaluation", "errors"},
     "training": {
-        *("inference", "tasks", "data", "evaluation", "visualization", "diagnostics", "runtime"),
+        *("inference", "tasks", "data", "evaluation", "visualization", "diagnostics", "profiling", "runtime"),
         *("pickles", "terminal", "files", "outputs", "names", "errors"),
     },
     "visualization": {"blocks", "ops", "data.reading.decoding", "files", "names", "errors"},

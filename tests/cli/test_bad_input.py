@@ -195,10 +195,12 @@ def callback(name: str, options: str) -> list[str]:
     [
         (["--trainer.overfit_batches", "2"], "give --data.train a list of a few videos"),
         (["--trainer.max_time", "00:01:00:00", "--trainer.max_epochs", "null"], "length is not known: set --trainer"),
-        (callback("ModelCheckpoint", "{monitor: val/top1, mode: max}"), "more than one stateful callback"),
+        (callback("LearningRateFinder", "{}"), "LearningRateFinder cannot set the rates here"),
+        (callback("BatchSizeFinder", "{}"), "BatchSizeFinder cannot set the batch size here"),
+        (["--trainer.val_check_interval", "100"], "trainer.val_check_interval is 100, but an epoch has 2 batches"),
         (callback("EarlyStopping", "{monitor: val/top5}"), "metric `val/top5` which is not available"),
     ],
-    ids=["overfit_batches", "max_time", "ModelCheckpoint", "EarlyStopping"],
+    ids=["overfit_batches", "max_time", "LearningRateFinder", "BatchSizeFinder", "val_check_interval", "EarlyStopping"],
 )
 def test_what_the_trainer_cannot_do_is_a_message(
     videonl: Videonl, small_config: Path, tmp_path: Path, options: list[str], told: str

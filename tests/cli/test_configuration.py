@@ -1,11 +1,15 @@
 """Configuration files that extend others."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from videonl.cli.configuration import expand, load, shipped_configs
+from videonl.errors import UserError
 
 
 def test_own_values_win_and_lists_are_replaced(tmp_path: Path) -> None:
@@ -42,5 +46,51 @@ def test_every_way_to_name_a_config_is_expanded(tmp_path: Path, words: list[str]
 def test_shipped_configs_are_found_from_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     expanded = expand(["--config", "experiment/demo/nonlocal.yaml"])
-    assert yaml.safe_load(expanded[1])["model"]["network"]["init_args"]["backbone"] == "c2d_r50"
+    assert (
+        yaml.safe_load(expanded[0].removeprefix("--config="))["model"]["network"]["init_args"]["backbone"] == "c2d_r50"
+    )
     assert (shipped_configs() / "base.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("extends: 3\n", "extends must name a file, or be a list of files, got 3"),
+        ("extends: [base.yaml, 3]\n", "extends must name a file, or be a list of files"),
+        ("trainer: 3\n", "trainer must be a mapping of keys, got 3"),
+        ("3: 4\n", "must be a mapping of keys to values"),
+        ("- a\n", "must be a mapping of keys to values"),
+        ("a: &a [*a]\n", "has inf values, more than the 100,000 allowed"),
+        ("".join(f"k{n}: &k{n} [{', '.join([f'*k{n - 1}' if n else 'x'] * 9)}]\n" for n in range(19)), "more than the"),
+        ("[" * 5000, "is not valid YAML"),
+        ("a: !!python/object/apply:os.getcwd []\n", "is not valid YAML"),
+    ],
+    ids=["extends", "list", "trainer", "keys", "sequence", "itself", "bomb", "depth", "code"],
+)
+def test_what_is_no_configuration_is_refused_by_name(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(UserError, match=re.escape(told)) as refusal:
+        load(tmp_path / "own.yaml")
+    assert str(tmp_path / "own.yaml") in str(refusal.value)
+
+
+def test_options_win_over_files_wherever_they_stand(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(f"seed_everything: {name}\n")
+    words = ["--x", "1", "--config", str(tmp_path / "a.yaml"), "--y=2", f"-c={tmp_path / 'b.yaml'}"]
+    expanded = expand(words)
+    assert [yaml.safe_load(word.removeprefix("--config="))["seed_everything"] for word in expanded[:2]] == ["a", "b"]
+    assert expanded[2:] == ["--x", "1", "--y=2"]
+
+
+def test_an_option_that_a_later_one_would_override_as_a_whole_is_refused() -> None:
+    with pytest.raises(UserError, match=r"--model stands after --model.weights and would override it"):
+        expand(["--model.weights", "a", "--model", "b.yaml"])
+    with pytest.raises(UserError, match="--config needs the path of a configuration"):
+        expand(["--x", "--config"])
+
+
+def test_a_rate_before_the_file_trains(videonl: Callable[..., Any], small_config: Path) -> None:
+    shown = videonl("fit", "--model.optimisation.lr", 0.5, "--config", small_config, "--print_config")
+    assert shown.code == 0
+    assert " lr: 0.5 " in shown.text

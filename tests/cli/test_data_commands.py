@@ -109,3 +109,18 @@ def test_mistakes(
     assert ran.code == 2
     assert message in ran.text
     assert "Traceback" not in ran.text
+
+
+def test_lists_of_splits_are_indexed_together(videonl: Videonl, messy: Path, tmp_path: Path) -> None:
+    videos = sorted((messy / "videos" / "train" / "sum_0").iterdir())[:3]
+    for name, listed in (("train", videos[:2]), ("val", videos[1:])):
+        (tmp_path / f"{name}.csv").write_text("filename,class\n" + "".join(f"{video},0\n" for video in listed))
+    (tmp_path / "classes.txt").write_text("sum_0\nsum_1\n")
+    out = tmp_path / "index.parquet"
+    ran = videonl("index", f"{tmp_path}/train.csv,{tmp_path}/val.csv", "-o", out, "--check", "packets")
+    assert ran.code == 0
+    assert "same bytes in several splits: 1" in ran.text and "(train, sum_0)" in ran.text and "(val, sum_0)" in ran.text
+    assert "clips of one" not in ran.text
+    videonl("index", tmp_path / "train.csv", "-o", tmp_path / "alone.parquet", "--check", "packets")
+    ran = videonl("doctor", tmp_path / "alone.parquet", "--num-sampled", 0)
+    assert "leakage: the same bytes in several splits: not known, all videos are of one split (none)" in ran.text

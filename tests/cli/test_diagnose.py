@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from videonl.cli.diagnose import spread_out
-from videonl.data.sources.labelled import Video
+from videonl.data.video import Video
 
 Videonl = Callable[..., Any]
 

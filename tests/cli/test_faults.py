@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from videonl.data.reading.video_reader import VideoReader
-from videonl.data.sources import labelled as index
+from videonl.data.sources import labels as index
 from videonl.data.video import Video
 
 Videonl = Callable[..., Any]
@@ -109,7 +109,7 @@ def test_many_wrong_labels_stop_a_training_and_are_listed(
     classes = ["--data.classes", "[sum_0, sum_1]"]
     refused = videonl("fit", "--config", small_config, "--run.dir", tmp_path / "run", "--data.train", source, *classes)
     assert refused.code == 2
-    assert "6 of 19 training videos have a wrong label, more than the share of 0.1" in refused.text
+    assert "6 of 19 training videos have a wrong label or none, more than the share of 0.1" in refused.text
     assert all(f"{source}:{line}: label 'summ_1' is none of the 2 classes" in refused.text for line in range(14, 20))
 
 

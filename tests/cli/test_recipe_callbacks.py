@@ -21,6 +21,8 @@ trainer:
       init_args: {num_batches: 1}
     - class_path: lightning.pytorch.callbacks.EarlyStopping
       init_args: {monitor: val/top1, mode: max, patience: 2, min_delta: 2.0}
+    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
+      init_args: {dirpath: KEPT, filename: "epoch_{epoch}", monitor: val/top1, mode: max, save_top_k: 2}
 model:
   optimisation: {lr_per_clips: 64, layer_decay: 0.7}
 """
@@ -29,11 +31,14 @@ model:
 def test_callbacks_of_the_docs_train_stop_and_are_tested(
     videonl: Callable[..., object], small_config: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "callbacks.yaml").write_text(CALLBACKS)
+    (tmp_path / "callbacks.yaml").write_text(CALLBACKS.replace("KEPT", str(tmp_path / "kept")))
     run = tmp_path / "run"
     fitted = videonl("fit", "--config", small_config, "--config", tmp_path / "callbacks.yaml", "--run.dir", run)
     assert fitted.code == 0, fitted.text
     assert "WARNING" not in fitted.text
+    assert "for 1 epoch " in fitted.text
+    assert len(list((tmp_path / "kept").iterdir())) == 2  # beside best.ckpt, which watches the same accuracy
+    assert [path.name for path in sorted((run / "checkpoints").iterdir())] == ["best.ckpt", "last.ckpt"]
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["epoch"] == 2  # no accuracy can rise by 2, so the two epochs of patience follow the first
     rates = {group["name"]: group["initial_lr"] for group in checkpoint["optimizer_states"][0]["param_groups"]}
@@ -41,6 +46,7 @@ def test_callbacks_of_the_docs_train_stop_and_are_tested(
     assert rates["res2"] == pytest.approx(0.004 * 5 / 64 * 0.7**4)
     tested = videonl("test", "--config", run / "config.yaml", "--run.dir", run)
     assert tested.code == 0, tested.text
+    assert (tested.text.count("top-1 │"), "test/top1" in tested.text) == (1, False)  # the accuracies, once
     assert len(read_record(run / "test.parquet").scores) == 11
     # The file alone gives the averaged network.
     network = load_trained(run / "checkpoints" / "last.ckpt").network

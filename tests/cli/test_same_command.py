@@ -1,11 +1,14 @@
 """``--ckpt_path last`` in the command that starts a run: it begins, goes on, has nothing to do, or stops safely."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+from videonl.training import optimisation
 
 Videonl = Callable[..., Any]
 StepsOf = Callable[[Path], list[dict[str, str]]]
@@ -96,11 +99,12 @@ def test_a_checkpoint_of_another_run_does_not_write_over_this_one(
 
 
 def test_a_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(
-    videonl: Videonl, command: list[object], tmp_path: Path
+    videonl: Videonl, command: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     assert videonl(*command).code == 0
     before = last.read_bytes()
+    monkeypatch.setattr(optimisation, "MOST_LR", math.inf)
     # On resuming, the rate is that of the configuration.
     diverged = videonl(*command, "--trainer.max_epochs", 2, "--model.optimisation.lr", 1e38)
     assert diverged.code == 2

@@ -30,7 +30,7 @@ def run(tmp_path: Path) -> Callable[..., None]:
         command = [*(STARTS.get(how) or [sys.executable, str(tmp_path / how)]), *map(str, words)]
         threads = os.environ | {"OMP_NUM_THREADS": "1"}
         ended = subprocess.run(
-            command, cwd=folder, env=threads, capture_output=True, text=True, timeout=280, check=False
+            command, cwd=folder, env=threads, capture_output=True, text=True, timeout=600, check=False
         )
         ran = (tmp_path / "RAN").read_text() if (tmp_path / "RAN").exists() else ""
         assert (ended.returncode, ran) == (0, ""), ended.stderr
@@ -39,6 +39,7 @@ def run(tmp_path: Path) -> Callable[..., None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("how", STARTS)
 def test_files_are_examined_and_encoded(run: Callable[..., None], clips: Path, tmp_path: Path, how: str) -> None:
     run(how, "index", clips / "val", "-o", tmp_path / "index.parquet", "--num-workers", 1)
@@ -47,6 +48,7 @@ def test_files_are_examined_and_encoded(run: Callable[..., None], clips: Path, t
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("how", STARTS)
 @pytest.mark.parametrize("processes", [1, 2])
 def test_networks_are_trained_and_tested(
@@ -59,12 +61,14 @@ def test_networks_are_trained_and_tested(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_spawned_trainings(run: Callable[..., None], small_config: Path, tmp_path: Path) -> None:
     words = ["--config", small_config, "--run.dir", tmp_path / "run", "--trainer.devices", 2]
     run("script", "fit", *words, "--trainer.strategy", "ddp_spawn")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_networks_are_used(run: Callable[..., None], trained: Path, clips: Path, tmp_path: Path) -> None:
     video, checkpoint = next(clips.glob("test/*/*.mp4")), ["--checkpoint", trained / "checkpoints" / "best.ckpt"]
     run("script", "evaluate", *checkpoint, "--index", clips / "test", "--out", tmp_path / "out", "--num-workers", 1)
@@ -88,6 +92,7 @@ def test_networks_are_used(run: Callable[..., None], trained: Path, clips: Path,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_benchmarks(run: Callable[..., None], clips: Path) -> None:
     run(
         "script",
@@ -109,6 +114,7 @@ def test_benchmarks(run: Callable[..., None], clips: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_demo_starts_commands(run: Callable[..., None], tmp_path: Path) -> None:
     (tmp_path / "demo.py").write_text("from videonl.cli.demo import _videonl\n_videonl('models')\n")
     run("demo.py")  # all of it takes minutes; this is how it starts each of its commands

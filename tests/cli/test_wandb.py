@@ -243,3 +243,35 @@ def test_offline_run_holds_the_films(videonl: Callable[..., Any], small_config: 
         path = run_file.parent / "files" / kept["path"]
         assert path.read_bytes() == film.read_bytes()
         assert kept["sha256"] == hashlib.sha256(film.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("variables", "settings", "expected"),
+    [
+        ({}, {}, ("videonl", "run", "run")),
+        ({"WANDB_PROJECT": "mine", "WANDB_NAME": "first"}, {}, ("mine", "first", "run")),
+        ({"WANDB_PROJECT": "mine"}, {"project": "asked"}, ("asked", "run", "run")),
+        ({"WANDB_DIR": "elsewhere"}, {}, ("videonl", "run", "elsewhere")),
+    ],
+    ids=["defaults", "variables", "asked", "folder"],
+)
+def test_variables_of_wandb_win_over_defaults_alone(
+    variables: dict[str, str],
+    settings: dict[str, str],
+    expected: tuple[str, str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("WANDB_PROJECT", "WANDB_NAME", "WANDB_DIR", "WANDB_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    asked = RunOnWandb(Run(dir="run", wandb="offline", **settings), None, None)._wandb_init
+    assert (asked["project"], asked["name"], asked["dir"]) == expected
+
+
+def test_off_is_disabled(videonl: Callable[..., Any], small_config: Path) -> None:
+    assert Run(wandb=False).wandb == "disabled"
+    shown = videonl("fit", "--config", small_config, "--run.wandb", "off", "--print_config")
+    assert (shown.code, "wandb: false" in shown.text) == (0, True)

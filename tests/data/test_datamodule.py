@@ -223,3 +223,15 @@ def test_the_trainer_sets_the_epoch_and_keeps_the_samplers(video_folder: Path, t
     assert recorder.videos == list(range(7))
     trainer.predict(recorder, datamodule=data, return_predictions=False)
     assert recorder.videos == list(range(7)) * 2
+
+
+def test_classes_may_be_a_file_that_names_numbers(video_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("007\nno\nunused\n")
+    videos = sorted(video_folder.glob("*/*.mp4"))
+    (tmp_path / "list.txt").write_text("".join(f"{video} {number % 2}\n" for number, video in enumerate(videos)))
+    data = ClipDataModule(train="list.txt", root=str(tmp_path), classes="names.txt")
+    assert data.class_names == ["007", "no", "unused"]
+    assert [video.label for video in data.videos["train"]] == [0, 1, 0, 1, 0, 1, 0]
+    (tmp_path / "names.txt").rename(tmp_path / "classes.txt")  # beside the list it is found
+    data = ClipDataModule(train=str(tmp_path / "list.txt"))
+    assert data.class_names == ["007", "no"]

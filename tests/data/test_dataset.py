@@ -12,8 +12,11 @@ from videonl.data.dataset import EvaluationVideos, TrainingClips
 from videonl.data.randomness import seeded
 from videonl.data.reading.decoding import open_video
 from videonl.data.sampling import Sampling
-from videonl.data.sources.labelled import LabelledPath, Video, assign, class_list, read_source
+from videonl.data.sources.entry import LabelledPath
+from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labels import assign, class_list
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
+from videonl.data.video import Video
 from videonl.errors import UserError
 
 WHOLE = ClipFormat(num_frames=3, stride_frames=2, short_side_px=46, crop_px=46)

@@ -1,5 +1,6 @@
 """What is written is read back, by videonl and by others."""
 
+import json
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -154,3 +155,16 @@ def test_a_full_disk_keeps_the_record_before_and_room(
         write_record(path, record)
     assert [file.name for file in tmp_path.iterdir()] == ["a.parquet"]
     assert len(read_record(path).scores) == 5
+
+
+@pytest.mark.parametrize(
+    "about", [{"about": "text"}, {"about": {"clip": 3}}, {"unreadable": []}, {"class_names": "ab"}]
+)
+def test_metadata_of_another_kind_is_refused(record: Record, tmp_path: Path, about: dict[str, object]) -> None:
+    path = tmp_path / "r.parquet"
+    write_record(path, record)
+    table = pq.read_table(path)
+    metadata = json.dumps({**json.loads(table.schema.metadata[b"videonl"]), **about}).encode()
+    pq.write_table(table.replace_schema_metadata({b"videonl": metadata}), path)
+    with pytest.raises(UserError, match=r"r\.parquet is no record of videonl test or videonl evaluate"):
+        read_record(path)

@@ -91,9 +91,9 @@ def test_one_nesterov_step_is_the_one_worked_out_by_hand() -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"lr": 0.0}, "lr must be positive, got 0.0"),
+        ({"lr": 0.0}, "lr must be above 0 and at most 1000, got 0.0"),
         ({"lr": -0.1}, "got -0.1"),
-        ({"weight_decay": -1e-4}, "weight_decay must not be negative, got -0.0001"),
+        ({"weight_decay": -1e-4}, "weight_decay must be at least 0, got -0.0001"),
         ({"warmup_fraction": 1.5}, "got 1.5"),
         ({"warmup_fraction": -0.1}, "got -0.1"),
         ({"milestone_fractions": (0.5, 150_000)}, "got 150000"),
@@ -102,7 +102,7 @@ def test_one_nesterov_step_is_the_one_worked_out_by_hand() -> None:
         ({"layer_decay": 0.0}, "layer_decay must be above 0 and at most 1, got 0.0"),
         ({"layer_decay": 1.5}, "got 1.5"),
         ({"momentum": -0.1}, "momentum must be at least 0 and below 1, got -0.1"),
-        ({"step_factor": -0.1}, "step_factor must not be negative, got -0.1"),
+        ({"step_factor": -0.1}, "step_factor must be at least 0, got -0.1"),
         ({"optimizer": "rmsprop"}, "rmsprop"),
         ({"schedule": "cosin"}, "cosin"),
     ],

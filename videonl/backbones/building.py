@@ -16,7 +16,7 @@ from videonl.backbones.residual_3d import RESIDUALS_3D
 from videonl.backbones.resnet3d import RESNETS
 from videonl.backbones.slowfast import SLOWFASTS
 from videonl.backbones.torchvision_video import RESNETS_18, resnet18, s3d
-from videonl.errors import UserError
+from videonl.errors import MOST_WIDTH, UserError, require_within
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     **RESNETS,
@@ -54,6 +54,8 @@ def build_backbone(
     options = options or {}
     if name in BACKBONES:
         require_options(f"backbone {name!r}", options, backbone_options(name))
+        require_within(1, MOST_WIDTH, width=options.get("width"))
+        require_within(0, 1, dropout=options.get("dropout"))
         built = BACKBONES[name](num_classes, **options)
     elif "." in name:
         built = from_path(name, num_classes, **options)

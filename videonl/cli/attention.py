@@ -11,7 +11,7 @@ from torch import Tensor
 from videonl.blocks import AttentionBlock
 from videonl.cli.attention_evidence import AUTO, find_classes, find_layer
 from videonl.cli.attention_files import Film, write_files, write_page
-from videonl.cli.refusals import require_finite_scores
+from videonl.cli.refusals import local_video, require_finite_scores
 from videonl.data.located_clip import LocatedClip, read_middle_clip
 from videonl.data.sampling import clip_span
 from videonl.data.transforms import ClipFormat
@@ -32,7 +32,7 @@ PAGE = "explorer.html"
 
 def attention(
     checkpoint: Path,
-    video: Path,
+    video: str,
     out: Path = Path("attention"),
     query: list[str] = [],  # noqa: B006  # jsonargparse appends to a copy
     evidence: list[str] = [],  # noqa: B006  # likewise
@@ -67,7 +67,8 @@ def attention(
         trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     console = Console()
-    inputs = [video, checkpoint, *([compare] if compare else [])]
+    file = local_video(video)
+    inputs = [file, checkpoint, *([compare] if compare else [])]
     check_folder(out)
     refuse_inputs([out, out / PAGE] if html else [out], inputs)
     networks = [_Network("", load_trained(checkpoint, trust_code))]
@@ -75,9 +76,9 @@ def attention(
         names = distinct_names(checkpoint, compare)
         networks = [_Network(names[0], networks[0].trained), _Network(names[1], load_trained(compare, trust_code))]
     clip_format = _common_format([network.trained for network in networks])
-    clip = read_middle_clip(video, clip_format, decoder)
-    _warn_of_short_video(console, video, clip, clip_format)
-    shown = _shown(printable(video.name), clip)
+    clip = read_middle_clip(file, clip_format, decoder)
+    _warn_of_short_video(console, file, clip, clip_format)
+    shown = _shown(printable(file.name), clip)
     queries = parse_queries(query or [AUTO], shown.size)
     classes = evidence or ([AUTO] if evidence_layer else [])
     sources = [network.source(clip.pixels, checkpoint.name, classes, evidence_layer) for network in networks]

@@ -21,8 +21,8 @@ from videonl.benchmarks import (
     select_cases,
     table,
 )
-from videonl.cli.bench_data import bench_data
-from videonl.errors import UserError
+from videonl.cli.refusals import require_at_least
+from videonl.errors import MOST_SECONDS, MOST_WIDTH, UserError
 from videonl.terminal import Console
 
 DTYPES = {"cpu": ("float32",), "cuda": ("float32", "bfloat16")}
@@ -104,9 +104,19 @@ def _sizes(positions: str) -> list[int]:
     return sorted({int(word) for word in words})
 
 
+def require_seconds(seconds: float) -> None:
+    """Refuses a time to measure for that is none.
+
+    Raises:
+        UserError: Naming it.
+    """
+    if not 0 < seconds <= MOST_SECONDS:
+        raise UserError(f"--seconds must be above 0 and at most {MOST_SECONDS:,}, got {seconds}")
+
+
 def _settings(device: str, dtype: str, channels: int, grid: tuple[int, int, int], seconds: float) -> list[Setting]:
-    if channels < 1 or not seconds > 0:
-        raise UserError(f"--channels and --seconds must be positive, got {channels} and {seconds}")
+    require_at_least(1, MOST_WIDTH, channels=channels)
+    require_seconds(seconds)
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda needs a CUDA GPU, and torch finds none")
     devices = [name for name in DTYPES if device in (name, "all") and (name == "cpu" or torch.cuda.is_available())]
@@ -115,6 +125,3 @@ def _settings(device: str, dtype: str, channels: int, grid: tuple[int, int, int]
         for name in devices
         for chosen in (DTYPES[name] if dtype == "default" else (dtype,))
     ]
-
-
-BENCHES = {"blocks": bench_blocks, "data": bench_data}

@@ -12,9 +12,10 @@ from videonl.benchmarks.loading import Row, compare
 from videonl.benchmarks.loading_sides import find_files, prepare
 from videonl.benchmarks.loading_stages import Memory, Stages, memory, stages
 from videonl.benchmarks.report import machine
-from videonl.errors import UserError
+from videonl.cli.refusals import require_at_least
 from videonl.terminal import Console
 
+MOST_READS = 10**7
 Result = Row | Stages | Memory
 
 
@@ -32,8 +33,8 @@ def bench_data(videos: Path, clips: int = 10, memory_reads: int = 0, json: bool 
         memory_reads: Number of reads over which memory is watched; 10,000 take minutes.
         json: Print one JSON object a line, as soon as it is measured, instead of tables.
     """
-    if clips < 1 or memory_reads < 0:
-        raise UserError(f"--clips must be at least 1 and --memory_reads at least 0, got {clips} and {memory_reads}")
+    require_at_least(1, MOST_READS, clips=clips)
+    require_at_least(0, MOST_READS, memory_reads=memory_reads)
     torch.set_num_threads(1)
     console = Console()
     results = []

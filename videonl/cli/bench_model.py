@@ -10,8 +10,10 @@ from videonl.backbones import BACKBONES
 from videonl.benchmarks import machine
 from videonl.benchmarks.network_comparison import compare_network, network_table
 from videonl.benchmarks.networks import NetworkSetting
-from videonl.cli.bench import progress
-from videonl.errors import UserError
+from videonl.cli.bench import progress, require_seconds
+from videonl.cli.refusals import require_at_least
+from videonl.data.loader import MOST_CLIPS
+from videonl.errors import MOST_FRAMES, MOST_PIXELS, MOST_WIDTH, UserError
 from videonl.models import Execution
 from videonl.terminal import Console
 
@@ -59,8 +61,11 @@ def bench_model(
     """
     if backbone not in BACKBONES:
         raise UserError(f"unknown backbone {backbone!r}; the backbones are: {', '.join(sorted(BACKBONES))}")
-    if min(batch, frames, size, width) < 1 or not seconds > 0:
-        raise UserError("--batch, --frames, --size, --width and --seconds must be positive")
+    require_at_least(1, MOST_CLIPS, batch=batch)
+    require_at_least(1, MOST_FRAMES, frames=frames)
+    require_at_least(1, MOST_PIXELS, size=size)
+    require_at_least(1, MOST_WIDTH, width=width)
+    require_seconds(seconds)
     shape = (batch, 3, frames, size, size)
     setting = NetworkSetting(backbone, blocks, subsample, shape, width, execution=execution, keep_memory=keep_memory)
     settings = _settings(setting, device, dtype)

@@ -10,7 +10,7 @@ TRAINER_COMMANDS = {
     "fit": "train a network",
     "validate": "accuracy of a checkpoint on the validation videos",
     "test": "accuracy with several views per video, a record of every view, a report",
-    "predict": "score the test videos, or with --video FILE --checkpoint CKPT one video",
+    "predict": "score the test videos, or with --video FILE --checkpoint CKPT single videos",
 }
 
 
@@ -50,7 +50,7 @@ COMMANDS = {
         lists={"--evidence": "auto"},
     ),
     "bench": Command(
-        "bench",
+        "benches",
         "BENCHES",
         "time blocks, a whole model, or the loading of videos, against others",
         positional=True,
@@ -106,10 +106,14 @@ COMMANDS = {
         "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
     ),
 }
-BENCH_MODEL = Command(
-    "bench_model", "bench_model", "time a whole network against plain pytorchvideo", switches=("--json",)
+PREDICT_VIDEO = Command(
+    "predict",
+    "predict",
+    "the best classes of single videos",
+    switches=("--trust_code",),
+    repeatable=("--video",),
+    lists={"--video": ""},
 )
-PREDICT_VIDEO = Command("predict", "predict", "the best classes of one video", switches=("--trust_code",))
 
 
 def usage() -> str:

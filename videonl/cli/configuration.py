@@ -1,5 +1,6 @@
 """Configuration files that state only what differs from others, through a key ``extends``."""
 
+import math
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -7,9 +8,12 @@ from typing import Any
 
 import yaml
 
+from videonl.cli.names_as_text import load_names_as_text, names_as_text
 from videonl.errors import UserError
 
 FLAGS = ("--config", "-c")
+SECTIONS = ("trainer", "model", "data", "run")
+MOST_VALUES = 100_000  # of a file; aliases of aliases make billions out of a few lines
 Visit = Callable[[Path, dict[str, Any]], None]  # is shown every file that is read, and what it alone holds
 
 
@@ -28,22 +32,59 @@ def expand(arguments: Sequence[str], visit: Visit | None = None) -> list[str]:
         visit: Is called for every file.
 
     Returns:
-        The same command line with each configuration as YAML text, which the parser takes as it takes a file.
+        The configurations, each as YAML text, which the parser takes as it takes a file; and then all other words.
 
     Raises:
-        UserError: For a missing or malformed file, or one that extends itself.
+        UserError: For a missing or malformed file, one that extends itself, or an option that a later one of the
+            command line would override as a whole.
     """
-    expanded: list[str] = []
-    follows_flag = False
-    for argument in arguments:
+    files, others = split_files(arguments)
+    _refuse_overridden(others)
+    return [*(f"{FLAGS[0]}={_text(file, visit)}" for file in files), *_with_names_as_text(others)]
+
+
+def _with_names_as_text(words: Sequence[str]) -> list[str]:
+    """The words of a command line, of which names of classes that look like numbers are quoted."""
+    flags = ["", *(word if word.startswith("-") else "" for word in words)]
+    return [
+        f"{name}={names_as_text(value, name)}" if equals and name.startswith("-") else names_as_text(word, before)
+        for word, before in zip(words, flags, strict=False)
+        for name, equals, value in [word.partition("=")]
+    ]
+
+
+def split_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The files that a command line names by ``--config``, and its other words.
+
+    An option of the command line wins over every file, also over one that is named after it.
+
+    >>> split_files(["--lr", "0.5", "--config", "a.yaml", "-c=b.yaml"])
+    (['a.yaml', 'b.yaml'], ['--lr', '0.5'])
+
+    Raises:
+        UserError: The last word is ``--config``.
+    """
+    files: list[str] = []
+    others: list[str] = []
+    remaining = iter(arguments)
+    for argument in remaining:
         flag, equals, value = argument.partition("=")
-        if follows_flag:
-            argument = _text(argument, visit)
-        elif equals and flag in FLAGS:
-            argument = f"{flag}={_text(value, visit)}"
-        follows_flag = argument in FLAGS
-        expanded.append(argument)
-    return expanded
+        if flag not in FLAGS:
+            others.append(argument)
+            continue
+        file = value if equals else next(remaining, None)
+        if not file:
+            raise UserError(f"{flag} needs the path of a configuration")
+        files.append(file)
+    return files, others
+
+
+def _refuse_overridden(arguments: Sequence[str]) -> None:
+    given: list[str] = []
+    for flag in (argument.partition("=")[0] for argument in arguments if argument.startswith("--")):
+        if lost := next((earlier for earlier in given if earlier.startswith(f"{flag}.")), None):
+            raise UserError(f"{flag} stands after {lost} and would override it; give {flag} first")
+        given.append(flag)
 
 
 def load(path: Path, extending: tuple[Path, ...] = (), visit: Visit | None = None) -> dict[str, Any]:
@@ -67,8 +108,11 @@ def load(path: Path, extending: tuple[Path, ...] = (), visit: Visit | None = Non
     if visit is not None:
         visit(path, own)
     bases = own.pop("extends", [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise UserError(f"configuration {path}: extends must name a file, or be a list of files, got {bases!r}")
     merged: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
+    for base in bases:
         merged = merge(merged, load(_find(base, path.parent), (*extending, path), visit))
     return merge(merged, own)
 
@@ -100,9 +144,32 @@ def _find(name: str, folder: Path) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"configuration {path} is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
+        text = path.read_text(encoding="utf-8")
+        if (num_values := _num_values(yaml.compose(text, yaml.SafeLoader))) > MOST_VALUES:
+            raise UserError(f"configuration {path} has {num_values:.3g} values, more than the {MOST_VALUES:,} allowed")
+        content = load_names_as_text(text)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError, OSError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise UserError(f"configuration {path} is not valid YAML: {reason}") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(f"configuration {path} must be a mapping of keys to values")
+    for section in SECTIONS:
+        if not isinstance(content.get(section, {}), dict):
+            raise UserError(f"configuration {path}: {section} must be a mapping of keys, got {content[section]!r}")
     return content
+
+
+def _num_values(root: yaml.Node | None) -> float:
+    """How many values a document has once its aliases are written out; infinitely many where one holds itself."""
+    known: dict[int, float] = {}
+
+    def count(node: yaml.Node) -> float:
+        if id(node) not in known:
+            known[id(node)] = math.inf  # until it is known: who meets it again below itself
+            parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+            known[id(node)] = 1 + (0 if isinstance(node, yaml.ScalarNode) else sum(map(count, parts)))
+        return known[id(node)]
+
+    return 0 if root is None else count(root)

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from videonl.data.sources.labelled import LabelledPath, read_source
+from videonl.data.sources.entry import LabelledPath
+from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labels import classes_of
 from videonl.errors import UserError
 from videonl.evaluation import accuracies, read_record, stack
 from videonl.files import write_text
@@ -88,7 +90,7 @@ def _own_clips(clips: Path, splits: Path) -> DemoData:
 
 
 def _by_class(videos: Sequence[LabelledPath]) -> dict[str, list[LabelledPath]]:
-    return {label: [video for video in videos if video.label == label] for label in sorted({v.label for v in videos})}
+    return {label: [video for video in videos if video.label == label] for label in classes_of(videos)}
 
 
 def _train_and_test(name: str, run: Path, data: DemoData) -> float:

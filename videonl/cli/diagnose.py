@@ -12,18 +12,20 @@ from videonl.cli.device import device_of
 from videonl.cli.long_work import progress_bar
 from videonl.cli.refusals import require_at_least
 from videonl.data.batches import Failure
-from videonl.data.loader import naming_shared_memory, worker_options
+from videonl.data.loader import MOST_SEED, naming_shared_memory, worker_options
 from videonl.data.located_clip import LocatedClip, MiddleClips
 from videonl.data.reading.decoding import check_decoder
-from videonl.data.sources.labelled import Video, assign, file_of_source, read_source
+from videonl.data.sources.labelled import file_of_source, read_source
+from videonl.data.sources.labels import assign
 from videonl.data.synthetic.clues import find_clues, locate
 from videonl.data.synthetic.dataset import Clue
 from videonl.data.synthetic.frames import SHAPES
 from videonl.data.transforms import ClipFormat, normalise
+from videonl.data.video import Video
 from videonl.diagnostics import DiagnosedClip, Diagnosis
 from videonl.diagnostics.cue import Clued
 from videonl.diagnostics.report import WRITTEN, DiagnosisReport, print_report, write_report
-from videonl.errors import UserError
+from videonl.errors import MOST_WORKERS, UserError
 from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.models.checkpoints import Trained, load_trained
 from videonl.outputs import check_folder, refuse_inputs
@@ -68,7 +70,8 @@ def diagnose(
     check_decoder(decoder)
     require_at_least(2, queries=queries)
     require_at_least(1, clips=clips)
-    require_at_least(0, num_workers=num_workers, seed=seed)
+    require_at_least(0, MOST_WORKERS, num_workers=num_workers)
+    require_at_least(0, MOST_SEED, seed=seed)
     check_folder(out)
     refuse_inputs([out / name for name in WRITTEN], [checkpoint, file_of_source(index, root)])
     trained = load_trained(checkpoint, trust_code)

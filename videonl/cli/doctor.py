@@ -8,14 +8,17 @@ from typing import Any
 from rich.table import Table
 
 from videonl.cli.long_work import progress_bar
+from videonl.cli.refusals import require_at_least
 from videonl.data.indexing.decode_time import measure_decoding
 from videonl.data.indexing.index_file import file_of, read_index
 from videonl.data.indexing.index_report import report_of
+from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.files import write_text
 from videonl.outputs import check_file
 from videonl.terminal import Console
 
+MOST_RATE = 10**6
 _NUM_SHOWN = 10
 _PROBLEMS = {
     "broken": "broken or missing, and left out of a training",
@@ -30,6 +33,7 @@ _PROBLEMS = {
     "similar_labels": "labels that differ in capitals, spaces or hyphens alone",
     "labels_without_training": "labels that no usable training video has",
 }
+_BETWEEN_SPLITS = ("leaks", "shared_clips", "labels_without_training")
 
 
 def doctor(
@@ -54,8 +58,10 @@ def doctor(
         json: Print one JSON object instead of tables.
         output: Also write the JSON object to this file.
     """
-    if min(num_frames, stride_frames) < 1 or num_sampled < 0:
-        raise UserError("--num_frames and --stride_frames must be at least 1, and --num_sampled at least 0.")
+    ClipFormat(num_frames=num_frames, stride_frames=stride_frames)  # raises for a clip that there is not
+    require_at_least(0, num_sampled=num_sampled)
+    if clips_per_second is not None and not 0 < clips_per_second <= MOST_RATE:
+        raise UserError(f"--clips_per_second must be above 0 and at most {MOST_RATE:,}, got {clips_per_second}")
     if output:
         check_file(output, [Path(file_of(index))])
     records = read_index(index)
@@ -77,7 +83,7 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
     lines = [", ".join(f"{count} {codec}" for codec, count in report["codecs"].items())]
     for name, title in _PROBLEMS.items():
         found = report[name]
-        nothing = "none" if name != "inexact" or report["num_compared"] else "not compared"
+        nothing = _nothing(name, report)
         lines += [f"{title}: {len(found) or nothing}", *(f"  {item}" for item in found[:_NUM_SHOWN])]
         lines += [f"  and {len(found) - _NUM_SHOWN} more; all with --json"] if len(found) > _NUM_SHOWN else []
         if name == "broken":
@@ -85,6 +91,16 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
     lines += _decoding_lines(report.get("decoding"))
     for line in lines:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _nothing(name: str, report: Mapping[str, Any]) -> str:
+    """What finding none of these means: nothing, where it was not looked for."""
+    if name == "inexact" and not report["num_compared"]:
+        return "not compared"
+    splits = [split or "none" for split in report["splits"]]
+    if name in _BETWEEN_SPLITS and len(splits) < 2:
+        return f"not known, all videos are of one split ({', '.join(splits)}); index train.csv,val.csv together"
+    return "none"
 
 
 def _splits_table(report: Mapping[str, Any]) -> Table:
@@ -109,7 +125,7 @@ def _classes_table(report: Mapping[str, Any]) -> Table:
     for split in splits:
         table.add_column(split or "none", justify="right")
     for label, counts in shown:
-        table.add_row(label, *(str(counts[split]) for split in splits))
+        table.add_row(label or "no label", *(str(counts[split]) for split in splits))
     return table
 
 

@@ -13,9 +13,10 @@ from videonl.data.batches import EvaluationBatch, collate_evaluation
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.loader import Loading, naming_shared_memory, worker_options
 from videonl.data.reading.decoding import check_decoder
-from videonl.data.sources.labelled import assign, file_of_source, read_source
-from videonl.data.transforms import ClipFormat, Views, ViewTransform
-from videonl.errors import UserError
+from videonl.data.sources.labelled import file_of_source, read_source
+from videonl.data.sources.labels import UNKNOWN, assign_known
+from videonl.data.transforms import MOST_VIEWS, ClipFormat, Views, ViewTransform
+from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError
 from videonl.evaluation import Average, Record, VideoScore, VideoScores
 from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.evaluation.report import NUM_MISTAKES, names_of, print_evaluation, require_readable, write_evaluation
@@ -24,6 +25,7 @@ from videonl.files import LOCK, locked
 from videonl.inference import VIEWS_PER_STEP, Recognizer
 from videonl.models.checkpoints import load_trained
 from videonl.outputs import check_folder, refuse_inputs
+from videonl.profiling import require_clip
 from videonl.terminal import Console
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ def evaluate(
     time_limit_seconds: float = Loading.time_limit_seconds,
     max_failed_share: float = 0,
     trust_code: bool = False,
+    classes: Path | None = None,
 ) -> None:
     """Scores clips x crops views of every video; writes evaluation.parquet, .html and _confusion.png.
 
@@ -54,7 +57,8 @@ def evaluate(
 
     Args:
         checkpoint: A checkpoint of videonl fit; its clip format is used.
-        index: The videos: a folder of class folders, a list, or one split of a list as clips.csv#val.
+        index: The videos: a folder of class folders, a list, or one split of a list as clips.csv#val. Those without a
+            label, as in a folder of videos, or of another class than the network's, are scored and have no accuracy.
         out: Folder for the results.
         root: Folder that a relative index, and relative paths in it, are relative to.
         clips: Clips of each video, evenly spaced in time.
@@ -72,11 +76,14 @@ def evaluate(
         max_failed_share: Share of the videos that may be unreadable; beyond it the exit code is 1. The results are
             written in any case.
         trust_code: Let the checkpoint name any code, which is run; say so for your own files.
+        classes: A file of the names that numeric labels of a list stand for; by default classes.txt beside it.
     """
     console = Console()
     check_decoder(decoder)
-    require_at_least(1, clips=clips, views_per_step=views_per_step)
-    require_at_least(0, num_workers=num_workers, mistakes=mistakes, time_limit_seconds=time_limit_seconds)
+    require_at_least(1, MOST_VIEWS, clips=clips, crops=crops, views_per_step=views_per_step)
+    require_at_least(0, mistakes=mistakes)
+    require_at_least(0, MOST_WORKERS, num_workers=num_workers)
+    require_at_least(0, MOST_SECONDS, time_limit_seconds=time_limit_seconds)
     if not 0 <= max_failed_share <= 1:
         raise UserError(f"--max_failed_share must be in [0, 1], got {max_failed_share}")
     check_folder(out)
@@ -87,8 +94,10 @@ def evaluate(
     if crops is None:
         crops = 1 if fully_convolutional else 3
     views = Views(clips, crops, crop_px, fully_convolutional)
+    side_px = clip.short_side_px if fully_convolutional else crop_px or clip.crop_px
+    require_clip(trained.network, (clip.num_frames, side_px, side_px))
     ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
-    videos = assign(read_source(index, root, keep_unreadable=True), trained.class_names)
+    videos = assign_known(read_source(index, root, classes, keep_unreadable=True), trained.class_names)
     about = {
         "checkpoint": f"{checkpoint} (SHA-256 {_digest(checkpoint.read_bytes())})",
         "videos": describe_source(index, root),
@@ -109,8 +118,13 @@ def evaluate(
         unfinished.path.unlink()
     if not scores:
         raise UserError(f"none of the {len(videos)} videos could be read")
-    print_evaluation(console, scores, len(unreadable))
-    for path in written:
+    if record.labelled:
+        print_evaluation(console, record.labelled, len(unreadable))
+    if num_unlabelled := sum(score.label == UNKNOWN for score in scores):
+        console.print(
+            f"{num_unlabelled} of {len(scores)} videos are of no known class: scored, but not in any accuracy"
+        )
+    for path in written if record.labelled else written[:1]:
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)
     require_readable(unreadable, len(scores), max_failed_share)
 

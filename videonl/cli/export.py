@@ -5,14 +5,16 @@ from pathlib import Path
 import torch
 
 from videonl.cli.refusals import require_at_least
+from videonl.data.loader import MOST_CLIPS
 from videonl.data.transforms import ClipFormat
 from videonl.diagnostics.saturation import measure_softmax, saturation
-from videonl.errors import UserError
+from videonl.errors import MOST_FRAMES, MOST_PIXELS, UserError
 from videonl.models import ClipClassifier
 from videonl.models.checkpoints import load_trained
 from videonl.models.export import TOLERANCE, Format, ProgramDiffersError, beside
 from videonl.models.export import export as export_network
 from videonl.outputs import check_file
+from videonl.profiling import require_clip
 from videonl.terminal import Console
 
 
@@ -41,10 +43,10 @@ def export(
         tolerance: How far the logits may differ, relative to the largest.
         trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
-    for name, value in (("frames", frames), ("size", size), ("batch", batch)):
-        if value is not None and value < 1:
-            raise UserError(f"--{name} must be at least 1, got {value}")
-    require_at_least(0, tolerance=tolerance)
+    require_at_least(1, MOST_FRAMES, frames=frames)
+    require_at_least(1, MOST_PIXELS, size=size)
+    require_at_least(1, MOST_CLIPS, batch=batch)
+    require_at_least(0, 1, tolerance=tolerance)
     console = Console()
     outputs = [out, beside(out)] if format == "torch-export" else [out]
     for path in outputs:
@@ -52,6 +54,7 @@ def export(
     trained = load_trained(checkpoint, trust_code)
     check_file(out, num_bytes=sum(weight.nbytes for weight in trained.network.parameters()))
     clip = ClipFormat(**trained.clip)
+    require_clip(trained.network, (frames or clip.num_frames, size or clip.crop_px, size or clip.crop_px))
     shape = (batch or 1, 3, frames or clip.num_frames, size or clip.crop_px, size or clip.crop_px)
     about = {
         "class_names": trained.class_names,

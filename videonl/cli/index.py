@@ -1,5 +1,6 @@
 """``videonl index``: examine every file of a data set once, and write down what it is."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +10,12 @@ from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.facts import Check
 from videonl.data.indexing.findings import contradictions, copies, leaks, shared_clips
 from videonl.data.indexing.index_file import Record
-from videonl.data.sources.labelled import file_of_source, read_source
+from videonl.data.sources.entry import LabelledPath
+from videonl.data.sources.labelled import files_of_sources, read_sources
 from videonl.errors import UserError
 from videonl.files import write_text
 from videonl.outputs import check_file
+from videonl.runtime.parallel import require_limits
 from videonl.terminal import Console
 
 _NUM_SHOWN = 10
@@ -26,14 +29,16 @@ def index(
     num_workers: int | None = None,
     timeout_seconds: float = 60.0,
     strict: bool = False,
+    classes: Path | None = None,
 ) -> None:
     """Examines every video of a data set and writes what it finds to a Parquet file, which serves as a source.
 
-    Files that were examined before and have not changed are not examined again, also after an interruption.
+    Files that were examined before, for this index or another beside it, and have not changed are not examined again,
+    also after an interruption.
 
     Args:
         source: Class folders, splits of class folders, a list of `path label`, or the official CSV of Kinetics; several
-            with commas between.
+            with commas between, such as train.csv,val.csv, which are splits by their names.
         output: The index to write.
         root: Folder that paths in a list are relative to, and below which the files of Kinetics are searched.
         check: ``packets`` reads all packets and decodes three frames, ``decode`` decodes every frame, ``compare`` also
@@ -41,27 +46,29 @@ def index(
         num_workers: Number of processes; by default one for each core.
         timeout_seconds: Time for each file; one that takes longer counts as broken.
         strict: Exit with code 1 if a file is broken or missing.
+        classes: A file of the names that numeric labels of a list stand for; by default classes.txt beside it.
     """
     if output.suffix != ".parquet":
         raise UserError(f"{output}: an index must be named *.parquet. Correct --output.")
     console = Console()
-    sources = _sources(source, root)
-    check_file(output, [file_of_source(name) for name in sources])
-    entries = [entry for name in sources for entry in read_source(name, root and root.expanduser().resolve())]
+    num_workers = default_workers() if num_workers is None else num_workers
+    require_limits(num_workers, timeout_seconds)  # now rather than when a source of thousands of files has been listed
+    check_file(output, files_of_sources(source))
+    entries = _entries(source, root, classes)
     with progress_bar("examining") as progress:
-        records = make_index(entries, output, check, num_workers or default_workers(), timeout_seconds, progress)
+        records = make_index(entries, output, check, num_workers, timeout_seconds, progress)
     for line in _summary(records, output):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     if strict and not all(record.usable for record in records):
         raise SystemExit(1)
 
 
-def _sources(source: str, root: Path | None) -> list[str]:
-    sources = [source] if Path(source).exists() else [name.strip() for name in source.split(",")]
-    if root and not root.expanduser().is_dir():
+def _entries(source: str, root: Path | None, classes: Path | None) -> list[LabelledPath]:
+    folder = Path(os.path.abspath(os.path.expanduser(root))) if root else None
+    if folder and not os.path.isdir(folder):
         raise UserError(f"{root}: no such folder. Correct --root.")
     # Sources are relative to the current folder, unlike those of a training: --root is for what is in them.
-    return [str(Path(name).expanduser().absolute()) for name in sources]
+    return read_sources(source, folder, classes)
 
 
 def _summary(records: Sequence[Record], output: Path) -> list[str]:

@@ -1,18 +1,21 @@
 """Entry point of the ``videonl`` command: finds the subcommand, and turns a user's mistakes into plain messages."""
 
 import json
+import logging
 import os
 import select
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import takewhile
 from typing import Any, TextIO
 
 from videonl import __version__
-from videonl.cli.commands import BENCH_MODEL, COMMANDS, PREDICT_VIDEO, TRAINER_COMMANDS, Command, usage
+from videonl.cli.commands import COMMANDS, PREDICT_VIDEO, TRAINER_COMMANDS, Command, usage
 from videonl.cli.ending import INTERRUPTED, TERMINATED, TerminatedError, raising_sigterm
 from videonl.cli.messages import print_error, set_up_messages
+from videonl.cli.short_help import EVERYTHING, short_help
 from videonl.errors import UserError
 from videonl.runtime.safe_path import start_safely
 
@@ -71,8 +74,8 @@ def _dispatch(command: str, arguments: list[str]) -> None:
     start_safely()
     if command == "predict" and any(word.split("=")[0] == "--video" for word in arguments):
         _run(command, PREDICT_VIDEO, arguments)
-    elif command == "bench" and arguments[:1] == ["model"]:
-        _run("bench model", BENCH_MODEL, arguments[1:])
+    elif command in TRAINER_COMMANDS and {"-h", "--help"} & {*arguments}:
+        print(short_help(command))
     elif command in TRAINER_COMMANDS:
         # Imported late: these take seconds, and `videonl --help` should not.
         from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -82,6 +85,8 @@ def _dispatch(command: str, arguments: list[str]) -> None:
 
         words, trusted = split_trust(arguments)
         try:
+            if EVERYTHING & {*arguments}:
+                VideonlCLI([command, "--help"])
             # What is trained is one's own; what is evaluated may be somebody else's.
             VideonlCLI([command, *expand_trusted(words, trusted or command == "fit")])
         except MisconfigurationException as error:  # Lightning's own word for a mistake of the user's
@@ -99,11 +104,37 @@ def _run(name: str, command: Command, arguments: list[str]) -> None:
         return
     from jsonargparse import auto_cli
 
+    from videonl.cli.configuration import expand
     from videonl.cli.parsing import Parser
 
-    words = _one_by_one([command.short.get(word, word) for word in arguments], command.lists)
-    arguments = [_as_parsed(word, command) for word in words]
+    subcommand = arguments[:1] if isinstance(components, dict) else []
+    words = expand([command.short.get(word, word) for word in arguments[len(subcommand) :]])
+    words = _one_by_one(_with_values(words, command.switches), command.lists)
+    arguments = [*subcommand, *(_as_parsed(word, command) for word in words)]
+    _tell_of_repeated([word.partition("=")[0] for word in arguments if word.startswith("--")])
     auto_cli(components, args=arguments, as_positional=command.positional, prog=f"videonl {name}", parser_class=Parser)
+
+
+def _with_values(words: Sequence[str], switches: Sequence[str]) -> list[str]:
+    """Switches that are followed by a value, as one word each.
+
+    >>> _with_values(["--html", "true", "--json", "--no", "false"], ["--html", "--json"])
+    ['--html=true', '--json', '--no', 'false']
+    """
+    joined: list[str] = []
+    for word in words:
+        before = joined[-1].replace("-", "_").replace("__", "--", 1) if joined else ""
+        if before in switches and word.lower() in ("true", "false"):
+            joined[-1] += f"={word.lower()}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _tell_of_repeated(options: Sequence[str]) -> None:
+    for option, count in Counter(options).items():
+        if count > 1 and not option.endswith("+"):  # a list, to which each appends
+            logging.getLogger(__name__).warning("%s is given %d times: the last one counts", option, count)
 
 
 def _one_by_one(words: Sequence[str], lists: Mapping[str, str]) -> list[str]:
@@ -116,12 +147,13 @@ def _one_by_one(words: Sequence[str], lists: Mapping[str, str]) -> list[str]:
     rest = list(words)
     while rest:
         word = rest.pop(0)
-        if word not in lists:
+        name, equals, value = word.partition("=")
+        if name not in lists:
             expanded.append(word)
             continue
-        values = list(takewhile(lambda value: not value.startswith("--"), rest))
-        del rest[: len(values)]
-        expanded += [f"{word}={json.dumps([value])}" for value in values or [lists[word]]]
+        values = [value] if equals else list(takewhile(lambda value: not value.startswith("--"), rest))
+        del rest[: 0 if equals else len(values)]
+        expanded += [f"{name}={json.dumps([value])}" for value in values or [lists[name]]]
     return expanded
 
 

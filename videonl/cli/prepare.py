@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from videonl.cli.long_work import default_workers, progress_bar
+from videonl.cli.refusals import require_at_least
 from videonl.data.indexing.index_file import INDEX_NAME, Record, read_index
 from videonl.data.preparing.encoding import Encoding
 from videonl.data.preparing.prepare import Failed
@@ -49,7 +50,8 @@ def prepare(
     console = Console()
     start = time.monotonic()
     encoding = Encoding(short_side, key_frame_every, crf, preset)
-    num_workers = num_workers or default_workers()
+    require_at_least(1, shard_mb=shard_mb)
+    num_workers = default_workers() if num_workers is None else num_workers
     with progress_bar("re-encoding") as progress:
         records, failed = prepare_videos(index, output, encoding, num_workers, timeout_seconds, progress)
     lines = _summary(read_index(index), records, failed)

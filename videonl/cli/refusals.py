@@ -1,19 +1,21 @@
 """What several commands refuse in the same words."""
 
+import math
+from pathlib import Path
+
 from torch import Tensor
 
-from videonl.errors import UserError
+from videonl.data.reading.shard_member import is_url
+from videonl.errors import UserError, require_within
 
 
-def require_at_least(least: int, **options: float) -> None:
-    """Refuses options, by their names, that are less.
+def require_at_least(least: int, most: float = math.inf, **options: float | None) -> None:
+    """Refuses options, by their names, that are less, more, or no number; None is an option that is not given.
 
     Raises:
         UserError: Naming option and value.
     """
-    for name, value in options.items():
-        if value < least:
-            raise UserError(f"--{name} must be at least {least}, got {value}")
+    require_within(least, most, **{f"--{name}": value for name, value in options.items()})
 
 
 def require_finite_scores(scores: Tensor, checkpoint: str) -> None:
@@ -27,3 +29,19 @@ def require_finite_scores(scores: Tensor, checkpoint: str) -> None:
             f"the network of {checkpoint} gives this video scores that are not finite: its weights hold NaN, or "
             "numbers became too large; take another checkpoint"
         )
+
+
+def local_video(name: str) -> Path:
+    """The video that an option names.
+
+    Raises:
+        UserError: It names none, or a stream or another URL.
+    """
+    if not name:
+        raise UserError("--video names no file; write --video FILE")
+    if is_url(name):
+        raise UserError(
+            f"{name} is a URL, and videos are read from files; save some of it first, such as by "
+            f"ffmpeg -i {name} -t 10 -c copy clip.mkv"
+        )
+    return Path(name)

@@ -19,6 +19,7 @@ from videonl.cli.ending import TerminatedError
 from videonl.cli.run_callbacks import callbacks
 from videonl.cli.run_folder import Run, SaveRunConfig, begin_or_resume, find_checkpoint, goes_on
 from videonl.cli.run_loggers import loggers, missing_tensorboard
+from videonl.cli.trainer_values import require_trainer_values, require_usable, require_validations
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.loader import naming_shared_memory
 from videonl.errors import UserError
@@ -64,6 +65,13 @@ class VideonlCLI(LightningCLI):
                 args=list(arguments),
             )
 
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """Turns off Lightning's own table of accuracies for ``test``, which prints them with their intervals."""
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "test":
+            parser.set_defaults(verbose=False)
+        return parser
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run's settings, and hands the data's classes and clip format to model and network."""
         parser.add_argument("--run", type=Run, default=Run())
@@ -75,12 +83,14 @@ class VideonlCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the arguments given, without Lightning's warning that ``sys.argv`` holds others: it holds ours."""
         self.config = parser.parse_args(args)  # type: ignore[arg-type]  # always a list here
+        config = self.config[self.config.subcommand]
+        require_trainer_values(config.trainer.as_dict(), config.seed_everything, self.config.subcommand)
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would let a checkpoint add to the configuration, which is code; ours name their network alone."""
 
     def before_instantiate_classes(self) -> None:
-        """Settles which checkpoint is meant, and refuses to write over an earlier run."""
+        """Settles which checkpoint is meant."""
         end_with_launcher()
         config = self.config[self.subcommand]
         run, asked = Run(**config.run.as_dict()), config.ckpt_path
@@ -93,15 +103,13 @@ class VideonlCLI(LightningCLI):
             config.ckpt_path = find_checkpoint(run, asked or "best")
         elif asked not in (None, "last"):
             find_checkpoint(run, asked)
-        self._lock(run)
-        if training:
-            self._continued = goes_on(run, asked)
-            config.ckpt_path = begin_or_resume(run, asked, config.model.weights)
+        self._continued = training and goes_on(run, asked)
 
     @rank_zero_only
-    def _lock(self, run: Run) -> None:
-        lock = Path(run.dir) / f".{self.subcommand}.lock"
-        self._held.enter_context(locked(lock, f"videonl {self.subcommand} runs in {run.dir}"))
+    def _lock(self) -> None:
+        folder = self.config_init[self.subcommand].run.dir
+        lock = Path(folder) / f".{self.subcommand}.lock"
+        self._held.enter_context(locked(lock, f"videonl {self.subcommand} runs in {folder}"))
 
     def instantiate_classes(self) -> None:
         """Builds everything, of which a logger that the configuration names may lack its package."""
@@ -114,10 +122,12 @@ class VideonlCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the run's loggers, checkpoints and reports to what the configuration asks for."""
+        self.datamodule.setup(str(self.subcommand))  # what it refuses, it refuses before anything is written
         config = self.config_init[self.subcommand]
         run: Run = config.run
         progress = config.trainer.enable_progress_bar is not False
         logs = config.trainer.logger is not False
+        require_usable(config.trainer.callbacks or [])
         ours = callbacks(run, self.datamodule, str(self.subcommand), self.model.task.monitor, progress, logs)
         kwargs["plugins"] = [*(config.trainer.plugins or []), WholeCheckpoints()]
         config.trainer.callbacks = [*(config.trainer.callbacks or []), *ours]
@@ -126,7 +136,7 @@ class VideonlCLI(LightningCLI):
             kwargs["logger"] = loggers(run, str(self.subcommand), self._continued, settings)
         try:
             trainer = super().instantiate_trainer(**kwargs)
-        except (ValueError, RuntimeError) as error:  # what the Trainer refuses, such as an accelerator not there
+        except (ValueError, RuntimeError, TypeError) as error:  # what the Trainer refuses: an accelerator not there
             raise UserError(str(error)) from error
         self.model.fold = run.fold
         trainer.loggers = [guarded(logger) for logger in trainer.loggers]
@@ -135,11 +145,15 @@ class VideonlCLI(LightningCLI):
         return trainer
 
     def before_fit(self) -> None:
-        """Loads what the training starts from, unless an earlier one is resumed."""
+        """Makes the run's folder ready once nothing is left to refuse, and loads what the training starts from."""
         module: ClipModule = self.model
+        config = self.config_init[self.subcommand]
         self._check_data()
         self._check_synchronisation(module.network)
-        if module.weights is None or self.config_init[self.subcommand].ckpt_path is not None:
+        if not config.trainer.fast_dev_run or config.ckpt_path is not None:
+            self._lock()
+            config.ckpt_path = begin_or_resume(config.run, config.ckpt_path, module.weights)
+        if module.weights is None or config.ckpt_path is not None:
             return
         if not isinstance(module.network, ClipClassifier):
             raise UserError(f"model.weights is for networks of videonl, not for {type(module.network).__name__}")
@@ -151,6 +165,13 @@ class VideonlCLI(LightningCLI):
         """Refuses a validation of nothing."""
         if "val" not in self.datamodule.videos:
             raise UserError("no val videos were given. Set --data.val to a folder or a list file.")
+        self._lock()
+
+    def before_test(self) -> None:
+        """Keeps others from writing the same results."""
+        self._lock()
+
+    before_predict = before_test
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Runs it; what early stopping is to look at is known only when it has been logged."""
@@ -177,11 +198,14 @@ class VideonlCLI(LightningCLI):
                 f"there is but one class, {self.datamodule.class_names[0]}; a source is a folder of class folders or a "
                 "list: is --data.train the right one?"
             )
-        if self.config_init[self.subcommand].trainer.overfit_batches:
+        trainer = self.config_init[self.subcommand].trainer
+        if trainer.overfit_batches:
             raise UserError(
                 "trainer.overfit_batches does not go with the order in which videos are visited here; to see a network "
                 "overfit, give --data.train a list of a few videos"
             )
+        if "train" in self.datamodule.videos:
+            require_validations(trainer.as_dict(), len(self.datamodule.training_loader()))
 
     def _check_synchronisation(self, network: nn.Module) -> None:
         """Refuses Lightning's synchronised norms where they would take the place of others than trained ones."""

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, RichModelSummary, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, RichModelSummary
 
 from videonl.cli.run_folder import Run
 from videonl.data.datamodule import ClipDataModule
 from videonl.training.callbacks import (
     Artifacts,
+    BestCheckpoint,
     BlockDiagnostics,
     Continuation,
     EndTogether,
@@ -17,6 +18,7 @@ from videonl.training.callbacks import (
     LastCheckpoint,
     SeedSteps,
     Throughput,
+    TrainingBar,
     UnreadableVideos,
     ValidationViews,
     WriteScores,
@@ -37,11 +39,7 @@ def callbacks(
         EvaluationLogs(),
     ]
     if "val" in data.videos:
-        every.append(
-            ModelCheckpoint(
-                run.checkpoints, filename="best", enable_version_counter=False, monitor=f"val/{monitor}", mode="max"
-            )
-        )
+        every.append(BestCheckpoint(run.checkpoints, f"val/{monitor}"))
     # After the best one, whose state it holds: killed between the two, a run is resumed from before both.
     every.append(LastCheckpoint(run.checkpoints / "last.ckpt", run.save_every_steps))
     if subcommand == "fit":
@@ -55,5 +53,5 @@ def callbacks(
         if run.films_every_epochs > 0:
             every.append(FilmAttention(Path(run.dir) / "films", run.films_every_epochs))
     if progress:
-        every += [RichProgressBar(), RichModelSummary(max_depth=2)]
+        every += [TrainingBar(f"val/{monitor}"), RichModelSummary(max_depth=2)]
     return every

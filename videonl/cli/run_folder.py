@@ -1,6 +1,7 @@
 """The folder of a run: how it is asked for, what it holds, and that nothing in it is lost."""
 
 import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_only
 
-from videonl.errors import UserError
+from videonl.data.loader import MOST_CLIPS
+from videonl.errors import UserError, require_within
 from videonl.files import remove_unfinished, whole_file
 from videonl.outputs import refuse_inputs
 from videonl.training.checkpoint_files import WholeCheckpoints
@@ -32,8 +34,8 @@ class Run:
     Attributes:
         dir: Folder of the run: its config.yaml, checkpoints, logs and scores.
         wandb: ``online`` and ``offline`` log to Weights & Biases; ``offline`` needs no account, and ``wandb sync`` can
-            send it later.
-        project: Project on Weights & Biases.
+            send it later. ``off``, which YAML reads as false, is ``disabled``.
+        project: Project on Weights & Biases. By default what WANDB_PROJECT says, or else ``videonl``.
         artifacts: Give Weights & Biases the list of the videos and the best checkpoint too.
         upload_limit_mb: A larger artifact is not uploaded: it is a reference to its file.
         tensorboard: Log for TensorBoard too.
@@ -47,8 +49,8 @@ class Run:
     """
 
     dir: str = "runs/videonl"
-    wandb: Literal["disabled", "offline", "online"] = "disabled"
-    project: str = "videonl"
+    wandb: Literal["disabled", "offline", "online", False] = "disabled"
+    project: str | None = None
     artifacts: bool = True
     upload_limit_mb: float = 500
     tensorboard: bool = False
@@ -58,6 +60,17 @@ class Run:
     keep_memory: bool = True
     save_every_steps: int = 0
     films_every_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.dir.strip():
+            raise UserError("run.dir must name a folder; give --run.dir FOLDER")
+        if self.wandb is False:
+            object.__setattr__(self, "wandb", "disabled")
+        require_within(0, upload_limit_mb=self.upload_limit_mb)
+        require_within(0, MOST_CLIPS, diagnosed_clips=self.diagnosed_clips)
+        require_within(
+            0, sys.maxsize, save_every_steps=self.save_every_steps, films_every_epochs=self.films_every_epochs
+        )
 
     @property
     def checkpoints(self) -> Path:

@@ -18,6 +18,7 @@ from videonl.files import write_text
 from videonl.training.continued_log import ContinuedCSVLogger
 
 DATA_DIR = "WANDB_DATA_DIR"  # where wandb keeps copies of what it logs until that is sent
+PROJECT = "videonl"
 _DATA_DIR_GIVEN = DATA_DIR in os.environ
 _log = logging.getLogger(__name__)
 
@@ -66,7 +67,8 @@ class RunOnWandb(WandbLogger):
     """The W&B run of a run's folder: later commands in that folder, such as a resumed training, go on in it.
 
     Asked for ``online``, it never asks for a login itself, and where W&B does not let it in or cannot be reached, it is
-    ``offline``.
+    ``offline``. The environment variables of W&B, such as WANDB_PROJECT, WANDB_NAME, WANDB_DIR, WANDB_RUN_ID and
+    WANDB_MODE, win over what is not said in the settings.
 
     Args:
         run: The settings.
@@ -78,7 +80,12 @@ class RunOnWandb(WandbLogger):
         # mode rather than Lightning's offline=True, which would set an environment variable for all that follows.
         mode: dict[str, Any] = {"mode": "offline"} if run.wandb == "offline" else {}
         super().__init__(
-            Path(run.dir).name, run.dir, id=known_id, project=run.project, config=dict(config or {}), **mode
+            os.environ.get("WANDB_NAME") or Path(run.dir).name,
+            os.environ.get("WANDB_DIR") or run.dir,
+            id=known_id or os.environ.get("WANDB_RUN_ID"),
+            project=run.project or os.environ.get("WANDB_PROJECT") or PROJECT,
+            config=dict(config or {}),
+            **mode,
         )
         self._run = run
 
@@ -105,7 +112,7 @@ class RunOnWandb(WandbLogger):
                 "W&B cannot be used online (%s); this run is logged offline. Log in with: wandb login; send it "
                 "later with: wandb sync %s",
                 str(error).strip() or type(error).__name__,
-                Path(self._run.dir) / "wandb" / "offline-run-*",
+                Path(str(self.save_dir)) / "wandb" / "offline-run-*",
             )
             self._wandb_init["mode"] = "offline"
             return super().experiment

@@ -12,13 +12,15 @@ from rich.table import Table
 
 from videonl.cli.foreign_code import FLAGS, expand_trusted
 from videonl.cli.progress import status
+from videonl.cli.refusals import require_at_least
 from videonl.errors import UserError
 from videonl.models import ClipClassifier
 from videonl.models.checkpoints import load_trained
-from videonl.profiling import Memory, Row, profile_network, training_memory
+from videonl.profiling import Memory, Row, profile_network, require_clip, training_memory
 from videonl.terminal import Console
 
 MIB = 2**20
+MOST_CLASSES = 10**7
 NARROW = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
 
@@ -52,14 +54,14 @@ def summary(words: Sequence[str]) -> None:
         words: The command line after ``videonl summary``.
     """
     own, others = _parser().parse_known_args(list(words))
-    if own.num_classes < 1:
-        raise UserError(f"--num_classes must be at least 1, got {own.num_classes}")
+    require_at_least(1, MOST_CLASSES, num_classes=own.num_classes)
     if own.checkpoint is None:
         plan = plan_of_configuration(others, own.num_classes, own.trust_code)
     elif others:
         raise UserError(f"--checkpoint says all there is to know; leave out {' '.join(others)}")
     else:
         plan = plan_of_checkpoint(own.checkpoint, own.trust_code)
+    require_clip(plan.network, plan.clip)
     with status("running shapes"):
         rows = profile_network(plan.network.network, plan.network.stages, plan.network.blocks, plan.clip)
         memory = _memory(plan)

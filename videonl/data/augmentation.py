@@ -9,6 +9,7 @@ from torchvision.transforms.v2 import functional as vision
 
 from videonl.data.mixing import Mixing
 from videonl.data.transforms import ClipFormat, require
+from videonl.errors import MOST_PIXELS, require_within
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class RandAugment:
     magnitude: int = 9
 
     def __post_init__(self) -> None:
-        require(self.num_ops >= 0, f"num_ops must be at least 0, got {self.num_ops}")
+        require_within(0, 100, num_ops=self.num_ops)
         require(0 <= self.magnitude <= 30, f"magnitude must be from 0 to 30, got {self.magnitude}")
 
 
@@ -79,7 +80,8 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         low, high = self.short_side_px
-        require(1 <= low <= high, f"short_side_px must be a range of positive lengths, got {self.short_side_px}")
+        in_order = 1 <= low <= high <= MOST_PIXELS
+        require(in_order, f"short_side_px must be a range within [1, {MOST_PIXELS}], got {self.short_side_px}")
         if self.resized_crop_area is not None:
             low_area, high_area = self.resized_crop_area
             in_order = 0 < low_area <= high_area <= 1

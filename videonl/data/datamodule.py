@@ -1,5 +1,6 @@
 """The data module: sources in, batches out."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from videonl.data.batches import collate_evaluation, collate_training
 from videonl.data.dataset import EvaluationVideos, TrainingClips
 from videonl.data.loader import Loading, ResumableLoader, worker_options
 from videonl.data.samplers import EvaluationBatchSampler, TrainingSampler
-from videonl.data.sources.labelled import LabelledPath, assign, class_list, leave_out_wrong_labels, read_source
+from videonl.data.sources.class_names import read_class_names
+from videonl.data.sources.entry import LabelledPath
+from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labels import assign, assign_known, classes_of, leave_out_wrong_labels
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
-from videonl.data.video import PackedVideos
+from videonl.data.video import PackedVideos, Video
 from videonl.errors import UserError
 from videonl.terminal import printable
 
@@ -29,10 +33,10 @@ class ClipDataModule(LightningDataModule):
     Args:
         train: Source of the training videos.
         val: Source of the validation videos.
-        test: Source of the test videos, which are also those to predict.
+        test: Source of the test videos, which are also those to predict, and then need no label.
         root: Folder that relative sources, and relative paths in lists, are relative to.
-        classes: Names of the classes in the order of their index. By default the sorted labels of the first
-            source given.
+        classes: Names of the classes in the order of their index, or a file of them, which also names the numeric
+            labels of lists. By default the sorted labels of the first source given.
         clip: What the network expects of a clip.
         augmentation: How training clips are varied.
         validation_views: Views per video for validation.
@@ -51,7 +55,7 @@ class ClipDataModule(LightningDataModule):
         val: str | None = None,
         test: str | None = None,
         root: str | None = None,
-        classes: list[str] | None = None,
+        classes: list[str] | str | None = None,
         clip: ClipFormat = ClipFormat(),
         augmentation: Augmentation = Augmentation(),
         validation_views: Views = Views(),
@@ -67,16 +71,20 @@ class ClipDataModule(LightningDataModule):
         self.augmentation = augmentation
         self._training_loader: ResumableLoader | None = None
         self._resumed_from: dict[str, Any] | None = None
-        folder = Path(root).expanduser() if root else None
+        folder = Path(os.path.expanduser(root)) if root else None
         sources = {"train": train, "val": val, "test": test}
         self.root, self.sources = root, {name: source for name, source in sources.items() if source}
+        names_file = _find(classes, folder) if isinstance(classes, str) else None
         labelled = {
-            name: read_source(source, folder, keep_unreadable=name == "test") for name, source in self.sources.items()
+            name: read_source(source, folder, names_file, keep_unreadable=name == "test")
+            for name, source in self.sources.items()
         }
-        self.class_names = _class_names(classes, labelled)
+        given = list(read_class_names(names_file).values()) if names_file else classes
+        self.class_names = _class_names(given if isinstance(given, list) else None, labelled)
         if "train" in labelled:  # a training does without some of its videos, an evaluation would be another one
             labelled["train"] = leave_out_wrong_labels(labelled["train"], self.class_names, loading.training_share)
-        self.videos = {name: PackedVideos(assign(entries, self.class_names)) for name, entries in labelled.items()}
+        self._wrong_test_label: UserError | None = None
+        self.videos = {name: PackedVideos(self._assign(name, entries)) for name, entries in labelled.items()}
         if train:
             self._train_transform = TrainTransform(clip, augmentation, augmentation.no_flip_labels(self.class_names))
 
@@ -84,6 +92,15 @@ class ClipDataModule(LightningDataModule):
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    def setup(self, stage: str) -> None:
+        """Refuses test videos whose class is not known, except to predict it.
+
+        Raises:
+            UserError: Naming one of them.
+        """
+        if stage != "predict" and self._wrong_test_label is not None:
+            raise self._wrong_test_label
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of random clips, whose progress is that of the training; begins where a training is resumed."""
@@ -144,11 +161,21 @@ class ClipDataModule(LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Batches of whole videos."""
+        self.setup("test")  # who calls this without a trainer is told too
         return self._evaluation_loader("test", self.test_views)
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Batches of whole videos: the test videos."""
         return self._evaluation_loader("test", self.test_views)
+
+    def _assign(self, name: str, entries: list[LabelledPath]) -> list[Video]:
+        try:
+            return assign(entries, self.class_names)
+        except UserError as error:
+            if name != "test":
+                raise
+            self._wrong_test_label = error
+            return assign_known(entries, self.class_names)
 
     def _videos_of(self, name: str) -> PackedVideos:
         if name not in self.videos:
@@ -175,6 +202,11 @@ class ClipDataModule(LightningDataModule):
         }
 
 
+def _find(names_file: str, root: Path | None) -> Path:
+    beside = (root or Path()) / os.path.expanduser(names_file)
+    return beside if beside.is_file() else Path(os.path.expanduser(names_file))
+
+
 def _class_names(classes: list[str] | None, labelled: dict[str, list[LabelledPath]]) -> list[str]:
     if classes:
         repeated = sorted({name for name in classes if classes.count(name) > 1})
@@ -183,4 +215,7 @@ def _class_names(classes: list[str] | None, labelled: dict[str, list[LabelledPat
         return [printable(name) for name in classes]
     if not labelled:
         raise UserError("no videos were given. Set --data.train, --data.val or --data.test to a folder or a list file.")
-    return class_list([entry.label for entry in next(iter(labelled.values()))])
+    for entries in labelled.values():
+        if all(entry.label is not None for entry in entries):
+            return classes_of(entries)
+    raise UserError("the videos have no labels, so the classes are not known. Name them: --data.classes '[run, walk]'.")

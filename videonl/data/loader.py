@@ -11,9 +11,11 @@ from torch.utils.data import DataLoader
 
 from videonl.data.reading.decoding import check_decoder
 from videonl.data.samplers import TrainingSampler, rank_and_world_size
-from videonl.errors import UserError
+from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError, require_within
 from videonl.runtime.parallel import end_with_starter, safe_context
 
+MOST_CLIPS = 10**6  # of a batch
+MOST_SEED = 2**32 - 1  # numpy's
 _FEW = 5
 # What torch says in the worker, where it can, and in the process that waits for it.
 _SIGNS_OF_FULL_MEMORY = (
@@ -54,10 +56,10 @@ class Loading:
     max_failed_share: float | None = None
 
     def __post_init__(self) -> None:
-        leasts = {"batch_size": 1, "num_workers": 0, "seed": 0, "clips_per_video": 1, "time_limit_seconds": 0}
-        for name, least in leasts.items():
-            if getattr(self, name) < least:
-                raise UserError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        require_within(1, MOST_CLIPS, batch_size=self.batch_size, clips_per_video=self.clips_per_video)
+        require_within(0, MOST_WORKERS, num_workers=self.num_workers)
+        require_within(0, MOST_SECONDS, time_limit_seconds=self.time_limit_seconds)
+        require_within(0, MOST_SEED, seed=self.seed)
         if self.batch_size % self.clips_per_video:
             raise UserError(
                 f"batch_size must be a multiple of clips_per_video {self.clips_per_video}, got {self.batch_size}"

@@ -12,8 +12,8 @@ from videonl.data.dataset import even_frames
 from videonl.data.reading.decoding import DecodingError, VideoReader, open_video
 from videonl.data.reading.shard_member import ShardMember
 from videonl.data.reading.video_reader import with_recount
-from videonl.data.sources.labelled import Video
 from videonl.data.transforms import ClipFormat, Views, ViewTransform, crop_corners, resized_size
+from videonl.data.video import Video
 
 
 @dataclass(frozen=True)

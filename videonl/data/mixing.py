@@ -10,6 +10,9 @@ from torchvision.transforms import v2
 from videonl.data.randomness import seeded
 from videonl.data.transforms import require
 
+# Below the one a share is 0 or 1 in float32, and then NaN; above the other it is a half.
+SMALLEST, LARGEST = 0.001, 1000
+
 
 @dataclass(frozen=True)
 class Mixing:
@@ -26,7 +29,9 @@ class Mixing:
 
     def __post_init__(self) -> None:
         for name in ("mixup_alpha", "cutmix_alpha"):
-            require(getattr(self, name) >= 0, f"{name} must be at least 0, got {getattr(self, name)}")
+            alpha = getattr(self, name)
+            is_meant = alpha == 0 or SMALLEST <= alpha <= LARGEST
+            require(is_meant, f"{name} must be 0, or from {SMALLEST} to {LARGEST}, got {alpha}")
 
     def __call__(
         self, clip: torch.Tensor, label: torch.Tensor, num_classes: int, key: Sequence[int]

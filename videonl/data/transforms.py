@@ -13,7 +13,11 @@ import torch
 from torchvision.transforms.v2 import functional as vision
 
 from videonl.data.sampling import SAMPLINGS, Sampling
-from videonl.errors import UserError
+from videonl.errors import MOST_FRAMES, MOST_PIXELS, UserError, require_within
+
+MOST_STRIDE = 10**6  # frames
+HOUR = 3600  # seconds
+MOST_VIEWS = 10**4  # clips of a video, or crops of a clip
 
 
 @dataclass(frozen=True)
@@ -42,16 +46,19 @@ class ClipFormat:
     sampling: Sampling = "dense"
 
     def __post_init__(self) -> None:
-        for name in ("num_frames", "stride_frames", "short_side_px", "crop_px"):
-            require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
+        require_within(1, MOST_FRAMES, num_frames=self.num_frames)
+        require_within(1, MOST_STRIDE, stride_frames=self.stride_frames)
+        require_within(1, MOST_PIXELS, short_side_px=self.short_side_px, crop_px=self.crop_px)
         fits = self.crop_px <= self.short_side_px
         require(fits, f"crop_px must not exceed short_side_px {self.short_side_px}, got {self.crop_px}")
-        require(len(self.mean) == 3, f"mean must have three values, got {self.mean}")
-        require(len(self.std) == 3 and min(self.std) > 0, f"std must have three positive values, got {self.std}")
+        in_range = len(self.mean) == 3 and all(0 <= value <= 1 for value in self.mean)
+        require(in_range, f"mean must have three values from 0 to 1, got {self.mean}")
+        in_range = len(self.std) == 3 and all(0 < value <= 1 for value in self.std)
+        require(in_range, f"std must have three values above 0 and at most 1, got {self.std}")
         known = self.sampling in SAMPLINGS
         require(known, f"sampling must be one of {', '.join(SAMPLINGS)}, got {self.sampling!r}")
-        in_time = self.stride_seconds is None or (self.stride_seconds > 0 and self.sampling == "dense")
-        message = "stride_seconds must be positive, and goes with sampling: dense"
+        in_time = self.stride_seconds is None or (0 < self.stride_seconds <= HOUR and self.sampling == "dense")
+        message = f"stride_seconds must be above 0 and at most {HOUR}, and goes with sampling: dense"
         require(in_time, f"{message}; got {self.stride_seconds} and {self.sampling}")
 
     def describe(self) -> str:
@@ -84,10 +91,8 @@ class Views:
     fully_convolutional: bool = False
 
     def __post_init__(self) -> None:
-        require(self.num_clips >= 1, f"num_clips must be at least 1, got {self.num_clips}")
-        require(self.num_crops >= 1, f"num_crops must be at least 1, got {self.num_crops}")
-        require(self.crop_px is None or self.crop_px >= 1, f"crop_px must be at least 1, got {self.crop_px}")
-
+        require_within(1, MOST_VIEWS, num_clips=self.num_clips, num_crops=self.num_crops)
+        require_within(1, MOST_PIXELS, crop_px=self.crop_px)
         cropped = self.num_crops > 1 or self.crop_px is not None
         message = "fully_convolutional takes the whole frame; leave num_crops at 1 and crop_px unset"
         require(not (self.fully_convolutional and cropped), message)

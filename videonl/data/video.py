@@ -8,7 +8,7 @@ from typing import overload
 
 import numpy as np
 
-from videonl.data.reading.decoding import FrameTable, VideoReader, open_video
+from videonl.data.reading.decoding import DecodingError, FrameTable, VideoReader, open_video
 from videonl.data.reading.shard_member import ShardMember
 from videonl.runtime.shared_bytes import SharedBytes
 
@@ -32,7 +32,12 @@ class Video:
 
     def open(self, decoder: str = "auto") -> VideoReader:
         """Open it for reading frames; see :func:`videonl.data.reading.decoding.open_video`."""
-        return open_video(self.path, decoder, FrameTable.from_text(self.frame_table) if self.frame_table else None)
+        try:
+            table = FrameTable.from_text(self.frame_table) if self.frame_table else None
+        except ValueError as error:
+            reason = "what the index says of its frames is damaged; index it again"
+            raise DecodingError(str(self.path), reason) from error
+        return open_video(self.path, decoder, table)
 
 
 class PackedVideos(Sequence[Video]):

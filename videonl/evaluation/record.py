@@ -89,11 +89,21 @@ def read_record(path: Path) -> Record:
         raise UserError(f"{path} does not exist; give a .parquet file that videonl test or videonl evaluate wrote")
     try:
         with pq.ParquetFile(path) as file:
-            about = metadata_of(file.schema_arrow)
+            about = _checked(metadata_of(file.schema_arrow))
             rows = [score for batch in file.iter_batches(_ROWS) for score in from_rows(batch, about)]
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is no record of videonl test or videonl evaluate ({error})") from error
     return Record(about["class_names"], rows, about["about"], about["unreadable"])
+
+
+def _checked(about: dict[str, Any]) -> dict[str, Any]:
+    """The metadata, whose parts are what they are called."""
+    for name in ("about", "unreadable"):
+        if not isinstance(about[name], dict) or not all(isinstance(text, str) for text in about[name].values()):
+            raise ValueError(f"its {name!r} is no mapping of names to text")
+    if not isinstance(about["class_names"], list) or not all(isinstance(name, str) for name in about["class_names"]):
+        raise ValueError("its class names are no list of text")
+    return about
 
 
 def schema_of(class_names: Sequence[str], about: Mapping[str, Any]) -> pa.Schema:

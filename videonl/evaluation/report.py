@@ -117,7 +117,7 @@ def require_readable(unreadable: Mapping[str, str], num_scored: int, max_share: 
 
 def _counted(num_scored: int, num_unreadable: int) -> str:
     if not num_unreadable:
-        return f"{num_scored} videos"
+        return f"{num_scored} video{'s' * (num_scored != 1)}"
     return f"{num_scored} of {num_scored + num_unreadable} videos, {num_unreadable} unreadable"
 
 

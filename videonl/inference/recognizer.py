@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from videonl.backbones.fold import folded
 from videonl.blocks import AttentionBlock
-from videonl.data.transforms import ClipFormat, normalise
+from videonl.data.transforms import MOST_VIEWS, ClipFormat, normalise
+from videonl.errors import require_within
 from videonl.models import ClipClassifier
 
 VIEWS_PER_STEP = 8
@@ -39,6 +40,7 @@ class Recognizer:
         channels_last: bool = True,
         fold: bool = True,
     ) -> None:
+        require_within(1, MOST_VIEWS, views_per_step=views_per_step)
         self.network = folded(network) if fold and isinstance(network, ClipClassifier) else network
         self.clip = clip
         self.views_per_step = views_per_step

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from videonl.errors import UserError
+from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError, require_within
 from videonl.runtime.safe_path import start_safely
 
 OUT_OF_TIME = "not done within"
@@ -29,6 +29,17 @@ class NoResult(NamedTuple):
     """Why a file has no result, in words; they begin with ``OUT_OF_TIME`` if it was stopped at the time limit."""
 
     reason: str
+
+
+def require_limits(num_workers: int, limit_seconds: float) -> None:
+    """Refuses numbers of processes and time limits that :func:`map_limited` cannot keep.
+
+    Raises:
+        UserError: Naming the option of the command line, ``num_workers`` or ``timeout_seconds``.
+    """
+    require_within(1, MOST_WORKERS, num_workers=num_workers)
+    if not 0 < limit_seconds <= MOST_SECONDS:
+        raise UserError(f"timeout_seconds must be above 0 and at most {MOST_SECONDS}, got {limit_seconds:g}")
 
 
 def map_limited(

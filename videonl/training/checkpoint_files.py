@@ -12,6 +12,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from videonl.errors import UserError
 from videonl.files import whole_file
 from videonl.pickles import refusal_of_code
+from videonl.training.callbacks.best import adopt_best
 
 RESUME = "The training resumes with --ckpt_path last"
 
@@ -65,4 +66,5 @@ class WholeCheckpoints(TorchCheckpointIO):
             raise UserError(f"{refusal_of_code(Path(path)) or damaged}; choose another one by --ckpt_path") from error
         if not (isinstance(checkpoint, dict) and {"state_dict", "pytorch-lightning_version"} <= checkpoint.keys()):
             raise UserError(f"{path} is no checkpoint of a training; weights to start from go to --model.weights")
+        adopt_best(checkpoint.get("callbacks", {}))
         return checkpoint

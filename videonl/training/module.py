@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from videonl.data.batches import EvaluationBatch, TrainingBatch
 from videonl.data.datamodule import ClipDataModule
-from videonl.data.transforms import ClipFormat
-from videonl.errors import UserError
+from videonl.data.transforms import MOST_VIEWS, ClipFormat
+from videonl.errors import UserError, require_within
 from videonl.evaluation import Average, VideoScore, VideoScores
 from videonl.inference import VIEWS_PER_STEP, Recognizer, network_input
 from videonl.inference.recognizer import lay_out
+from videonl.profiling import require_clip
 from videonl.tasks import SingleLabel, Task
 from videonl.training.optimisation import Optimisation, build_optimizer
 from videonl.training.schedule import ScheduledRates, lr_factor
@@ -57,9 +58,11 @@ class ClipModule(LightningModule):
         average: Average = "softmax",
     ) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1 or views_per_step < 1:
-            given = f"label_smoothing {label_smoothing} and views_per_step {views_per_step}"
-            raise UserError(f"label_smoothing must be in [0, 1) and views_per_step at least 1, got {given}")
+        if hasattr(network, "settings"):  # of others it is not known what a forward changes
+            require_clip(network, (clip.num_frames, clip.crop_px, clip.crop_px))
+        if not 0 <= label_smoothing < 1:
+            raise UserError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        require_within(1, MOST_VIEWS, views_per_step=views_per_step)
         self.network = network
         self.class_names = class_names
         self.clip = clip

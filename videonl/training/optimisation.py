@@ -1,6 +1,5 @@
 """The optimiser and its parameter groups, from plain data."""
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -8,10 +7,11 @@ from typing import Any, Literal
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from videonl.errors import UserError
+from videonl.errors import UserError, require_within
 from videonl.training.layers import layers
 from videonl.training.schedule import Schedule
 
+MOST_LR = 1000
 OPTIMIZERS = ("sgd", "adamw")
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
@@ -42,14 +42,12 @@ class Optimisation(Schedule):
         super().__post_init__()
         if self.optimizer not in OPTIMIZERS:
             raise UserError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
-        if not 0 < self.lr < math.inf:
-            raise UserError(f"lr must be positive, got {self.lr}")
-        if self.lr_per_clips is not None and self.lr_per_clips < 1:
-            raise UserError(f"lr_per_clips must be at least 1, got {self.lr_per_clips}")
+        if not 0 < self.lr <= MOST_LR:
+            raise UserError(f"lr must be above 0 and at most {MOST_LR}, got {self.lr}")
+        require_within(1, 10**6, lr_per_clips=self.lr_per_clips)
         if not 0 < self.layer_decay <= 1:
             raise UserError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise UserError(f"weight_decay must not be negative, got {self.weight_decay}")
+        require_within(0, 100, weight_decay=self.weight_decay)
         if not 0 <= self.momentum < 1:
             raise UserError(f"momentum must be at least 0 and below 1, got {self.momentum}")
 

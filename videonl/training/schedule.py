@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch.optim.lr_scheduler import LambdaLR
 
-from videonl.errors import UserError
+from videonl.errors import UserError, require_within
 
 SCHEDULES = ("cosine", "step", "constant")
 
@@ -34,8 +34,7 @@ class Schedule:
         for fraction in (self.warmup_fraction, *self.milestone_fractions):
             if not 0 <= fraction <= 1:
                 raise UserError(f"warmup_fraction and milestone_fractions are shares from 0 to 1, got {fraction}")
-        if not 0 <= self.step_factor < math.inf:
-            raise UserError(f"step_factor must not be negative, got {self.step_factor}")
+        require_within(0, 1, step_factor=self.step_factor)
 
 
 def lr_factor(settings: Schedule, num_steps: float) -> Callable[[int], float]:

@@ -161,3 +161,25 @@ def test_an_output_that_cannot_be_written_is_named(video_folder: Path, tmp_path:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file/index\.parquet cannot be written \(.*file is a file\)"):
         make_index(read_source(str(video_folder)), tmp_path / "file" / "index.parquet")
+
+
+def test_another_index_beside_serves_and_a_source_may_have_no_labels(
+    tmp_path: Path, encode_video: Callable[..., Path]
+) -> None:
+    for number in range(3):
+        encode_video(tmp_path / f"{number}.mp4", num_frames=5 + number)
+    (tmp_path / "other.parquet").write_bytes(b"no index")
+    (tmp_path / "val.txt").write_text("2.mp4\n")
+    told: list[tuple[int, int]] = []
+    make_index(read_source(str(tmp_path / "val.txt")), tmp_path / "val.parquet", "packets")
+    journal = Journal.beside(tmp_path / "train.parquet")
+    with journal.writing():
+        (first, *_) = read_index(tmp_path / "val.parquet")
+        stale = replace(first, path=str(tmp_path / "2.mp4"), modified_ns=7)
+        journal.append(replace(stale, checked="decode", codec="less"))
+    entries = read_source(str(tmp_path))
+    records = make_index(entries, tmp_path / "all.parquet", "packets", progress=lambda *now: told.append(now))
+    assert told == [(2, 3), (3, 3)]
+    assert [(record.num_frames, record.label) for record in records] == [(5, ""), (6, ""), (7, "")]
+    assert records[2] == first
+    assert [entry.label for entry in read_source(str(tmp_path / "all.parquet"))] == [None, None, None]

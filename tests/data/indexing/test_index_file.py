@@ -1,12 +1,18 @@
+import base64
 import inspect
-from dataclasses import fields
+import re
+import zlib
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from videonl.data.indexing.index_file import Record, path_for, read_index, write_index
+from videonl.data.indexing.index_file import SCHEMA, Record, path_for, read_index, write_index
 from videonl.data.reading.shard_member import ShardMember
+from videonl.data.reading.video_reader import DecodingError
+from videonl.data.video import Video
 from videonl.errors import UserError
 
 FULL = Record(
@@ -51,3 +57,40 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def write_and_name(folder: Path) -> Path:
     write_index(folder / "index.parquet", [FULL])
     return folder / "index.parquet"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"path": None}, "row 2: has no path"),
+        ({"label": None}, "row 2: has no label"),
+        ({"status": "fine"}, "row 2: status 'fine' is not one of ok, damaged, broken, missing"),
+    ],
+    ids=["path", "label", "status"],
+)
+def test_rows_without_what_they_need_are_refused_by_number(
+    tmp_path: Path, change: dict[str, str | None], told: str
+) -> None:
+    rows = [asdict(FULL), {**asdict(FULL), **change}]
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), tmp_path / "index.parquet")
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path / 'index.parquet'}, {told}")):
+        read_index(tmp_path)
+
+
+def test_nulls_of_what_need_not_be_known_stand_for_that(tmp_path: Path) -> None:
+    rows = [{**asdict(FULL), "split": None, "frame_table": None, "key_frames": None, "label": ""}]
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), tmp_path / "index.parquet")
+    assert read_index(tmp_path) == [replace(FULL, split="", label="")]
+
+
+def test_columns_of_another_kind_are_refused(tmp_path: Path) -> None:
+    table = pa.table({"path": ["a.mp4"], "label": ["a"], "status": ["ok"], "num_frames": ["many"]})
+    pq.write_table(table, tmp_path / "index.parquet")
+    with pytest.raises(UserError, match=r"index\.parquet: a column holds other values than an index .*many"):
+        read_index(tmp_path / "index.parquet")
+
+
+@pytest.mark.parametrize("damage", ["no table", "A", base64.b85encode(zlib.compress(b"[]")).decode()])
+def test_a_damaged_frame_table_makes_the_video_unreadable(tmp_path: Path, damage: str) -> None:
+    with pytest.raises(DecodingError, match=r"x\.mp4: what the index says of its frames is damaged; index it again"):
+        Video(tmp_path / "x.mp4", 0, damage).open()

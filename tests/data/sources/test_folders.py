@@ -1,3 +1,5 @@
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,47 @@ def test_lists_of_folders_of_frames(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("some/take 1 163 7\nx.mp4 3\n")
     found = [(str(entry.path.relative_to(tmp_path)), entry.label) for entry in read_source(str(tmp_path / "list.txt"))]
     assert found == [("some/take 1", "7"), ("x.mp4", "3")]
+
+
+def test_what_a_demuxer_opens_is_a_video_and_the_rest_is_counted(
+    tmp_path: Path, encode_video: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    video = encode_video(tmp_path / "walk" / "a.mp4", num_frames=3)
+    for name in ("b.MTS", "c.ogv", "d.mxf", "no suffix", "e.unknown", "f.txt"):
+        shutil.copy(video, video.with_name(name))  # the name is believed, or the content looked at
+    touch(tmp_path, "walk/g.m2ts", "walk/notes.md", "walk/.h.mp4", "readme.txt", "loose.mp4")
+    (tmp_path / "walk" / "evil.list").write_text(f"ffconcat version 1.0\nfile {video}\n")
+    (tmp_path / "walk" / "i.dat").symlink_to(video)
+    found = [entry.path.name for entry in read_source(str(tmp_path))]
+    assert found == sorted(["a.mp4", "b.MTS", "c.ogv", "d.mxf", "no suffix", "e.unknown", "f.txt", "g.m2ts", "i.dat"])
+    (told,) = caplog.messages
+    counts = ["1 hidden", "1 no video (.md)", "1 no video (.list)", "1 no video (.txt)", "1 beside the class folders"]
+    assert all(count in told for count in counts)
+
+
+def test_nested_videos_are_of_the_class_or_refused_by_name(tmp_path: Path) -> None:
+    touch(tmp_path, "run/a.mp4", "run/more/b.mp4", "run/more/yet/c.mp4", "run/more/yet/d/img_1.jpg", "walk/e.mp4")
+    touch(tmp_path, "run/more/cover.jpg")  # beside a video it makes the folder no video
+    (tmp_path / "run" / "more" / "round").symlink_to(tmp_path / "run")
+    found = [(str(entry.path.relative_to(tmp_path)), entry.label) for entry in read_source(str(tmp_path))]
+    assert found == [
+        ("run/a.mp4", "run"),
+        ("run/more/b.mp4", "run"),
+        ("run/more/yet/c.mp4", "run"),
+        ("run/more/yet/d", "run"),
+        ("walk/e.mp4", "walk"),
+    ]
+    touch(tmp_path, "hop/one/f.mp4")
+    with pytest.raises(UserError, match=r"hop: no videos in this class folder, but in folders below it, .*f\.mp4"):
+        read_source(str(tmp_path))
+
+
+def test_videos_beside_the_classes_of_a_split_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "train/walk/a.mp4", "train/b.mp4", "val/walk/c.mp4", "val/d.mp4")
+    with pytest.raises(UserError, match=r"train: named like a split, it holds videos such as b\.mp4 beside folders"):
+        read_source(str(tmp_path))
+
+
+def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "b/img_1.jpg", "notes/c.txt")
+    assert [(entry.path.name, entry.label) for entry in read_source(str(tmp_path))] == [("a.mp4", None), ("b", None)]

@@ -2,7 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from videonl.data.sources.labelled import LabelledPath, Video, assign, class_list, leave_out_wrong_labels, read_source
+from videonl.data.sources.entry import LabelledPath
+from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labels import assign, class_list, leave_out_wrong_labels
+from videonl.data.video import Video
 from videonl.errors import UserError
 
 
@@ -138,3 +141,5 @@ def test_a_few_wrong_labels_are_named_and_left_out_and_many_refused(caplog: pyte
     with pytest.raises(UserError, match=r"6 of 13 training videos .* share of 0.4 .*\n  list\.csv:8: label 'fly'"):
         leave_out_wrong_labels(good + wrong, ["run", "walk"], 0.4)
     assert leave_out_wrong_labels(good + wrong, ["run", "walk"], 0.5) == good
+    with pytest.raises(UserError, match="2 of 2 training videos have a wrong label or none"):  # none would be left
+        leave_out_wrong_labels(wrong[:2], ["run", "walk"], 0.5)

@@ -5,19 +5,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from videonl.data.indexing.facts import CANNOT_BE_READ, Check, Task, examine
+from videonl.data.indexing.facts import Check, Task, examine
 from videonl.data.indexing.fingerprint import file_key
-from videonl.data.indexing.index_file import Record, path_for, read_index, write_index
+from videonl.data.indexing.index_file import Record, path_for, write_index
 from videonl.data.indexing.journal import Journal
+from videonl.data.indexing.known import known_records
 from videonl.data.sources.entry import LabelledPath
 from videonl.errors import UserError
 from videonl.files import LOCK, locked
 from videonl.outputs import check_file
-from videonl.runtime.parallel import CRASHED, OUT_OF_TIME, NoResult, map_limited
+from videonl.runtime.parallel import NoResult, map_limited, require_limits
 
 Progress = Callable[[int, int], None]
-# A slow disk, a permission, too little memory: the file may do another time, and nothing of it need change for that.
-PASSING = (OUT_OF_TIME, CRASHED, CANNOT_BE_READ)
 
 
 def make_index(
@@ -30,8 +29,8 @@ def make_index(
 ) -> list[Record]:
     """Examine the files of a source and write ``output``, whole or not at all.
 
-    What an earlier run found, finished or not, is kept for files of the same path, size and time of modification; what
-    version 0.1 found is not.
+    What an earlier run found, finished or not, for this index or another in its folder, is kept for files of the same
+    path, size and time of modification; what version 0.1 found is not.
 
     Args:
         entries: The videos.
@@ -45,16 +44,16 @@ def make_index(
         One record for each entry, in their order.
 
     Raises:
-        UserError: The output cannot be written, or the name of a file is no UTF-8.
+        UserError: The output cannot be written, the name of a file is no UTF-8, or a number is out of range.
     """
+    require_limits(num_workers, limit_seconds)
     journal = Journal.beside(output)
     located = [_text(os.path.abspath(str(entry.path))) for entry in entries]
     paths = list(dict.fromkeys(located))
     check_file(output, map(Path, paths))
     try:
         with locked(output.with_name(f"{output.name}{LOCK}"), f"{output} is being made"):
-            known = _known(output, journal, check)
-            known = {path: known[path] for path in paths if path in known and _is_unchanged(known[path])}
+            known = known_records(paths, output, check)
             with journal.writing():
                 new = [Task(Path(path), check) for path in paths if path not in known]
                 for done, record in enumerate(_examine_all(new, num_workers, limit_seconds), start=len(known) + 1):
@@ -100,33 +99,11 @@ def _stopped(task: Task, outcome: NoResult) -> Record:
     return replace(record, num_bytes=num_bytes, modified_ns=modified_ns)
 
 
-def _known(output: Path, journal: Journal, check: Check) -> dict[str, Record]:
-    finished = read_index(output) if output.exists() else []
-    absolute = [replace(record, path=str(record.location(output))) for record in finished]
-    return {
-        os.path.abspath(record.path): record
-        for record in [*absolute, *journal.read()]
-        if record.checked == check and not record.reason.startswith(PASSING) and not _is_of_version_0_1(record)
-    }
-
-
-def _is_of_version_0_1(record: Record) -> bool:
-    """Whether the record lacks facts; its number of frames may be wrong too."""
-    return record.usable and record.mirrored is None
-
-
-def _is_unchanged(record: Record) -> bool:
-    try:
-        return file_key(Path(record.path)) == (record.num_bytes, record.modified_ns)
-    except OSError:
-        return False
-
-
 def _row(entry: LabelledPath, facts: Record, output: Path) -> Record:
     return replace(
         facts,
         path=path_for(output, Path(facts.path)),
-        label=entry.label,
+        label=entry.label or "",
         split=entry.split,
         clip_id=entry.clip_id,
     )

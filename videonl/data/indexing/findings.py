@@ -17,7 +17,9 @@ class Group(NamedTuple):
     records: list[Record]
 
     def __str__(self) -> str:
-        places = [f"{record.path} ({record.split or 'no split'}, {record.label})" for record in self.records]
+        places = [
+            f"{record.path} ({record.split or 'no split'}, {record.label or 'no label'})" for record in self.records
+        ]
         return " = ".join(places)
 
 
@@ -38,7 +40,7 @@ def shared_clips(records: Sequence[Record]) -> list[Group]:
 
 def contradictions(records: Sequence[Record]) -> list[Group]:
     """Groups of rows whose bytes are the same and whose labels are not."""
-    return [group for group in copies(records) if len({record.label for record in group.records}) > 1]
+    return [group for group in copies(records) if len({record.label for record in group.records} - {""}) > 1]
 
 
 def similar_labels(records: Sequence[Record]) -> list[list[str]]:
@@ -52,7 +54,7 @@ def similar_labels(records: Sequence[Record]) -> list[list[str]]:
 def labels_without_training(records: Sequence[Record]) -> list[str]:
     """Labels that other splits have and the split ``train`` has not; none where there is no such split."""
     trained = {record.label for record in records if record.split == "train" and record.usable}
-    return sorted({record.label for record in records} - trained) if trained else []
+    return sorted({record.label for record in records} - trained - {""}) if trained else []
 
 
 def _groups(

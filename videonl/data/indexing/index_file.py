@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import fsspec
 import pyarrow as pa
@@ -24,7 +24,7 @@ class Record:
 
     Args:
         path: The video, relative to the folder of the index where it lies in that folder, else absolute.
-        label: The class, as written in the source.
+        label: The class, as written in the source; empty where the source gives none.
         split: train, val, ...; empty where the source names none.
         clip_id: What the clip was cut from (a YouTube id); empty where the source names none.
         status: ``ok``; ``damaged``: every frame can be read, but the decoder had to conceal errors; ``broken``: cannot
@@ -117,12 +117,18 @@ _TYPES: dict[Any, Any] = {
     list[int]: pa.list_(pa.int32()),
     list[str]: pa.list_(pa.string()),
 }
+_REQUIRED = frozenset(("path", "label", "status"))
 SCHEMA = pa.schema([(column.name, _TYPES[column.type]) for column in fields(Record)])
 
 
 def is_index(path: Path) -> bool:
     """Whether this is an index by its name, ``*.parquet``."""
     return path.suffix == ".parquet"
+
+
+def is_index_schema(schema: pa.Schema) -> bool:
+    """Whether a Parquet file with these columns is an index."""
+    return set(schema.names) >= _REQUIRED
 
 
 def read_index(index: Path | str) -> list[Record]:
@@ -139,11 +145,27 @@ def read_index(index: Path | str) -> list[Record]:
             table = pq.read_table(file)
     except (OSError, ValueError, pa.ArrowException, ImportError) as error:  # fsspec names the package that is needed
         raise UserError(f"{index}: cannot be read as an index ({error}). Name a file of `videonl index`.") from error
-    missing = {"path", "label", "status"} - set(table.column_names)
+    missing = _REQUIRED - set(table.column_names)
     if missing:
         raise UserError(f"{index}: no index of videonl's, it has no column {', '.join(sorted(missing))}.")
-    known = [name for name in table.column_names if name in SCHEMA.names]
-    return [Record(**row) for row in table.select(known).to_pylist()]
+    known = pa.schema([field for field in SCHEMA if field.name in table.column_names])
+    try:
+        rows = table.select(known.names).cast(known).to_pylist()
+    except (pa.ArrowException, ValueError) as error:
+        raise UserError(
+            f"{index}: a column holds other values than an index ({error}). Index the videos again."
+        ) from error
+    return [_record(row, f"{file_of(index)}, row {number}") for number, row in enumerate(rows, start=1)]
+
+
+def _record(row: dict[str, Any], where: str) -> Record:
+    """A row without its nulls, which stand for what is not known."""
+    for name in ("path", "label", "status"):
+        if not row[name] and not (name == "label" and row[name] is not None):
+            raise UserError(f"{where}: has no {name}. Index the videos again, or leave the row out.")
+    if row["status"] not in get_args(Status):
+        raise UserError(f"{where}: status {row['status']!r} is not one of {', '.join(get_args(Status))}.")
+    return Record(**{name: value for name, value in row.items() if value is not None})
 
 
 def write_index(index: Path, records: Sequence[Record]) -> None:

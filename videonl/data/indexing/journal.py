@@ -9,6 +9,8 @@ from pathlib import Path
 
 from videonl.data.indexing.index_file import Record
 
+JOURNAL_SUFFIX = ".part.jsonl"
+
 
 class Journal:
     """Records appended to a file as they are found; a last line that was cut off is ignored.
@@ -23,7 +25,7 @@ class Journal:
     @staticmethod
     def beside(index: Path) -> "Journal":
         """The journal of an index that is being made."""
-        return Journal(index.with_name(f"{index.name}.part.jsonl"))
+        return Journal(index.with_name(f"{index.name}{JOURNAL_SUFFIX}"))
 
     def read(self) -> list[Record]:
         """The records of an interrupted run; none where there was none."""

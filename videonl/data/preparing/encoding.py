@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from videonl.data.indexing.exactness import spread
 from videonl.data.preparing.resized_frames import SourceFacts, source_facts, timed, upright_frames
 from videonl.data.reading.video_reader import DecodingError
-from videonl.errors import UserError
+from videonl.errors import MOST_FRAMES, MOST_PIXELS, UserError
 from videonl.files import whole_path
 
 _NUM_COMPARED = 5  # frames whose quality is measured
@@ -41,8 +41,8 @@ class Encoding:
 
     def __post_init__(self) -> None:
         rules = {
-            "short_side_px": (self.short_side_px >= 2, "at least 2"),
-            "key_frame_every": (self.key_frame_every >= 1, "at least 1"),
+            "short_side_px": (2 <= self.short_side_px <= MOST_PIXELS, f"from 2 to {MOST_PIXELS}"),
+            "key_frame_every": (1 <= self.key_frame_every <= MOST_FRAMES, f"from 1 to {MOST_FRAMES}"),
             "crf": (0 <= self.crf <= 51, "from 0 to 51"),
             "preset": (self.preset in _PRESETS, f"one of {', '.join(_PRESETS)}"),
         }

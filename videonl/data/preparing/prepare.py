@@ -17,7 +17,7 @@ from videonl.data.reading.video_reader import DecodingError
 from videonl.errors import UserError
 from videonl.files import LOCK, locked, unfinished_of, write_text
 from videonl.outputs import check_folder, refuse_inputs
-from videonl.runtime.parallel import NoResult, map_limited
+from videonl.runtime.parallel import NoResult, map_limited, require_limits
 
 _SETTINGS_NAME = "prepared.json"
 
@@ -64,8 +64,9 @@ def prepare(
         The records of the new index, in the order of the old one, and the videos that failed.
 
     Raises:
-        UserError: The folder holds sources or something else, or nothing is usable.
+        UserError: The folder holds sources or something else, nothing is usable, or a number is out of range.
     """
+    require_limits(num_workers, limit_seconds)
     records = [record for record in read_index(index) if record.usable]
     if not records or any(record.shard for record in records):
         raise UserError(f"{index}: has no videos in files of their own to prepare. See: videonl doctor {index}")

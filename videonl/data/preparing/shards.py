@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from videonl.data.indexing.index_file import INDEX_NAME, Record, file_of, read_index, write_index
-from videonl.errors import UserError
+from videonl.errors import UserError, require_within
 from videonl.files import LOCK, locked, whole_path
 from videonl.outputs import refuse_inputs
 
@@ -42,8 +42,10 @@ def write_shards(
         The records of the new index, in the order in which they are packed.
 
     Raises:
-        UserError: Nothing is usable, a video is a folder of frames, or the folder cannot be written.
+        UserError: Nothing is usable, a video is a folder of frames, ``shard_bytes`` is less than 1, or the folder
+            cannot be written.
     """
+    require_within(1, shard_bytes=shard_bytes)
     records = [record for record in read_index(index) if record.usable]
     if not records or any(record.container == "frames" or record.shard for record in records):
         raise UserError(f"{index}: has no video files to pack, or folders of frames. Pack prepared videos.")

@@ -10,7 +10,7 @@ import av
 
 from videonl.data.reading.video_reader import DecodingError, check_exists
 
-_ATTACHED_PICTURE = 1024  # AV_DISPOSITION_ATTACHED_PIC
+ATTACHED_PICTURE = 1024  # AV_DISPOSITION_ATTACHED_PIC
 # By default FFmpeg reads and decodes some of every stream on opening, which takes as long as decoding a short clip.
 # These let it do neither; decoders that are opened later know no list.
 _HEADER_ALONE = {"probesize": "32", "codec_whitelist": "none"}
@@ -71,7 +71,7 @@ def find_video_stream(path: Path, container: Any) -> int:
     candidates = [
         stream.index
         for stream in container.streams.video
-        if stream.codec_context is not None and not stream.disposition & _ATTACHED_PICTURE
+        if stream.codec_context is not None and not stream.disposition & ATTACHED_PICTURE
     ]
     if len(candidates) == 1:
         return int(candidates[0])

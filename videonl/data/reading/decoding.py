@@ -6,6 +6,7 @@ decoder gives that frame or raises a DecodingError: PyAV reads all files so, the
 would give another frame.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def open_video(path: Path | str | ShardMember, decoder: str = "auto", known: Fra
     check_decoder(decoder)
     if isinstance(path, ShardMember):
         return open_member(path, lambda copy: open_video(copy, decoder, known or scan(copy)))
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         return FrameFolderReader(path)
     check_exists(Path(path))
     is_same = known is not None and known.file_size_bytes == Path(path).stat().st_size

@@ -86,17 +86,30 @@ class FrameTable:
 
     @classmethod
     def from_text(cls, packed: str) -> "FrameTable":
-        """Undo ``to_text``."""
+        """Undo ``to_text``.
+
+        Raises:
+            ValueError: The text is of something else, or was changed.
+        """
         return cls.from_bytes(base64.b85decode(packed))
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> "FrameTable":
-        """Undo ``to_bytes``."""
-        fields = json.loads(zlib.decompress(packed))
-        increasing = {name: tuple(itertools.accumulate(fields[name])) for name in _INCREASING}
-        flags = fields.get("orientation")
-        orientation = None if flags is None else Orientation(*flags)
-        return cls(**{**fields, **increasing, "time_base": tuple(fields["time_base"]), "orientation": orientation})
+        """Undo ``to_bytes``.
+
+        Raises:
+            ValueError: The bytes are of something else, or were changed.
+        """
+        try:
+            fields = json.loads(zlib.decompress(packed))
+            increasing = {name: tuple(itertools.accumulate(fields[name])) for name in _INCREASING}
+            flags = fields.get("orientation")
+            orientation = None if flags is None else Orientation(*flags)
+            table = cls(**{**fields, **increasing, "time_base": tuple(fields["time_base"]), "orientation": orientation})
+            table.timestamps_seconds[-1]  # raises where these are no numbers, or none
+        except (zlib.error, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
+            raise ValueError(f"these are no frames of a file ({error})") from error
+        return table
 
 
 _INCREASING = ("timestamps_pts", "key_frames", "droppable_frames")

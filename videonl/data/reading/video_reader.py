@@ -1,5 +1,6 @@
 """What every decoder promises, and the error they share."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -122,7 +123,7 @@ def with_recount(read: Callable[[], Read]) -> Read:
 
 def check_exists(path: Path) -> None:
     """Raise a DecodingError unless there is a file with something in it."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DecodingError(path, "no such file")
     if not path.stat().st_size:
         raise DecodingError(path, "the file is empty")

@@ -1,11 +1,20 @@
 """What every source yields: a video, its label, and where that was written."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 from videonl.data.reading.shard_member import ShardMember
 
-VIDEO_SUFFIXES = frozenset((".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".gif", ".wmv", ".flv"))
+# Of files that FFmpeg opens as videos; a class folder also takes files of other names that it opens.
+VIDEO_SUFFIXES = frozenset(
+    (
+        *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".mkv", ".webm", ".avi", ".divx", ".gif"),
+        *(".wmv", ".asf", ".flv", ".ogv", ".ogm", ".mxf", ".dv", ".rm", ".rmvb", ".nut", ".ivf", ".y4m", ".wtv"),
+        *(".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".mpv", ".vob", ".ts", ".m2t", ".mts", ".m2ts", ".trp"),
+        *(".mjpg", ".mjpeg", ".h264", ".264", ".hevc", ".h265", ".265"),
+    )
+)
 
 
 class LabelledPath(NamedTuple):
@@ -13,21 +22,23 @@ class LabelledPath(NamedTuple):
 
     Attributes:
         path: The video file, folder of frames, or place in a shard.
-        label: The class.
+        label: The class; None where the source gives none.
         origin: Where that was written, for messages.
         split: train, val, ...; empty where the source names none.
         clip_id: What the clip was cut from (a YouTube id); empty where the source names none.
         frame_table: The frames of the file, where an index knows them (``FrameTable.to_text``).
         unreadable: Why an index says that it cannot be read; empty where it can.
+        number: The label as the list has it, where a file of class names turned it into ``label``.
     """
 
     path: Path | ShardMember
-    label: str
+    label: str | None
     origin: str
     split: str = ""
     clip_id: str = ""
     frame_table: str = ""
     unreadable: str = ""
+    number: str = ""
 
 
 def is_video_name(name: str) -> bool:
@@ -36,4 +47,4 @@ def is_video_name(name: str) -> bool:
     >>> is_video_name("walk.MP4"), is_video_name(".walk.mp4"), is_video_name("walk.txt")
     (True, False, False)
     """
-    return Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith(".")
+    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not name.startswith(".")

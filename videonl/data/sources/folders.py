@@ -1,53 +1,158 @@
-"""Class folders: ``CLASS/CLIP.mp4``, or ``CLASS/CLIP/img_00001.jpg``; or a folder of such folders for each split."""
+"""Class folders: ``CLASS/CLIP.mp4``, or ``CLASS/CLIP/img_00001.jpg``; or a folder of such folders for each split.
 
+A folder of videos without class folders is a source too, whose videos have no label.
+"""
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from videonl.data.reading.frame_folder_reader import is_frame_folder
-from videonl.data.sources.entry import VIDEO_SUFFIXES, LabelledPath, is_video_name
+from videonl.data.reading.probe import opens_as_video
+from videonl.data.sources.entry import LabelledPath, is_video_name
 from videonl.errors import UserError
 from videonl.terminal import printable
 
 _SPLIT_NAMES = frozenset(("train", "training", "val", "validate", "validation", "valid", "test", "testing"))
+_NUM_SHOWN = 3
+_log = logging.getLogger(__name__)
+
+
+class _Content(NamedTuple):
+    """What is directly in a folder, each sorted by name."""
+
+    videos: list[Path]
+    folders: list[Path]
+    others: list[Path]
 
 
 def read_folder(folder: Path) -> list[LabelledPath]:
-    """List the videos of class folders, sorted by split, class and name.
+    """List the videos of class folders, sorted by split, class and name; a warning counts the files left out.
 
     Folders named train, val, test and the like, that hold class folders in turn, are splits rather than classes.
+    Videos in folders below a class folder are of that class. Without class folders the videos have no label.
 
     Raises:
-        UserError: There are no class folders, or one of them is empty.
+        UserError: There are no videos, a class folder is empty, or what is a class cannot be told.
     """
-    folders = _subfolders(folder)
-    if folders and all(_is_split_folder(entry) for entry in folders):
-        return [entry._replace(split=split.name) for split in folders for entry in read_folder(split)]
-    if not folders:
+    left_out: dict[Path, str] = {}
+    entries = _read(folder, _content(folder), left_out)
+    if left_out:
+        _log.warning("%s: left out %s", folder, _counted(left_out))
+    return entries
+
+
+def split_of_name(name: str) -> str:
+    """The split that a file or folder is named after; empty where it is named after none.
+
+    >>> split_of_name("kinetics_val.csv"), split_of_name("trainlist01.txt"), split_of_name("clips.csv")
+    ('val', 'train', '')
+    """
+    words = "".join(char if char.isalpha() else " " for char in Path(name).stem.lower()).split()
+    named = {word.removesuffix("list") for word in words} & _SPLIT_NAMES
+    return named.pop() if len(named) == 1 else ""
+
+
+def _read(folder: Path, top: _Content, left_out: dict[Path, str]) -> list[LabelledPath]:
+    inside = {inner: _content(inner) for inner in top.folders}
+    left_out |= _no_videos(top)
+    if inside and all(_is_split(inner, content) for inner, content in inside.items()):
+        return [
+            entry._replace(split=split.name)
+            for split, content in inside.items()
+            for entry in _read(split, content, left_out)
+        ]
+    if top.videos and not any(_has_videos(inner, content) for inner, content in inside.items()):
+        left_out |= dict.fromkeys(top.folders, "folder without videos")
+        return [LabelledPath(video, None, str(video)) for video in top.videos]
+    if not inside:
         raise UserError(f"{folder}: no class folders in it. Arrange the videos as {folder}/CLASS/CLIP.mp4.")
-    return [entry for class_folder in folders for entry in _read_class_folder(class_folder)]
+    left_out |= dict.fromkeys(top.videos, "beside the class folders")
+    return [
+        LabelledPath(video, printable(inner.name), str(video))
+        for inner, content in inside.items()
+        for video in _of_class(inner, content, left_out)
+    ]
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+def _content(folder: Path) -> _Content:
+    content = _Content([], [], [])
+    try:
+        for path in sorted(folder.iterdir()):
+            _place(path, content).append(path)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or folder} cannot be listed ({error.strerror or error}). Allow it, or take it away."
+        ) from error
+    return content
 
 
-def _is_split_folder(folder: Path) -> bool:
-    """Whether it is named like a split and holds class folders, neither videos nor frames."""
-    if folder.name.lower() not in _SPLIT_NAMES or any(is_video_name(entry.name) for entry in folder.iterdir()):
-        return False
-    inner = _subfolders(folder)
-    return bool(inner) and not any(is_frame_folder(entry) for entry in inner)
-
-
-def _read_class_folder(folder: Path) -> list[LabelledPath]:
-    videos = sorted(entry for entry in folder.iterdir() if _is_video(entry))
-    if not videos:
-        suffixes = " ".join(sorted(VIDEO_SUFFIXES))
-        raise UserError(f"{folder}: no videos in this class folder ({suffixes}). Add some, or remove the folder.")
-    return [LabelledPath(path, printable(folder.name), str(path)) for path in videos]
-
-
-def _is_video(path: Path) -> bool:
+def _place(path: Path, content: _Content) -> list[Path]:
+    if path.name.startswith("."):
+        return content.others
     if path.is_dir():
-        return not path.name.startswith(".") and is_frame_folder(path)
+        return content.videos if _holds_frames(path) else content.folders
     # A link to nothing counts, to be named as missing.
-    return is_video_name(path.name) and (path.is_file() or path.is_symlink())
+    is_named = is_video_name(path.name) and (path.is_file() or path.is_symlink())
+    return content.videos if is_named or opens_as_video(path) else content.others
+
+
+def _holds_frames(folder: Path) -> bool:
+    """Whether its images are the frames of a video, rather than lie beside videos."""
+    return is_frame_folder(folder) and not any(
+        is_video_name(path.name) or (path.is_dir() and is_frame_folder(path)) for path in folder.iterdir()
+    )
+
+
+def _is_split(folder: Path, content: _Content) -> bool:
+    return folder.name.lower() in _SPLIT_NAMES and bool(content.folders) and not content.videos
+
+
+def _has_videos(folder: Path, content: _Content) -> bool:
+    return bool(content.videos or _nested(content, {}, (os.path.realpath(folder),)))
+
+
+def _of_class(folder: Path, content: _Content, left_out: dict[Path, str]) -> list[Path]:
+    nested = _nested(content, left_out, (os.path.realpath(folder),))
+    if content.videos and nested and folder.name.lower() in _SPLIT_NAMES:
+        raise UserError(
+            f"{folder}: named like a split, it holds videos such as {content.videos[0].name} beside folders of videos "
+            f"such as {nested[0].parent.name}. Move the former into class folders, or name another folder."
+        )
+    if content.videos:
+        return sorted([*content.videos, *nested])
+    if nested:
+        raise UserError(
+            f"{folder}: no videos in this class folder, but in folders below it, such as {nested[0]}. Where those are "
+            f"the classes, name {folder} as the source; else move the videos up, or write a list of 'path,label'."
+        )
+    raise UserError(
+        f"{folder}: no videos in this class folder, neither files that FFmpeg opens nor folders of frames. Add some, "
+        "or remove the folder."
+    )
+
+
+def _nested(content: _Content, left_out: dict[Path, str], above: tuple[str, ...]) -> list[Path]:
+    """The videos in the folders below, at any depth; links that lead in a circle are not followed."""
+    left_out |= _no_videos(content)
+    videos = []
+    for folder in content.folders:
+        real = os.path.realpath(folder)
+        if real not in above:
+            below = _content(folder)
+            videos += [*below.videos, *_nested(below, left_out, (*above, real))]
+    return videos
+
+
+def _no_videos(content: _Content) -> dict[Path, str]:
+    return {path: "hidden" if path.name.startswith(".") else f"no video ({path.suffix})" for path in content.others}
+
+
+def _counted(left_out: Mapping[Path, str]) -> str:
+    """How many there are of which kind, and some of them."""
+    counts = ", ".join(f"{count} {kind}" for kind, count in Counter(left_out.values()).most_common())
+    shown = ", ".join(str(path) for path in list(left_out)[:_NUM_SHOWN])
+    return f"{counts}: {shown}{', ...' * (len(left_out) > _NUM_SHOWN)}"

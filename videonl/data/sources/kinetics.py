@@ -20,7 +20,7 @@ def is_kinetics_header(names: Sequence[str]) -> bool:
     return set(names) >= _COLUMNS
 
 
-def read_kinetics(list_file: Path, rows: Sequence[tuple[int, Mapping[str, str]]], root: Path) -> list[LabelledPath]:
+def read_kinetics(list_file: Path, rows: Sequence[tuple[str, Mapping[str, str]]], root: Path) -> list[LabelledPath]:
     """Find the file of each row, named ``ID_000010_000020.mp4`` or ``ID.mp4``, in any folder below ``root``.
 
     A few clips in a hundred are always missing, because they left YouTube: those keep the path at which they were
@@ -29,14 +29,14 @@ def read_kinetics(list_file: Path, rows: Sequence[tuple[int, Mapping[str, str]]]
 
     Args:
         list_file: Where the rows are from, for messages.
-        rows: Line number and columns of each row.
+        rows: The place of each row, for messages, and its columns.
         root: The folder to search, links to folders included.
 
     Raises:
         UserError: A row has no label, id or times, or no file of the list exists.
     """
     files = _files_by_stem(root)
-    entries = [_entry(row, f"{list_file}:{number}", root, files) for number, row in rows]
+    entries = [_entry(row, origin, root, files) for origin, row in rows]
     if not any(os.path.exists(str(entry.path)) for entry in entries):
         raise UserError(
             f"{list_file}: none of its {len(rows)} clips was found below {root} (looked for "

@@ -1,34 +1,35 @@
-"""Which videos there are and what class each has, from any kind of source."""
+"""Which videos there are and what label each has, from any kind of source."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from videonl.data.indexing.index_file import INDEX_NAME, Record, is_index, read_index
-from videonl.data.loader import are_too_many
 from videonl.data.reading.shard_member import is_url
-from videonl.data.sources.entry import VIDEO_SUFFIXES, LabelledPath
-from videonl.data.sources.folders import read_folder
+from videonl.data.sources.entry import LabelledPath
+from videonl.data.sources.folders import read_folder, split_of_name
 from videonl.data.sources.lists import read_list, shorten
-from videonl.data.video import Video
 from videonl.errors import UserError
-
-__all__ = ["VIDEO_SUFFIXES", "LabelledPath", "Video", "assign", "class_list", "read_source"]
 
 _HasSplit = TypeVar("_HasSplit", LabelledPath, Record)
 _log = logging.getLogger(__name__)
 
 
-def read_source(source: str, root: Path | None = None, keep_unreadable: bool = False) -> list[LabelledPath]:
-    """List the labelled videos of a folder, a list file, or an index.
+def read_source(
+    source: str, root: Path | None = None, classes: Path | None = None, keep_unreadable: bool = False
+) -> list[LabelledPath]:
+    """List the videos of a folder, a list file, or an index, with their labels where the source gives them.
 
     A folder holds one folder per class (``class/clip.mp4``, or ``class/clip/img_00001.jpg``), or ``train``, ``val`` and
-    ``test`` that do. A list file holds one video per line, ``path label`` or ``path,label``, or for folders of frames
-    ``path num_frames label``; blank lines and lines that start with ``#`` are skipped. Space-separated paths may
-    contain spaces: the label is the last word. A comma-separated file may begin with a header that names at least
-    ``path`` and ``label``, and if it has a column ``split``, then ``clips.csv#train`` takes the rows of that split. The
-    official lists of Kinetics are such files too.
+    ``test`` that do, or videos alone, which then have no label. A list file holds one video per line, ``path label``,
+    ``path,label`` (or a tab or semicolon between), or for folders of frames ``path num_frames label``, or paths alone;
+    blank lines and lines that start with ``#`` are skipped. Space-separated paths may contain spaces: the label is the
+    last word. A list may begin with a header that names at least ``path`` and ``label``, or words for them such as
+    ``filename`` and ``class``, and if it has a column ``split``, then ``clips.csv#train`` takes the rows of that split.
+    The official lists of Kinetics are such files too. Where labels are numbers, a file ``classes.txt`` beside the list
+    names them.
 
     An index is what ``videonl index`` writes, or a folder that holds one, or the URL of either. Its broken and missing
     videos are left out, and a warning says how many, or kept to be counted.
@@ -37,6 +38,7 @@ def read_source(source: str, root: Path | None = None, keep_unreadable: bool = F
         source: Folder, list file or index, the latter two optionally with ``#split``.
         root: What relative paths are relative to: the source itself, and the paths in a list. Without it the source is
             relative to the current folder and the paths in a list to the folder the list is in.
+        classes: A file of the names that numeric labels of a list stand for, instead of ``classes.txt``.
         keep_unreadable: Keep the videos that an index calls broken or missing: an evaluation counts them.
 
     Returns:
@@ -54,7 +56,7 @@ def read_source(source: str, root: Path | None = None, keep_unreadable: bool = F
     if is_index(path):
         return _of_index(path, split_name, keep_unreadable)
     if not path.is_dir():
-        return read_list(path, split_name, root)
+        return read_list(path, split_name, root, classes)
     entries = read_folder(path)
     if split_name is None:
         return entries
@@ -77,84 +79,69 @@ def file_of_source(source: str, root: Path | None = None) -> Path:
     return path / INDEX_NAME if (path / INDEX_NAME).is_file() else path
 
 
-def class_list(labels: Sequence[str]) -> list[str]:
-    """The distinct labels, sorted: as numbers if every one is an integer, else as text.
-
-    >>> class_list(["10", "9", "10"])
-    ['9', '10']
-    """
-    distinct = set(labels)
-    if all(label.removeprefix("-").isdecimal() for label in distinct):
-        return sorted(distinct, key=lambda label: (int(label), label))
-    return sorted(distinct)
+def files_of_sources(text: str) -> list[Path]:
+    """Those of one source, or of several with commas between; see :func:`file_of_source`."""
+    return [file_of_source(source) for source in _apart(text)]
 
 
-def assign(labelled: Sequence[LabelledPath], classes: Sequence[str]) -> list[Video]:
-    """Replace each label by its index in ``classes``.
+def read_sources(text: str, root: Path | None = None, classes: Path | None = None) -> list[LabelledPath]:
+    """List the videos of one source, or of several with commas between.
 
-    Where the classes have no names, as those of converted weights, a label that is a number is an index.
-
-    Raises:
-        UserError: A label is not among the classes.
-    """
-    index_of = _index_by_label(classes)
-    for entry in labelled:
-        if entry.label not in index_of:
-            raise UserError(
-                f"{entry.origin}: {_wrong_label(entry, classes)}. "
-                "Correct the label, or add it to the classes (--data.classes, or the training videos)."
-            )
-    return [Video(entry.path, index_of[entry.label], entry.frame_table, entry.unreadable) for entry in labelled]
-
-
-def _index_by_label(classes: Sequence[str]) -> dict[str, int]:
-    numbers = {str(index): index for index, name in enumerate(classes) if name == f"class {index}"}
-    return {**numbers, **{name: index for index, name in enumerate(classes)}}
-
-
-def leave_out_wrong_labels(
-    labelled: Sequence[LabelledPath], classes: Sequence[str], max_share: float
-) -> list[LabelledPath]:
-    """The videos whose label is among the classes; a warning names each of the others.
+    Of several, the videos of one whose own rows name no split are of the split that it is named after:
+    ``train.csv,val.csv`` are the splits train and val.
 
     Args:
-        labelled: Videos.
-        classes: The classes.
-        max_share: Share of the videos that may be left out.
+        text: The sources, each relative to the current folder.
+        root: As for :func:`read_source`.
+        classes: As for :func:`read_source`.
 
     Raises:
-        UserError: More are to be left out; it lists them.
+        UserError: As :func:`read_source`.
     """
-    known = set(classes)
-    wrong = {entry.origin: _wrong_label(entry, classes) for entry in labelled if entry.label not in known}
-    if are_too_many(len(wrong), len(labelled), max_share):
-        listed = "\n".join(f"  {origin}: {reason}" for origin, reason in wrong.items())
-        raise UserError(
-            f"{len(wrong)} of {len(labelled)} training videos have a wrong label, more than the share of {max_share:g} "
-            f"that --data.loading.max_failed_share allows:\n{listed}\nCorrect them, or add them to --data.classes."
-        )
-    for origin, reason in wrong.items():
-        _log.warning("skipped %s: %s", origin, reason)
-    return [entry for entry in labelled if entry.label in known]
-
-
-def _wrong_label(entry: LabelledPath, classes: Sequence[str]) -> str:
-    return f"label {entry.label!r} is none of the {len(classes)} classes ({shorten(classes)})"
+    sources = _apart(text)
+    everything = []
+    for source in sources:
+        entries = read_source(source if is_url(source) else os.path.abspath(os.path.expanduser(source)), root, classes)
+        split = split_of_name(source) if len(sources) > 1 else ""
+        everything += [entry if entry.split else entry._replace(split=split) for entry in entries]
+    unsplit = sum(not entry.split for entry in everything)
+    if len(sources) > 1 and unsplit:
+        _log.warning("%d of %d videos are of no split: name lists train.csv, val.csv", unsplit, len(everything))
+    return everything
 
 
 def _locate(source: str, root: Path | None) -> tuple[Path, str | None]:
-    if root is not None and not root.is_dir():
+    if root is not None and not os.path.isdir(root):
         raise UserError(f"{root}: no such folder. Correct --data.root.")
     base = root or Path()
-    whole = base / Path(source).expanduser()
-    if whole.exists():  # a name may contain '#' itself
+    whole = base / os.path.expanduser(source)
+    if os.path.lexists(whole):  # a name may contain '#' itself
         return whole, None
     name, hash_sign, split = source.rpartition("#")
-    if hash_sign and (base / Path(name).expanduser()).exists():
-        return base / Path(name).expanduser(), split
-    missing = base / Path(name if hash_sign else source).expanduser()
+    path = base / os.path.expanduser(name)
+    if hash_sign and os.path.lexists(path):
+        return path, split
+    missing = path if hash_sign else whole
     hint = f" (relative sources are taken relative to --data.root {root})" if root else ""
     raise UserError(f"{missing}: no such folder or list file{hint}. Name a folder of class folders, or a CSV list.")
+
+
+def _apart(text: str) -> list[str]:
+    """The sources in a text, with commas between, of which names may contain some: the longest that exists is meant."""
+    parts = text.split(",")
+    for count in range(len(parts), 0, -1):
+        source = ",".join(parts[:count]).strip()
+        if count == 1 or _exists(source):
+            rest = ",".join(parts[count:])
+            return [source, *(_apart(rest) if rest.strip() else [])]
+    return []
+
+
+def _exists(source: str) -> bool:
+    name, _, split = source.rpartition("#")
+    return os.path.lexists(os.path.expanduser(source)) or (
+        "," not in split and os.path.lexists(os.path.expanduser(name))
+    )
 
 
 def _of_index(index: Path | str, split: str | None, keep_unreadable: bool) -> list[LabelledPath]:
@@ -169,7 +156,7 @@ def _of_index(index: Path | str, split: str | None, keep_unreadable: bool) -> li
     return [
         LabelledPath(
             record.location(index),
-            record.label,
+            record.label or None,
             f"{index}: {record.path}",
             record.split,
             record.clip_id,

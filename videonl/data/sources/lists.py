@@ -1,44 +1,56 @@
 """List files: ``path label``, ``path,label``, with or without a header; mmaction2's ``folder num_frames label``."""
 
-import csv
-import re
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from videonl.data.reading.shard_member import is_url
+from videonl.data.sources.class_names import named_by_file
 from videonl.data.sources.entry import LabelledPath, is_video_name
+from videonl.data.sources.header import Header, header_of, names_columns
 from videonl.data.sources.kinetics import is_kinetics_header, read_kinetics
+from videonl.data.sources.list_lines import Line, check_length, content_lines, fields_of, separator_of
+from videonl.data.sources.rows import check_one_label, parse_row
 from videonl.errors import UserError
 
 _NUM_PROBED_FILES = 20
 _NUM_SHOWN = 10
-_FRAMES_AND_LABEL = re.compile(r"(?P<folder>.+?)\s+(?P<num_frames>\d+)\s+(?P<label>\d+)")
 
 
-def read_list(path: Path, split: str | None, root: Path | None) -> list[LabelledPath]:
+def read_list(path: Path, split: str | None, root: Path | None, classes: Path | None = None) -> list[LabelledPath]:
     """Read a list file; see :func:`videonl.data.sources.labelled.read_source` for what it may hold.
 
     Args:
         path: The file.
         split: The value of the column ``split`` to select; all rows without it.
         root: What relative paths are relative to; by default the folder of the file.
+        classes: A file of the names that numeric labels stand for; by default ``classes.txt`` beside the list.
 
     Raises:
         UserError: The list is malformed, empty, has no such split, or none of the first files exists.
     """
-    rows = list(_content_lines(path))
-    header = _header(rows[0][1]) if rows else None
+    lines = content_lines(path)
     base = root or path.parent
-    lines = rows[1:] if header else rows
     if not lines:
         raise UserError(f"{path}: no videos listed. Write one 'path label' per line.")
-    if header and is_kinetics_header(header):
-        everything = read_kinetics(path, [(number, _columns(header, line)) for number, line in lines], base)
+    if lines[0].text in ("{", "[") or lines[0].text.startswith(('{"', "[{", '["')):
+        raise UserError(f"{path}: is JSON, and lists are text with one 'path label' per line. Write one.")
+    separator = separator_of(lines[0].text)
+    names = fields_of(lines[0], separator)
+    lowered = [name.lower() for name in names]
+    if is_kinetics_header(lowered):
+        rows = [(line.origin, _by_name(lowered, line, separator)) for line in _rows(path, lines)]
+        everything = read_kinetics(path, rows, base)
+    elif names_columns(names):
+        header = header_of(names, lines[0].origin)
+        everything = [_by_header(line, header, separator, base) for line in _rows(path, lines)]
+        _check_files(path, everything, base)
     else:
-        everything = [_read_row(line, header, f"{path}:{number}", base) for number, line in lines]
+        everything = _without_header(lines, base)
         _check_files(path, everything, base)
     entries = [entry for entry in everything if split is None or entry.split == split]
-    _check_split(path, split, header, [entry.split for entry in everything])
-    return entries
+    _check_split(path, split, [entry.split for entry in everything])
+    return named_by_file(entries, path, classes)
 
 
 def shorten(names: Sequence[str]) -> str:
@@ -50,69 +62,95 @@ def shorten(names: Sequence[str]) -> str:
     return ", ".join(names[:_NUM_SHOWN]) + (", ..." if len(names) > _NUM_SHOWN else "")
 
 
-def _content_lines(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable text file ({error}). Name a list of 'path label' lines.") from error
-    for line_number, line in enumerate(text.splitlines(), start=1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            yield line_number, line.strip()
+def _rows(path: Path, lines: Sequence[Line]) -> Sequence[Line]:
+    if len(lines) < 2:
+        raise UserError(f"{path}: no videos listed. Write one 'path label' per line.")
+    return lines[1:]
 
 
-def _fields(line: str) -> list[str]:
-    return [field.strip() for field in next(csv.reader([line], skipinitialspace=True))]
+def _by_name(names: Sequence[str], line: Line, separator: str) -> Mapping[str, str]:
+    return dict(zip(names, _fields(line, separator, len(names)), strict=True))
 
 
-def _columns(header: Sequence[str], line: str) -> dict[str, str]:
-    return dict(zip(header, _fields(line), strict=False))
-
-
-def _header(line: str) -> list[str] | None:
-    names = [name.lower() for name in (_fields(line) if "," in line else line.split())]
-    return names if {"path", "label"} <= set(names) or is_kinetics_header(names) else None
-
-
-def _read_row(line: str, header: Sequence[str] | None, origin: str, base: Path) -> LabelledPath:
-    if header and "," in line:
-        columns = _columns(header, line)
-        video, label, split = (columns.get(name, "") for name in ("path", "label", "split"))
-    else:
-        video, label = _parse_pair(line, origin, base)
-        split = ""
-    if not video or not label:
-        raise UserError(f"{origin}: needs a path and a label, but reads {line!r}. Write 'path label' or 'path,label'.")
-    return LabelledPath(base / Path(video).expanduser(), label, origin, split)
-
-
-def _parse_pair(line: str, origin: str, base: Path) -> tuple[str, str]:
-    frames = _FRAMES_AND_LABEL.fullmatch(line)
-    if frames and (base / frames["folder"]).is_dir():
-        return frames["folder"], frames["label"]
-    words = line.rsplit(maxsplit=1)
-    # Both paths and labels may contain commas and spaces; what ends in a video suffix is certainly the path.
-    if len(words) == 2 and ("," not in line or is_video_name(Path(words[0]).name)):
-        return words[0], words[1]
-    fields = _fields(line)
-    if len(fields) > 2:
+def _fields(line: Line, separator: str, num_columns: int) -> list[str]:
+    """As many as the header has; a short row ends in empty ones."""
+    fields = fields_of(line, separator) if num_columns > 1 else [line.text.strip('"')]
+    if any(fields[num_columns:]):
         raise UserError(
-            f"{origin}: {len(fields)} columns and no header. Begin the file with one that names path and label."
+            f"{line.origin}: {len(fields)} columns, but the header names {num_columns}: {line.text!r}. Put a path or "
+            "label that holds the separator into double quotes."
         )
-    return fields[0], fields[1] if len(fields) == 2 else ""
+    return [*fields[:num_columns], *[""] * (num_columns - len(fields))]
 
 
-def _check_split(path: Path, split: str | None, header: Sequence[str] | None, splits: Sequence[str]) -> None:
+def _by_header(line: Line, header: Header, separator: str, base: Path) -> LabelledPath:
+    if separator == " " and (header.path, header.label, len(header.names)) == (0, 1, 2):
+        return _entry(line, *parse_row(line, base), "", base)  # a path may contain spaces
+    fields = _fields(line, separator, len(header.names))
+    label = None if header.label is None else fields[header.label]
+    return _entry(line, fields[header.path], label, "" if header.split is None else fields[header.split], base)
+
+
+def _without_header(lines: Sequence[Line], base: Path) -> list[LabelledPath]:
+    pairs = [parse_row(line, base) for line in lines]
+    _refuse_header(lines[0], pairs, base)
+    is_bare = not any(label for _, label in pairs)
+    return [
+        _entry(line, video, None if is_bare else label, "", base)
+        for line, (video, label) in zip(lines, pairs, strict=True)
+    ]
+
+
+def _refuse_header(first: Line, pairs: Sequence[tuple[str, str]], base: Path) -> None:
+    """A first line that is no video, although the others are, names columns in words that are not known here."""
+    (video, label), others = pairs[0], pairs[1:_NUM_PROBED_FILES]
+    if "/" in video or label.removeprefix("-").isdecimal() or label in (other for _, other in others):
+        return
+    if others and not _is_video(video, base) and all(_is_video(other, base) for other, _ in others):
+        raise UserError(
+            f"{first.origin}: {first.text!r} looks like a header, but not one that names path and label; "
+            f"if it is a video, {base / video} is missing. Name the columns path and label, or remove the line."
+        )
+
+
+def _is_video(name: str, base: Path) -> bool:
+    return is_video_name(Path(name).name) or os.path.exists(base / name)
+
+
+def _entry(line: Line, video: str, label: str | None, split: str, base: Path) -> LabelledPath:
+    if not video or label == "":
+        raise UserError(
+            f"{line.origin}: needs a path and a label, but reads {line.text!r}. Write 'path label' or 'path,label'."
+        )
+    if is_url(video):
+        raise UserError(f"{line.origin}: {video} is a URL, and lists hold files. Download it, or pack shards.")
+    check_length(video, line.origin)
+    check_one_label(label or "", line.origin)
+    return LabelledPath(base / os.path.expanduser(video), label, line.origin, split)
+
+
+def _check_split(path: Path, split: str | None, splits: Sequence[str]) -> None:
     if split is None or split in splits:
         return
-    if header is None or "split" not in header:
+    if not any(splits):
         raise UserError(f"{path}: '#{split}' needs a header row with a column 'split', and there is none.")
     raise UserError(f"{path}: no rows with split {split!r}. The splits are: {shorten(sorted(set(splits)))}.")
 
 
 def _check_files(path: Path, entries: Sequence[LabelledPath], base: Path) -> None:
     # Every file is not checked: on network storage that takes minutes, and the reader reports a missing one by name.
-    if not any(Path(str(entry.path)).exists() for entry in entries[:_NUM_PROBED_FILES]):
-        raise UserError(
-            f"{path}: none of the first files listed exists, e.g. {entries[0].path} ({entries[0].origin}). "
-            f"Relative paths were taken relative to {base}; set --data.root to the folder they are relative to."
-        )
+    paths = [Path(str(entry.path)) for entry in entries[:_NUM_PROBED_FILES]]
+    if any(map(os.path.exists, paths)):
+        return
+    if any("\\" in str(video) for video in paths):
+        remedy = "Write / between folders, not the backslashes of Windows."
+    elif not any(video.is_relative_to(base) for video in paths):
+        remedy = "The paths are absolute, so that no root changes them: correct them."
+    else:
+        remedy = f"Relative paths were taken relative to {base}; set --data.root (or --root) to the folder they are "
+        remedy += "relative to."
+    label = "no label" if entries[0].label is None else f"the label {entries[0].label!r}"
+    raise UserError(
+        f"{path}: none of the first files listed exists. {entries[0].origin} was read as {paths[0]} with {label}. "
+        f"{remedy}"
+    )

@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videonl.data.synthetic.frames import NUM_SHOWN_FRAMES, SHAPES, Mark, draw_clip
-from videonl.errors import UserError
+from videonl.errors import UserError, require_within
 from videonl.files import LOCK, locked, write_text
 from videonl.outputs import check_folder
 
 _FPS = 8
+_MOST_PIXELS, _MOST_FRAMES, _MOST_CLIPS = 2048, 1000, 10**6
+_MOST_SEED = 2**63 - 1
 # Now and then x264's assembly encodes the same small frames to other bytes; its C code never did in thousands of runs.
 # One thread, because with more the frames are divided up as the machine allows.
 _X264_OPTIONS = {"crf": "14", "preset": "veryfast", "threads": "1", "x264-params": "asm=0"}
@@ -57,14 +59,15 @@ class SyntheticSettings:
     def __post_init__(self) -> None:
         rules = {
             "num_classes": (2 <= self.num_classes <= len(SHAPES), f"from 2 to {len(SHAPES)}"),
-            "size_px": (self.size_px >= 32 and self.size_px % 2 == 0, "even and at least 32"),
-            "num_frames": (self.num_frames >= 2 * NUM_SHOWN_FRAMES, f"at least {2 * NUM_SHOWN_FRAMES}"),
-            "seed": (self.seed >= 0, "at least 0"),
+            "size_px": (self.size_px % 2 == 0, "even"),
         }
-        rules |= {name: (getattr(self, name) >= 0, "at least 0") for name in ("num_train", "num_val", "num_test")}
         for name, (holds, rule) in rules.items():
             if not holds:
                 raise UserError(f"{name} must be {rule}, got {getattr(self, name)}")
+        require_within(32, _MOST_PIXELS, size_px=self.size_px)
+        require_within(2 * NUM_SHOWN_FRAMES, _MOST_FRAMES, num_frames=self.num_frames)
+        require_within(0, _MOST_SEED, seed=self.seed)
+        require_within(0, _MOST_CLIPS, num_train=self.num_train, num_val=self.num_val, num_test=self.num_test)
 
 
 class Clue(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from videonl.backbones import Head, Stem
-from videonl.errors import UserError
+from videonl.errors import MOST_FRAMES, UserError, require_within
 
 Options = dict[str, Any]
 Place = tuple[str, int]  # a stage and the residual that a block follows
@@ -36,6 +36,12 @@ class Stated:
     subsample: bool | None = None
     num_frames: int | None = None
     stride_frames: int | None = None
+
+    def __post_init__(self) -> None:
+        for stride in self.strides or ():
+            require_within(1, MOST_FRAMES, strides=stride)
+        require_within(0, 1, pool_padding=self.pool_padding)
+        require_within(1, MOST_FRAMES, num_frames=self.num_frames, stride_frames=self.stride_frames)
 
     def require(self, hints: Mapping[str, str]) -> None:
         """Refuses to go on while one of the named facts is unknown.

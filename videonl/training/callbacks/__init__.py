@@ -1,6 +1,7 @@
 """What happens beside training and evaluation, one concern a file."""
 
 from videonl.training.callbacks.artifacts import Artifacts
+from videonl.training.callbacks.best import BestCheckpoint
 from videonl.training.callbacks.block_diagnostics import BlockDiagnostics
 from videonl.training.callbacks.checkpoints import LastCheckpoint
 from videonl.training.callbacks.continuing import Continuation
@@ -10,12 +11,14 @@ from videonl.training.callbacks.evaluations import ValidationViews, WriteScores
 from videonl.training.callbacks.films import FilmAttention
 from videonl.training.callbacks.freezing import FreezeBackbone
 from videonl.training.callbacks.precise_bn import PreciseBatchNorm
+from videonl.training.callbacks.progress import TrainingBar
 from videonl.training.callbacks.reading import UnreadableVideos
 from videonl.training.callbacks.seeding import SeedSteps
 from videonl.training.callbacks.throughput import Throughput
 
 __all__ = [
     "Artifacts",
+    "BestCheckpoint",
     "BlockDiagnostics",
     "Continuation",
     "EndTogether",
@@ -26,6 +29,7 @@ __all__ = [
     "PreciseBatchNorm",
     "SeedSteps",
     "Throughput",
+    "TrainingBar",
     "UnreadableVideos",
     "ValidationViews",
     "WriteScores",

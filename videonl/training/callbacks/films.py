@@ -11,8 +11,8 @@ from lightning.pytorch.loggers import WandbLogger
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.located_clip import LocatedClip, read_middle_clip
 from videonl.data.reading.decoding import DecodingError
-from videonl.data.sources.labelled import Video
 from videonl.data.transforms import normalise
+from videonl.data.video import Video
 from videonl.errors import UserError
 from videonl.names import file_part
 from videonl.training.module import ClipModule

@@ -61,7 +61,8 @@ class FreezeBackbone(Callback):
         for norm in self._norms:
             norm.eval()
         num_training = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-        logger.info("for %d epochs %d parameters train, those of head and blocks", self.num_epochs, num_training)
+        epochs = "1 epoch" if self.num_epochs == 1 else f"{self.num_epochs} epochs"
+        logger.info("for %s %d parameters train, those of head and blocks", epochs, num_training)
 
     def _let_go(self) -> None:
         if self._frozen:

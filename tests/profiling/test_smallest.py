@@ -1,0 +1,49 @@
+"""Clips that are too small for a network."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from videonl.data.transforms import ClipFormat
+from videonl.errors import UserError
+from videonl.models import ClipClassifier, Execution
+from videonl.profiling import require_clip
+from videonl.training import ClipModule
+
+
+@pytest.mark.parametrize(
+    ("backbone", "options", "least"),
+    [("i3d_r50", {}, 2), ("c2d_r50", {}, 2), ("slow_r50", {}, 1), ("i3d_r50", {"stride_profile": "long"}, 7)],
+)
+def test_the_least_number_of_frames_is_named_and_does(backbone: str, options: dict[str, str], least: int) -> None:
+    network = ClipClassifier(backbone, 5, width=3, backbone_options=options).eval()
+    require_clip(network, (least, 37, 37))
+    with torch.inference_mode():
+        assert network(torch.randn(1, 3, least, 37, 37)).shape == (1, 5)
+    for few in range(1, least):
+        with pytest.raises(UserError, match=f"num_frames must be at least {least} for this network, got {few}"):
+            require_clip(network, (few, 37, 37))
+
+
+def test_pixels_are_named_where_frames_do_not_help() -> None:
+    network = nn.Sequential(nn.AvgPool3d((1, 13, 13)), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(3, 5))
+    with pytest.raises(UserError, match="crop_px must be at least 16 for this network, got 11"):
+        require_clip(network, (7, 11, 11))
+
+
+def test_the_network_is_left_as_it_was() -> None:
+    network = ClipClassifier(
+        "i3d_r50", 5, width=3, batch_norm="synchronised", execution=Execution(compile=True)
+    ).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    require_clip(network, (8, 31, 31))
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_python_refuses_it_too() -> None:
+    network = ClipClassifier("i3d_r50", 2, width=3)
+    with pytest.raises(UserError, match=re.escape("num_frames must be at least 2 for this network, got 1")):
+        ClipModule(network, ["a", "b"], ClipFormat(num_frames=1, short_side_px=37, crop_px=37))

@@ -1,0 +1,77 @@
+"""The help of the commands that train and evaluate: the options that people set, instead of all 120."""
+
+from videonl.cli.commands import TRAINER_COMMANDS
+
+EVERYTHING = frozenset({"--help=all", "--help-all"})
+_FORMS = {
+    "fit": "videonl fit --config FILE [--config FILE ...] [options]",
+    "validate": "videonl validate --config RUN/config.yaml [options]",
+    "test": "videonl test --config RUN/config.yaml [options]",
+    "predict": "videonl predict --video FILE --checkpoint CKPT [options]\n"
+    "       videonl predict --config RUN/config.yaml [options]",
+}
+_VIDEO = {
+    "--video FILE": "the video to score; the other options of this form are:",
+    "--checkpoint FILE": "a checkpoint of fit, or converted weights",
+    "--num_clips N, --num_crops N": "views whose scores are averaged (10 x 3)",
+    "--top N": "how many classes to print (5)",
+    "--trust_code": "let the checkpoint name any code as its backbone",
+}
+_COMMON = {
+    "-c, --config FILE": "such as experiment/folders.yaml; later ones win",
+    "--run.dir DIR": "folder of the run (runs/videonl)",
+    "--ckpt_path FILE": "best, last, or a file",
+    "--print_config": "print the configuration that results, and exit",
+}
+_DATA = {
+    "--data.root DIR": "folder that relative sources and lists are relative to",
+    "--data.train, --data.val, --data.test SOURCE": "class folders, a list, an index, or LIST.csv#SPLIT",
+    "--data.clip.num_frames N, --data.clip.stride_frames N": "the clip that the network sees (8, 8)",
+    "--data.clip.short_side_px N, --data.clip.crop_px N": "its size (256, 224)",
+    "--data.loading.batch_size N": "clips of a batch, in each process (8)",
+    "--data.loading.num_workers N": "processes that decode (2)",
+}
+_TRAINING = {
+    "--model.network.init_args.backbone NAME": "videonl models lists them",
+    "--model.network.init_args.blocks LIST": "such as '[{block: nonlocal, after: {res4: [1, 3]}}]'",
+    "--model.weights NAME": "what to start from: kinetics400/i3d_r50, or a file",
+    "--model.optimisation.lr X": "peak learning rate (0.01)",
+    "--model.optimisation.optimizer NAME": "sgd or adamw",
+    "--model.optimisation.schedule NAME": "cosine, step or constant",
+    "--model.label_smoothing X": "share of each label spread over all classes (0)",
+    "--trainer.max_epochs N": "length of the training",
+    "--trainer.precision P": "32-true, bf16-mixed, 16-mixed",
+    "--trainer.devices N, --trainer.strategy S": "how many GPUs, and ddp for several",
+    "--seed_everything N": "seed of everything random (0)",
+    "--run.overwrite true": "start anew in a folder that holds a run",
+    "--run.wandb MODE": "online, offline or off: Weights & Biases (off)",
+    "--run.tensorboard true": "log for TensorBoard too",
+}
+_EVALUATION = {
+    "--data.test_views.num_clips N, --data.test_views.num_crops N": "views whose scores are averaged (10, 3)",
+    "--model.average NAME": "what is averaged: softmax or logits",
+}
+
+
+def short_help(command: str) -> str:
+    """What ``videonl COMMAND --help`` prints.
+
+    Args:
+        command: One of ``TRAINER_COMMANDS``.
+    """
+    parts = {
+        "one video": _VIDEO if command == "predict" else {},
+        "run": _COMMON,
+        "data": _DATA,
+        "training": _TRAINING if command == "fit" else {},
+        "evaluation": _EVALUATION if command in ("test", "predict") else {},
+    }
+    lines = [f"usage: {_FORMS[command]}", "", f"{TRAINER_COMMANDS[command]}.", ""]
+    for title, options in parts.items():
+        if options:
+            lines += [f"{title}:", *(line for option in options.items() for line in _lines(*option)), ""]
+    return "\n".join([*lines, f"videonl {command} --help=all lists every option; docs/training.md explains them."])
+
+
+def _lines(option: str, text: str) -> list[str]:
+    return [f"  {option:<38} {text}"] if len(option) <= 38 else [f"  {option}", f"{'':41}{text}"]
