@@ -25,7 +25,8 @@ def write(folder: Path, name: str, text: str = "precious") -> None:
 
 def write_checkpoint(folder: Path, name: str, **content: object) -> None:
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    torch.save(content, folder / "checkpoints" / name)
+    trainers = {"state_dict": {}, "pytorch-lightning_version": "2.6.0"}
+    torch.save(trainers | content, folder / "checkpoints" / name)
 
 
 def content(folder: Path) -> dict[str, bytes]:
