@@ -3,7 +3,7 @@
     python scripts/decoder_table.py FOLDER_OR_FILE ...
 
 The truth is plain sequential decoding with PyAV. Frames are asked for one by one and in groups, in random order. A
-frame counts as the right one if no other frame of the file resembles it more: colours may differ by some levels.
+frame counts as the right one if no other frame of the file resembles it more: colors may differ by some levels.
 """
 
 import random
@@ -42,7 +42,7 @@ def sequential(path: Path, stream_index: int, wanted: set[int]) -> tuple[torch.T
 
 
 def thumbnail(frame: torch.Tensor) -> torch.Tensor:
-    """(H, W, 3) to at most 96 x 96 grey values: 16 x 16 do not tell neighbours in a still scene apart."""
+    """(H, W, 3) to at most 96 x 96 gray values: 16 x 16 do not tell neighbors in a still scene apart."""
     height, width = (min(_THUMBNAIL_PX, size) for size in frame.shape[:2])
     return adaptive_avg_pool2d(frame.float().mean(-1)[None], (height, width)).flatten()
 
@@ -61,7 +61,7 @@ def verdict(reader: VideoReader, thumbnails: torch.Tensor, truth: dict[int, torc
                 wrong.append((index, int(distances.argmin())))
     if wrong:
         return f"{len(wrong)} of {len(truth)} wrong ({wrong[0][0]} is {wrong[0][1]})"
-    return f"exact, colours within {largest}" if largest else "exact"
+    return f"exact, colors within {largest}" if largest else "exact"
 
 
 def groups(indices: Sequence[int]) -> Iterator[list[int]]:

@@ -1,4 +1,4 @@
-"""How far lengths and sizes of the files alone give the classes away: nearest neighbours, without a look at a pixel.
+"""How far lengths and sizes of the files alone give the classes away: nearest neighbors, without a look at a pixel.
 
 Beside an accuracy this says how much of it anybody could have for nothing:
 
@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.progress import track
 
 from videonl.data.reading.decoding import open_video
-from videonl.data.sources.entry import LabelledPath
-from videonl.data.sources.labelled import read_source
+from videonl.data.sources.entry import LabeledPath
+from videonl.data.sources.labeled import read_source
 
 
-def features(videos: list[LabelledPath]) -> NDArray[np.float64]:
+def features(videos: list[LabeledPath]) -> NDArray[np.float64]:
     """Number of frames, height and width of every video, (N, 3)."""
     rows = []
     for video in track(videos, "reading", transient=True):
@@ -28,7 +28,7 @@ def features(videos: list[LabelledPath]) -> NDArray[np.float64]:
 
 
 def metadata_baseline(train: str, test: str, root: Path | None = None) -> None:
-    """Prints the accuracy of the nearest neighbour by length, height and width.
+    """Prints the accuracy of the nearest neighbor by length, height and width.
 
     Args:
         train: Source of the videos to compare with.
@@ -41,7 +41,7 @@ def metadata_baseline(train: str, test: str, root: Path | None = None) -> None:
     distances = np.linalg.norm((queries[:, None] - points[None]) / scale, axis=2)
     hits = sum(known[nearest].label == video.label for nearest, video in zip(distances.argmin(1), asked, strict=True))
     Console().print(
-        f"nearest neighbour by length, height and width: {hits} of {len(asked)}, {100 * hits / len(asked):.1f} %"
+        f"nearest neighbor by length, height and width: {hits} of {len(asked)}, {100 * hits / len(asked):.1f} %"
     )
 
 

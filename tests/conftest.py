@@ -27,8 +27,8 @@ def frame_with_index(index: int, height: int, width: int) -> NDArray[np.uint8]:
 def index_of_frame(frame: torch.Tensor) -> int:
     """Read the index back from ``(H, W, 3)``, at any size."""
     row = frame.float().mean(dim=(0, 2))
-    centres = [(2 * bit + 1) * len(row) // (2 * NUM_BITS) for bit in range(NUM_BITS)]
-    return sum(int(row[centre] > 127) << (NUM_BITS - 1 - bit) for bit, centre in enumerate(centres))
+    centers = [(2 * bit + 1) * len(row) // (2 * NUM_BITS) for bit in range(NUM_BITS)]
+    return sum(int(row[center] > 127) << (NUM_BITS - 1 - bit) for bit, center in enumerate(centers))
 
 
 def indices_of_clip(clip: torch.Tensor) -> list[int]:

@@ -13,7 +13,7 @@ from videonl.backbones.batch_norm import AffineNorm3d, FrozenBatchNorm3d, set_ba
 from videonl.errors import UserError
 from videonl.models import ClipClassifier, Insertion
 
-MODES = ["trained", "synchronised", "frozen", "affine"]
+MODES = ["trained", "synchronized", "frozen", "affine"]
 
 
 def network() -> nn.Sequential:
@@ -109,14 +109,14 @@ def test_blocks_start_as_the_identity_and_can_leave_it(mode: str) -> None:
 
 
 def test_unknown_mode_lists_those_that_exist() -> None:
-    with pytest.raises(UserError, match=r"'fixed'.*trained, synchronised, frozen, affine"):
+    with pytest.raises(UserError, match=r"'fixed'.*trained, synchronized, frozen, affine"):
         set_batch_norm(network(), "fixed")
 
 
 def _train(rank: int, rendezvous: str, results: Any) -> None:
     distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
     built = network().train()
-    set_batch_norm(built, "synchronised")
+    set_batch_norm(built, "synchronized")
     parallel = DistributedDataParallel(built)
     share = clips(5)[:2] if rank == 0 else clips(5)[2:]
     y = parallel(share)
@@ -143,16 +143,16 @@ def test_two_processes_are_one_batch(tmp_path: Path) -> None:
             torch.testing.assert_close(states[rank][key], value, rtol=1e-10, atol=1e-10)
 
 
-def test_synchronised_in_one_process_is_batch_norm() -> None:
-    plain, synchronised = network().train(), network().train()
-    set_batch_norm(synchronised, "synchronised")
-    assert torch.equal(synchronised(clips()), plain(clips()))
-    twin = copy.deepcopy(synchronised).state_dict()
+def test_synchronized_in_one_process_is_batch_norm() -> None:
+    plain, synchronized = network().train(), network().train()
+    set_batch_norm(synchronized, "synchronized")
+    assert torch.equal(synchronized(clips()), plain(clips()))
+    twin = copy.deepcopy(synchronized).state_dict()
     assert all(torch.equal(value, plain.state_dict()[key]) for key, value in twin.items())
 
 
-@pytest.mark.parametrize("mode", ["trained", "synchronised"])
-def test_lightnings_synchronised_norms_keep_keys_and_results(mode: str) -> None:
+@pytest.mark.parametrize("mode", ["trained", "synchronized"])
+def test_lightnings_synchronized_norms_keep_keys_and_results(mode: str) -> None:
     built = network()
     set_batch_norm(built, mode)
     expected, keys = built.eval()(clips()), list(built.state_dict())

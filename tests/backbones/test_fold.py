@@ -40,7 +40,7 @@ def clip() -> Tensor:
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last_3d, torch.contiguous_format], ids=str)
-@pytest.mark.parametrize("mode", ["trained", "frozen", "affine", "synchronised"])
+@pytest.mark.parametrize("mode", ["trained", "frozen", "affine", "synchronized"])
 def test_classifier_with_blocks_has_the_same_logits(mode: str, layout: torch.memory_format) -> None:
     torch.manual_seed(3)
     network = ClipClassifier("i3d_r50", 7, BLOCKS, width=4, batch_norm=mode)

@@ -50,7 +50,7 @@ def assert_frames_equal(features: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(features, expected.unsqueeze(2).expand_as(features), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize(("name", "how"), [("c2d_r50", "repeat"), ("i3d_r50", "centre"), ("slow_r50", "centre")])
+@pytest.mark.parametrize(("name", "how"), [("c2d_r50", "repeat"), ("i3d_r50", "center"), ("slow_r50", "center")])
 def test_still_video_has_the_features_of_its_frame(name: str, how: str, network_2d: nn.Module, frame: Tensor) -> None:
     features = features_3d(name, network_2d, how, still(frame, 5))
     assert features.shape[2] == (5 if name == "slow_r50" else 2)
@@ -81,7 +81,7 @@ def test_what_is_left_over_is_named(network_2d: nn.Module) -> None:
         assert inflate(network_2d.state_dict(), BACKBONES["c2d_r50"](7)).widened == []
 
 
-@pytest.mark.parametrize("how", ["repeat", "centre"])
+@pytest.mark.parametrize("how", ["repeat", "center"])
 def test_kernels_sum_to_the_2d_kernel(network_2d: nn.Module, how: str) -> None:
     with torch.device("meta"):
         backbone = BACKBONES["i3d_r50"](7)
@@ -99,7 +99,7 @@ def test_weights_that_do_not_fit_are_refused(network_2d: nn.Module) -> None:
         inflate(network_2d.state_dict(), narrow)
     with pytest.raises(UserError, match="none of the weights are those of a torchvision ResNet"):
         inflate({"features.0.weight": torch.ones(3)}, i3d)
-    with pytest.raises(UserError, match="repeat, centre; got 'spread'"):
+    with pytest.raises(UserError, match="repeat, center; got 'spread'"):
         inflate(network_2d.state_dict(), i3d, "spread")
 
 

@@ -27,7 +27,7 @@ def count(module: nn.Module) -> int:
 
 
 @pytest.fixture
-def randomise() -> Callable[[nn.Module], None]:
+def randomize() -> Callable[[nn.Module], None]:
     def fill(network: nn.Module) -> None:
         """Norms too: pytorchvideo starts the last gamma of every residual at 0, which hides what stands before it."""
         generator = torch.Generator().manual_seed(3)
@@ -110,11 +110,11 @@ def test_keys_and_shapes_are_those_of_the_hub_checkpoints(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES_R50)
-def test_logits_are_those_of_the_hub_network(name: str, randomise: Callable[[nn.Module], None]) -> None:
+def test_logits_are_those_of_the_hub_network(name: str, randomize: Callable[[nn.Module], None]) -> None:
     """At 8x224x224, where the hub's fixed head pool spans the whole grid; an eighth of the width to be quick."""
     torch.manual_seed(3)
     public = getattr(hub, name)(pretrained=False, stem_dim_out=8, model_num_class=11).eval()
-    randomise(public.double())
+    randomize(public.double())
     ours = BACKBONES[name](11, width=8).network.double().eval()
     ours.load_state_dict(public.state_dict())
     clip = torch.randn(1, 3, 8, 224, 224, dtype=torch.float64)

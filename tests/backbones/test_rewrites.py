@@ -42,7 +42,7 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
     "over time": lambda: nn.Conv3d(6, 4, (3, 1, 1)),
     "padded in time": lambda: nn.Conv3d(6, 4, 1, padding=1),
     "reflecting": lambda: nn.Conv3d(6, 4, (1, 3, 3), padding=(0, 1, 1), padding_mode="reflect"),
-    "parametrised": lambda: parametrize.register_parametrization(nn.Conv3d(6, 4, (1, 3, 3)), "weight", nn.Tanh()),
+    "parametrized": lambda: parametrize.register_parametrization(nn.Conv3d(6, 4, (1, 3, 3)), "weight", nn.Tanh()),
     "pool over time": lambda: nn.MaxPool3d((2, 1, 1)),
     "pool with indices": lambda: nn.MaxPool3d((1, 2, 2), return_indices=True),
 }

@@ -1,4 +1,4 @@
-"""Blocks that are past their initialisation."""
+"""Blocks that are past their initialization."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden"
 def awaken() -> Awaken:
     """Give every parameter and running statistic a random value, so that nothing hides behind a gamma of zero."""
 
-    def randomise(block: nn.Module, seed: int = 3) -> nn.Module:
+    def randomize(block: nn.Module, seed: int = 3) -> nn.Module:
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for parameter in block.parameters():
@@ -28,7 +28,7 @@ def awaken() -> Awaken:
                     buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
         return block
 
-    return randomise
+    return randomize
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def project(conv: nn.Module, x: Tensor) -> Tensor:
     return torch.einsum("oc,bc...->bo...", conv.weight.flatten(1), x) + conv.bias[:, None, None, None]
 
 
-def normalise(norm: nn.Module, x: Tensor) -> Tensor:
+def normalize(norm: nn.Module, x: Tensor) -> Tensor:
     mean, variance, gamma, beta = (
         v[:, None, None, None] for v in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
     )
@@ -32,7 +32,7 @@ def normalise(norm: nn.Module, x: Tensor) -> Tensor:
 
 
 def embed(embedding: nn.Module, x: Tensor) -> Tensor:
-    return normalise(embedding[1], project(embedding[0], x)).clamp(min=0)
+    return normalize(embedding[1], project(embedding[0], x)).clamp(min=0)
 
 
 def pool(x: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def test_pyramid_is_its_formula(awaken: Awaken, wrapper, size) -> None:
         expected = x + change
         if wrapper == "concat":
             fused = project(block.fuse[0], torch.cat([change, x], dim=1))
-            expected = normalise(block.fuse[1], fused).clamp(min=0)
+            expected = normalize(block.fuse[1], fused).clamp(min=0)
         torch.testing.assert_close(block(x), expected, rtol=1e-10, atol=1e-11)
 
 
@@ -72,7 +72,7 @@ def test_fusion_is_its_formula(awaken: Awaken, wrapper, low_size) -> None:
         change, _ = naive(block, high, low, block.phi)
         expected = high + change
         if wrapper == "concat":  # without a ReLU
-            expected = normalise(block.fuse[1], project(block.fuse[0], torch.cat([change, high], dim=1)))
+            expected = normalize(block.fuse[1], project(block.fuse[0], torch.cat([change, high], dim=1)))
         torch.testing.assert_close(block(high, low), expected, rtol=1e-10, atol=1e-11)
 
 
@@ -86,8 +86,8 @@ def authors_step(conv: nn.Module, norm: nn.Module, x: Tensor, uses: int) -> Tens
         variance = projected.var(over, unbiased=False)
         norm.running_mean = 0.9 * norm.running_mean + 0.1 * mean
         norm.running_var = 0.9 * norm.running_var + 0.1 * variance * count / (count - 1)
-        centred = (projected - mean[:, None, None, None]) / (variance + norm.eps)[:, None, None, None].sqrt()
-        embedded = (norm.weight[:, None, None, None] * centred + norm.bias[:, None, None, None]).clamp(min=0)
+        centered = (projected - mean[:, None, None, None]) / (variance + norm.eps)[:, None, None, None].sqrt()
+        embedded = (norm.weight[:, None, None, None] * centered + norm.bias[:, None, None, None]).clamp(min=0)
     return embedded
 
 

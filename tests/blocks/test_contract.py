@@ -112,7 +112,7 @@ def _no_dynamo_state() -> Iterator[None]:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("training", [True, False])
-def test_block_is_exactly_the_identity_at_initialisation(build, size, training) -> None:
+def test_block_is_exactly_the_identity_at_initialization(build, size, training) -> None:
     x = features(*size)
     block = build().train(training)
     assert torch.equal(block(x), x) == block.identity_at_init

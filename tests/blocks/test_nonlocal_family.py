@@ -36,7 +36,7 @@ def project(conv: nn.Module, x: Tensor) -> Tensor:
 
 
 def pool(x: Tensor) -> Tensor:
-    """The largest of neighbours along each of the last two axes (the last one in 1D), one axis after the other."""
+    """The largest of neighbors along each of the last two axes (the last one in 1D), one axis after the other."""
     for axis in range(max(x.ndim - 2, 2), x.ndim):
         if x.shape[axis] > 1:
             even = x.shape[axis] // 2 * 2

@@ -49,7 +49,7 @@ def test_json_is_one_object_a_line(folder: Path, capfd: pytest.CaptureFixture[st
     for row, case in zip(rows[9:11], ("stages, raw", "stages, prepared"), strict=True):
         assert row.pop("case") == case
         assert {name for name in row if name.endswith("_ms")} == {
-            f"{stage}_ms" for stage in ("read", "open", "decode", "colour", "resize", "collate")
+            f"{stage}_ms" for stage in ("read", "open", "decode", "color", "resize", "collate")
         }
     memory = rows[11]
     assert memory["growth"] == pytest.approx(memory["after_mib"] / memory["before_mib"] - 1)

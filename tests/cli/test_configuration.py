@@ -91,6 +91,6 @@ def test_an_option_that_a_later_one_would_override_as_a_whole_is_refused() -> No
 
 
 def test_a_rate_before_the_file_trains(videonl: Callable[..., Any], small_config: Path) -> None:
-    shown = videonl("fit", "--model.optimisation.lr", 0.5, "--config", small_config, "--print_config")
+    shown = videonl("fit", "--model.optimization.lr", 0.5, "--config", small_config, "--print_config")
     assert shown.code == 0
     assert " lr: 0.5 " in shown.text

@@ -26,7 +26,7 @@ PROCESSES = {
 @pytest.fixture
 def config(small_config: Path, tmp_path: Path) -> Path:
     """Everything that draws at random, a validation after each epoch, and a checkpoint after every other step."""
-    augmentation = {"colour": {"brightness": 0.3}, "mixing": {"mixup_alpha": 0.5, "cutmix_alpha": 0.5}}
+    augmentation = {"color": {"brightness": 0.3}, "mixing": {"mixup_alpha": 0.5, "cutmix_alpha": 0.5}}
     path = tmp_path / "killed.yaml"
     settings = {
         "extends": str(small_config),

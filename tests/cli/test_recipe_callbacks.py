@@ -1,4 +1,4 @@
-"""What docs/training.md has for the configuration: averaging, early stopping, synchronised norms, freezing."""
+"""What docs/training.md has for the configuration: averaging, early stopping, synchronized norms, freezing."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ trainer:
     - class_path: lightning.pytorch.callbacks.ModelCheckpoint
       init_args: {dirpath: KEPT, filename: "epoch_{epoch}", monitor: val/top1, mode: max, save_top_k: 2}
 model:
-  optimisation: {lr_per_clips: 64, layer_decay: 0.7}
+  optimization: {lr_per_clips: 64, layer_decay: 0.7}
 """
 
 
@@ -62,7 +62,7 @@ def test_callbacks_of_the_docs_train_stop_and_are_tested(
         ([], "is for GPUs"),
     ],
 )
-def test_lightnings_synchronised_norms_are_refused_where_they_do_harm(
+def test_lightnings_synchronized_norms_are_refused_where_they_do_harm(
     videonl: Callable[..., object], small_config: Path, tmp_path: Path, options: list[str], told: str
 ) -> None:
     ran = videonl(

@@ -32,7 +32,7 @@ def last(run: Path) -> dict[str, Any]:
 def config(small_config: Path, tmp_path: Path) -> Path:
     """13 clips in batches of 2: 6 steps an epoch, or 3 of two processes. With everything that draws at random."""
     augmentation = {
-        "colour": {"brightness": 0.3},
+        "color": {"brightness": 0.3},
         "rand_augment": {"num_ops": 1},
         "mixing": {"mixup_alpha": 0.5, "cutmix_alpha": 0.5},
     }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from videonl.training import optimisation
+from videonl.training import optimization
 
 Videonl = Callable[..., Any]
 StepsOf = Callable[[Path], list[dict[str, str]]]
@@ -104,12 +104,12 @@ def test_a_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     assert videonl(*command).code == 0
     before = last.read_bytes()
-    monkeypatch.setattr(optimisation, "MOST_LR", math.inf)
+    monkeypatch.setattr(optimization, "MOST_LR", math.inf)
     # On resuming, the rate is that of the configuration.
-    diverged = videonl(*command, "--trainer.max_epochs", 2, "--model.optimisation.lr", 1e38)
+    diverged = videonl(*command, "--trainer.max_epochs", 2, "--model.optimization.lr", 1e38)
     assert diverged.code == 2
     assert "holds numbers that are not finite after step 4: the training has diverged" in diverged.text
-    assert f"{last} holds the last good ones. Try a lower --model.optimisation.lr" in diverged.text
+    assert f"{last} holds the last good ones. Try a lower --model.optimization.lr" in diverged.text
     assert "Traceback" not in diverged.text
     assert last.read_bytes() == before
 

@@ -20,13 +20,13 @@ def test_summary_of_a_configuration_without_its_data(capfd: pytest.CaptureFixtur
     assert [part["block"] for part in told["parts"]].count("NonLocal") == 5
     assert told["macs"] == sum(part["macs"] for part in told["parts"])
     memory = told["memory_bytes"]
-    assert memory["gradients"] == memory["optimiser"] == 4 * told["parameters"]
+    assert memory["gradients"] == memory["optimizer"] == 4 * told["parameters"]
     assert memory["batch_size"] == 8 and memory["batch"] > 8 * memory["per_clip"]
 
 
 def test_summary_takes_the_options_of_fit(videonl: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     options = ["--model.network.init_args.width", 16, "--data.clip.num_frames", 13, "--data.root", tmp_path / "none"]
-    adamw = ["--model.optimisation.optimizer", "adamw", "--trainer.precision", "32-true", "--num_classes", "7"]
+    adamw = ["--model.optimization.optimizer", "adamw", "--trainer.precision", "32-true", "--num_classes", "7"]
     code, text = videonl("summary", "--config", NL5, *options, *adamw)
     assert code == 0
     assert "clips of 13 x 224 x 224" in text

@@ -23,7 +23,7 @@ from videonl.cli import commands, convert, summary
 from videonl.cli.main import main
 from videonl.cli.run import VideonlCLI
 from videonl.cli.run_folder import Run
-from videonl.data.augmentation import Augmentation, Colour, RandAugment
+from videonl.data.augmentation import Augmentation, Color, RandAugment
 from videonl.data.loader import Loading
 from videonl.data.mixing import Mixing
 from videonl.data.preparing.encoding import Encoding
@@ -32,7 +32,7 @@ from videonl.data.transforms import ClipFormat, Views
 from videonl.errors import UserError
 from videonl.models import ClipClassifier
 from videonl.models.conversion import Stated
-from videonl.training import Optimisation
+from videonl.training import Optimization
 
 HUGE, BEYOND = "1000000000", "1" + 30 * "0"  # the one fits 64 bits
 VALUES = ("0", "-1", "nan", ".nan", ".inf", HUGE, BEYOND, "word")
@@ -58,7 +58,7 @@ MEANT = {
 }
 NOT_MEANT = """index num_workers 0, prepare num_workers 0, fit limit_train_batches 0, test limit_test_batches 0,
     validate limit_val_batches 0, predict limit_predict_batches 0, evaluate clips 1, bench data clips 1"""
-SETTINGS = (ClipFormat, Views, Augmentation, Colour, RandAugment, Mixing, Loading, Optimisation, Encoding, Run, Stated)
+SETTINGS = (ClipFormat, Views, Augmentation, Color, RandAugment, Mixing, Loading, Optimization, Encoding, Run, Stated)
 
 
 class Option(NamedTuple):

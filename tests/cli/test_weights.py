@@ -74,7 +74,7 @@ def test_training_starts_from_weights(
     videonl: Videonl, converted: Path, public: Path, small_config: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    frozen = ["--model.optimisation.lr", "1e-30", "--model.optimisation.weight_decay", "0"]
+    frozen = ["--model.optimization.lr", "1e-30", "--model.optimization.weight_decay", "0"]
     pixels = ["--data.clip.mean", "[0.45,0.45,0.45]", "--data.clip.std", "[0.225,0.225,0.225]"]
     done = videonl("fit", "--config", small_config, "--run.dir", run, "--model.weights", converted, *frozen, *pixels)
     assert done.code == 0, done.text
@@ -95,7 +95,7 @@ def test_training_goes_on_from_an_earlier_run(
     videonl: Videonl, trained: Path, small_config: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    frozen = ["--model.optimisation.lr", "1e-30", "--model.optimisation.weight_decay", "0"]
+    frozen = ["--model.optimization.lr", "1e-30", "--model.optimization.weight_decay", "0"]
     best = trained / "checkpoints" / "last.ckpt"
     done = videonl("fit", "--config", small_config, "--run.dir", run, "--model.weights", best, *frozen)
     assert done.code == 0, done.text

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from videonl.cli.main import main
-from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labeled import read_source
 from videonl.evaluation import read_record, stack
 from videonl.models.checkpoints import load_trained
 
@@ -88,3 +89,23 @@ def test_its_experiment_is_parsed(folder: Path, capsys: pytest.CaptureFixture[st
         main(["fit", "--config", "experiment.yaml", "--print_config"])
     assert not end.value.code
     assert "brightness: 0.3" in capsys.readouterr().out
+
+
+def test_its_names_for_options_are_understood(
+    folder: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    old = ["--model.optimisation.lr", "0.003", "--data.augmentation.colour.contrast", "0.2"]
+    (folder / "own.yaml").write_text("model: {network: {init_args: {batch_norm: synchronised}}}\n")
+    with caplog.at_level("INFO", logger="videonl"), pytest.raises(SystemExit) as end:
+        main(["fit", "--config", "experiment.yaml", "--config", "own.yaml", *old, "--print_config"])
+    assert not end.value.code
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["model"]["optimization"]["lr"] == 0.003
+    assert config["data"]["augmentation"]["color"] | {"hue": 0} == {
+        "brightness": 0.3,
+        "contrast": 0.2,
+        "saturation": 0,
+        "hue": 0,
+    }
+    assert config["model"]["network"]["init_args"]["batch_norm"] == "synchronized"
+    assert "model.optimisation is named model.optimization now" in caplog.text

@@ -74,18 +74,18 @@ def test_recipes_are_those_with_a_published_figure() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_steps_and_rate_are_the_papers(name: str) -> None:
     config = config_of(name)
-    trainer, optimisation = config["trainer"], config["model"]["optimisation"]
+    trainer, optimization = config["trainer"], config["model"]["optimization"]
     clips = config["data"]["loading"]["batch_size"] * trainer["devices"]
     is_long = name.endswith(("32x4", "128x1"))
-    assert clips == optimisation["lr_per_clips"] == (16 if is_long else 64)
+    assert clips == optimization["lr_per_clips"] == (16 if is_long else 64)
     assert (trainer["devices"], trainer["strategy"], trainer["precision"]) == (8, "ddp", "16-mixed")
     if "scratch" in name:
-        assert (optimisation["lr"], trainer["max_epochs"]) == (0.1, 196)
-        assert round(196 * optimisation["warmup_fraction"]) == 34
+        assert (optimization["lr"], trainer["max_epochs"]) == (0.1, 196)
+        assert round(196 * optimization["warmup_fraction"]) == 34
         assert "weights" not in config["model"]
     else:
-        assert optimisation["lr"] == (0.0025 if is_long else 0.01)
-        assert [round(400_000 * fraction) for fraction in optimisation["milestone_fractions"]] == [150_000, 300_000]
+        assert optimization["lr"] == (0.0025 if is_long else 0.01)
+        assert [round(400_000 * fraction) for fraction in optimization["milestone_fractions"]] == [150_000, 300_000]
         assert trainer["max_steps"] == 400_000
 
 

@@ -5,7 +5,7 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
 
-from videonl.data.augmentation import Augmentation, Colour, RandAugment, TrainTransform
+from videonl.data.augmentation import Augmentation, Color, RandAugment, TrainTransform
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 
@@ -28,12 +28,12 @@ def transform(seed: int, frames: torch.Tensor, label: int = 0, **options: Any) -
 EVERYTHING = [
     {},
     {"rand_augment": RandAugment(num_ops=3, magnitude=13), "erasing_probability": 0.5},
-    {"colour": Colour(0.4, 0.3, 0.2, 0.1), "erasing_probability": 1.0},
+    {"color": Color(0.4, 0.3, 0.2, 0.1), "erasing_probability": 1.0},
 ]
 
 
 @pytest.mark.parametrize(
-    "options", [*EVERYTHING, {"resized_crop_area": (0.3, 1.0)}, {"short_side_px": (23, 29), "colour": Colour(0.4)}]
+    "options", [*EVERYTHING, {"resized_crop_area": (0.3, 1.0)}, {"short_side_px": (23, 29), "color": Color(0.4)}]
 )
 @pytest.mark.parametrize("size", [(41, 59), (59, 41), (7, 5), (1, 1), (23, 23)])
 def test_training_clips_have_the_crop_size_whatever_the_video(options: dict[str, Any], size: tuple[int, int]) -> None:
@@ -43,7 +43,7 @@ def test_training_clips_have_the_crop_size_whatever_the_video(options: dict[str,
     assert clip.permute(1, 2, 3, 0).is_contiguous()
 
 
-@pytest.mark.parametrize("options", [*EVERYTHING, {"resized_crop_area": (0.3, 0.8), "colour": Colour(0.5)}])
+@pytest.mark.parametrize("options", [*EVERYTHING, {"resized_crop_area": (0.3, 0.8), "color": Color(0.5)}])
 def test_one_choice_for_all_frames(options: dict[str, Any]) -> None:
     still = gradient(1).expand(5, -1, -1, -1)
     for seed in range(5):
@@ -68,8 +68,8 @@ def test_flip_probability_is_kept() -> None:
 
 
 def test_brightness_scales_within_its_range() -> None:
-    grey = torch.full((1, 3, 29, 29), 100, dtype=torch.uint8)
-    levels = [int(transform(seed, grey, short_side_px=(29, 29), colour=Colour(0.2))[0, 0, 0, 0]) for seed in range(20)]
+    gray = torch.full((1, 3, 29, 29), 100, dtype=torch.uint8)
+    levels = [int(transform(seed, gray, short_side_px=(29, 29), color=Color(0.2))[0, 0, 0, 0]) for seed in range(20)]
     assert 80 <= min(levels) < 95 < 105 < max(levels) <= 120
 
 
@@ -118,7 +118,7 @@ def test_rand_augment_is_torchvisions_with_the_mean_outside() -> None:
         assert torch.equal(with_ops, expected.transpose(0, 1))
 
 
-def test_an_erased_box_is_one_in_all_frames_and_of_the_mean_colour() -> None:
+def test_an_erased_box_is_one_in_all_frames_and_of_the_mean_color() -> None:
     frames = torch.zeros(3, 3, 23, 23, dtype=torch.uint8)
     for seed in range(5):
         erased = transform(seed, frames, erasing_probability=1.0)
@@ -137,8 +137,8 @@ def test_an_erased_box_is_one_in_all_frames_and_of_the_mean_colour() -> None:
         (Augmentation, {"resized_crop_area": (0.0, 1.0)}, "resized_crop_area .* got"),
         (Augmentation, {"flip_probability": 1.5}, "flip_probability .* got 1.5"),
         (Augmentation, {"erasing_probability": -0.5}, "erasing_probability .* got -0.5"),
-        (Colour, {"brightness": -0.1}, "brightness .* got -0.1"),
-        (Colour, {"hue": 0.7}, r"hue must be in \[0, 0.5\], got 0.7"),
+        (Color, {"brightness": -0.1}, "brightness .* got -0.1"),
+        (Color, {"hue": 0.7}, r"hue must be in \[0, 0.5\], got 0.7"),
         (RandAugment, {"num_ops": -1}, "num_ops .* got -1"),
         (RandAugment, {"magnitude": 31}, "magnitude .* got 31"),
     ],

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from videonl.data.augmentation import Augmentation, Colour
+from videonl.data.augmentation import Augmentation, Color
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.loader import Loading
 from videonl.data.transforms import ClipFormat, Views
@@ -15,7 +15,7 @@ from videonl.data.video import PackedVideos, Video
 from videonl.errors import UserError
 
 CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
-AUGMENTATION = Augmentation(short_side_px=(23, 37), colour=Colour(0.2))
+AUGMENTATION = Augmentation(short_side_px=(23, 37), color=Color(0.2))
 
 
 def module(video_folder: Path, num_workers: int = 0, **options: Any) -> ClipDataModule:

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from videonl.data import video
-from videonl.data.augmentation import Augmentation, Colour, TrainTransform
+from videonl.data.augmentation import Augmentation, Color, TrainTransform
 from videonl.data.batches import Failure, collate_evaluation, collate_training
 from videonl.data.dataset import EvaluationVideos, TrainingClips
 from videonl.data.randomness import seeded
 from videonl.data.reading.decoding import open_video
 from videonl.data.sampling import Sampling
-from videonl.data.sources.entry import LabelledPath
-from videonl.data.sources.labelled import read_source
+from videonl.data.sources.entry import LabeledPath
+from videonl.data.sources.labeled import read_source
 from videonl.data.sources.labels import assign, class_list
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.data.video import Video
@@ -29,17 +29,17 @@ def time_first(frames: torch.Tensor, label: int) -> torch.Tensor:
 
 @pytest.fixture
 def videos(video_folder: Path) -> list[Video]:
-    labelled = read_source(str(video_folder))
-    return assign(labelled, class_list([entry.label for entry in labelled]))
+    labeled = read_source(str(video_folder))
+    return assign(labeled, class_list([entry.label for entry in labeled]))
 
 
 def test_numbers_are_indices_where_classes_have_no_names() -> None:
-    labelled = [LabelledPath(Path(f"{label}.mp4"), label, label) for label in ("2", "0", "class 1")]
-    assert [video.label for video in assign(labelled, ["class 0", "class 1", "class 2"])] == [2, 0, 1]
+    labeled = [LabeledPath(Path(f"{label}.mp4"), label, label) for label in ("2", "0", "class 1")]
+    assert [video.label for video in assign(labeled, ["class 0", "class 1", "class 2"])] == [2, 0, 1]
     with pytest.raises(UserError, match="label '3' is none of the 3 classes"):
-        assign([LabelledPath(Path("a.mp4"), "3", "list:1")], ["class 0", "class 1", "class 2"])
+        assign([LabeledPath(Path("a.mp4"), "3", "list:1")], ["class 0", "class 1", "class 2"])
     with pytest.raises(UserError, match="label '0' is none of the 2 classes"):  # names go before numbers
-        assign(labelled[1:2], ["run", "walk"])
+        assign(labeled[1:2], ["run", "walk"])
 
 
 def broken(tmp_path: Path, name: str = "broken.mp4") -> Video:
@@ -62,7 +62,7 @@ def test_a_training_clip_shows_the_frames_drawn(videos: list[Video], read_indice
 
 def test_an_item_is_a_function_of_seed_epoch_and_index_alone(videos: list[Video]) -> None:
     clip_format = ClipFormat(num_frames=3, stride_frames=1, short_side_px=29, crop_px=23)
-    augmentation = Augmentation(short_side_px=(23, 37), colour=Colour(0.3))
+    augmentation = Augmentation(short_side_px=(23, 37), color=Color(0.3))
 
     def draw(seed: int, epoch: int, index: int) -> torch.Tensor:
         data = TrainingClips(videos, clip_format, TrainTransform(clip_format, augmentation), seed=seed)

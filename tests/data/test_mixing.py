@@ -10,7 +10,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
     return clip[:, :3], torch.tensor([0, 1, 2, 3, 3])
 
 
-def test_mixup_blends_neighbours_and_their_labels() -> None:
+def test_mixup_blends_neighbors_and_their_labels() -> None:
     clip, label = batch()
     mixed, soft = Mixing(mixup_alpha=0.7)(clip, label, 4, key=(1, 2, 3))
     share = float(soft[0, 0])  # of clip 0; the rest is clip 4's
@@ -20,14 +20,14 @@ def test_mixup_blends_neighbours_and_their_labels() -> None:
     torch.testing.assert_close(mixed, share * clip.float() + (1 - share) * clip[[4, 0, 1, 2, 3]].float())
 
 
-def test_cutmix_puts_a_box_of_the_neighbour_into_all_frames() -> None:
+def test_cutmix_puts_a_box_of_the_neighbor_into_all_frames() -> None:
     clip, label = batch()
     mixed, soft = Mixing(cutmix_alpha=1.0)(clip, label, 4, key=(1, 2, 4))
-    neighbour = clip[[4, 0, 1, 2, 3]]
+    neighbor = clip[[4, 0, 1, 2, 3]]
     assert mixed.dtype == torch.uint8
-    box = (mixed == neighbour).flatten(0, 2).all(dim=0)
+    box = (mixed == neighbor).flatten(0, 2).all(dim=0)
     assert 0 < int(box.sum()) < box.numel()
-    assert torch.equal(mixed, torch.where(box, neighbour, clip))
+    assert torch.equal(mixed, torch.where(box, neighbor, clip))
     assert float(soft[0, 0]) == pytest.approx(1 - float(box.float().mean()))
 
 

@@ -9,7 +9,7 @@ from videonl.data.transforms import (
     Views,
     ViewTransform,
     crop_corners,
-    normalise,
+    normalize,
 )
 
 SMALL = ClipFormat(num_frames=3, short_side_px=29, crop_px=23)
@@ -75,19 +75,19 @@ def test_whole_frames_are_resized_and_not_cut() -> None:
     whole = ViewTransform(clip_format, Views(fully_convolutional=True))(frames, [range(len(frames))])
     assert whole.shape == (1, 3, 5, 31, 50)
     (crop,) = ViewTransform(clip_format, Views())(frames, [range(len(frames))])
-    assert torch.equal(whole[0, :, :, 4:27, 13:36], crop)  # the centre
+    assert torch.equal(whole[0, :, :, 4:27, 13:36], crop)  # the center
 
 
 def test_the_resized_short_side_is_the_one_asked_for() -> None:
-    grey = torch.zeros(1, 3, 97, 331, dtype=torch.uint8)
+    gray = torch.zeros(1, 3, 97, 331, dtype=torch.uint8)
     whole = ClipFormat(short_side_px=29, crop_px=29)
-    assert ViewTransform(whole, Views())(grey, [[0]]).shape == (1, 3, 1, 29, 29)
+    assert ViewTransform(whole, Views())(gray, [[0]]).shape == (1, 3, 1, 29, 29)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
-def test_normalise(dtype: torch.dtype) -> None:
+def test_normalize(dtype: torch.dtype) -> None:
     clips = torch.tensor([0, 51, 255], dtype=dtype).view(1, 3, 1, 1, 1).expand(2, 3, 5, 7, 11)
-    out = normalise(clips, mean=(0.5, 0.1, 0.2), std=(0.5, 0.2, 0.4))
+    out = normalize(clips, mean=(0.5, 0.1, 0.2), std=(0.5, 0.2, 0.4))
     assert out.dtype == (torch.float32 if dtype == torch.uint8 else dtype)
     torch.testing.assert_close(out[1, :, 4, 6, 10], torch.tensor([-1.0, 0.5, 2.0], dtype=out.dtype))
 

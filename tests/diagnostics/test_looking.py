@@ -56,7 +56,7 @@ def measured(block: AttentionBlock, cells: Tensor = ALL_CELLS) -> Attention:
 
 @torch.no_grad()
 def naive_rows(block: AttentionBlock) -> list[tuple[tuple[int, ...], list[tuple[tuple[float, ...], float]]]]:
-    """For each query cell that has weights: its keys' centres in frames and pixels, and their shares of the weight."""
+    """For each query cell that has weights: its keys' centers in frames and pixels, and their shares of the weight."""
     inputs = features(block)
     weights = block.attention(inputs[0], torch.arange(math.prod(GRID)), *inputs[1:])[0].abs()
     # Keys are cells of 2 frames and 8 x 8 px; pooled, two such cells, the fifth row and seventh column left out; of the
@@ -73,16 +73,16 @@ def naive_rows(block: AttentionBlock) -> list[tuple[tuple[int, ...], list[tuple[
     return rows
 
 
-def test_distances_and_shares_are_those_of_the_centres(block: AttentionBlock) -> None:
+def test_distances_and_shares_are_those_of_the_centers(block: AttentionBlock) -> None:
     found = measured(block).looking
     frames, px, same_frame = 0.0, 0.0, 0.0
     rows = naive_rows(block)
     for (t, y, x), row in rows:
-        centre = (2 * t + 1, 8 * y + 4, 8 * x + 4)
+        center = (2 * t + 1, 8 * y + 4, 8 * x + 4)
         for (key_t, key_y, key_x), weight in row:
-            frames += weight * abs(key_t - centre[0]) / len(rows)
-            px += weight * math.hypot(key_y - centre[1], key_x - centre[2]) / len(rows)
-            same_frame += weight * (key_t == centre[0]) / len(rows)
+            frames += weight * abs(key_t - center[0]) / len(rows)
+            px += weight * math.hypot(key_y - center[1], key_x - center[2]) / len(rows)
+            same_frame += weight * (key_t == center[0]) / len(rows)
     assert found.frames_away == pytest.approx(frames, rel=1e-9)
     assert found.seconds_away == pytest.approx(frames * 0.5, rel=1e-9)
     assert found.px_away == pytest.approx(px, rel=1e-9)

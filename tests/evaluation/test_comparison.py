@@ -107,9 +107,9 @@ def test_other_videos_classes_or_labels_are_refused(record: Record) -> None:
         compare(record, fewer)
     with pytest.raises(UserError, match="same classes; only A has 1: class 6; only B has 1: other"):
         compare(record, replace(record, class_names=[*record.class_names[:-1], "other"]))
-    relabelled = replace(record.scores[0], label=(record.scores[0].label + 1) % 7)
+    relabeled = replace(record.scores[0], label=(record.scores[0].label + 1) % 7)
     with pytest.raises(UserError, match=r"1 videos have another label in B than in A, such as 0\.mp4"):
-        compare(record, replace(record, scores=[relabelled, *record.scores[1:]]))
+        compare(record, replace(record, scores=[relabeled, *record.scores[1:]]))
     with pytest.raises(UserError, match="no video has a known class"):
         compare(replace(record, scores=[]), record)
     with pytest.raises(UserError, match="more than once"):

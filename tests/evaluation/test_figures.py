@@ -25,7 +25,7 @@ def test_the_diagonal_of_a_confusion_matrix_is_dark(num_classes: int) -> None:
     assert max(right.shape) <= 1700
     # A dark pixel is blue ink; few classes fill more of the picture with their diagonal.
     dark = (right[..., 2] - right[..., 0] > 40) & (right.sum(axis=2) < 420)
-    rows, columns = np.nonzero(dark[:, : right.shape[1] * 8 // 10])  # without the colour bar
+    rows, columns = np.nonzero(dark[:, : right.shape[1] * 8 // 10])  # without the color bar
     assert np.corrcoef(rows, columns)[0, 1] > 0.7
 
 

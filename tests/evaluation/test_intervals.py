@@ -1,4 +1,4 @@
-"""The vectorised bootstrap against one that draws and counts one resample at a time."""
+"""The vectorized bootstrap against one that draws and counts one resample at a time."""
 
 import numpy as np
 import pytest

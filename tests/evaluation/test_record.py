@@ -46,7 +46,7 @@ def test_awkward_names_unknown_labels_and_unequal_views_survive(make_score: Make
     record = Record(['a "b"', "<c>", "握手"], scores)
     write_record(tmp_path / "a.parquet", record)
     assert_same(read_record(tmp_path / "a.parquet"), record)
-    assert [score.video for score in record.labelled] == [5]
+    assert [score.video for score in record.labeled] == [5]
 
 
 def test_others_read_the_documented_columns(make_score: MakeScore, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def step(network: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor | None]]:
     return logits, [parameter.grad for parameter in network.parameters()]
 
 
-@pytest.mark.parametrize("batch_norm", ["trained", "synchronised", "frozen", "affine"])
+@pytest.mark.parametrize("batch_norm", ["trained", "synchronized", "frozen", "affine"])
 @pytest.mark.parametrize("checkpoint", [STAGES, ["res4"], ["res5"], ["res2", "res3"]], ids="-".join)
 def test_gradients_and_statistics_are_the_same(checkpoint: list[str], batch_norm: str) -> None:
     plain, recomputing = classifier([], batch_norm), classifier(checkpoint, batch_norm)
@@ -131,7 +131,7 @@ def _train(rank: int, rendezvous: str, results: str) -> None:
     distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
     gathered = []
     for checkpoint in ([], STAGES):
-        parallel = DistributedDataParallel(classifier(checkpoint, "synchronised"))
+        parallel = DistributedDataParallel(classifier(checkpoint, "synchronized"))
         for _ in range(2):
             parallel.zero_grad()
             _, gradients = step(parallel, clip(5)[2 * rank : 2 * rank + 2 + rank])

@@ -152,8 +152,8 @@ def test_other_sampling_is_said() -> None:
     assert said[1] == "theirs.pt was trained on other clips: {num_frames: 8, stride_frames: 8}"
 
 
-def test_licence_is_said() -> None:
-    assert "licence of the weights: CC BY-NC" in load_into(classifier(), weights_of(classifier(), licence="CC BY-NC"))
+def test_license_is_said() -> None:
+    assert "license of the weights: CC BY-NC" in load_into(classifier(), weights_of(classifier(), license="CC BY-NC"))
 
 
 def test_one_block_goes_to_the_only_one(refusal) -> None:
@@ -173,7 +173,7 @@ def test_one_block_goes_to_the_only_one(refusal) -> None:
 
 def test_saved_weights_come_back_whole(tmp_path: Path) -> None:
     source = classifier([NONLOCAL], backbone_options=MMACTION2)
-    weights = weights_of(source, licence="CC BY-NC")
+    weights = weights_of(source, license="CC BY-NC")
     path = tmp_path / "new" / "theirs.pt"
     weights.save(path)
     assert [each.name for each in path.parent.iterdir()] == ["theirs.pt"]
@@ -190,6 +190,6 @@ def test_weights_of_another_format_are_refused(tmp_path: Path) -> None:
     torch.save({"videonl_weights": {"format": 2}, "state_dict": {}}, tmp_path / "later.pt")
     with pytest.raises(UserError, match="of format 2, this videonl reads 1"):
         read_weights(tmp_path / "later.pt")
-    torch.save({"videonl_weights": {"format": 1, "colour": 3}, "state_dict": {}}, tmp_path / "odd.pt")
+    torch.save({"videonl_weights": {"format": 1, "color": 3}, "state_dict": {}}, tmp_path / "odd.pt")
     with pytest.raises(UserError, match="neither a checkpoint of videonl fit nor weights of videonl convert"):
         read_weights(tmp_path / "odd.pt")

@@ -37,7 +37,7 @@ def test_what_a_chain_keeps_is_what_its_gradients_need() -> None:
     memory = training_memory(chain, (4, 7, 9), num_states=2)
     # The mean of the whole grid is a sum over the ReLU's output, which is already kept.
     assert memory.per_clip == 4 * (3 * n + 5 * n + 5 * n)
-    assert memory.gradients == 4 * (15 + 10) and memory.optimiser == 2 * memory.gradients
+    assert memory.gradients == 4 * (15 + 10) and memory.optimizer == 2 * memory.gradients
     # 10 running statistics, a counter of 8 bytes; and of every forward 10 of the batch.
     assert memory.weights == 4 * (25 + 10) + 8 + 4 * 10
     assert memory.of_batch(7) == memory.weights + 3 * memory.gradients + 7 * memory.per_clip

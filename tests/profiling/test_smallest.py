@@ -35,7 +35,7 @@ def test_pixels_are_named_where_frames_do_not_help() -> None:
 
 def test_the_network_is_left_as_it_was() -> None:
     network = ClipClassifier(
-        "i3d_r50", 5, width=3, batch_norm="synchronised", execution=Execution(compile=True)
+        "i3d_r50", 5, width=3, batch_norm="synchronized", execution=Execution(compile=True)
     ).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     require_clip(network, (8, 31, 31))

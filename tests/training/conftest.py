@@ -14,9 +14,9 @@ from videonl.data.augmentation import Augmentation
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.loader import Loading
 from videonl.data.transforms import ClipFormat
-from videonl.training import ClipModule, Optimisation, SeedSteps
+from videonl.training import ClipModule, Optimization, SeedSteps
 
-OPTIMISATION = Optimisation(lr=0.1, schedule="constant")
+OPTIMIZATION = Optimization(lr=0.1, schedule="constant")
 CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
 
 
@@ -84,7 +84,7 @@ def train(video_folder: Path, tmp_path: Path) -> Callable[..., ClipModule]:
     def run(
         callbacks: Sequence[Callback] = (),
         network: nn.Module | None = None,
-        optimisation: Optimisation = OPTIMISATION,
+        optimization: Optimization = OPTIMIZATION,
         val: bool = True,
         folder: str = "run",
         until_step: int | None = None,
@@ -105,7 +105,7 @@ def train(video_folder: Path, tmp_path: Path) -> Callable[..., ClipModule]:
             **{"max_epochs": 2, **options},
         )
         # With channels innermost, torch's own batch norm rounds to 1e-5 in float32.
-        module = ClipModule(network or small_network(), data.class_names, CLIP, optimisation, channels_last=False)
+        module = ClipModule(network or small_network(), data.class_names, CLIP, optimization, channels_last=False)
         if until_step:
             with pytest.raises(PowerCutError):
                 trainer.fit(module, data)

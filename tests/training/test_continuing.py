@@ -1,4 +1,4 @@
-"""Wherever a training is cut off, resumed it ends with the weights, optimiser, best checkpoint and log of a whole."""
+"""Wherever a training is cut off, resumed it ends with the weights, optimizer, best checkpoint and log of a whole."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch import nn
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.loader import Loading
 from videonl.data.transforms import ClipFormat
-from videonl.training import ClipModule, Continuation, LastCheckpoint, Optimisation, SeedSteps, UnreadableVideos
+from videonl.training import ClipModule, Continuation, LastCheckpoint, Optimization, SeedSteps, UnreadableVideos
 from videonl.training.checkpoint_files import WholeCheckpoints
 from videonl.training.continued_log import ContinuedCSVLogger
 
@@ -86,7 +86,7 @@ def fit(
         use_distributed_sampler=False,
         **{"max_epochs": 2, **options},
     )
-    module = ClipModule(network, data.class_names, CLIP, Optimisation(schedule=schedule))
+    module = ClipModule(network, data.class_names, CLIP, Optimization(schedule=schedule))
     moments = Moments(cut_at)
     trainer.save_checkpoint = moments.around(trainer.save_checkpoint)  # type: ignore[method-assign]
     logger.log_metrics = moments.around(logger.log_metrics)  # type: ignore[method-assign]
@@ -104,7 +104,7 @@ def fit(
 
 
 def everything(run: Path) -> str:
-    """Weights, optimiser, schedule and progress of both checkpoints, and the log."""
+    """Weights, optimizer, schedule and progress of both checkpoints, and the log."""
     names = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")
     checkpoints = [torch.load(run / f"{name}.ckpt", weights_only=True) for name in ("last", "best")]
     torch.set_printoptions(precision=17, threshold=10_000)

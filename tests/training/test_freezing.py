@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from videonl.errors import UserError
 from videonl.models import ClipClassifier, Insertion
-from videonl.training import ClipModule, FreezeBackbone, Optimisation
+from videonl.training import ClipModule, FreezeBackbone, Optimization
 
 Train = Callable[..., ClipModule]
 
@@ -42,7 +42,7 @@ def moved(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
 
 def test_head_trains_first_and_the_backbone_joins_at_the_rate_of_the_schedule(train: Train) -> None:
     watch = Watch()
-    train([FreezeBackbone(num_epochs=2), watch], max_epochs=3, optimisation=Optimisation(lr=0.1, schedule="cosine"))
+    train([FreezeBackbone(num_epochs=2), watch], max_epochs=3, optimization=Optimization(lr=0.1, schedule="cosine"))
     first, second, third = (moved(*pair) for pair in zip(watch.states, watch.states[1:], strict=False))
     assert first == second == {"9.weight", "9.bias"}
     assert third == watch.states[0].keys()

@@ -14,7 +14,7 @@ from videonl.data.batches import Failure
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.models import ClipClassifier, Insertion
-from videonl.training import ClipModule, Optimisation
+from videonl.training import ClipModule, Optimization
 
 CLASS_NAMES = ["wave", "clap", "jump"]
 FORMAT = ClipFormat(mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.125))
@@ -47,7 +47,7 @@ def clips(batch: int = 5, size: tuple[int, int, int] = (3, 5, 7)) -> Tensor:
     return torch.randint(0, 256, (batch, 3, *size), generator=generator, dtype=torch.uint8)
 
 
-def normalised_by_hand(clip: Tensor) -> Tensor:
+def normalized_by_hand(clip: Tensor) -> Tensor:
     channels = [(clip[:, i].double() / 255 - FORMAT.mean[i]) / FORMAT.std[i] for i in range(3)]
     return torch.stack(channels, dim=1).float()
 
@@ -73,7 +73,7 @@ def evaluation_batch() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_network_sees_clips_normalised_once(channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_network_sees_clips_normalized_once(channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     module = module_of(Spy(), monkeypatch, channels_last=channels_last)
     module(clips())
     module.training_step(training_batch(), 0)
@@ -81,14 +81,14 @@ def test_network_sees_clips_normalised_once(channels_last: bool, monkeypatch: py
     trained, stepped, *evaluated = module.network.seen
     assert len(evaluated) == 3  # a video's views at once
     for seen in (trained, stepped, torch.cat(evaluated)):
-        torch.testing.assert_close(seen, normalised_by_hand(clips()), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(seen, normalized_by_hand(clips()), rtol=1e-5, atol=1e-6)
 
 
 def test_loss_is_the_cross_entropy(monkeypatch: pytest.MonkeyPatch) -> None:
     module = module_of(Spy(), monkeypatch)
     batch = training_batch()
     loss = module.training_step(batch, 0)
-    logits = 2 * normalised_by_hand(batch["clip"]).mean(dim=(2, 3, 4))
+    logits = 2 * normalized_by_hand(batch["clip"]).mean(dim=(2, 3, 4))
     by_hand = [-F.log_softmax(row, dim=0)[label] for row, label in zip(logits, batch["label"], strict=True)]
     torch.testing.assert_close(loss, torch.stack(by_hand).mean())
     hits = (logits.argmax(dim=1) == batch["label"]).float().mean()
@@ -107,7 +107,7 @@ def test_bad_values_are_refused_and_quoted(wrong: dict[str, float], monkeypatch:
 def test_label_smoothing_spreads_its_share_over_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = training_batch()
     module = module_of(Spy(), monkeypatch, label_smoothing=0.3)
-    log_probabilities = F.log_softmax(2 * normalised_by_hand(batch["clip"]).mean(dim=(2, 3, 4)), dim=1)
+    log_probabilities = F.log_softmax(2 * normalized_by_hand(batch["clip"]).mean(dim=(2, 3, 4)), dim=1)
     targets = 0.7 * F.one_hot(batch["label"], 3) + 0.3 / 3
     torch.testing.assert_close(module.training_step(batch, 0), -(targets * log_probabilities).sum(dim=1).mean())
 
@@ -147,7 +147,7 @@ def test_evaluation_scores_every_video_whatever_the_views_per_step(views_per_ste
         (3, "3.mp4", 0),
         (7, "7.mp4", 1),
     ]
-    views = (2 * normalised_by_hand(clips()).mean(dim=(2, 3, 4))).softmax(dim=1).double()
+    views = (2 * normalized_by_hand(clips()).mean(dim=(2, 3, 4))).softmax(dim=1).double()
     for score, expected in zip(module.scores, (views[2:4], views[:2], views[4:]), strict=True):
         torch.testing.assert_close(score.probabilities, expected.mean(dim=0), rtol=1e-5, atol=1e-6)
     assert set(module.logged) == {"test/top1", "test/mean_class"}
@@ -219,7 +219,7 @@ def test_checkpoint_of_another_network_is_refused() -> None:
 
 
 def test_optimizer_sees_the_networks_parameters_and_moves_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = module_of(classifier(), optimisation=Optimisation(lr=0.3, schedule="step", milestone_fractions=(0.5,)))
+    module = module_of(classifier(), optimization=Optimization(lr=0.3, schedule="step", milestone_fractions=(0.5,)))
 
     class FakeTrainer:
         estimated_stepping_batches = 4

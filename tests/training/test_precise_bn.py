@@ -42,14 +42,14 @@ def batches_of(module: ClipModule, epoch: int) -> Iterator[Tensor]:
 
 
 def by_hand(module: ClipModule, epoch: int, num_batches: int = 3) -> list[tuple[Tensor, Tensor]]:
-    """Mean and variance of what each norm is given, all batches put together; each is normalised on its own."""
+    """Mean and variance of what each norm is given, all batches put together; each is normalized on its own."""
     network = module.network.double()
     given: list[list[Tensor]] = [[], []]
     for clip in [*batches_of(module, epoch)][:num_batches]:
         first = network[0](clip)
-        normalised = F.batch_norm(first, None, None, network[1].weight, network[1].bias, training=True)
+        normalized = F.batch_norm(first, None, None, network[1].weight, network[1].bias, training=True)
         given[0].append(first)
-        given[1].append(network[3](normalised.relu()))
+        given[1].append(network[3](normalized.relu()))
     channels = [torch.cat(parts).transpose(0, 1).flatten(1).detach() for parts in given]
     return [(values.mean(dim=1), values.var(dim=1)) for values in channels]
 

@@ -11,14 +11,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor
 
-from videonl.training import ClipModule, Optimisation
+from videonl.training import ClipModule, Optimization
 
 Train = Callable[..., ClipModule]
 Weights = dict[str, Tensor]
 
 
 class Watch(Callback):
-    """Keeps rate and weights of each optimiser step, and the weights that are validated."""
+    """Keeps rate and weights of each optimizer step, and the weights that are validated."""
 
     def __init__(self) -> None:
         self.rates: list[float] = []
@@ -45,8 +45,8 @@ def _weights(module: LightningModule) -> Weights:
 def test_the_schedule_ends_with_the_training(train: Train, accumulated: int, steps: int) -> None:
     # Three batches in each of three epochs; what an epoch has left over is a step too.
     watch = Watch()
-    settings = Optimisation(lr=0.3, schedule="cosine", warmup_fraction=1 / 3)
-    module = train([watch], optimisation=settings, max_epochs=3, accumulate_grad_batches=accumulated)
+    settings = Optimization(lr=0.3, schedule="cosine", warmup_fraction=1 / 3)
+    module = train([watch], optimization=settings, max_epochs=3, accumulate_grad_batches=accumulated)
     assert module.trainer.global_step == steps
     warm = steps // 3
     falling = [0.15 * (1 + math.cos(math.pi * step / (steps - warm))) for step in range(steps - warm)]
@@ -55,15 +55,15 @@ def test_the_schedule_ends_with_the_training(train: Train, accumulated: int, ste
 
 def test_rate_counts_accumulated_batches(train: Train) -> None:
     watch = Watch()
-    settings = Optimisation(lr=0.1, lr_per_clips=16, schedule="constant")
-    train([watch], optimisation=settings, accumulate_grad_batches=3)
+    settings = Optimization(lr=0.1, lr_per_clips=16, schedule="constant")
+    train([watch], optimization=settings, accumulate_grad_batches=3)
     assert watch.rates == pytest.approx([0.1 * 2 * 3 / 16] * 2)
 
 
 def test_clipped_gradients_move_no_further(train: Train) -> None:
     watch = Watch()
-    settings = Optimisation(lr=0.5, schedule="constant", momentum=0.0, weight_decay=0.0)
-    train([watch], optimisation=settings, gradient_clip_val=0.01)
+    settings = Optimization(lr=0.5, schedule="constant", momentum=0.0, weight_decay=0.0)
+    train([watch], optimization=settings, gradient_clip_val=0.01)
     for before, after in zip(watch.weights, watch.weights[1:], strict=False):
         norm = torch.stack([(after[name] - before[name]).square().sum() for name in before]).sum().sqrt()
         assert float(norm) == pytest.approx(0.5 * 0.01, rel=1e-3)  # every gradient here is longer than that

@@ -14,7 +14,7 @@ from videonl.data.augmentation import Augmentation
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.loader import Loading
 from videonl.data.transforms import ClipFormat
-from videonl.training import ClipModule, EndTogether, FreezeBackbone, Optimisation, PreciseBatchNorm, SeedSteps
+from videonl.training import ClipModule, EndTogether, FreezeBackbone, Optimization, PreciseBatchNorm, SeedSteps
 
 CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
 AUGMENTATION = Augmentation(short_side_px=(23, 37))
@@ -44,7 +44,7 @@ def main(videos: str, out: str) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     data = ClipDataModule(videos, clip=CLIP, augmentation=AUGMENTATION, loading=Loading(batch_size=1, num_workers=0))
-    settings = Optimisation(lr=0.4, lr_per_clips=16, schedule="constant")
+    settings = Optimization(lr=0.4, lr_per_clips=16, schedule="constant")
     watch = Watch()
     trainer = Trainer(
         accelerator="cpu",

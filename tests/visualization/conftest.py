@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from videonl.visualization import AttentionMap, EvidenceMap
-from videonl.visualization.grid import centre_of
+from videonl.visualization.grid import center_of
 
 SIZE = (6, 40, 56)
 GRID = (3, 5, 7)
@@ -15,7 +15,7 @@ def one_hot_map(key: tuple[int, int, int], keys: tuple[int, int, int] = GRID, we
     weights = torch.zeros(keys)
     weights[key] = weight
     cell = (1, 1, 2)
-    return AttentionMap("layer2.0", centre_of(cell, GRID, SIZE), GRID, cell, weights)
+    return AttentionMap("layer2.0", center_of(cell, GRID, SIZE), GRID, cell, weights)
 
 
 @pytest.fixture
@@ -33,5 +33,5 @@ def evidence() -> EvidenceMap:
 
 @pytest.fixture
 def frames() -> Tensor:
-    """Even grey, so that every coloured pixel was put there by the drawing."""
+    """Even gray, so that every colored pixel was put there by the drawing."""
     return torch.full((*SIZE, 3), 90, dtype=torch.uint8)

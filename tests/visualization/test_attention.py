@@ -87,7 +87,7 @@ def test_without_a_query_the_most_changed_position_is_asked():
     assert first.query == (5, 30, 14)
 
 
-def test_a_block_that_changes_nothing_is_asked_for_its_centre():
+def test_a_block_that_changes_nothing_is_asked_for_its_center():
     network = Network(Mirror(), Mirror())
     assert [found.cell for found in one_map_each(network)] == [(1, 2, 3), (1, 5, 7)]
 

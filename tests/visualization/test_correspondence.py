@@ -41,8 +41,8 @@ class Strided(nn.Module):
 
 def clip_with_spots(size: Position, query: Position, target: Position) -> Tensor:
     clip = torch.zeros(1, 3, *size)
-    for (t, y, x), colour in ((query, ASKING), (target, SOUGHT)):
-        clip[0, :, t, y, x] = STRENGTH * torch.tensor(colour)
+    for (t, y, x), color in ((query, ASKING), (target, SOUGHT)):
+        clip[0, :, t, y, x] = STRENGTH * torch.tensor(color)
     return clip
 
 
@@ -164,7 +164,7 @@ def test_only_spots_in_reach_light_up(options, seen, unseen) -> None:
 
 @pytest.mark.parametrize("name", ["c2d_r50", "i3d_r50", "slow_r50"])
 def test_cells_of_backbones_lie_where_the_network_looks(name) -> None:
-    """The centre of what a cell sees, by the gradient of averaging weights, is within its cell and one around it."""
+    """The center of what a cell sees, by the gradient of averaging weights, is within its cell and one around it."""
     backbone = BACKBONES[name](2, width=4)
     network = backbone.network.eval()
     for module in network.modules():
@@ -179,10 +179,10 @@ def test_cells_of_backbones_lie_where_the_network_looks(name) -> None:
             (seen,) = torch.autograd.grad(features[(0, slice(None), *cell)].sum(), clip, retain_graph=True)
             for axis in range(3):
                 along = seen.sum(dim=[dim for dim in range(5) if dim != axis + 2])
-                centre = float((along * torch.arange(size[axis])).sum() / along.sum())
+                center = float((along * torch.arange(size[axis])).sum() / along.sum())
                 pixels = pixels_of(cell[axis], grid[axis], size[axis])
                 cell_px = size[axis] / grid[axis]
-                assert pixels.start - cell_px <= centre <= pixels.stop - 1 + cell_px, (stage, cell, axis)
+                assert pixels.start - cell_px <= center <= pixels.stop - 1 + cell_px, (stage, cell, axis)
 
 
 def features_at(network: nn.Module, path: str, clip: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ def test_one_scale_for_the_whole_clip(frames, one_hot):
     shown = overlay(frames, attention).int()
     strong, weak = (shown[0, 0, 0] - 90).abs().sum(), (shown[5, 39, 55] - 90).abs().sum()
     assert strong > 2 * weak > 0
-    # The same weights ten times smaller look the same: the largest weight has full colour.
+    # The same weights ten times smaller look the same: the largest weight has full color.
     smaller = dataclasses.replace(attention, weights=attention.weights / 10)
     assert torch.equal(overlay(frames, smaller).int(), shown)
 

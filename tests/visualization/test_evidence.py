@@ -104,13 +104,13 @@ class Spots(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.cells = nn.AvgPool3d((2, 4, 4))
-        self.colours = nn.Conv3d(3, 3, 1, bias=False)
+        self.colors = nn.Conv3d(3, 3, 1, bias=False)
         self.head = nn.Linear(3, 3)
-        self.colours.weight.data = torch.eye(3).view(3, 3, 1, 1, 1)
+        self.colors.weight.data = torch.eye(3).view(3, 3, 1, 1, 1)
         self.head.weight.data = torch.tensor([[0.0, 0, 1], [1, -1, 0], [0, 1, 0]])
 
     def forward(self, clip: Tensor) -> Tensor:
-        return self.head(self.colours(self.cells(clip)).mean(dim=(2, 3, 4)))
+        return self.head(self.colors(self.cells(clip)).mean(dim=(2, 3, 4)))
 
 
 # Of 43 x 59 and 7 the last pixels belong to no cell, and the grid's sides are odd.
@@ -120,9 +120,9 @@ def test_what_speaks_for_a_class_lights_up(size: Position) -> None:
     clip = torch.zeros(1, 3, *size)
     clip[(0, 0, *red)] = clip[(0, 1, *green)] = 100.0
     network = Spots()
-    maps = evidence_maps(network, "colours", clip, NAMES)
+    maps = evidence_maps(network, "colors", clip, NAMES)
     assert [(one.class_index, one.class_name, one.layer) for one in maps] == [
-        (index, name, "colours") for index, name in NAMES.items()
+        (index, name, "colors") for index, name in NAMES.items()
     ]
     for evidence, spot in zip(maps[1:], (red, green), strict=True):
         pixels = spread(evidence.values, evidence.grid, size)
@@ -140,7 +140,7 @@ def test_what_speaks_for_a_class_lights_up(size: Position) -> None:
 def test_evidence_adds_up_to_the_logit_where_the_head_averages() -> None:
     network, clip = Spots(), clip_of((6, 40, 56), torch.float32)
     logits = network(clip)[0].detach()
-    for evidence in evidence_maps(network, "colours", clip, NAMES):
+    for evidence in evidence_maps(network, "colors", clip, NAMES):
         index = evidence.class_index
         assert float(evidence.values.sum()) == pytest.approx(
             float(logits[index] - network.head.bias.detach()[index]), abs=1e-5

@@ -1,21 +1,21 @@
 import pytest
 import torch
 
-from videonl.visualization.grid import cell_of, centre_of, key_centres, keys_at, keys_of_pixels, pixels_of, spread
+from videonl.visualization.grid import cell_of, center_of, key_centers, keys_at, keys_of_pixels, pixels_of, spread
 
 
 @pytest.mark.parametrize(("grid", "size"), [(1, 1), (5, 6), (7, 7), (7, 112), (14, 113), (28, 224), (3, 8)])
-def test_cells_share_out_the_pixels_and_their_centres_lead_back(grid, size):
+def test_cells_share_out_the_pixels_and_their_centers_lead_back(grid, size):
     shared_out = [pixel for cell in range(grid) for pixel in pixels_of(cell, grid, size)]
     assert shared_out == list(range(size))
     for cell in range(grid):
-        assert centre_of((cell,) * 3, (grid,) * 3, (size,) * 3)[0] in pixels_of(cell, grid, size)
-        assert cell_of(centre_of((cell,) * 3, (grid,) * 3, (size,) * 3), (grid,) * 3, (size,) * 3) == (cell,) * 3
+        assert center_of((cell,) * 3, (grid,) * 3, (size,) * 3)[0] in pixels_of(cell, grid, size)
+        assert cell_of(center_of((cell,) * 3, (grid,) * 3, (size,) * 3), (grid,) * 3, (size,) * 3) == (cell,) * 3
 
 
 def test_axes_are_mapped_each_by_their_own_scale():
     assert cell_of((5, 39, 16), grid=(3, 5, 7), size=(6, 40, 56)) == (2, 4, 2)
-    assert centre_of((2, 4, 2), grid=(3, 5, 7), size=(6, 40, 56)) == (5, 36, 20)
+    assert center_of((2, 4, 2), grid=(3, 5, 7), size=(6, 40, 56)) == (5, 36, 20)
 
 
 def test_cells_finer_than_pixels_still_have_a_pixel():
@@ -62,11 +62,11 @@ def test_keys_finer_than_the_grid_lie_on_their_own_cells():
     assert torch.equal(pixels, keys.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2))
 
 
-def test_key_centres_are_the_middles_of_the_pixels_that_belong_to_the_keys():
+def test_key_centers_are_the_middles_of_the_pixels_that_belong_to_the_keys():
     for num_keys, num_cells, num_pixels in ((5, 5, 35), (2, 5, 35), (3, 7, 21), (10, 5, 40), (1, 3, 6)):
         keys = keys_of_pixels(num_keys, num_cells, num_pixels)
         middles = [(keys == key).nonzero().double().mean() + 0.5 for key in range(num_keys)]
-        assert key_centres(num_keys, num_cells, num_pixels).tolist() == pytest.approx([float(m) for m in middles])
+        assert key_centers(num_keys, num_cells, num_pixels).tolist() == pytest.approx([float(m) for m in middles])
 
 
 def test_keys_at_cells_are_those_of_their_pixels():

@@ -29,7 +29,7 @@ def _decoded(path: Path) -> list[np.ndarray]:
 
 def test_strip_changes_the_attended_cell_alone(tmp_path, frames, one_hot):
     nothing, something = tmp_path / "nothing.png", tmp_path / "something.png"
-    # A weight of 1 is full colour in both, so that titles and colour bars are the same.
+    # A weight of 1 is full color in both, so that titles and color bars are the same.
     strip(frames, one_hot((0, 0, 0), weight=0.0), nothing)
     strip(frames, one_hot((2, 3, 6)), something)
     rows, columns = (_picture(nothing) != _picture(something)).any(-1).nonzero()
@@ -137,7 +137,7 @@ def test_strip_marks_the_query_on_its_frame_only(tmp_path, frames, one_hot):
     columns = cyan.nonzero()[1]
     assert len(columns) > 0
     assert columns.max() - columns.min() < 8 * PANEL_SCALE + 8
-    # The query's time cell 1 has its centre in frame 3, the fourth panel.
+    # The query's time cell 1 has its center in frame 3, the fourth panel.
     assert columns.min() > 3 * 224
     assert columns.max() < 4 * 224 + 50
 
@@ -153,7 +153,7 @@ def test_any_name_can_be_drawn(tmp_path, frames, one_hot, name):
 def test_negative_weights_are_named_in_the_strip(tmp_path, frames, one_hot):
     strip(frames, one_hot((0, 0, 0), weight=0.0), tmp_path / "zero.png")
     strip(frames, one_hot((0, 0, 0), weight=-0.5), tmp_path / "negative.png")
-    # Both are drawn as 0; what differs is the name of the colour bar, right of the six panels.
+    # Both are drawn as 0; what differs is the name of the color bar, right of the six panels.
     columns = (_picture(tmp_path / "zero.png") != _picture(tmp_path / "negative.png")).any(-1).nonzero()[1]
     assert columns.min() > 6 * 224
 
@@ -204,15 +204,15 @@ def test_gif_shows_what_the_film_shows(tmp_path, frames, one_hot):
     assert is_lit[:2] == [True, True] and not any(is_lit[2:])
 
 
-def test_bar_beneath_the_film_has_the_colours_from_clear_to_full(tmp_path, frames, one_hot):
+def test_bar_beneath_the_film_has_the_colors_from_clear_to_full(tmp_path, frames, one_hot):
     film(frames, one_hot((0, 0, 0)), tmp_path / "film.mp4")
     picture = _decoded(tmp_path / "film.mp4")[0]
     height, width, _ = picture.shape
     row = picture[height - 20]
-    coloured = np.flatnonzero(row.max(axis=1) - row.min(axis=1) > 60)
-    assert coloured.max() - coloured.min() > width / 3
-    assert row[coloured.max()][0] > 200 > row[coloured.max()][2]  # ends in yellow
-    assert row[coloured.min()].mean() < row[coloured.max()].mean()
+    colored = np.flatnonzero(row.max(axis=1) - row.min(axis=1) > 60)
+    assert colored.max() - colored.min() > width / 3
+    assert row[colored.max()][0] > 200 > row[colored.max()][2]  # ends in yellow
+    assert row[colored.min()].mean() < row[colored.max()].mean()
 
 
 def test_times_are_written_beneath_frames(tmp_path, frames, one_hot):

@@ -12,17 +12,17 @@ from torch.nn import functional as F
 
 from videonl.errors import UserError
 
-BatchNormMode = Literal["trained", "synchronised", "frozen", "affine"]
+BatchNormMode = Literal["trained", "synchronized", "frozen", "affine"]
 
 
-class SynchronisedBatchNorm3d(nn.BatchNorm3d):
+class SynchronizedBatchNorm3d(nn.BatchNorm3d):
     """Batch norm with the statistics of all processes' clips together.
 
     Unlike ``torch.nn.SyncBatchNorm`` it also runs on CPUs.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalises (B, C, T, H, W); B, T, H and W may differ between processes."""
+        """Normalizes (B, C, T, H, W); B, T, H and W may differ between processes."""
         if not self.training or not distributed.is_available() or not distributed.is_initialized():
             return super().forward(input)
         # Imported here because PyTorch may be built without it.
@@ -32,12 +32,12 @@ class SynchronisedBatchNorm3d(nn.BatchNorm3d):
         axes = [axis for axis in range(x.dim()) if axis != 1]
         count = all_reduce(x.new_tensor(x.numel() / x.shape[1]))
         mean = all_reduce(x.sum(axes)) / count
-        centred = x - _over_channels(mean)
-        variance = all_reduce(centred.square().sum(axes)) / count
+        centered = x - _over_channels(mean)
+        variance = all_reduce(centered.square().sum(axes)) / count
         if self.num_batches_tracked is not None:
             self._track(self.num_batches_tracked, mean.detach(), variance.detach() * count / (count - 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return torch.addcmul(_over_channels(self.bias), centred, _over_channels(scale)).to(input.dtype)
+        return torch.addcmul(_over_channels(self.bias), centered, _over_channels(scale)).to(input.dtype)
 
     def _track(self, num_batches: Tensor, mean: Tensor, variance: Tensor) -> None:
         assert self.running_mean is not None and self.running_var is not None
@@ -96,7 +96,7 @@ def set_batch_norm(network: nn.Module, mode: BatchNormMode) -> None:
 
     Args:
         network: Any network; norms without weights or running statistics stay as they are.
-        mode: ``trained``: statistics of the batch, as everywhere. ``synchronised``: of the batches of all processes.
+        mode: ``trained``: statistics of the batch, as everywhere. ``synchronized``: of the batches of all processes.
             ``frozen``: running statistics, weight and bias stay as they were loaded. ``affine``: running statistics are
             folded into weight and bias, which learn.
 
@@ -111,8 +111,8 @@ def set_batch_norm(network: nn.Module, mode: BatchNormMode) -> None:
 
 
 def _set_mode(norm: nn.BatchNorm3d, mode: BatchNormMode) -> None:
-    if mode == "synchronised":
-        norm.__class__ = SynchronisedBatchNorm3d
+    if mode == "synchronized":
+        norm.__class__ = SynchronizedBatchNorm3d
         return
     norm.__class__ = FrozenBatchNorm3d if mode == "frozen" else AffineNorm3d
     norm.train(False)

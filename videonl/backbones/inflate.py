@@ -13,7 +13,7 @@ from torch import Tensor
 from videonl.backbones.contract import Backbone
 from videonl.errors import UserError
 
-Inflation = Literal["repeat", "centre"]
+Inflation = Literal["repeat", "center"]
 MODULES = {
     **{f"conv{number}": f"branch2.conv_{letter}" for number, letter in ((1, "a"), (2, "b"), (3, "c"))},
     **{f"bn{number}": f"branch2.norm_{letter}" for number, letter in ((1, "a"), (2, "b"), (3, "c"))},
@@ -43,13 +43,13 @@ class Inflated:
 def inflate(weights: Mapping[str, Tensor], backbone: Backbone, how: Inflation = "repeat") -> Inflated:
     """Inflates the weights of torchvision's ``resnet50`` or ``resnet101`` to C2D, I3D or Slow of the same depth.
 
-    A still video gets the answer of the 2D network: at every frame with ``centre``, and with ``repeat`` at those whose
+    A still video gets the answer of the 2D network: at every frame with ``center``, and with ``repeat`` at those whose
     receptive field does not touch the zeros before the first and after the last frame.
 
     Args:
         weights: The 2D ``state_dict``.
         backbone: The 3D network; it is not changed.
-        how: ``repeat`` spreads a kernel evenly over its frames, ``centre`` gives all of it to the middle one.
+        how: ``repeat`` spreads a kernel evenly over its frames, ``center`` gives all of it to the middle one.
 
     Returns:
         The 3D weights, and every key left over on either side.

@@ -54,7 +54,7 @@ class Implementation:
     form: str = "ours"
 
     def build(self, channels: int) -> AttentionBlock:
-        """The block with weights, past its initialisation: at a gamma of 0 all mathematics would agree."""
+        """The block with weights, past its initialization: at a gamma of 0 all mathematics would agree."""
         generator = torch.Generator().manual_seed(0)
         block = BUILDERS[self.block](channels)
         with torch.no_grad():

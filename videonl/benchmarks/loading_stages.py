@@ -18,7 +18,7 @@ from videonl.data.loader import Loading, worker_options
 from videonl.data.reading.decoding import open_video
 from videonl.data.video import Video
 
-_STAGES = ("read", "open", "decode", "colour", "resize", "collate")
+_STAGES = ("read", "open", "decode", "color", "resize", "collate")
 _WARM_UP_SHARE = 0.1
 _MIB = 2**20
 
@@ -30,7 +30,7 @@ class Stages:
     Attributes:
         case: Which files.
         milliseconds: ``read`` the whole file out of the system's cache (not part of the others), ``open`` it and find
-            its frames, ``decode`` those asked for and what they depend on, ``colour`` from YUV to RGB, ``resize`` with
+            its frames, ``decode`` those asked for and what they depend on, ``color`` from YUV to RGB, ``resize`` with
             crop and mirror, ``collate`` by copying into a batch.
     """
 
@@ -81,7 +81,7 @@ def stages(case: str, files: Sequence[File], num_clips: int) -> Stages:
 
     for draw, file in itertools.product(range(num_clips), files):
         _read_in_stages(file, draw, stage)
-    seconds["decode"] -= seconds["colour"]
+    seconds["decode"] -= seconds["color"]
     return Stages(case, {name: 1000 * spent / (num_clips * len(files)) for name, spent in seconds.items()})
 
 
@@ -94,7 +94,7 @@ def _read_in_stages(file: File, draw: int, stage: Callable[[str], contextlib.Abs
         frames = reader.read(file.indices(draw)).permute(0, 3, 1, 2)
     with av.open(str(file.path)) as container:
         decoded = list(itertools.islice(container.decode(video=0), CLIP.num_frames))
-        with stage("colour"):
+        with stage("color"):
             for frame in decoded:
                 frame.to_ndarray(format="rgb24", threads=1)
     with stage("resize"):

@@ -107,7 +107,7 @@ class Subject:
         return call_ms(self.logits, self.device)
 
     def step_ms(self) -> float:
-        """Time of one training step without the optimiser's, which is the same on both sides."""
+        """Time of one training step without the optimizer's, which is the same on both sides."""
         return call_ms(lambda: self._step(self.clip), self.device)
 
     def logits(self) -> Tensor:

@@ -79,7 +79,7 @@ def _affinity(block: NonLocal, x: Tensor) -> Tensor:
 
 
 def _read(block: NonLocal, x: Tensor, affinity: Tensor) -> Tensor:
-    """The rest of a non-local block: normalise the affinities (B, N, M), read, project, add."""
+    """The rest of a non-local block: normalize the affinities (B, N, M), read, project, add."""
     linear = block.pairwise in ("dot_product", "concatenation")
     weights = affinity / affinity.shape[2] if linear else (block.scale * affinity).softmax(dim=2)
     values = _pool(block, block.g(x)).flatten(2).mT  # (B, Ci, *grid) -> (B, M, Ci)

@@ -124,7 +124,7 @@ class AsymmetricPyramid(Asymmetric):
     Example:
         >>> block = AsymmetricPyramid(6)
         >>> x = torch.randn(2, 6, 3, 5, 7)
-        >>> torch.equal(block(x), x)  # the identity at initialisation
+        >>> torch.equal(block(x), x)  # the identity at initialization
         True
         >>> block.attention(x, torch.tensor([0, 104])).shape  # each bin's weight, in equal parts on its cells
         torch.Size([2, 2, 3, 5, 7])
@@ -187,7 +187,7 @@ class AsymmetricFusion(Asymmetric):
     Example:
         >>> block = AsymmetricFusion(6, low_channels=3)
         >>> high, low = torch.randn(2, 6, 2, 3, 5), torch.randn(2, 3, 4, 7, 11)
-        >>> torch.equal(block(high, low), high)  # the identity at initialisation
+        >>> torch.equal(block(high, low), high)  # the identity at initialization
         True
         >>> block.attention(high, torch.tensor([0, 29]), low).shape  # over the cells of the low stage
         torch.Size([2, 2, 4, 7, 11])

@@ -124,7 +124,7 @@ class CrissCross(LineHops):
     Example:
         >>> block = CrissCross(6)
         >>> x = torch.randn(2, 6, 3, 5, 7)
-        >>> torch.equal(block(x), x)  # the identity at initialisation
+        >>> torch.equal(block(x), x)  # the identity at initialization
         True
         >>> block.attention(x, torch.tensor([0, 104])).shape
         torch.Size([2, 2, 3, 5, 7])
@@ -163,7 +163,7 @@ class Axial(LineHops):
     Example:
         >>> block = Axial(6)
         >>> x = torch.randn(2, 6, 3, 5, 7)
-        >>> torch.equal(block(x), x)  # the identity at initialisation
+        >>> torch.equal(block(x), x)  # the identity at initialization
         True
     """
 

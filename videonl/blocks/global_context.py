@@ -40,7 +40,7 @@ class GlobalContext(AttentionBlock):
         >>> import torch
         >>> block = GlobalContext(6)
         >>> x = torch.randn(2, 6, 3, 5, 7)
-        >>> torch.equal(block(x), x)  # the identity at initialisation
+        >>> torch.equal(block(x), x)  # the identity at initialization
         True
         >>> block.attention(x, torch.tensor([0, 104])).shape
         torch.Size([2, 2, 3, 5, 7])
@@ -74,9 +74,9 @@ class GlobalContext(AttentionBlock):
             dim_inner = max(channels // ratio, 1)
             self.reduce = _bottleneck(channels, dim_inner, norm)
         self.out = nn.Conv3d(dim_inner, channels, kernel_size=1)
-        self._initialise()
+        self._initialize()
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         if self.mask is not None:
             nn.init.kaiming_normal_(self.mask.weight, mode="fan_in", nonlinearity="relu")
             assert self.mask.bias is not None

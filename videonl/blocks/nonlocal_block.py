@@ -35,7 +35,7 @@ class NonLocal(AttentionBlock):
 
     Args:
         channels: Channels C of the features.
-        pairwise: The function f and its normaliser. ``embedded_gaussian``: softmax of theta_i . phi_j. ``gaussian``:
+        pairwise: The function f and its normalizer. ``embedded_gaussian``: softmax of theta_i . phi_j. ``gaussian``:
             softmax of x_i . x_j, without theta and phi; where |x_i|^2 reaches tens, a position reads hardly any but
             itself. ``dot_product``: theta_i . phi_j, divided by the number of keys. ``concatenation``:
             ReLU(w . [theta_i, phi_j]), divided by the number of keys.
@@ -49,7 +49,7 @@ class NonLocal(AttentionBlock):
         reach: Which positions a query reads: all of the clip (``spacetime``), those of its frame (``space``), those at
             its pixel (``time``), or those of its chunk of frames (``groups``).
         group_frames: Frames of a chunk, for ``groups``; the last chunk may be shorter.
-        norm: ``batch`` normalises the result and starts with gamma = 0; ``none`` has W start at 0 instead.
+        norm: ``batch`` normalizes the result and starts with gamma = 0; ``none`` has W start at 0 instead.
         num_dims: 3 for (B, C, T, H, W), 2 for (B, C, H, W), 1 for (B, C, T); ``reach`` is for 3.
 
     Raises:
@@ -59,7 +59,7 @@ class NonLocal(AttentionBlock):
         >>> import torch
         >>> block = NonLocal(6)
         >>> x = torch.randn(2, 6, 3, 5, 7)
-        >>> torch.equal(block(x), x)  # the identity at initialisation
+        >>> torch.equal(block(x), x)  # the identity at initialization
         True
         >>> block.attention(x, torch.tensor([0, 104])).shape
         torch.Size([2, 2, 3, 2, 3])
@@ -110,9 +110,9 @@ class NonLocal(AttentionBlock):
         self.g = conv(channels, dim_inner, kernel_size=1)
         self.out = conv(dim_inner, channels, kernel_size=1)
         self.norm = NORM[num_dims](channels) if norm == "batch" else nn.Identity()
-        self._initialise()
+        self._initialize()
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         for conv in self.children():
             if isinstance(conv, Conv):
                 nn.init.normal_(conv.weight, std=INIT_STD)

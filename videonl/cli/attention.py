@@ -54,7 +54,7 @@ def attention(
             BLOCK_QUERY.png; with ``evidence`` there are evidence_CLASS.png and, to hold both against each other,
             BLOCK_evidence_CLASS.png; with ``compare`` each checkpoint has a folder of its own.
         query: A position that asks, as ``t,y,x``: frame of the clip, then pixels of the crop; ``grid:TxHxW``: the
-            centres of that many equal parts; or ``auto``, the default: for each block the position whose features it
+            centers of that many equal parts; or ``auto``, the default: for each block the position whose features it
             changed the most. May be given several times.
         evidence: Show also which places speak for these classes, by Grad-CAM: names or indices, or ``auto``, which is
             meant when none follow: the predicted class. For a network without blocks too.
@@ -149,7 +149,7 @@ def _folder_name(part: str) -> str:
 
 
 def _common_format(trained: Sequence[Trained]) -> ClipFormat:
-    """What all the networks see of a video, up to its normalisation."""
+    """What all the networks see of a video, up to its normalization."""
     first, *others = (ClipFormat(**one.clip) for one in trained)
     for other in others:
         for name in ("num_frames", "stride_frames", "stride_seconds", "sampling", "short_side_px", "crop_px"):

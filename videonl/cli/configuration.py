@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from videonl.cli.names_as_text import load_names_as_text, names_as_text
+from videonl.cli.renamed import rename_flag, rename_keys
 from videonl.errors import UserError
 
 FLAGS = ("--config", "-c")
@@ -70,7 +71,7 @@ def split_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     for argument in remaining:
         flag, equals, value = argument.partition("=")
         if flag not in FLAGS:
-            others.append(argument)
+            others.append(rename_flag(argument))
             continue
         file = value if equals else next(remaining, None)
         if not file:
@@ -158,6 +159,7 @@ def _read(path: Path) -> dict[str, Any]:
     for section in SECTIONS:
         if not isinstance(content.get(section, {}), dict):
             raise UserError(f"configuration {path}: {section} must be a mapping of keys, got {content[section]!r}")
+    rename_keys(content, str(path))
     return content
 
 

@@ -94,7 +94,7 @@ def _told(weights: Weights) -> list[str]:
         told += _about_head(weights.network)
         told.append(_about_classes(weights.network["num_classes"], weights.class_names))
         told.append(f"reads: {weights.reads}" if weights.reads else _about_clip(weights.clip))
-    return [*told, f"licence: {weights.licence}"] if weights.licence else told
+    return [*told, f"license: {weights.license}"] if weights.license else told
 
 
 def _say(lines: list[str]) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from videonl.data.sources.entry import LabelledPath
-from videonl.data.sources.labelled import read_source
+from videonl.data.sources.entry import LabeledPath
+from videonl.data.sources.labeled import read_source
 from videonl.data.sources.labels import classes_of
 from videonl.errors import UserError
 from videonl.evaluation import accuracies, read_record, stack
@@ -60,7 +60,7 @@ def demo(clips: Path | None = None, dir: Path = Path("runs/demo")) -> None:
         "checkpoint": checkpoint,
         "logs, also for W&B": dir,
     }
-    _summarise(top1, places, seconds)
+    _summarize(top1, places, seconds)
 
 
 def _synthetic_clips(root: Path) -> DemoData:
@@ -70,7 +70,7 @@ def _synthetic_clips(root: Path) -> DemoData:
 
 def _own_clips(clips: Path, splits: Path) -> DemoData:
     """Splits class folders 3:1:1 into lists, and fits the length of the training to their number."""
-    parts: dict[str, list[LabelledPath]] = {name: [] for name in dict.fromkeys(TURNS)}
+    parts: dict[str, list[LabeledPath]] = {name: [] for name in dict.fromkeys(TURNS)}
     for label, videos in _by_class(read_source(str(clips.resolve()))).items():
         if len(videos) < len(TURNS):
             raise UserError(
@@ -89,7 +89,7 @@ def _own_clips(clips: Path, splits: Path) -> DemoData:
     return DemoData(splits, options, Path(str(parts["test"][0].path)))
 
 
-def _by_class(videos: Sequence[LabelledPath]) -> dict[str, list[LabelledPath]]:
+def _by_class(videos: Sequence[LabeledPath]) -> dict[str, list[LabeledPath]]:
     return {label: [video for video in videos if video.label == label] for label in classes_of(videos)}
 
 
@@ -116,7 +116,7 @@ def _videonl(*arguments: str) -> None:
         raise UserError(f"videonl {arguments[0]} ended with exit code {code}; its message stands above")
 
 
-def _summarise(top1: dict[str, float], places: dict[str, Path], seconds: float) -> None:
+def _summarize(top1: dict[str, float], places: dict[str, Path], seconds: float) -> None:
     console.rule("summary")
     table = Table("network", "top-1 on the test videos")
     for name, accuracy in top1.items():

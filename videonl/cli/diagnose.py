@@ -14,7 +14,7 @@ from videonl.data.batches import Failure
 from videonl.data.loader import MOST_SEED, naming_shared_memory, worker_options
 from videonl.data.located_clip import LocatedClip, MiddleClips
 from videonl.data.reading.decoding import check_decoder
-from videonl.data.sources.labelled import file_of_source, read_source
+from videonl.data.sources.labeled import file_of_source, read_source
 from videonl.data.sources.labels import assign
 from videonl.data.synthetic.clues import find_clues, locate
 from videonl.data.synthetic.dataset import Clue

@@ -13,7 +13,7 @@ from videonl.data.batches import EvaluationBatch, collate_evaluation
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.loader import Loading, naming_shared_memory, worker_options
 from videonl.data.reading.decoding import check_decoder
-from videonl.data.sources.labelled import file_of_source, read_source
+from videonl.data.sources.labeled import file_of_source, read_source
 from videonl.data.sources.labels import UNKNOWN, assign_known
 from videonl.data.transforms import MOST_VIEWS, ClipFormat, Views, ViewTransform
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError
@@ -118,13 +118,11 @@ def evaluate(
         unfinished.path.unlink()
     if not scores:
         raise UserError(f"none of the {len(videos)} videos could be read")
-    if record.labelled:
-        print_evaluation(console, record.labelled, len(unreadable))
-    if num_unlabelled := sum(score.label == UNKNOWN for score in scores):
-        console.print(
-            f"{num_unlabelled} of {len(scores)} videos are of no known class: scored, but not in any accuracy"
-        )
-    for path in written if record.labelled else written[:1]:
+    if record.labeled:
+        print_evaluation(console, record.labeled, len(unreadable))
+    if num_unlabeled := sum(score.label == UNKNOWN for score in scores):
+        console.print(f"{num_unlabeled} of {len(scores)} videos are of no known class: scored, but not in any accuracy")
+    for path in written if record.labeled else written[:1]:
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)
     require_readable(unreadable, len(scores), max_failed_share)
 

@@ -30,7 +30,7 @@ def export(
 ) -> None:
     """Writes a network as ONNX or as a torch.export program, runs it, and compares it with the original.
 
-    The program takes normalised clips, float32 (batch, 3, frames, size, size), and returns logits. Class names, mean,
+    The program takes normalized clips, float32 (batch, 3, frames, size, size), and returns logits. Class names, mean,
     std and the rest of the clip format are the metadata of the ONNX file, or a JSON file beside the program.
 
     Args:

@@ -10,8 +10,8 @@ from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.facts import Check
 from videonl.data.indexing.findings import contradictions, copies, leaks, shared_clips
 from videonl.data.indexing.index_file import Record
-from videonl.data.sources.entry import LabelledPath
-from videonl.data.sources.labelled import files_of_sources, read_sources
+from videonl.data.sources.entry import LabeledPath
+from videonl.data.sources.labeled import files_of_sources, read_sources
 from videonl.errors import UserError
 from videonl.files import write_text
 from videonl.outputs import check_file
@@ -63,7 +63,7 @@ def index(
         raise SystemExit(1)
 
 
-def _entries(source: str, root: Path | None, classes: Path | None) -> list[LabelledPath]:
+def _entries(source: str, root: Path | None, classes: Path | None) -> list[LabeledPath]:
     folder = Path(os.path.abspath(os.path.expanduser(root))) if root else None
     if folder and not os.path.isdir(folder):
         raise UserError(f"{root}: no such folder. Correct --root.")

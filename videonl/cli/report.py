@@ -27,9 +27,9 @@ def report(record: Path, out: Path | None = None, average: Average | None = None
     evaluated = read_record(record)
     if average is not None:
         evaluated = evaluated.averaged_by(average)
-    if not evaluated.labelled:
+    if not evaluated.labeled:
         raise UserError(f"{record}: no video in it has a known class, so there is nothing to report")
     confusion = write_page(page, evaluated, mistakes)
-    print_evaluation(console, evaluated.labelled, len(evaluated.unreadable))
+    print_evaluation(console, evaluated.labeled, len(evaluated.unreadable))
     for path in (page, confusion):
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)

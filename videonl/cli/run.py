@@ -149,7 +149,7 @@ class VideonlCLI(LightningCLI):
         module: ClipModule = self.model
         config = self.config_init[self.subcommand]
         self._check_data()
-        self._check_synchronisation(module.network)
+        self._check_synchronization(module.network)
         if not config.trainer.fast_dev_run or config.ckpt_path is not None:
             self._lock()
             config.ckpt_path = begin_or_resume(config.run, config.ckpt_path, module.weights)
@@ -207,15 +207,15 @@ class VideonlCLI(LightningCLI):
         if "train" in self.datamodule.videos:
             require_validations(trainer.as_dict(), len(self.datamodule.training_loader()))
 
-    def _check_synchronisation(self, network: nn.Module) -> None:
-        """Refuses Lightning's synchronised norms where they would take the place of others than trained ones."""
+    def _check_synchronization(self, network: nn.Module) -> None:
+        """Refuses Lightning's synchronized norms where they would take the place of others than trained ones."""
         if not self.config_init[self.subcommand].trainer.sync_batchnorm:
             return
         mode = network.settings["batch_norm"] if isinstance(network, ClipClassifier) else "trained"
         if mode in ("frozen", "affine"):
             raise UserError(f"trainer.sync_batchnorm would replace the norms of batch_norm: {mode}; leave it out")
         if isinstance(self.trainer.accelerator, CPUAccelerator):
-            raise UserError("trainer.sync_batchnorm is for GPUs; batch_norm: synchronised of the network is not")
+            raise UserError("trainer.sync_batchnorm is for GPUs; batch_norm: synchronized of the network is not")
 
     def _close_loggers(self) -> None:
         for logger in self.trainer.loggers:

@@ -87,7 +87,7 @@ def plan_of_configuration(words: Sequence[str], num_classes: int, trust_code: bo
         built,
         (clip["num_frames"], clip["crop_px"], clip["crop_px"]),
         config["data"]["loading"]["batch_size"],
-        config["model"]["optimisation"]["optimizer"],
+        config["model"]["optimization"]["optimizer"],
         str(config["trainer"]["precision"]),
         config["model"]["channels_last"],
     )
@@ -156,7 +156,7 @@ def _table(plan: Plan, rows: Sequence[Row]) -> Table:
 
 def _told(plan: Plan, memory: Memory) -> str:
     once = [f"weights {_mib(memory.weights)}", f"gradients {_mib(memory.gradients)}"]
-    once.append(f"{plan.optimizer} {_mib(memory.optimiser)}")
+    once.append(f"{plan.optimizer} {_mib(memory.optimizer)}")
     assumed = "the file does not say on which clips it was trained; these are assumed\n" * plan.clip_is_assumed
     return (
         f"{assumed}training memory, predicted from shapes ({plan.precision}): {', '.join(once)}, and "

@@ -72,7 +72,7 @@ def require_usable(callbacks: Sequence[Callback]) -> None:
         if isinstance(callback, LearningRateFinder):
             raise UserError(
                 "trainer.callbacks: LearningRateFinder cannot set the rates here, which a schedule moves at every "
-                "step and which differ by layer; compare short trainings with several --model.optimisation.lr"
+                "step and which differ by layer; compare short trainings with several --model.optimization.lr"
             )
         if isinstance(callback, BatchSizeFinder):
             raise UserError(

@@ -13,14 +13,14 @@ from videonl.errors import MOST_PIXELS, require_within
 
 
 @dataclass(frozen=True)
-class Colour:
-    """Largest relative changes of colour (``v2.ColorJitter``); 0.4 draws a factor from 0.6 to 1.4.
+class Color:
+    """Largest relative changes of color (``v2.ColorJitter``); 0.4 draws a factor from 0.6 to 1.4.
 
     Args:
         brightness: Of all values.
-        contrast: Of the distance from the mean grey.
-        saturation: Of the distance from grey.
-        hue: Share of the colour circle, at most 0.5.
+        contrast: Of the distance from the mean gray.
+        saturation: Of the distance from gray.
+        hue: Share of the color circle, at most 0.5.
     """
 
     brightness: float = 0.0
@@ -36,7 +36,7 @@ class Colour:
 
 @dataclass(frozen=True)
 class RandAugment:
-    """Random shears, shifts, turns and changes of colour (Cubuk et al., 2020, arXiv 1909.13719; ``v2.RandAugment``).
+    """Random shears, shifts, turns and changes of color (Cubuk et al., 2020, arXiv 1909.13719; ``v2.RandAugment``).
 
     Args:
         num_ops: Number of operations on each clip, drawn from 14; 0 leaves clips as they are.
@@ -62,9 +62,9 @@ class Augmentation:
             aspect ratio from 3/4 to 4/3. Where this is set, it takes the place of short_side_px.
         flip_probability: Probability of mirroring left to right.
         no_flip_classes: Names of classes whose clips are never mirrored, because left and right mean something.
-        colour: Changes of colour.
-        rand_augment: Further random operations, after the colours.
-        erasing_probability: Probability that a box of 2 to 33 percent of the area is painted with the mean colour, in
+        color: Changes of color.
+        rand_augment: Further random operations, after the colors.
+        erasing_probability: Probability that a box of 2 to 33 percent of the area is painted with the mean color, in
             all frames (Zhong et al., 2017, arXiv 1708.04896).
         mixing: Mixing clips of a batch with one another.
     """
@@ -73,7 +73,7 @@ class Augmentation:
     resized_crop_area: tuple[float, float] | None = None
     flip_probability: float = 0.5
     no_flip_classes: tuple[str, ...] = ()
-    colour: Colour = Colour()
+    color: Color = Color()
     rand_augment: RandAugment = RandAugment()
     erasing_probability: float = 0.0
     mixing: Mixing = Mixing()
@@ -157,13 +157,13 @@ class TrainTransform:
 
 def _later_transforms(augmentation: Augmentation, mean: Sequence[float]) -> list[v2.Transform]:
     """Those that come after cropping and mirroring; what is off is left out."""
-    colour, rand_augment = augmentation.colour, augmentation.rand_augment
-    mean_colour = [round(255 * value) for value in mean]
+    color, rand_augment = augmentation.color, augmentation.rand_augment
+    mean_color = [round(255 * value) for value in mean]
     transforms: list[v2.Transform] = []
-    if colour != Colour():
-        transforms.append(v2.ColorJitter(colour.brightness, colour.contrast, colour.saturation, colour.hue))
+    if color != Color():
+        transforms.append(v2.ColorJitter(color.brightness, color.contrast, color.saturation, color.hue))
     if rand_augment.num_ops:
-        transforms.append(v2.RandAugment(rand_augment.num_ops, rand_augment.magnitude, fill=mean_colour))
+        transforms.append(v2.RandAugment(rand_augment.num_ops, rand_augment.magnitude, fill=mean_color))
     if augmentation.erasing_probability:
-        transforms.append(v2.RandomErasing(augmentation.erasing_probability, value=mean_colour))
+        transforms.append(v2.RandomErasing(augmentation.erasing_probability, value=mean_color))
     return transforms

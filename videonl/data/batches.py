@@ -32,7 +32,7 @@ class TrainingItem(TypedDict):
 class TrainingBatch(TypedDict):
     """Clips: ``clip`` uint8 ``(B, C, T, H, W)``, ``label`` int64 ``(B,)``, ``video`` the index drawn for each.
 
-    With several clips per video, the first clips of all videos come first, then the second ones, and so on: neighbours,
+    With several clips per video, the first clips of all videos come first, then the second ones, and so on: neighbors,
     which mixup blends, are different videos.
     """
 

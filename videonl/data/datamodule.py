@@ -14,8 +14,8 @@ from videonl.data.dataset import EvaluationVideos, TrainingClips
 from videonl.data.loader import Loading, ResumableLoader, worker_options
 from videonl.data.samplers import EvaluationBatchSampler, TrainingSampler
 from videonl.data.sources.class_names import read_class_names
-from videonl.data.sources.entry import LabelledPath
-from videonl.data.sources.labelled import read_source
+from videonl.data.sources.entry import LabeledPath
+from videonl.data.sources.labeled import read_source
 from videonl.data.sources.labels import assign, assign_known, classes_of, leave_out_wrong_labels
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.data.video import PackedVideos, Video
@@ -75,16 +75,16 @@ class ClipDataModule(LightningDataModule):
         sources = {"train": train, "val": val, "test": test}
         self.root, self.sources = root, {name: source for name, source in sources.items() if source}
         names_file = _find(classes, folder) if isinstance(classes, str) else None
-        labelled = {
+        labeled = {
             name: read_source(source, folder, names_file, keep_unreadable=name == "test")
             for name, source in self.sources.items()
         }
         given = list(read_class_names(names_file).values()) if names_file else classes
-        self.class_names = _class_names(given if isinstance(given, list) else None, labelled)
-        if "train" in labelled:  # a training does without some of its videos, an evaluation would be another one
-            labelled["train"] = leave_out_wrong_labels(labelled["train"], self.class_names, loading.training_share)
+        self.class_names = _class_names(given if isinstance(given, list) else None, labeled)
+        if "train" in labeled:  # a training does without some of its videos, an evaluation would be another one
+            labeled["train"] = leave_out_wrong_labels(labeled["train"], self.class_names, loading.training_share)
         self._wrong_test_label: UserError | None = None
-        self.videos = {name: PackedVideos(self._assign(name, entries)) for name, entries in labelled.items()}
+        self.videos = {name: PackedVideos(self._assign(name, entries)) for name, entries in labeled.items()}
         if train:
             self._train_transform = TrainTransform(clip, augmentation, augmentation.no_flip_labels(self.class_names))
 
@@ -143,7 +143,7 @@ class ClipDataModule(LightningDataModule):
         """Let training begin there.
 
         The trainer also keeps the states of loaders by itself, but gives them back only to loaders that are made after
-        the optimiser, whose schedule asks for the number of batches.
+        the optimizer, whose schedule asks for the number of batches.
         """
         self._resumed_from = state_dict
 
@@ -168,7 +168,7 @@ class ClipDataModule(LightningDataModule):
         """Batches of whole videos: the test videos."""
         return self._evaluation_loader("test", self.test_views)
 
-    def _assign(self, name: str, entries: list[LabelledPath]) -> list[Video]:
+    def _assign(self, name: str, entries: list[LabeledPath]) -> list[Video]:
         try:
             return assign(entries, self.class_names)
         except UserError as error:
@@ -207,15 +207,15 @@ def _find(names_file: str, root: Path | None) -> Path:
     return beside if beside.is_file() else Path(os.path.expanduser(names_file))
 
 
-def _class_names(classes: list[str] | None, labelled: dict[str, list[LabelledPath]]) -> list[str]:
+def _class_names(classes: list[str] | None, labeled: dict[str, list[LabeledPath]]) -> list[str]:
     if classes:
         repeated = sorted({name for name in classes if classes.count(name) > 1})
         if repeated:
             raise UserError(f"--data.classes names a class more than once: {', '.join(repeated)}.")
         return [printable(name) for name in classes]
-    if not labelled:
+    if not labeled:
         raise UserError("no videos were given. Set --data.train, --data.val or --data.test to a folder or a list file.")
-    for entries in labelled.values():
+    for entries in labeled.values():
         if all(entry.label is not None for entry in entries):
             return classes_of(entries)
     raise UserError("the videos have no labels, so the classes are not known. Name them: --data.classes '[run, walk]'.")

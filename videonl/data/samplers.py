@@ -69,7 +69,7 @@ class TrainingSampler(Sampler[tuple[int, int]]):
         return num_steps * self.batch_size or -(-self.num_videos // world_size)
 
     def _order(self) -> list[int]:
-        # Large odd multiplier: neighbouring seeds must not share their epochs' orders (seed 0 epoch 1, seed 1 epoch 0).
+        # Large odd multiplier: neighboring seeds must not share their epochs' orders (seed 0 epoch 1, seed 1 epoch 0).
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
         order: list[int] = torch.randperm(self.num_videos, generator=generator).tolist()
         return order

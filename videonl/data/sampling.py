@@ -73,7 +73,7 @@ def even_clips(
 ) -> list[list[int]]:
     """Frame indices of the clips of a video to evaluate on; nothing is random.
 
-    A single clip is centred. Clips overlap, or coincide, where the video is too short for them.
+    A single clip is centered. Clips overlap, or coincide, where the video is too short for them.
 
     >>> even_clips(video_num_frames=9, num_frames=3, stride_frames=2, num_clips=3)
     [[0, 2, 4], [2, 4, 6], [4, 6, 8]]
@@ -122,7 +122,7 @@ def random_clip_in_time(
 def even_clips_in_time(
     timestamps_seconds: torch.Tensor, num_frames: int, stride_seconds: float, num_clips: int
 ) -> list[list[int]]:
-    """Frame indices of clips at even times, whose starts are evenly spaced in time; a single one is centred.
+    """Frame indices of clips at even times, whose starts are evenly spaced in time; a single one is centered.
 
     >>> even_clips_in_time(torch.tensor([0.0, 0.1, 0.2, 1.0, 2.0]), num_frames=2, stride_seconds=1.0, num_clips=2)
     [[0, 3], [3, 4]]

@@ -1,4 +1,4 @@
-"""From decoded frames to the square clips a network is fed in evaluation: resizing, cropping, normalising.
+"""From decoded frames to the square clips a network is fed in evaluation: resizing, cropping, normalizing.
 
 Clips are uint8 ``(C, T, H, W)`` with the channels innermost in memory, as decoders give frames and as convolutions want
 them: on the way from one to the other no pixel is moved that need not be.
@@ -79,8 +79,8 @@ class Views:
     """How many views of a video are scored and averaged.
 
     Args:
-        num_clips: Number of clips, evenly spaced in time; a single one is centred.
-        num_crops: Number of square crops of each clip, evenly spaced along its longer side; a single one is centred.
+        num_clips: Number of clips, evenly spaced in time; a single one is centered.
+        num_crops: Number of square crops of each clip, evenly spaced along its longer side; a single one is centered.
         crop_px: Side of the crops where it is not the clip format's: networks trained on 224 are tested on 256.
         fully_convolutional: Score the whole resized frame instead of crops of it.
     """
@@ -128,7 +128,7 @@ class ViewTransform:
 
     Args:
         clip_format: What the network expects.
-        views: How many crops, and how large; one is centred, three are the left, centre and right (or top, centre,
+        views: How many crops, and how large; one is centered, three are the left, center and right (or top, center,
             bottom).
 
     Raises:
@@ -167,7 +167,7 @@ class ViewTransform:
 
 
 def crop_corners(height_px: int, width_px: int, crop_px: int, num_crops: int) -> list[tuple[int, int]]:
-    """Top left corners of square crops, evenly spaced along the longer side and centred on the shorter.
+    """Top left corners of square crops, evenly spaced along the longer side and centered on the shorter.
 
     >>> crop_corners(height_px=10, width_px=16, crop_px=8, num_crops=3)
     [(1, 0), (1, 4), (1, 8)]
@@ -181,7 +181,7 @@ def crop_corners(height_px: int, width_px: int, crop_px: int, num_crops: int) ->
     return [(slack_y_px * step // (num_crops - 1), slack_x_px // 2) for step in steps]
 
 
-def normalise(clips: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+def normalize(clips: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """Bring clips to zero mean and unit variance: ``(x / 255 - mean) / std``. Cheapest on the device.
 
     Args:

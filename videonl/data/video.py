@@ -1,4 +1,4 @@
-"""The labelled videos of a data set."""
+"""The labeled videos of a data set."""
 
 import pickle
 from collections.abc import Iterable, Sequence

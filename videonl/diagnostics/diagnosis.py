@@ -31,7 +31,7 @@ class DiagnosedClip(NamedTuple):
         number: Its place in the list of videos; draws its queries.
         path: Its video, as it is shown to people.
         label: Index of the true class.
-        pixels: (1, C, T, H, W), normalised, on the network's device.
+        pixels: (1, C, T, H, W), normalized, on the network's device.
         seconds: For each frame its time in the video.
         clued: Where its cue and probe are, for synthetic clips.
     """

@@ -43,9 +43,9 @@ def diagnosis_png(blocks: Sequence[BlockDiagnosis]) -> bytes:
 
 def _shares(axes: Axes, row: float, looking: Looking, height: float, alpha: float) -> None:
     left = 0.0
-    for part, colour in PARTS.items():
+    for part, color in PARTS.items():
         share = getattr(looking, part)
-        axes.barh(row, share, left=left, height=height, color=colour, alpha=alpha)
+        axes.barh(row, share, left=left, height=height, color=color, alpha=alpha)
         left += share
 
 
@@ -70,6 +70,6 @@ def _label(panels: Sequence[Axes], blocks: Sequence[BlockDiagnosis]) -> None:
     shares.set_yticks(range(len(blocks)), [shortened(block.name) for block in blocks], parse_math=False)
     entropy.set(xlim=(0, 1.05), xticks=(0, 0.5, 1))
     distance.set(xlim=(0, None))
-    handles = [matplotlib.patches.Patch(color=colour) for colour in PARTS.values()]
+    handles = [matplotlib.patches.Patch(color=color) for color in PARTS.values()]
     names = [part.replace("_", " ") for part in PARTS]
     shares.figure.legend(handles, names, ncols=4, frameon=False, loc="outside lower left")

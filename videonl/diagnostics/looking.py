@@ -12,7 +12,7 @@ from torch import Tensor
 from videonl.blocks import AttentionBlock
 from videonl.diagnostics import measures
 from videonl.visualization.features import require_finite
-from videonl.visualization.grid import Position, key_centres, keys_at
+from videonl.visualization.grid import Position, key_centers, keys_at
 
 _AT_ONCE = 1 << 22  # weights of queries that are measured at once, 32 MiB each in float64
 
@@ -110,11 +110,11 @@ class Asked:
         ]
 
     def _offsets(self, axis: int, ticks: Sequence[float] | None = None) -> Tensor:
-        """From each query's centre to each key's along an axis, in pixels or frames, or by ticks of the frames."""
+        """From each query's center to each key's along an axis, in pixels or frames, or by ticks of the frames."""
         num_keys, num_cells, num_pixels = self.keys[axis], self.grid[axis], self.size[axis]
-        to = key_centres(num_keys, num_cells, num_pixels)
-        start = key_centres(num_cells, num_cells, num_pixels)[self.cells[:, axis]]
-        if ticks is not None:  # the centre of frame 0 is 0.5 frames from the edge
+        to = key_centers(num_keys, num_cells, num_pixels)
+        start = key_centers(num_cells, num_cells, num_pixels)[self.cells[:, axis]]
+        if ticks is not None:  # the center of frame 0 is 0.5 frames from the edge
             to, start = (torch.from_numpy(np.interp(edge - 0.5, range(num_pixels), ticks)) for edge in (to, start))
         return to - start[:, None]
 

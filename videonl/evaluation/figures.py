@@ -15,7 +15,7 @@ from videonl.evaluation.fewer_views import FewerViews
 from videonl.evaluation.metrics import Calibration
 from videonl.names import shortened
 
-MOST_LABELLED = 40  # classes; beyond, their names would overlap
+MOST_LABELED = 40  # classes; beyond, their names would overlap
 MOST_NUMBERED = 20
 INK, FAINT, ACCENT, SECOND = "#26323d", "#d5dbe1", "#2f6f8f", "#c08a3e"
 STYLE: dict[Any, Any] = {
@@ -62,7 +62,7 @@ def reliability_svg(calibration: Calibration) -> bytes:
     """Accuracy against confidence, over how many videos have that confidence."""
     filled = calibration.counts > 0
     num_bins = len(calibration.counts)
-    centres = [(place + 0.5) / num_bins for place in range(num_bins)]
+    centers = [(place + 0.5) / num_bins for place in range(num_bins)]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 4.2), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -72,7 +72,7 @@ def reliability_svg(calibration: Calibration) -> bytes:
         above.plot(confidences, accuracies, "o-", color=ACCENT, markersize=4.5, linewidth=1.3, label="measured")
         above.set(ylabel="accuracy", xlim=(0, 1), ylim=(-0.02, 1.02))
         above.legend(frameon=False, loc="upper left")
-        below.bar(centres, calibration.counts.numpy(), width=0.9 / num_bins, color=ACCENT, alpha=0.55)
+        below.bar(centers, calibration.counts.numpy(), width=0.9 / num_bins, color=ACCENT, alpha=0.55)
         below.set(xlabel="confidence", ylabel="videos")
         below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         _calm(above, below)
@@ -84,15 +84,13 @@ def views_svg(points: Sequence[FewerViews]) -> bytes:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.4), layout="constrained")
         axes = figure.add_subplot()
-        for num_crops, colour in zip(sorted({point.num_crops for point in points}), (ACCENT, SECOND), strict=False):
+        for num_crops, color in zip(sorted({point.num_crops for point in points}), (ACCENT, SECOND), strict=False):
             line = [point for point in points if point.num_crops == num_crops]
             clips = [point.num_clips for point in line]
             low, high = ([100 * edge for edge in edges] for edges in zip(*(p.interval for p in line), strict=True))
-            axes.fill_between(clips, low, high, color=colour, alpha=0.12, linewidth=0)
+            axes.fill_between(clips, low, high, color=color, alpha=0.12, linewidth=0)
             name = f"{num_crops} crop{'s' * (num_crops > 1)}"
-            axes.plot(
-                clips, [100 * p.top1 for p in line], "o-", color=colour, markersize=4.5, linewidth=1.3, label=name
-            )
+            axes.plot(clips, [100 * p.top1 for p in line], "o-", color=color, markersize=4.5, linewidth=1.3, label=name)
         axes.set(xlabel="clips per video", ylabel="top-1 (%)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False, loc="lower right")
@@ -101,7 +99,7 @@ def views_svg(points: Sequence[FewerViews]) -> bytes:
 
 
 def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
-    if len(class_names) > MOST_LABELLED:
+    if len(class_names) > MOST_LABELED:
         return
     places, names = range(len(class_names)), [shortened(name) for name in class_names]
     # parse_math: a name may hold dollar signs.
@@ -112,8 +110,8 @@ def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
 
 def _number_cells(axes: Axes, counts: Tensor, shares: Tensor) -> None:
     for row, column in counts.nonzero().tolist():
-        colour = "white" if shares[row, column] > 0.55 else INK
-        axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=colour, fontsize=8)
+        color = "white" if shares[row, column] > 0.55 else INK
+        axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=color, fontsize=8)
 
 
 def _calm(*all_axes: Axes) -> None:

@@ -60,7 +60,7 @@ def evaluation_page(record: Record, num_mistakes: int = 24) -> str:
         record: An evaluation with at least one video of known class.
         num_mistakes: How many of the worst mistakes to show.
     """
-    scores = record.labelled
+    scores = record.labeled
     probabilities, labels = stack(scores)
     counts = confusion_matrix(probabilities, labels)
     calibrated = calibration(probabilities, labels)

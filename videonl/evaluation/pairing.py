@@ -37,11 +37,11 @@ def pairs_of(a: Record, b: Record) -> list[Pair]:
 
 
 def _by_path(record: Record) -> dict[str, VideoScore]:
-    by_path = {score.path: score for score in record.labelled}
+    by_path = {score.path: score for score in record.labeled}
     if not by_path:
         raise UserError("no video has a known class, so there are no accuracies to compare")
-    require_finite(record.labelled)
-    if len(by_path) < len(record.labelled):
+    require_finite(record.labeled)
+    if len(by_path) < len(record.labeled):
         raise UserError("an evaluation holds some videos more than once; remove the repetitions from its list")
     return by_path
 

@@ -53,7 +53,7 @@ class Record:
         return self.scores[0].average if self.scores else "softmax"
 
     @property
-    def labelled(self) -> list[VideoScore]:
+    def labeled(self) -> list[VideoScore]:
         """The scores of the videos whose class is known."""
         return [score for score in self.scores if score.label >= 0]
 

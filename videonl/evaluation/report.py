@@ -58,10 +58,10 @@ def write_page(page: Path, record: Record, num_mistakes: int = NUM_MISTAKES) -> 
         UserError: Scores are not finite, or the files cannot be written there.
     """
     confusion = confusion_of(page)
-    if record.labelled:
-        require_finite(record.labelled)
+    if record.labeled:
+        require_finite(record.labeled)
         write_text(page, evaluation_page(record, num_mistakes))
-        counts = confusion_matrix(*stack(record.labelled))
+        counts = confusion_matrix(*stack(record.labeled))
         with whole_file(confusion) as file:
             file.write(confusion_png(counts, record.class_names))
     return confusion

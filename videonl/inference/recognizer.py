@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from videonl.backbones.fold import folded
 from videonl.blocks import AttentionBlock
-from videonl.data.transforms import MOST_VIEWS, ClipFormat, normalise
+from videonl.data.transforms import MOST_VIEWS, ClipFormat, normalize
 from videonl.errors import require_within
 from videonl.models import ClipClassifier
 
@@ -108,7 +108,7 @@ def network_input(clips: Tensor, clip: ClipFormat, dtype: torch.dtype, memory_fo
     Returns:
         (B, 3, T, H, W).
     """
-    return normalise(clips, clip.mean, clip.std).to(dtype).contiguous(memory_format=memory_format)
+    return normalize(clips, clip.mean, clip.std).to(dtype).contiguous(memory_format=memory_format)
 
 
 def lay_out(network: nn.Module, memory_format: torch.memory_format) -> None:

@@ -27,7 +27,7 @@ class ClipClassifier(nn.Module):
         backbone_options: Further keyword arguments of the backbone, such as ``stride_profile: long``.
         stages: Module paths by stage name, for blocks to be placed after: the stages of a network by dotted path, and
             more of them for a named backbone.
-        batch_norm: ``trained``, ``synchronised`` over all processes, ``frozen`` (the backbone's norms keep statistics,
+        batch_norm: ``trained``, ``synchronized`` over all processes, ``frozen`` (the backbone's norms keep statistics,
             weight and bias as loaded; those of blocks train, or a fresh block would stay the identity), or ``affine``
             (all norms become a scale and a bias per channel, which train).
         execution: How the network runs, which changes time and memory alone.
@@ -86,13 +86,15 @@ class ClipClassifier(nn.Module):
         blocks = [Insertion(**insertion) for insertion in settings["blocks"] or []]
         # Networks of before there was a choice have no word on it.
         execution = Execution(**settings.get("execution", {}))
-        return cls(**{**settings, "blocks": blocks, "execution": execution})
+        # Version 0.1 spelled it so.
+        renamed = {"batch_norm": "synchronized"} if settings.get("batch_norm") == "synchronised" else {}
+        return cls(**{**settings, "blocks": blocks, "execution": execution, **renamed})
 
     def forward(self, clip: Tensor) -> Tensor:
         """Scores clips.
 
         Args:
-            clip: Normalised clips, (B, 3, T, H, W).
+            clip: Normalized clips, (B, 3, T, H, W).
 
         Returns:
             Logits, (B, num_classes).

@@ -55,7 +55,7 @@ def export(
 
     Args:
         network: In eval mode, on the CPU; it maps clips to logits.
-        clip: Example of its input, normalised, (B, 3, T, H, W). The program takes this size, and with ``any_batch`` any
+        clip: Example of its input, normalized, (B, 3, T, H, W). The program takes this size, and with ``any_batch`` any
             number of clips.
         path: Where the program goes. It is not there unless the comparison passed.
         kind: ``onnx`` or ``torch-export``.

@@ -38,7 +38,7 @@ def load_into(classifier: ClipClassifier, weights: Weights, clip: Mapping[str, A
             stem, other options of a block, other mean and std. The message says what to set.
     """
     weights.require_frames()
-    said = [f"licence of the weights: {weights.licence}"] if weights.licence else []
+    said = [f"license of the weights: {weights.license}"] if weights.license else []
     if weights.block is not None:
         return [*said, *_load_block(classifier, weights)]
     assert weights.network is not None
@@ -153,13 +153,13 @@ def _options(block: str, given: Mapping[str, Any], low: str | None) -> dict[str,
 
 
 def _compare_clips(weights: Weights, clip: Mapping[str, Any]) -> list[str]:
-    """Refuses pixels normalised otherwise; other lengths and sizes of clips are common, and said."""
+    """Refuses pixels normalized otherwise; other lengths and sizes of clips are common, and said."""
     needed = {
         name: list(weights.clip[name]) for name in ("mean", "std") if not _close(weights.clip.get(name), clip[name])
     }
     if needed:
         raise UserError(
-            f"{weights.source} was trained on pixels normalised otherwise; set data.clip to have {_as_yaml(needed)}"
+            f"{weights.source} was trained on pixels normalized otherwise; set data.clip to have {_as_yaml(needed)}"
         )
     others = {
         name: weights.clip[name] for name in SAMPLING if name in weights.clip and weights.clip[name] != clip.get(name)

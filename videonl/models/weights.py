@@ -29,7 +29,7 @@ class Weights:
         clip: What is known of the clips it was trained on, by the names of :class:`videonl.data.transforms.ClipFormat`.
         class_names: Names of the classes, in the order of the logits, where they are known.
         reads: What it reads where that is not RGB frames.
-        licence: Restrictions on their use, where there are any.
+        license: Restrictions on their use, where there are any.
     """
 
     state: Mapping[str, Tensor]
@@ -39,7 +39,7 @@ class Weights:
     clip: dict[str, Any] = field(default_factory=dict)
     class_names: list[str] | None = None
     reads: str | None = None
-    licence: str | None = None
+    license: str | None = None
 
     def save(self, path: Path) -> None:
         """Writes plain data and tensors, all or nothing."""

@@ -32,9 +32,9 @@ def concatenation(a: Tensor, b: Tensor, g: Tensor) -> Tensor:
     dtype = torch.promote_types(g.dtype, torch.float32)
     # (B, Cg, M), positions innermost: sums and look-ups stay within short rows. Divided while it is M, not N, wide.
     values = g.mT.to(dtype) / g.shape[1]
-    # Only a + b matters. Without the centre, two large terms of opposite sign would cancel digit by digit.
-    centre = b.to(dtype).mean(dim=1, keepdim=True).detach()
-    a, b = a.to(dtype) + centre, b.to(dtype) - centre
+    # Only a + b matters. Without the center, two large terms of opposite sign would cancel digit by digit.
+    center = b.to(dtype).mean(dim=1, keepdim=True).detach()
+    a, b = a.to(dtype) + center, b.to(dtype) - center
 
     b, order = b.sort(dim=1, descending=True)
     values = values.gather(2, order.unsqueeze(1).expand_as(values))

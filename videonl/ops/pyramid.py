@@ -20,7 +20,7 @@ def pyramid_matrix(
     """Writes pyramid pooling as a matrix, whose every row averages the cells of one bin.
 
     Bin b of s along an axis of length n spans the cells from floor(b n / s) to ceil((b + 1) n / s), as in adaptive
-    average pooling: neighbours may share a cell, and where there are fewer cells than bins, bins repeat them.
+    average pooling: neighbors may share a cell, and where there are fewer cells than bins, bins repeat them.
 
     >>> pyramid_matrix([(1,), (2,)], [3], dtype=torch.float32)
     tensor([[0.3333, 0.3333, 0.3333],

@@ -22,17 +22,17 @@ class Memory:
         per_clip: Activations kept for the backward pass, and the clip itself, for each clip of a batch.
         weights: Parameters and buffers, and what a forward keeps once for all clips, such as weights cast by autocast.
         gradients: One number for each parameter that learns.
-        optimiser: Its state: one number for each for SGD with momentum, two for AdamW.
+        optimizer: Its state: one number for each for SGD with momentum, two for AdamW.
     """
 
     per_clip: int
     weights: int
     gradients: int
-    optimiser: int
+    optimizer: int
 
     def of_batch(self, num_clips: int) -> int:
         """Bytes of training on batches of so many clips."""
-        return self.weights + self.gradients + self.optimiser + num_clips * self.per_clip
+        return self.weights + self.gradients + self.optimizer + num_clips * self.per_clip
 
 
 def training_memory(
@@ -48,13 +48,13 @@ def training_memory(
     Args:
         network: Maps clips (B, 3, T, H, W) to logits. It may be on the meta device.
         clip: (T, H, W).
-        num_states: Numbers that the optimiser keeps for each parameter.
+        num_states: Numbers that the optimizer keeps for each parameter.
         autocast: The narrow dtype of mixed precision.
         memory_format: Of weights and clips.
 
     Returns:
         The prediction. What grows with the batch is told from what does not by batches of two and of three clips; one
-        alone would have no variance to be normalised with where a grid is a single position.
+        alone would have no variance to be normalized with where a grid is a single position.
     """
     was_training = network.training
     try:

@@ -40,5 +40,5 @@ class Task(ABC):
         """The metrics of an evaluation by name.
 
         Args:
-            scores: One score per video, of which at least one is labelled.
+            scores: One score per video, of which at least one is labeled.
         """

@@ -13,7 +13,7 @@ from videonl.training.callbacks import (
     WriteScores,
 )
 from videonl.training.module import ClipModule
-from videonl.training.optimisation import Optimisation
+from videonl.training.optimization import Optimization
 
 __all__ = [
     "ClipModule",
@@ -22,7 +22,7 @@ __all__ = [
     "FilmAttention",
     "FreezeBackbone",
     "LastCheckpoint",
-    "Optimisation",
+    "Optimization",
     "PreciseBatchNorm",
     "SeedSteps",
     "UnreadableVideos",

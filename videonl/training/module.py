@@ -17,7 +17,7 @@ from videonl.inference import VIEWS_PER_STEP, Recognizer, network_input
 from videonl.inference.recognizer import lay_out
 from videonl.profiling import require_clip
 from videonl.tasks import SingleLabel, Task
-from videonl.training.optimisation import Optimisation, build_optimizer
+from videonl.training.optimization import Optimization, build_optimizer
 from videonl.training.schedule import ScheduledRates, lr_factor
 
 
@@ -29,7 +29,7 @@ class ClipModule(LightningModule):
             network can be rebuilt from the checkpoint alone.
         class_names: Names of the classes, in the order of the logits.
         clip: What the network expects of a clip.
-        optimisation: Optimiser and schedule.
+        optimization: Optimizer and schedule.
         label_smoothing: Share of each label spread over all classes.
         channels_last: Store activations with channels innermost. The results are the same up to rounding; convolutions
             are faster on most machines.
@@ -50,7 +50,7 @@ class ClipModule(LightningModule):
         network: nn.Module,
         class_names: list[str],
         clip: ClipFormat,
-        optimisation: Optimisation = Optimisation(),
+        optimization: Optimization = Optimization(),
         label_smoothing: float = 0.0,
         channels_last: bool = True,
         views_per_step: int = VIEWS_PER_STEP,
@@ -66,7 +66,7 @@ class ClipModule(LightningModule):
         self.network = network
         self.class_names = class_names
         self.clip = clip
-        self.optimisation = optimisation
+        self.optimization = optimization
         self.label_smoothing = label_smoothing
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         self.views_per_step = views_per_step
@@ -107,8 +107,8 @@ class ClipModule(LightningModule):
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Optimiser, and a schedule that moves every step."""
-        settings = self.optimisation
+        """Optimizer, and a schedule that moves every step."""
+        settings = self.optimization
         if settings.lr_per_clips is not None:
             settings = settings.scaled_to(self._num_clips_per_step())
         optimizer = build_optimizer(self.network, settings)
@@ -116,7 +116,7 @@ class ClipModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _num_clips_per_step(self) -> int:
-        """Clips of an optimiser step, of all processes and accumulated batches."""
+        """Clips of an optimizer step, of all processes and accumulated batches."""
         data: ClipDataModule = self.trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's loops
         return data.loading.batch_size * self.trainer.world_size * self.trainer.accumulate_grad_batches
 
@@ -144,7 +144,7 @@ class ClipModule(LightningModule):
         if self.scores:
             metrics = self.task.metrics(self.scores)
             named = {f"{stage}/{name}": value for name, value in metrics.items()}
-            # Every process has gathered every score, so synchronising averages equal numbers.
+            # Every process has gathered every score, so synchronizing averages equal numbers.
             self.log_dict(named, prog_bar=stage == "val", sync_dist=True)
 
     def validation_step(self, batch: EvaluationBatch, batch_idx: int) -> None:

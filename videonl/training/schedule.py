@@ -14,7 +14,7 @@ SCHEDULES = ("cosine", "step", "constant")
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the learning rate moves; all places are shares of the optimiser steps of the whole training.
+    """How the learning rate moves; all places are shares of the optimizer steps of the whole training.
 
     Attributes:
         schedule: ``cosine`` falls to zero, ``step`` multiplies at the milestones, ``constant`` stays.
@@ -42,7 +42,7 @@ def lr_factor(settings: Schedule, num_steps: float) -> Callable[[int], float]:
 
     Args:
         settings: Kind of schedule, warm-up and milestones.
-        num_steps: Optimiser steps of the whole training; infinity where nothing but its time ends it.
+        num_steps: Optimizer steps of the whole training; infinity where nothing but its time ends it.
 
     Returns:
         A function of the 0-based step.

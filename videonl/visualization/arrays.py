@@ -20,7 +20,7 @@ def save_arrays(clip: ShownClip, maps: Sequence[AttentionMap], path: str | Path)
     array                                     shape            what
     ========================================  ===============  ======================================================
     weights                                   (Q, T', H', W')  float32, over the block's keys
-    queries                                   (Q, 3)           frame, y, x of the clip: the centres of the asked cells
+    queries                                   (Q, 3)           frame, y, x of the clip: the centers of the asked cells
     cells                                     (Q, 3)           the asked cells in the block's grid
     grid, size                                (3,)             the block's grid in cells; the clip in frames and pixels
     key_of_frame, key_of_row, key_of_column   (T,) (H,) (W,)   the key each pixel belongs to; -1 for none

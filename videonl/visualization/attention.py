@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from videonl.blocks.contract import AttentionBlock
 from videonl.visualization.features import Observation, clip_size, observe, require_blocks, require_finite
-from videonl.visualization.grid import Position, cell_of, centre_of
+from videonl.visualization.grid import Position, cell_of, center_of
 from videonl.visualization.queries import require_inside
 
 
@@ -19,7 +19,7 @@ class AttentionMap:
 
     Attributes:
         block: the block's name in the network.
-        query: (frame, y_px, x_px), the centre of the query's cell in the clip's frames and pixels.
+        query: (frame, y_px, x_px), the center of the query's cell in the clip's frames and pixels.
         grid: (T, H, W) of the block's input, in cells.
         cell: (t, y, x), the query's cell in ``grid``.
         weights: (T', H', W') over the block's key grid, float32 on the CPU. Softmax forms sum to 1; others may hold
@@ -65,10 +65,10 @@ def attention_maps(
     Args:
         network: takes ``clip`` and runs every one of ``blocks``.
         blocks: the network's attention blocks by name.
-        clip: (1, C, T, H, W), normalised, on the network's device.
+        clip: (1, C, T, H, W), normalized, on the network's device.
         queries: (frame, y_px, x_px) in the clip. ``None`` asks each block for the position whose features it changed
             most, by the L2 norm over channels of output - input; a block that changed nothing at all (blocks start as
-            the identity) is asked for the centre of its grid.
+            the identity) is asked for the center of its grid.
 
     Returns:
         For each block, in the order of ``blocks``, one map for each query.
@@ -108,7 +108,7 @@ def _maps_of_block(
         weights = block.attention(x, asked, *low)[0].float().cpu()
     require_finite(name, weights)
     return [
-        AttentionMap(name, centre_of(cell, grid, size), grid, cell, rows)
+        AttentionMap(name, center_of(cell, grid, size), grid, cell, rows)
         for cell, rows in zip(cells, weights, strict=True)
     ]
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ShownClip:
-    """A clip as the network sees it, before normalisation.
+    """A clip as the network sees it, before normalization.
 
     Attributes:
         name: of the video, for people.

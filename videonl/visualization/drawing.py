@@ -1,4 +1,4 @@
-"""Draws maps into pixels: colours over frames, the query's square, whole-number enlargement."""
+"""Draws maps into pixels: colors over frames, the query's square, whole-number enlargement."""
 
 import math
 
@@ -6,11 +6,11 @@ import matplotlib
 import torch
 from torch import Tensor
 
-from videonl.visualization.grid import Position, centre_of, pixels_of, spread
+from videonl.visualization.grid import Position, center_of, pixels_of, spread
 from videonl.visualization.maps import SpacetimeMap
 
-COLOUR_MAP = "inferno"
-MAX_ALPHA = 0.85  # the frame stays recognisable under the strongest weight
+COLOR_MAP = "inferno"
+MAX_ALPHA = 0.85  # the frame stays recognizable under the strongest weight
 
 _BLACK, _CYAN = (0, 0, 0), (0, 255, 255)
 # From the outside in, one pixel each. Dark on both sides, so that the square shows on bright and on dark ground.
@@ -20,13 +20,13 @@ _FAINT_ALPHA = 0.45
 
 
 def overlay(frames: Tensor, shown: SpacetimeMap) -> Tensor:
-    """Lays a map over the frames as colour: clear at 0, brightest and nearly opaque at the largest value.
+    """Lays a map over the frames as color: clear at 0, brightest and nearly opaque at the largest value.
 
-    One scale serves the whole clip, so colours compare across frames. Every pixel shows the value of the key cell that
+    One scale serves the whole clip, so colors compare across frames. Every pixel shows the value of the key cell that
     covers it (see `grid.spread`). Negative values, which evidence and weights without softmax may have, count as 0.
 
     Args:
-        frames: (T, H, W, 3) uint8, the clip's frames before normalisation.
+        frames: (T, H, W, 3) uint8, the clip's frames before normalization.
         shown: the map to show.
 
     Returns:
@@ -38,27 +38,27 @@ def overlay(frames: Tensor, shown: SpacetimeMap) -> Tensor:
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != torch.uint8:
         raise ValueError(f"frames must be (T, H, W, 3) uint8, got {tuple(frames.shape)} {frames.dtype}")
     strength = spread(shown.values, shown.grid, frames.shape[:3]).clamp(min=0) / full_value(shown)
-    table = colour_table()[(strength * 255).round().long()]  # (T, H, W) -> (T, H, W, 4)
-    colour, alpha = table[..., :3], table[..., 3:]
-    return torch.lerp(frames.cpu().float(), colour * 255, alpha).round().to(torch.uint8)
+    table = color_table()[(strength * 255).round().long()]  # (T, H, W) -> (T, H, W, 4)
+    color, alpha = table[..., :3], table[..., 3:]
+    return torch.lerp(frames.cpu().float(), color * 255, alpha).round().to(torch.uint8)
 
 
 def full_value(shown: SpacetimeMap) -> float:
-    """The value drawn in full colour: the largest of the map, or 1 where none is positive."""
+    """The value drawn in full color: the largest of the map, or 1 where none is positive."""
     largest = float(shown.values.max())
     return largest if largest > 0 else 1.0
 
 
-def colour_table() -> Tensor:
+def color_table() -> Tensor:
     """(256, 4) red, green, blue, alpha in 0 to 1: a perceptually uniform map, opacity in proportion to the value."""
     steps = torch.linspace(0, 1, 256)
-    colour = torch.from_numpy(matplotlib.colormaps[COLOUR_MAP](steps.numpy())[:, :3]).float()
-    return torch.cat([colour, MAX_ALPHA * steps[:, None]], dim=1)
+    color = torch.from_numpy(matplotlib.colormaps[COLOR_MAP](steps.numpy())[:, :3]).float()
+    return torch.cat([color, MAX_ALPHA * steps[:, None]], dim=1)
 
 
 def query_frame(shown: SpacetimeMap, frames: Tensor) -> int | None:
     """The index of the frame the query lies in; None where nobody asks."""
-    return None if shown.cell is None else centre_of(shown.cell, shown.grid, frames.shape[:3])[0]
+    return None if shown.cell is None else center_of(shown.cell, shown.grid, frames.shape[:3])[0]
 
 
 def enlarged(frames: Tensor, min_px: int) -> Tensor:
@@ -89,23 +89,23 @@ def marked(frame: Tensor, shown: SpacetimeMap, faint: bool = False) -> Tensor:
     rings = _FAINT_SQUARE if faint else _SQUARE
     alpha = _FAINT_ALPHA if faint else 1.0
     rows, columns = (_around(shown.cell, shown.grid, axis, frame.shape[axis - 1], len(rings)) for axis in (1, 2))
-    for inset, colour in enumerate(rings):
+    for inset, color in enumerate(rings):
         inside = frame[rows.start + inset : rows.stop - inset, columns.start + inset : columns.stop - inset]
-        _outline(inside, torch.tensor(colour), alpha)
+        _outline(inside, torch.tensor(color), alpha)
     return frame
 
 
 def _around(cell: Position, grid: Position, axis: int, num_pixels: int, margin: int) -> range:
-    # Outside the cell, so that its own colour can be seen, but never off the frame, so that the square stays whole.
+    # Outside the cell, so that its own color can be seen, but never off the frame, so that the square stays whole.
     pixels = pixels_of(cell[axis], grid[axis], num_pixels)
     return range(max(pixels.start - margin, 0), min(pixels.stop + margin, num_pixels))
 
 
-def _outline(area: Tensor, colour: Tensor, alpha: float) -> None:
+def _outline(area: Tensor, color: Tensor, alpha: float) -> None:
     ring = torch.zeros(area.shape[:2], dtype=torch.bool)
     if not ring.numel():
         return
     ring[[0, -1]] = True
     ring[:, [0, -1]] = True
-    blended = torch.lerp(area[ring].float(), colour.float(), alpha)
+    blended = torch.lerp(area[ring].float(), color.float(), alpha)
     area[ring] = blended.round().to(torch.uint8)

@@ -64,7 +64,7 @@ def evidence_maps(
     Args:
         network: takes ``clip`` and returns logits (1, K).
         layer: the path of the module of ``network`` whose output is weighed.
-        clip: (1, C, T, H, W), normalised, on the network's device.
+        clip: (1, C, T, H, W), normalized, on the network's device.
         classes: names by index.
         name: of the layer, for people; its path when not given.
 
@@ -157,7 +157,7 @@ def _has_channels_last(network: nn.Module, features: Tensor) -> bool:
 def last_features(network: nn.Module, clip: Tensor) -> str:
     """The path of the last features on a grid, for networks whose stages have no names.
 
-    They are those of the outermost module that ends on the grid of the last convolution over neighbouring cells: those
+    They are those of the outermost module that ends on the grid of the last convolution over neighboring cells: those
     of one cell alone may belong to the head, after a pool.
 
     Args:
@@ -187,16 +187,16 @@ def last_features(network: nn.Module, clip: Tensor) -> str:
     finally:
         for handle in handles:
             handle.remove()
-    convolutions = [path for path in grids if _sees_neighbours(modules[path])]
+    convolutions = [path for path in grids if _sees_neighbors(modules[path])]
     if not convolutions:
         raise UserError(
-            "the network has no convolution over neighbouring cells, whose features could be weighed; name a layer by "
+            "the network has no convolution over neighboring cells, whose features could be weighed; name a layer by "
             "--evidence_layer"
         )
     return _outermost(convolutions[-1], grids)
 
 
-def _sees_neighbours(module: nn.Module) -> bool:
+def _sees_neighbors(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv3d) and max(module.kernel_size) > 1
 
 

@@ -24,7 +24,7 @@ def read_features(network: nn.Module, blocks: Mapping[str, AttentionBlock], clip
     Args:
         network: takes ``clip`` and runs every one of ``blocks``.
         blocks: the network's attention blocks by name.
-        clip: (1, C, T, H, W), normalised, on the network's device.
+        clip: (1, C, T, H, W), normalized, on the network's device.
         read: called at each block with its name, its input (for some blocks the features of an earlier stage too) and
             its output, at once: a later in-place layer may overwrite them.
 
@@ -152,7 +152,7 @@ def clip_size(clip: Tensor) -> Position:
 
 
 def most_changed(x: Tensor, output: Tensor) -> Position:
-    """The cell whose features a block changed most, by the L2 norm over channels; the centre where none changed."""
+    """The cell whose features a block changed most, by the L2 norm over channels; the center where none changed."""
     change = (output - x)[0].float().norm(dim=0)  # (C, T, H, W) -> (T, H, W)
     if not change.any():
         return change.shape[0] // 2, change.shape[1] // 2, change.shape[2] // 2

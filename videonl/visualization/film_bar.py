@@ -1,4 +1,4 @@
-"""The bar beneath a film's picture: what is shown, the frame, and what the colours mean."""
+"""The bar beneath a film's picture: what is shown, the frame, and what the colors mean."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from videonl.names import shortened
-from videonl.visualization.drawing import colour_table, full_value
+from videonl.visualization.drawing import color_table, full_value
 from videonl.visualization.maps import SpacetimeMap
 
 _FONT_PX = 15
 _MARGIN_PX = 8
 _LINE_PX = 21
 _BAR_PX = 3 * _LINE_PX + 10
-_COLOUR, _TEXT_COLOUR = (24, 24, 24), (240, 240, 240)
+_COLOR, _TEXT_COLOR = (24, 24, 24), (240, 240, 240)
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -32,13 +32,13 @@ def film_bar(width: int, shown: SpacetimeMap, frame_label: str) -> Tensor:
     Returns:
         (height, width, 3) uint8.
     """
-    bar = Image.new("RGB", (width, _BAR_PX), _COLOUR)
+    bar = Image.new("RGB", (width, _BAR_PX), _COLOR)
     draw = ImageDraw.Draw(bar)
     font = ImageFont.load_default(_FONT_PX)
     for line, text in enumerate((shown.title, frame_label)):
         place = (_MARGIN_PX, 6 + line * _LINE_PX)
-        draw.text(place, _fitting(text, draw, font, width - 2 * _MARGIN_PX), font=font, fill=_TEXT_COLOUR)
-    _draw_colours(bar, draw, font, f"{full_value(shown):.3g}")
+        draw.text(place, _fitting(text, draw, font, width - 2 * _MARGIN_PX), font=font, fill=_TEXT_COLOR)
+    _draw_colors(bar, draw, font, f"{full_value(shown):.3g}")
     return torch.frombuffer(bytearray(bar.tobytes()), dtype=torch.uint8).view(_BAR_PX, width, 3)
 
 
@@ -52,16 +52,16 @@ def frame_label(index: int, seconds: Sequence[float] | None, is_query: bool) -> 
     return f"frame {index}{time}" + (" (query)" if is_query else "")
 
 
-def _draw_colours(bar: Image.Image, draw: ImageDraw.ImageDraw, font: _Font, largest: str) -> None:
+def _draw_colors(bar: Image.Image, draw: ImageDraw.ImageDraw, font: _Font, largest: str) -> None:
     top = 6 + 2 * _LINE_PX
     left = _MARGIN_PX + round(draw.textlength("0", font=font)) + 6
     right = bar.width - _MARGIN_PX - round(draw.textlength(largest, font=font)) - 6
-    draw.text((_MARGIN_PX, top), "0", font=font, fill=_TEXT_COLOUR)
-    draw.text((right + 6, top), largest, font=font, fill=_TEXT_COLOUR)
-    steps = colour_table()[torch.linspace(0, 255, right - left).round().long()]
-    # Over mid-grey, as over a frame of no particular brightness.
-    colours = torch.lerp(torch.full((len(steps), 3), 0.45), steps[:, :3], steps[:, 3:])
-    row = (colours * 255).round().to(torch.uint8).numpy()
+    draw.text((_MARGIN_PX, top), "0", font=font, fill=_TEXT_COLOR)
+    draw.text((right + 6, top), largest, font=font, fill=_TEXT_COLOR)
+    steps = color_table()[torch.linspace(0, 255, right - left).round().long()]
+    # Over mid-gray, as over a frame of no particular brightness.
+    colors = torch.lerp(torch.full((len(steps), 3), 0.45), steps[:, :3], steps[:, 3:])
+    row = (colors * 255).round().to(torch.uint8).numpy()
     bar.paste(Image.fromarray(np.repeat(row[None], _FONT_PX - 1, axis=0)), (left, top + 2))
 
 

@@ -38,12 +38,12 @@ def pixels_of(cell: int, grid: int, size: int) -> range:
     return range(first, max(_ceil_div((cell + 1) * size, grid), first + 1))
 
 
-def centre_of(cell: Sequence[int], grid: Sequence[int], size: Sequence[int]) -> Position:
+def center_of(cell: Sequence[int], grid: Sequence[int], size: Sequence[int]) -> Position:
     """The pixel in the middle of a cell: (frame, y_px, x_px).
 
     ``cell_of`` leads back from it to the cell, unless cells are finer than pixels.
 
-    >>> centre_of((2, 7, 0), grid=(4, 8, 8), size=(8, 64, 64))
+    >>> center_of((2, 7, 0), grid=(4, 8, 8), size=(8, 64, 64))
     (5, 60, 4)
     """
     frame, y, x = (_middle(pixels_of(*axis)) for axis in zip(cell, grid, size, strict=True))
@@ -87,17 +87,17 @@ def keys_of_pixels(num_keys: int, num_cells: int, num_pixels: int) -> Tensor:
     return cells * num_keys // num_cells
 
 
-def key_centres(num_keys: int, num_cells: int, num_pixels: int) -> Tensor:
+def key_centers(num_keys: int, num_cells: int, num_pixels: int) -> Tensor:
     """Where the middle of every key along one axis lies, in pixels from the edge: (num_keys,) float64.
 
-    >>> key_centres(num_keys=2, num_cells=5, num_pixels=10)  # two cells each, of two pixels
+    >>> key_centers(num_keys=2, num_cells=5, num_pixels=10)  # two cells each, of two pixels
     tensor([2., 6.], dtype=torch.float64)
     """
     if num_keys >= num_cells:
         return (torch.arange(num_keys, dtype=torch.float64) + 0.5) * num_pixels / num_keys
     keys_of_cells = keys_of_pixels(num_keys, num_cells, num_cells)
-    centres = key_centres(num_cells, num_cells, num_pixels)
-    return torch.stack([centres[keys_of_cells == key].mean() for key in range(num_keys)])
+    centers = key_centers(num_cells, num_cells, num_pixels)
+    return torch.stack([centers[keys_of_cells == key].mean() for key in range(num_keys)])
 
 
 def keys_at(cells: Tensor, num_keys: int, num_cells: int) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import product
 
 from videonl.errors import UserError
-from videonl.visualization.grid import Position, centre_of
+from videonl.visualization.grid import Position, center_of
 
 AUTO = "auto"
 MAX_QUERIES = 1000  # each becomes a picture; the arrays of a whole grid come from Python
@@ -18,7 +18,7 @@ def parse_queries(texts: Sequence[str], size: Position) -> dict[str, Position | 
     {'t4_y36_x20': (4, 36, 20), 'auto': None, 't4_y32_x16': (4, 32, 16), 't4_y32_x48': (4, 32, 48)}
 
     Args:
-        texts: Each ``frame,y,x``, ``auto``, or ``grid:TxHxW`` for the centres of that many equal parts of the clip.
+        texts: Each ``frame,y,x``, ``auto``, or ``grid:TxHxW`` for the centers of that many equal parts of the clip.
         size: (T, H, W) of the clip, in frames and pixels.
 
     Returns:
@@ -32,7 +32,7 @@ def parse_queries(texts: Sequence[str], size: Position) -> dict[str, Position | 
         if text == AUTO:
             queries[AUTO] = None
         elif text.startswith("grid:"):
-            queries |= {_name(centre): centre for centre in _grid(text, size)}
+            queries |= {_name(center): center for center in _grid(text, size)}
         else:
             query = parse_query(text)
             require_inside(query, size)
@@ -83,7 +83,7 @@ def _grid(text: str, size: Position) -> list[Position]:
         raise UserError(f"query {text!r} needs 1 to {size[0]} parts in time, {size[1]} in height, {size[2]} in width")
     if math.prod(grid) > MAX_QUERIES:
         raise UserError(f"query {text!r} asks for {math.prod(grid)} positions; at most {MAX_QUERIES} are drawn")
-    return [centre_of(cell, grid, size) for cell in product(*map(range, grid))]
+    return [center_of(cell, grid, size) for cell in product(*map(range, grid))]
 
 
 def _name(query: Position) -> str:

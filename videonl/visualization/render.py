@@ -34,14 +34,14 @@ def strip(
 ) -> None:
     """Writes a PNG of all frames side by side, each plain and with its overlay beneath, at most 8 to a row.
 
-    The query's cell, where there is one, is squared in cyan on its frame. A colour bar gives the values.
+    The query's cell, where there is one, is squared in cyan on its frame. A color bar gives the values.
 
     Args:
-        frames: (T, H, W, 3) uint8, the clip's frames before normalisation.
+        frames: (T, H, W, 3) uint8, the clip's frames before normalization.
         shown: the map to show.
         path: ends in ``.png``; missing folders are made.
         seconds: the frames' times in the video, to write beneath them.
-        beside: another map to hold it against: its overlay follows beneath the first, with a colour bar of its own.
+        beside: another map to hold it against: its overlay follows beneath the first, with a color bar of its own.
 
     Raises:
         UserError: the file cannot be written under this name.
@@ -60,18 +60,18 @@ def film(
     seconds: Sequence[float] | None = None,
     beside: SpacetimeMap | None = None,
 ) -> None:
-    """Writes the overlay as an H.264 MP4 or a GIF; beneath it what is shown, the frame, and a colour bar.
+    """Writes the overlay as an H.264 MP4 or a GIF; beneath it what is shown, the frame, and a color bar.
 
     The query's frame is held for one second with the query's cell squared; the other frames are shown once, with a
     faint square at the same place. Small clips are enlarged to 256 pixels or more.
 
     Args:
-        frames: (T, H, W, 3) uint8, the clip's frames before normalisation.
+        frames: (T, H, W, 3) uint8, the clip's frames before normalization.
         shown: the map to show.
         path: ends in ``.mp4`` or ``.gif``; missing folders are made.
         fps: frames of the clip per second of film; slower than the clip by default, to have time to look.
         seconds: the frames' times in the video, to write beneath them.
-        beside: another map to hold it against, on the right with a colour bar of its own.
+        beside: another map to hold it against, on the right with a color bar of its own.
 
     Raises:
         UserError: the file cannot be written under this name, or ``fps`` is not between 0.1 and 240.
@@ -86,7 +86,7 @@ def film(
 
 
 def _write_gif(pictures: Iterator[Tensor], path: Path, fps: float) -> None:
-    # The palette that covers most colours keeps the few pixels of the colour bar smooth.
+    # The palette that covers most colors keeps the few pixels of the color bar smooth.
     palette, dither = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
     first, *others = (Image.fromarray(picture.numpy()).quantize(method=palette, dither=dither) for picture in pictures)
     first.save(path, "GIF", save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
@@ -129,6 +129,6 @@ def _pictures(
 
 
 def _even(picture: Tensor) -> Tensor:
-    # yuv420p halves both sides of the colour planes, so they have to be even; (H, W, 3) -> (H + H % 2, W + W % 2, 3)
+    # yuv420p halves both sides of the color planes, so they have to be even; (H, W, 3) -> (H + H % 2, W + W % 2, 3)
     height, width, _ = picture.shape
     return pad(picture, (0, 0, 0, width % 2, 0, height % 2))

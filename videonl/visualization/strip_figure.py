@@ -1,4 +1,4 @@
-"""Lays a clip out as one figure: rows of plain frames, their overlays beneath, a colour bar at the side."""
+"""Lays a clip out as one figure: rows of plain frames, their overlays beneath, a color bar at the side."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from videonl.visualization.drawing import colour_table, enlarged, full_value, marked, overlay, query_frame
+from videonl.visualization.drawing import color_table, enlarged, full_value, marked, overlay, query_frame
 from videonl.visualization.film_bar import frame_label
 from videonl.visualization.maps import SpacetimeMap
 
@@ -21,7 +21,7 @@ _LABEL_PX = 28
 _TITLE_PX = 64
 _MARGIN_PX = 14
 _BAR_WIDTH_PX = 14
-_BAR_AREA_PX = 110  # the colour bar with its numbers and its name
+_BAR_AREA_PX = 110  # the color bar with its numbers and its name
 _TITLE_CHARACTER_PX = 10
 
 
@@ -65,7 +65,7 @@ def strip_figure(frames: Tensor, maps: Sequence[SpacetimeMap], seconds: Sequence
     """Draws the strip; each pixel of a frame becomes a whole number of pixels of the figure, without resampling.
 
     Args:
-        frames: (T, H, W, 3) uint8, the clip's frames before normalisation.
+        frames: (T, H, W, 3) uint8, the clip's frames before normalization.
         maps: what to show, one beneath the other. The first one's query is marked.
         seconds: the frames' times in the video, to write beneath them.
 
@@ -85,7 +85,7 @@ def strip_figure(frames: Tensor, maps: Sequence[SpacetimeMap], seconds: Sequence
         _add_label(figure, layout, index, frame_label(index, seconds, index == queried), bold=index == queried)
     for place, shown in enumerate(maps):
         _add_title(figure, shown, top=height - place * _TITLE_PX)
-        _add_colour_bar(figure, layout, place, shown)
+        _add_color_bar(figure, layout, place, shown)
     return figure
 
 
@@ -108,15 +108,15 @@ def _add_text(
     figure.text(x_px, y_px, text, transform=None, size=size, ha=ha, va="top", weight=weight, parse_math=False)
 
 
-def _add_colour_bar(figure: Figure, layout: _Layout, place: int, shown: SpacetimeMap) -> None:
+def _add_color_bar(figure: Figure, layout: _Layout, place: int, shown: SpacetimeMap) -> None:
     width, height = layout.size
     left, bottom = layout.below_left(0, 1 + place)
     left += layout.num_columns * (layout.width + _GAP_PX) + _GAP_PX
     bar_height = layout.height if place else 2 * layout.height + _GAP_PX  # the first beside the plain frames too
     axes = figure.add_axes((left / width, bottom / height, _BAR_WIDTH_PX / width, bar_height / height))
-    colours = ScalarMappable(Normalize(0, full_value(shown)), ListedColormap(colour_table().numpy()))
+    colors = ScalarMappable(Normalize(0, full_value(shown)), ListedColormap(color_table().numpy()))
     negative = bool(shown.values.min() < 0)
     line, size = (" ", 10) if bar_height > 200 else ("\n", 8)
-    bar = figure.colorbar(colours, cax=axes)
+    bar = figure.colorbar(colors, cax=axes)
     bar.set_label(f"{shown.quantity}{line}(below 0 shown as 0)" if negative else shown.quantity, size=size)
     bar.ax.tick_params(labelsize=8)

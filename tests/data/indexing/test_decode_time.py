@@ -6,7 +6,7 @@ from videonl.data.indexing.decode_time import DecodeTime, measure_decoding
 from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.index_file import Record
 from videonl.data.indexing.index_report import report_of
-from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labeled import read_source
 
 
 def test_epoch_and_workers_follow_from_the_seconds_per_clip() -> None:

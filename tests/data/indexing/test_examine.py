@@ -12,7 +12,7 @@ import pytest
 from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.index_file import read_index, write_index
 from videonl.data.indexing.journal import Journal
-from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labeled import read_source
 from videonl.errors import UserError
 
 
@@ -112,7 +112,7 @@ def test_a_killed_run_keeps_what_it_finished(tmp_path: Path, encode_video: Calla
 import time
 from pathlib import Path
 from videonl.data.indexing import examine as indexing
-from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labeled import read_source
 
 real = indexing.map_limited
 

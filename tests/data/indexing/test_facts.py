@@ -60,7 +60,7 @@ def test_a_decoder_that_is_off_is_told_from_one_that_is_exact(
     class Shifted(PyAVReader):
         def read(self, indices: Sequence[int]) -> torch.Tensor:
             frames = super().read([min(max(index + shift, 0), self.num_frames - 1) for index in indices])
-            return (frames.float() + 2).clamp(0, 255).byte()  # decoders differ a little in colour
+            return (frames.float() + 2).clamp(0, 255).byte()  # decoders differ a little in color
 
     monkeypatch.setitem(DECODERS, "shifted", Shifted)
     record = examine(Task(encode_video(tmp_path / "a.mp4", num_frames=37)))

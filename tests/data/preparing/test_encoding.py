@@ -19,7 +19,7 @@ ReadIndex = Callable[[torch.Tensor], int]
 
 
 def write_noise(path: Path, pts: list[int], time_base: Fraction, height: int = 94, width: int = 138) -> Path:
-    """Smooth moving colours with the given timestamps."""
+    """Smooth moving colors with the given timestamps."""
     grid = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"))
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=24, options={"crf": "5", "bf": "3"})
@@ -67,8 +67,8 @@ def test_of_several_streams_the_one_that_readers_read(tmp_path: Path) -> None:
         for stream, side in zip(streams, sides, strict=True):
             stream.height, stream.width, stream.pix_fmt = side, side, "yuv420p"
         for _ in range(5):
-            for stream, (side, grey) in zip(streams, sides.items(), strict=True):
-                frame = av.VideoFrame.from_ndarray(np.full((side, side, 3), grey, np.uint8), format="rgb24")
+            for stream, (side, gray) in zip(streams, sides.items(), strict=True):
+                frame = av.VideoFrame.from_ndarray(np.full((side, side, 3), gray, np.uint8), format="rgb24")
                 container.mux(stream.encode(frame))
         for stream in streams:
             container.mux(stream.encode(None))
@@ -149,8 +149,8 @@ def test_quality_is_the_psnr_of_the_brightness(tmp_path: Path) -> None:
     error = np.mean((np.stack(planes[0]) - np.stack(planes[1])) ** 2)
     assert encoded.psnr_db == pytest.approx(10 * np.log10(255**2 / error), abs=1e-6)
     assert 25 < encoded.psnr_db < 50
-    colours = [open_video(path).read(range(5)).double().mean(dim=(0, 1, 2)) for path in (source, tmp_path / "b.mp4")]
-    torch.testing.assert_close(colours[0], colours[1], rtol=0, atol=1.5)
+    colors = [open_video(path).read(range(5)).double().mean(dim=(0, 1, 2)) for path in (source, tmp_path / "b.mp4")]
+    torch.testing.assert_close(colors[0], colors[1], rtol=0, atol=1.5)
 
 
 def test_folders_of_frames(tmp_path: Path, write_frames: Callable[..., Path], read_index: ReadIndex) -> None:

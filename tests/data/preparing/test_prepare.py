@@ -12,7 +12,7 @@ from videonl.data.indexing.journal import Journal
 from videonl.data.preparing.encoding import Encoding
 from videonl.data.preparing.prepare import prepare
 from videonl.data.reading.decoding import open_video
-from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labeled import read_source
 from videonl.errors import UserError
 from videonl.files import LOCK, locked
 

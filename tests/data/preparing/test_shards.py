@@ -24,7 +24,7 @@ from videonl.data.reading import decoding
 from videonl.data.reading import scan as scan_module
 from videonl.data.reading.decoding import DecodingError, open_video
 from videonl.data.reading.shard_member import ShardMember
-from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labeled import read_source
 from videonl.data.transforms import ClipFormat
 from videonl.data.video import Video
 from videonl.errors import UserError

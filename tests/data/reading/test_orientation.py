@@ -26,7 +26,7 @@ matrices = pytest.mark.parametrize("matrix", MATRICES, ids=str)
 
 
 def picture(index: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
-    """Another picture in each of its eight orientations: a bright corner and a grey edge."""
+    """Another picture in each of its eight orientations: a bright corner and a gray edge."""
     rgb = np.full((height, width, 3), 16, np.uint8)
     rgb[: height // 2, : width // 3] = 250
     rgb[height * 3 // 4 :] = 120

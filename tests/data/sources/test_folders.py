@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labeled import read_source
 from videonl.errors import UserError
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labeled import read_source
 from videonl.errors import UserError
 
 HEADER = "label,youtube_id,time_start,time_end,split\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from videonl.data.sources.labelled import read_source, read_sources
+from videonl.data.sources.labeled import read_source, read_sources
 from videonl.errors import UserError
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"

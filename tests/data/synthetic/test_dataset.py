@@ -9,7 +9,7 @@ import torch
 
 from videonl.cli.synth import synth
 from videonl.data.reading.decoding import open_video
-from videonl.data.sources.labelled import read_source
+from videonl.data.sources.labeled import read_source
 from videonl.data.sources.labels import class_list
 from videonl.data.synthetic.dataset import SyntheticSettings, synthetic_clips, write_synthetic, write_video
 from videonl.data.synthetic.frames import SHAPES, draw_clip

@@ -30,7 +30,7 @@ class Followed(nn.Module):
         return self.block(self.residual(x))
 
 
-def randomise(network: nn.Module) -> nn.Module:
+def randomize(network: nn.Module) -> nn.Module:
     """Random weights and statistics everywhere, the gammas that start at 0 included."""
     generator = torch.Generator().manual_seed(11)
     with torch.no_grad():
@@ -68,7 +68,7 @@ def build_public(
         residuals = stages[int(stage.removeprefix("res")) - 2].res_blocks
         for index in indices:
             residuals[index] = Followed(residuals[index], block(4 * 4 * 2 ** (int(stage[-1]) - 2)))
-    return randomise(network).double()
+    return randomize(network).double()
 
 
 def places_of(network: nn.Module) -> dict[str, Tensor]:
@@ -123,8 +123,8 @@ def by_place() -> Callable[[nn.Module], dict[str, Tensor]]:
 
 
 @pytest.fixture
-def randomised() -> Callable[[nn.Module], nn.Module]:
-    return randomise
+def randomized() -> Callable[[nn.Module], nn.Module]:
+    return randomize
 
 
 @pytest.fixture

@@ -80,9 +80,9 @@ def for_small_clips(network: nn.Module) -> nn.Module:
     return network
 
 
-def public(name: str, randomise: Callable[[nn.Module], nn.Module]) -> nn.Module:
+def public(name: str, randomize: Callable[[nn.Module], nn.Module]) -> nn.Module:
     network = getattr(hub, name)(model_num_class=7, **HUB[name][0])
-    randomise(network)
+    randomize(network)
     with torch.no_grad():
         network.blocks[-1].proj.weight.mul_(0.01)  # so that probabilities are not 0 and 1
     return network.double()
@@ -94,8 +94,8 @@ def stated(name: str) -> Stated:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_network_of_the_hub_agrees_with_pytorchvideos(randomised, tmp_path: Path, name: str) -> None:
-    network = public(name, randomised)
+def test_every_network_of_the_hub_agrees_with_pytorchvideos(randomized, tmp_path: Path, name: str) -> None:
+    network = public(name, randomized)
     torch.save({"model_state": network.state_dict()}, tmp_path / "hub.pyth")
     weights = convert(tmp_path / "hub.pyth", "pytorchvideo", stated(name))
     assert weights.network["backbone"] == name
@@ -109,15 +109,15 @@ def test_every_network_of_the_hub_agrees_with_pytorchvideos(randomised, tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HUB)
 def test_their_heads_average_as_pytorchvideos_on_clips_of_published_size_and_larger(
-    randomised, tmp_path: Path, name: str
+    randomized, tmp_path: Path, name: str
 ) -> None:
-    network = public(name, randomised)
+    network = public(name, randomized)
     torch.save({"model_state": network.state_dict()}, tmp_path / "hub.pyth")
     require_agreement(name, convert(tmp_path / "hub.pyth", "pytorchvideo", stated(name)), network, HUB[name][1])
 
 
-def test_slowfast_with_a_block_on_its_slow_pathway_starts_as_it_was(randomised, tmp_path: Path) -> None:
-    network = for_small_clips(public("slowfast_r50", randomised))
+def test_slowfast_with_a_block_on_its_slow_pathway_starts_as_it_was(randomized, tmp_path: Path) -> None:
+    network = for_small_clips(public("slowfast_r50", randomized))
     torch.save(network.state_dict(), tmp_path / "hub.pyth")
     weights = convert(tmp_path / "hub.pyth", "pytorchvideo")
     blocks = [Insertion("nonlocal", {"res3": [1], "res4": [1, 5]})]
@@ -135,8 +135,8 @@ def test_slowfast_with_a_block_on_its_slow_pathway_starts_as_it_was(randomised, 
     assert read == {"res3.1": (1, 64, 8, 8, 8), "res4.1": (1, 128, 8, 4, 4), "res4.5": (1, 128, 8, 4, 4)}
 
 
-def test_a_published_name_of_slowfast_counts_the_frames_of_its_slow_pathway(randomised, tmp_path: Path) -> None:
-    state = public("slowfast_r50", randomised).state_dict()
+def test_a_published_name_of_slowfast_counts_the_frames_of_its_slow_pathway(randomized, tmp_path: Path) -> None:
+    state = public("slowfast_r50", randomized).state_dict()
     torch.save(state, tmp_path / "SLOWFAST_8x8_R50.pyth")
     assert convert(tmp_path / "SLOWFAST_8x8_R50.pyth", "pytorchvideo").clip["num_frames"] == 32
     torch.save(state, tmp_path / "SLOWFAST_4x16_R50.pyth")
@@ -145,10 +145,10 @@ def test_a_published_name_of_slowfast_counts_the_frames_of_its_slow_pathway(rand
 
 
 def test_what_the_weights_do_not_tell_is_asked_and_what_they_tell_is_not_passed_over(
-    randomised, tmp_path: Path
+    randomized, tmp_path: Path
 ) -> None:
     path = tmp_path / "x3d.pyth"
-    torch.save(public("x3d_s", randomised).state_dict(), path)
+    torch.save(public("x3d_s", randomized).state_dict(), path)
     with pytest.raises(
         UserError, match=r"state --backbone \(x3d_xs or x3d_s or x3d_m, whose weights have the same shapes"
     ):
@@ -190,15 +190,15 @@ def pyslowfast_name(key: str) -> str:
 
 @pytest.mark.parametrize("with_config", [True, False])
 def test_slowfast_of_pyslowfast_with_blocks_on_its_slow_pathway(
-    randomised, followed, tmp_path: Path, with_config: bool
+    randomized, followed, tmp_path: Path, with_config: bool
 ) -> None:
     from pytorchvideo.layers.nonlocal_net import create_nonlocal
 
-    network = for_small_clips(public("slowfast_r50", randomised))
+    network = for_small_clips(public("slowfast_r50", randomized))
     for level, index, channels in ((2, 1, 64), (3, 5, 128)):
         residuals = network.blocks[level].multipathway_blocks[0].res_blocks
         block = create_nonlocal(dim_in=channels, dim_inner=channels // 2, pool_size=(1, 2, 2), instantiation="softmax")
-        residuals[index] = followed(residuals[index], randomised(block).double())
+        residuals[index] = followed(residuals[index], randomized(block).double())
     state = {pyslowfast_name(key): value for key, value in network.state_dict().items()}
     assert {"s1_fuse.conv_f2s.weight", "s4.pathway0_nonlocal5.bn.weight", "s5.pathway1_res2.branch2.c_bn.bias"} <= {
         *state

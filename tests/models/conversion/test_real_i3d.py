@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from videonl.data.dataset import read_views
-from videonl.data.transforms import ClipFormat, Views, normalise
+from videonl.data.transforms import ClipFormat, Views, normalize
 from videonl.data.video import Video
 from videonl.models.checkpoints import Trained, load_trained
 from videonl.models.class_names import class_names
@@ -29,11 +29,11 @@ def i3d(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 def probabilities(trained: Trained, video: Path) -> torch.Tensor:
-    """Of the middle clip's centre."""
+    """Of the middle clip's center."""
     clip_format = ClipFormat(**trained.clip)
     (view,) = read_views(Video(video, label=0), clip_format, Views(1, 1), "auto")
     with torch.inference_mode():
-        return trained.network(normalise(view[None], clip_format.mean, clip_format.std))[0].softmax(0)
+        return trained.network(normalize(view[None], clip_format.mean, clip_format.std))[0].softmax(0)
 
 
 def test_it_knows_its_clip_and_its_classes(i3d: Trained) -> None:

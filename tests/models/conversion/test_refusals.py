@@ -91,7 +91,7 @@ def test_mmaction2_strides_are_never_guessed(refusal) -> None:
 
 
 def slowfast_state(block: bool = True) -> dict[str, Tensor]:
-    """The few weights that it takes to be recognised."""
+    """The few weights that it takes to be recognized."""
     stages = {2: 3, 3: 4, 4: 6, 5: 3}
     state = {
         f"s{stage}.pathway0_res{index}.branch2.a.weight": torch.zeros(1, 1, 1, 1, 1)

@@ -144,9 +144,9 @@ class Reference(nn.Module):
         ("hara_r2p1d", 50, "projection"),
     ],
 )
-def test_kenshoharas_networks(agree, randomised, tmp_path: Path, name: str, depth: int, shortcut: str) -> None:
+def test_kenshoharas_networks(agree, randomized, tmp_path: Path, name: str, depth: int, shortcut: str) -> None:
     network = BACKBONES[name](7, depth=depth, width=4, shortcut=shortcut).network
-    state = randomised(network).double().state_dict()
+    state = randomized(network).double().state_dict()
     content = {"epoch": 200, "arch": f"resnet-{depth}", "state_dict": {f"module.{key}": state[key] for key in state}}
     torch.save({**content, "optimizer": {"state": {}}, "scheduler": None}, tmp_path / "save_200.pth")
     weights = convert(tmp_path / "save_200.pth", "kenshohara")
@@ -169,8 +169,8 @@ def mmaction2_key(key: str) -> str:
 
 
 @pytest.mark.parametrize("depth", [18, 34])
-def test_mmaction2s_r2plus1d(agree, randomised, tmp_path: Path, depth: int) -> None:
-    network = randomised(BACKBONES["mmaction2_r2plus1d"](7, depth=depth, width=4).network).double()
+def test_mmaction2s_r2plus1d(agree, randomized, tmp_path: Path, depth: int) -> None:
+    network = randomized(BACKBONES["mmaction2_r2plus1d"](7, depth=depth, width=4).network).double()
     state = {mmaction2_key(key): value for key, value in network.state_dict().items()}
     assert "backbone.layer2.0.downsample.conv.conv_s.weight" in state
     torch.save({"meta": {}, "state_dict": state}, tmp_path / "r2plus1d_r34_8xb8-8x8x1-180e.pth")

@@ -199,7 +199,7 @@ def test_caffe2_with_its_blocks_and_stem(
     stated = Stated(None, (stride, stride), padding, pairwise="embedded_gaussian", scale=True, subsample=True)
     weights = convert(path, "caffe2-nonlocal", stated)
     assert weights.network["backbone"] == "c2d_r50"
-    assert "CC BY-NC" in weights.licence
+    assert "CC BY-NC" in weights.license
     assert (weights.clip["num_frames"], weights.clip["stride_frames"]) == ((8, 8) if stride == 1 else (32, 2))
     assert weights.network["backbone_options"]["head"] == "windows_softmax"
     agree(weights, network)

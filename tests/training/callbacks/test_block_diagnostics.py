@@ -53,7 +53,7 @@ def entropies(module: nn.Module, blocks: Any, clips: Tensor) -> dict[str, float]
         ([0.7, 0.1, 0.1, 0.1], -(0.7 * math.log(0.7) + 0.3 * math.log(0.1)) / math.log(4)),
     ],
 )
-def test_entropy_is_normalised_by_the_number_of_keys(weights: list[float], expected: float) -> None:
+def test_entropy_is_normalized_by_the_number_of_keys(weights: list[float], expected: float) -> None:
     block = Given(weights)
     found = entropies(block, {"res4.3": block}, torch.randn(2, 3, 3, 5, 7))
     assert found.keys() == {"res4.3/entropy"}

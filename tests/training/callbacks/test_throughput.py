@@ -148,7 +148,7 @@ def test_every_epoch_that_waits_gives_one_warning_with_advice(
 
 
 def test_other_loaders_have_a_throughput_and_no_share(clock: Clock) -> None:
-    class Labelled(Dataset[dict[str, Any]]):
+    class Labeled(Dataset[dict[str, Any]]):
         def __len__(self) -> int:
             return 6
 
@@ -164,6 +164,6 @@ def test_other_loaders_have_a_throughput_and_no_share(clock: Clock) -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(Steps(clock, 0.03), DataLoader(Labelled(), batch_size=2), DataLoader(torch.zeros(1, 1)))
+    trainer.fit(Steps(clock, 0.03), DataLoader(Labeled(), batch_size=2), DataLoader(torch.zeros(1, 1)))
     assert "throughput/data_wait_epoch" not in trainer.logged_metrics
     assert float(trainer.logged_metrics["throughput/clips_per_second_epoch"]) == pytest.approx(6 / 0.09)

@@ -83,14 +83,14 @@ def test_canvases_lie_over_the_frames_as_the_overlay_does(open_page, page_file, 
                 .locator("canvas")
                 .evaluate("(it) => Array.from(it.getContext('2d').getImageData(0, 0, it.width, it.height).data)")
             )
-            colours = np.array(rgba, dtype=float).reshape(*clip.size[1:], 4)
-            alpha = colours[..., 3:] / 255
-            shown = clip.frames[frame].numpy() * (1 - alpha) + colours[..., :3] * alpha
-            # A weight off by the tolerance is 2.55 steps of the colour table, and a step is at most 3 of 255.
+            colors = np.array(rgba, dtype=float).reshape(*clip.size[1:], 4)
+            alpha = colors[..., 3:] / 255
+            shown = clip.frames[frame].numpy() * (1 - alpha) + colors[..., :3] * alpha
+            # A weight off by the tolerance is 2.55 steps of the color table, and a step is at most 3 of 255.
             assert np.abs(shown - expected[frame]).max() <= 8, (name, frame)
 
 
-def test_the_list_and_the_colour_bar_give_the_numbers(open_page, page_file, clip, sources) -> None:
+def test_the_list_and_the_color_bar_give_the_numbers(open_page, page_file, clip, sources) -> None:
     page = open_page(page_file)
     page.get_by_role("button", name="softmax", exact=True).click()
     click(page, QUERIES[1], clip.size)

@@ -26,7 +26,7 @@ def awake(name: str, channels: int, strength: float = 0.5, **options: object) ->
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int16", "float32"])
-def test_every_row_is_quantised_by_its_own_range(kind) -> None:
+def test_every_row_is_quantized_by_its_own_range(kind) -> None:
     values = torch.randn(11, 13, generator=torch.Generator().manual_seed(0)) * 10.0 ** torch.arange(-5, 6)[:, None]
     values[3] = 0
     packed = pack(values, kind)

@@ -1,4 +1,4 @@
-"""Whether a decoder returns the frames of sequential decoding, or neighbours of them."""
+"""Whether a decoder returns the frames of sequential decoding, or neighbors of them."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from videonl.errors import UserError
 _NUM_COMPARED = 4  # frames of a file at which decoders are compared
 _REACH_FRAMES = 3  # wrong frames are up to three off
 _THUMBNAIL_PX = 64
-_TOLERANCE = 0.05  # of 255: rounding in the conversion of colours
+_TOLERANCE = 0.05  # of 255: rounding in the conversion of colors
 
 
 def compared_frames(num_frames: int) -> set[int]:
-    """The frames whose thumbnails :func:`exact_backends` needs: a few of the video, each with its neighbours."""
-    centres = spread(num_frames, _NUM_COMPARED)
-    return {near for index in centres for near in range(index - _REACH_FRAMES, index + _REACH_FRAMES + 1)}
+    """The frames whose thumbnails :func:`exact_backends` needs: a few of the video, each with its neighbors."""
+    centers = spread(num_frames, _NUM_COMPARED)
+    return {near for index in centers for near in range(index - _REACH_FRAMES, index + _REACH_FRAMES + 1)}
 
 
 def installed_backends() -> list[str]:
@@ -25,7 +25,7 @@ def installed_backends() -> list[str]:
 
 
 def is_exact(path: Path, backend: str, num_frames: int, thumbnails: dict[int, torch.Tensor]) -> bool:
-    """Whether a decoder has that many frames, and returns each compared frame rather than a neighbour of it.
+    """Whether a decoder has that many frames, and returns each compared frame rather than a neighbor of it.
 
     Args:
         path: The video.

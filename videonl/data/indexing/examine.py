@@ -10,7 +10,7 @@ from videonl.data.indexing.fingerprint import file_key
 from videonl.data.indexing.index_file import Record, path_for, write_index
 from videonl.data.indexing.journal import Journal
 from videonl.data.indexing.known import known_records
-from videonl.data.sources.entry import LabelledPath
+from videonl.data.sources.entry import LabeledPath
 from videonl.errors import UserError
 from videonl.files import LOCK, locked
 from videonl.outputs import check_file
@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 
 def make_index(
-    entries: Sequence[LabelledPath],
+    entries: Sequence[LabeledPath],
     output: Path,
     check: Check = "compare",
     num_workers: int = 2,
@@ -99,7 +99,7 @@ def _stopped(task: Task, outcome: NoResult) -> Record:
     return replace(record, num_bytes=num_bytes, modified_ns=modified_ns)
 
 
-def _row(entry: LabelledPath, facts: Record, output: Path) -> Record:
+def _row(entry: LabeledPath, facts: Record, output: Path) -> Record:
     return replace(
         facts,
         path=path_for(output, Path(facts.path)),

@@ -78,7 +78,7 @@ def encode(source: Path, target: Path, encoding: Encoding, num_frames: int) -> E
 
     Timestamps are kept, counted from the first frame. The display matrix is applied. Pixels stay as they are stored:
     their aspect ratio is kept in the header, fields of interlaced frames stay woven, and the frames are called
-    progressive. The colour matrix is kept and tagged.
+    progressive. The color matrix is kept and tagged.
 
     Args:
         source: A video file or folder of frames.

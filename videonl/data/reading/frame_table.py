@@ -25,7 +25,7 @@ class FrameTable:
         timestamps_pts: When each frame is shown, in units of ``time_base``; increasing.
         time_base: Seconds per unit, as numerator and denominator.
         nominal_fps: Frames per second according to the header; says how long the last frame is shown.
-        by_timestamp: Whether decoded frames are recognised by their timestamps, so that decoding may start at a key
+        by_timestamp: Whether decoded frames are recognized by their timestamps, so that decoding may start at a key
             frame. Else the i-th frame out of the decoder is frame i, and decoding starts at the first.
         key_frames: Frames at which decoding may start for this frame and all after it; empty unless ``by_timestamp``.
         droppable_frames: Frames that no other refers to; empty unless ``by_timestamp``.

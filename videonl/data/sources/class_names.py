@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from videonl.data.sources.entry import LabelledPath
+from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.list_lines import Line, content_lines, fields_of
 from videonl.errors import UserError
 
@@ -43,7 +43,7 @@ def read_class_names(path: Path) -> dict[str, str]:
     return dict(sorted(pairs, key=lambda pair: int(pair[0])))
 
 
-def named_by_file(entries: Sequence[LabelledPath], list_file: Path, classes: Path | None) -> list[LabelledPath]:
+def named_by_file(entries: Sequence[LabeledPath], list_file: Path, classes: Path | None) -> list[LabeledPath]:
     """Puts names in the place of labels where all labels are numbers and a file names them.
 
     Args:
@@ -66,7 +66,7 @@ def named_by_file(entries: Sequence[LabelledPath], list_file: Path, classes: Pat
     return [entry._replace(label=names[_number(entry)], number=_number(entry)) for entry in entries]
 
 
-def _number(entry: LabelledPath) -> str:
+def _number(entry: LabeledPath) -> str:
     return str(int(entry.label or ""))
 
 

@@ -17,7 +17,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-class LabelledPath(NamedTuple):
+class LabeledPath(NamedTuple):
     """A video with its label as written, and where that was written (``clips.csv:12``, or the file itself).
 
     Attributes:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from videonl.data.reading.frame_folder_reader import is_frame_folder
 from videonl.data.reading.probe import opens_as_video
-from videonl.data.sources.entry import LabelledPath, is_video_name
+from videonl.data.sources.entry import LabeledPath, is_video_name
 from videonl.errors import UserError
 from videonl.terminal import printable
 
@@ -29,7 +29,7 @@ class _Content(NamedTuple):
     others: list[Path]
 
 
-def read_folder(folder: Path) -> list[LabelledPath]:
+def read_folder(folder: Path) -> list[LabeledPath]:
     """List the videos of class folders, sorted by split, class and name; a warning counts the files left out.
 
     Folders named train, val, test and the like, that hold class folders in turn, are splits rather than classes.
@@ -56,7 +56,7 @@ def split_of_name(name: str) -> str:
     return named.pop() if len(named) == 1 else ""
 
 
-def _read(folder: Path, top: _Content, left_out: dict[Path, str]) -> list[LabelledPath]:
+def _read(folder: Path, top: _Content, left_out: dict[Path, str]) -> list[LabeledPath]:
     inside = {inner: _content(inner) for inner in top.folders}
     left_out |= _no_videos(top)
     if inside and all(_is_split(inner, content) for inner, content in inside.items()):
@@ -67,12 +67,12 @@ def _read(folder: Path, top: _Content, left_out: dict[Path, str]) -> list[Labell
         ]
     if top.videos and not any(_has_videos(inner, content) for inner, content in inside.items()):
         left_out |= dict.fromkeys(top.folders, "folder without videos")
-        return [LabelledPath(video, None, str(video)) for video in top.videos]
+        return [LabeledPath(video, None, str(video)) for video in top.videos]
     if not inside:
         raise UserError(f"{folder}: no class folders in it. Arrange the videos as {folder}/CLASS/CLIP.mp4.")
     left_out |= dict.fromkeys(top.videos, "beside the class folders")
     return [
-        LabelledPath(video, printable(inner.name), str(video))
+        LabeledPath(video, printable(inner.name), str(video))
         for inner, content in inside.items()
         for video in _of_class(inner, content, left_out)
     ]

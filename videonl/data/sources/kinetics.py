@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from videonl.data.sources.entry import LabelledPath, is_video_name
+from videonl.data.sources.entry import LabeledPath, is_video_name
 from videonl.errors import UserError
 
 _COLUMNS = frozenset(("label", "youtube_id", "time_start", "time_end"))
@@ -20,7 +20,7 @@ def is_kinetics_header(names: Sequence[str]) -> bool:
     return set(names) >= _COLUMNS
 
 
-def read_kinetics(list_file: Path, rows: Sequence[tuple[str, Mapping[str, str]]], root: Path) -> list[LabelledPath]:
+def read_kinetics(list_file: Path, rows: Sequence[tuple[str, Mapping[str, str]]], root: Path) -> list[LabeledPath]:
     """Find the file of each row, named ``ID_000010_000020.mp4`` or ``ID.mp4``, in any folder below ``root``.
 
     A few clips in a hundred are always missing, because they left YouTube: those keep the path at which they were
@@ -45,14 +45,14 @@ def read_kinetics(list_file: Path, rows: Sequence[tuple[str, Mapping[str, str]]]
     return entries
 
 
-def _entry(row: Mapping[str, str], origin: str, root: Path, files: Mapping[str, Sequence[Path]]) -> LabelledPath:
+def _entry(row: Mapping[str, str], origin: str, root: Path, files: Mapping[str, Sequence[Path]]) -> LabeledPath:
     label, youtube_id, split = (row.get(name, "") for name in ("label", "youtube_id", "split"))
     if not label or not youtube_id:
         raise UserError(f"{origin}: has no label or no youtube_id. Correct the row, or leave it out.")
     stem = f"{youtube_id}_{_seconds(row, 'time_start', origin):06d}_{_seconds(row, 'time_end', origin):06d}"
     candidates = files.get(stem) or files.get(youtube_id) or [root / label / f"{stem}.mp4"]
     path = next((path for path in candidates if split and split in path.parts), candidates[0])
-    return LabelledPath(path, label, origin, split, youtube_id)
+    return LabeledPath(path, label, origin, split, youtube_id)
 
 
 def _seconds(row: Mapping[str, str], column: str, origin: str) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from videonl.data.reading.shard_member import is_url
 from videonl.data.sources.class_names import named_by_file
-from videonl.data.sources.entry import LabelledPath, is_video_name
+from videonl.data.sources.entry import LabeledPath, is_video_name
 from videonl.data.sources.header import Header, header_of, names_columns
 from videonl.data.sources.kinetics import is_kinetics_header, read_kinetics
 from videonl.data.sources.list_lines import Line, check_length, content_lines, fields_of, separator_of
@@ -17,8 +17,8 @@ _NUM_PROBED_FILES = 20
 _NUM_SHOWN = 10
 
 
-def read_list(path: Path, split: str | None, root: Path | None, classes: Path | None = None) -> list[LabelledPath]:
-    """Read a list file; see :func:`videonl.data.sources.labelled.read_source` for what it may hold.
+def read_list(path: Path, split: str | None, root: Path | None, classes: Path | None = None) -> list[LabeledPath]:
+    """Read a list file; see :func:`videonl.data.sources.labeled.read_source` for what it may hold.
 
     Args:
         path: The file.
@@ -83,7 +83,7 @@ def _fields(line: Line, separator: str, num_columns: int) -> list[str]:
     return [*fields[:num_columns], *[""] * (num_columns - len(fields))]
 
 
-def _by_header(line: Line, header: Header, separator: str, base: Path) -> LabelledPath:
+def _by_header(line: Line, header: Header, separator: str, base: Path) -> LabeledPath:
     if separator == " " and (header.path, header.label, len(header.names)) == (0, 1, 2):
         return _entry(line, *parse_row(line, base), "", base)  # a path may contain spaces
     fields = _fields(line, separator, len(header.names))
@@ -91,7 +91,7 @@ def _by_header(line: Line, header: Header, separator: str, base: Path) -> Labell
     return _entry(line, fields[header.path], label, "" if header.split is None else fields[header.split], base)
 
 
-def _without_header(lines: Sequence[Line], base: Path) -> list[LabelledPath]:
+def _without_header(lines: Sequence[Line], base: Path) -> list[LabeledPath]:
     pairs = [parse_row(line, base) for line in lines]
     _refuse_header(lines[0], pairs, base)
     is_bare = not any(label for _, label in pairs)
@@ -117,7 +117,7 @@ def _is_video(name: str, base: Path) -> bool:
     return is_video_name(Path(name).name) or os.path.exists(base / name)
 
 
-def _entry(line: Line, video: str, label: str | None, split: str, base: Path) -> LabelledPath:
+def _entry(line: Line, video: str, label: str | None, split: str, base: Path) -> LabeledPath:
     if not video or label == "":
         raise UserError(
             f"{line.origin}: needs a path and a label, but reads {line.text!r}. Write 'path label' or 'path,label'."
@@ -126,7 +126,7 @@ def _entry(line: Line, video: str, label: str | None, split: str, base: Path) ->
         raise UserError(f"{line.origin}: {video} is a URL, and lists hold files. Download it, or pack shards.")
     check_length(video, line.origin)
     check_one_label(label or "", line.origin)
-    return LabelledPath(base / os.path.expanduser(video), label, line.origin, split)
+    return LabeledPath(base / os.path.expanduser(video), label, line.origin, split)
 
 
 def _check_split(path: Path, split: str | None, splits: Sequence[str]) -> None:
@@ -137,7 +137,7 @@ def _check_split(path: Path, split: str | None, splits: Sequence[str]) -> None:
     raise UserError(f"{path}: no rows with split {split!r}. The splits are: {shorten(sorted(set(splits)))}.")
 
 
-def _check_files(path: Path, entries: Sequence[LabelledPath], base: Path) -> None:
+def _check_files(path: Path, entries: Sequence[LabeledPath], base: Path) -> None:
     # Every file is not checked: on network storage that takes minutes, and the reader reports a missing one by name.
     paths = [Path(str(entry.path)) for entry in entries[:_NUM_PROBED_FILES]]
     if any(map(os.path.exists, paths)):

@@ -80,7 +80,7 @@ def locate(mark: Mark, clip: LocatedClip) -> Box | None:
 
 
 def _inside(start_px: int, end_px: int, crop_start: float, crop_length: float, num_pixels: int) -> range:
-    """The pixels of the crop along one axis whose centres lie in a part of the video's."""
-    centres = (crop_start + (pixel + 0.5) * crop_length / num_pixels for pixel in range(num_pixels))
-    inside = [pixel for pixel, centre in enumerate(centres) if start_px <= centre < end_px]
+    """The pixels of the crop along one axis whose centers lie in a part of the video's."""
+    centers = (crop_start + (pixel + 0.5) * crop_length / num_pixels for pixel in range(num_pixels))
+    inside = [pixel for pixel, center in enumerate(centers) if start_px <= center < end_px]
     return range(inside[0], inside[-1] + 1) if inside else range(0)

@@ -34,7 +34,7 @@ def draw_clip(
         probe: Index into ``SHAPES``.
         num_frames: Number of frames, at least twice ``NUM_SHOWN_FRAMES``.
         size_px: Height and width of the frames.
-        random: Where places, sizes, colours, background and noise come from.
+        random: Where places, sizes, colors, background and noise come from.
 
     Returns:
         RGB frames ``(T, H, W, 3)``, and where the cue and the probe are.
@@ -47,11 +47,11 @@ def draw_clip(
 
 
 def _background(num_frames: int, size_px: int, random: np.random.Generator) -> NDArray[np.float32]:
-    """A sum of coloured plane waves that drift: ``(T, H, W, 3)``, around 90."""
+    """A sum of colored plane waves that drift: ``(T, H, W, 3)``, around 90."""
     num_waves = 6
     cycles = random.uniform(-4, 4, (2, num_waves))
     drift = random.uniform(-0.1, 0.1, num_waves)
-    colour = random.uniform(2, 9, (num_waves, 3)) * np.exp(2j * np.pi * random.random((num_waves, 1)))
+    color = random.uniform(2, 9, (num_waves, 3)) * np.exp(2j * np.pi * random.random((num_waves, 1)))
 
     def wave(cycles_per_step: NDArray[np.float64], num_steps: int) -> NDArray[np.complex64]:
         phase: NDArray[np.complex128] = np.exp(2j * np.pi * np.outer(cycles_per_step, np.arange(num_steps)))
@@ -59,7 +59,7 @@ def _background(num_frames: int, size_px: int, random: np.random.Generator) -> N
 
     vertical, horizontal = (wave(count / size_px, size_px) for count in cycles)
     # A plane wave is the product of one factor per axis, so that no sine is taken per pixel.
-    in_time = np.einsum("kt,kc->ktc", wave(drift, num_frames), colour.astype(np.complex64))
+    in_time = np.einsum("kt,kc->ktc", wave(drift, num_frames), color.astype(np.complex64))
     in_plane = np.einsum("ky,kx->kyx", vertical, horizontal).reshape(num_waves, -1)
     waves = (in_plane.T @ in_time.reshape(num_waves, -1)).real  # (H * W, T * 3)
     frames: NDArray[np.float32] = waves.reshape(size_px, size_px, num_frames, 3).transpose(2, 0, 1, 3) + np.float32(90)
@@ -67,18 +67,18 @@ def _background(num_frames: int, size_px: int, random: np.random.Generator) -> N
 
 
 def _draw_mark(
-    frames: NDArray[np.float32], shape: int, shown: tuple[int, int], centre_x_px: float, random: np.random.Generator
+    frames: NDArray[np.float32], shape: int, shown: tuple[int, int], center_x_px: float, random: np.random.Generator
 ) -> Mark:
     size_px = frames.shape[1]
     radius_px = size_px * random.uniform(0.135, 0.16)
-    x_px = centre_x_px + size_px * random.uniform(-0.025, 0.025)
+    x_px = center_x_px + size_px * random.uniform(-0.025, 0.025)
     y_px = size_px * random.uniform(0.25, 0.75)
-    colour = random.uniform(190, 255, 3).astype(np.float32)
-    y, x = np.mgrid[:size_px, :size_px] + 0.5  # the centres of the pixels
+    color = random.uniform(190, 255, 3).astype(np.float32)
+    y, x = np.mgrid[:size_px, :size_px] + 0.5  # the centers of the pixels
     coverage = np.clip(0.5 - _distance_px(SHAPES[shape], x - x_px, y - y_px, radius_px), 0, 1)[..., None]
     first_frame, last_frame = shown
     window = frames[first_frame : last_frame + 1]
-    window += coverage.astype(np.float32) * (colour - window)
+    window += coverage.astype(np.float32) * (color - window)
     rows, columns = np.nonzero(coverage[..., 0])
     x0_px, y0_px, x1_px, y1_px = (int(edge) for edge in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
     return Mark(shape, x0_px, y0_px, x1_px, y1_px, first_frame, last_frame)

@@ -42,7 +42,7 @@ BLOCK_HINTS = {
     "scale": "NONLOCAL.USE_SCALE, true by default",
     "subsample": "NONLOCAL.USE_MAXPOOL, true by default",
 }
-LICENCE = "CC BY-NC 4.0 (video-nonlocal-net): not for commercial use"
+LICENSE = "CC BY-NC 4.0 (video-nonlocal-net): not for commercial use"
 
 
 def caffe2_nonlocal(content: Any, stated: Stated) -> Foreign:
@@ -68,7 +68,7 @@ def caffe2_nonlocal(content: Any, stated: Stated) -> Foreign:
             **sampling(stated, PUBLISHED.get((stride, affine))),
         },
         norm_epsilon=NORM_EPSILON,
-        licence=LICENCE,
+        license=LICENSE,
     )
 
 

@@ -78,7 +78,7 @@ class Foreign:
             the file says, or as published for the network. Empty where none of them says it.
         norm_epsilon: What the file's batch norms add to variances; None where our network has the project's own.
         reads: What the network reads where that is not RGB frames.
-        licence: Restrictions on the use of the weights, where there are any.
+        license: Restrictions on the use of the weights, where there are any.
         inflated: Whether these are weights of a 2D network, to be repeated along time.
     """
 
@@ -93,7 +93,7 @@ class Foreign:
     clip: Mapping[str, Any] = field(default_factory=dict)
     norm_epsilon: float | None = 1e-5
     reads: str | None = None
-    licence: str | None = None
+    license: str | None = None
     inflated: bool = False
 
 

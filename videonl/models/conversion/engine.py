@@ -53,7 +53,7 @@ def assemble(foreign: Foreign, source: str) -> Weights:
         _refuse_other_epsilon(network, foreign.norm_epsilon)
     # In the network's order; counts of batches, which old norms lack, start anew.
     complete = {key: state.get(key, torch.tensor(0)).contiguous() for key in expected}
-    return Weights(complete, source, settings, clip=dict(foreign.clip), reads=foreign.reads, licence=foreign.licence)
+    return Weights(complete, source, settings, clip=dict(foreign.clip), reads=foreign.reads, license=foreign.license)
 
 
 def head_keys(settings: Mapping[str, Any]) -> set[str]:

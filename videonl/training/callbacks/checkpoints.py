@@ -53,7 +53,7 @@ class LastCheckpoint(Checkpoint):
             kept = f"{self.path} holds the last good ones" if self.path.is_file() else "there is no checkpoint yet"
             raise UserError(
                 f"{broken} holds numbers that are not finite after step {trainer.global_step}: the training has "
-                f"diverged; {kept}. Try a lower --model.optimisation.lr, a longer warm-up, "
+                f"diverged; {kept}. Try a lower --model.optimization.lr, a longer warm-up, "
                 "--trainer.gradient_clip_val, or another precision"
             )
         trainer.save_checkpoint(self.path)

@@ -1,4 +1,4 @@
-"""What a training that goes on within an epoch needs beside weights, optimiser and data."""
+"""What a training that goes on within an epoch needs beside weights, optimizer and data."""
 
 import logging
 from typing import Any

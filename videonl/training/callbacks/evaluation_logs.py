@@ -47,7 +47,7 @@ class EvaluationLogs(Callback):
     def _show(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, ClipModule)
         record = Record(module.class_names, module.scores)
-        if not trainer.is_global_zero or not record.labelled:
+        if not trainer.is_global_zero or not record.labeled:
             return
         findings = cache(partial(_found, stage, trainer.global_step, record))  # made when, and if, it is asked for
         for logger in trainer.loggers:
@@ -57,7 +57,7 @@ class EvaluationLogs(Callback):
 
 
 def _found(stage: str, step: int, record: Record) -> _Findings:
-    counts = confusion_matrix(*stack(record.labelled))
+    counts = confusion_matrix(*stack(record.labeled))
     picture = Image.open(BytesIO(confusion_png(counts, record.class_names)), formats=["PNG"]).convert("RGB")
     return _Findings(stage, step, picture, class_rows(counts, record.class_names))
 

@@ -54,8 +54,8 @@ class WriteScores(Callback):
         """Writes record and report, and prints the accuracies."""
         record = _record(trainer, pl_module)
         written = write_evaluation(self.directory, "test", record)
-        if record.labelled:
-            print_evaluation(Console(), record.labelled, len(record.unreadable))
+        if record.labeled:
+            print_evaluation(Console(), record.labeled, len(record.unreadable))
             logger.info("wrote the report to %s", written.page)
         logger.info("wrote the scores of %d videos to %s", len(record.scores), written.record)
 

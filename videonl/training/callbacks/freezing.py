@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 class FreezeBackbone(Callback):
     """Trains the head and the inserted blocks alone for some epochs; then the backbone joins.
 
-    Frozen, the backbone's weights and the statistics of its batch norms stay as they were loaded. The optimiser knows
+    Frozen, the backbone's weights and the statistics of its batch norms stay as they were loaded. The optimizer knows
     all parameters from the start, so the backbone joins at the rate that the schedule has by then, and a training may
     be resumed at any step. Lightning's ``BackboneFinetuning`` adds them later, which a schedule by step does not allow.
 

@@ -40,7 +40,7 @@ function askMostChanged(explorer) {
 
 function connectKeys(explorer) {
   const move = (axis, step) => () => {
-    const query = neighbour(explorer.panels[0].block, explorer.state.query, axis, step);
+    const query = neighbor(explorer.panels[0].block, explorer.state.query, axis, step);
     explorer.setQuery(query, { keep: true, follow: true });
   };
   const turn = (place, step) => () => {

@@ -19,7 +19,7 @@ function boxOf(lists, place) {
   return place.map((value, axis) => pixelsOf(lists[axis], value));
 }
 
-function centreOf(box) {
+function centerOf(box) {
   return box.map(([first, end]) => (first + end) >> 1);
 }
 
@@ -49,7 +49,7 @@ function strongest(weights, count) {
 }
 
 /** A query one cell away along an axis, in the middle of that cell; where the grid ends, the query itself. */
-function neighbour(block, position, axis, step) {
+function neighbor(block, position, axis, step) {
   const cell = cellOf(block, position);
   const wanted = cell[axis] + step;
   if (wanted < 0 || wanted >= block.grid[axis] || !block.cellOfPixel[axis].includes(wanted)) return position;

@@ -88,7 +88,7 @@ class Explorer {
   }
 
   draw() {
-    const pixels = colourPixels(this.clip.colours, this.state.strength);
+    const pixels = colorPixels(this.clip.colors, this.state.strength);
     for (const panel of this.panels) panel.draw(this.state, pixels);
     byId("strength-text").textContent = `${Math.round(100 * this.state.strength)} %`;
     byId("links-text").textContent = this.state.links;
@@ -96,7 +96,7 @@ class Explorer {
 
   setTime(frame) {
     this.state.time = frame;
-    const pixels = colourPixels(this.clip.colours, this.state.strength);
+    const pixels = colorPixels(this.clip.colors, this.state.strength);
     for (const panel of this.panels) panel.drawStage(this.state, pixels);
     this.writeTime();
   }

@@ -1,23 +1,23 @@
-// Weights as colour: clear at 0, brightest and nearly opaque at the query's largest weight.
+// Weights as color: clear at 0, brightest and nearly opaque at the query's largest weight.
 
-/** The colour table as packed pixels, with opacity scaled by strength from 0 to 1. */
-function colourPixels(colours, strength) {
+/** The color table as packed pixels, with opacity scaled by strength from 0 to 1. */
+function colorPixels(colors, strength) {
   const pixels = new Uint8ClampedArray(256 * 4);
   for (let step = 0; step < 256; step++) {
-    const [red, green, blue, alpha] = colours[step];
+    const [red, green, blue, alpha] = colors[step];
     pixels.set([red, green, blue, Math.round(alpha * strength)], 4 * step);
   }
   return new Uint32Array(pixels.buffer);
 }
 
-/** The weight drawn in full colour: the largest, or 1 where none is positive. */
+/** The weight drawn in full color: the largest, or 1 where none is positive. */
 function fullWeight(weights) {
   let largest = 0;
   for (const weight of weights) if (weight > largest) largest = weight;
   return largest > 0 ? largest : 1;
 }
 
-/** Colours one frame's canvas, every pixel by the key that covers it. */
+/** Colors one frame's canvas, every pixel by the key that covers it. */
 function drawOverlay(canvas, block, weights, full, frame, pixels) {
   const context = canvas.getContext("2d");
   const image = context.createImageData(canvas.width, canvas.height);
@@ -40,10 +40,10 @@ function drawOverlay(canvas, block, weights, full, frame, pixels) {
   context.putImageData(image, 0, 0);
 }
 
-/** The colour bar, left to right. */
-function drawBar(canvas, colours) {
+/** The color bar, left to right. */
+function drawBar(canvas, colors) {
   const image = new ImageData(256, 1);
-  image.data.set(colours.flat());
+  image.data.set(colors.flat());
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 

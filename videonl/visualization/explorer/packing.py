@@ -1,4 +1,4 @@
-"""Arrays small enough to travel inside a page: quantised by row, deflated, in base64."""
+"""Arrays small enough to travel inside a page: quantized by row, deflated, in base64."""
 
 import base64
 import zlib
@@ -27,7 +27,7 @@ class PackedArray:
 
 
 def pack(values: Tensor, kind: Kind, steps: Tensor | None = None) -> PackedArray:
-    """Quantises a matrix row by row.
+    """Quantizes a matrix row by row.
 
     Args:
         values: (R, K).

@@ -20,11 +20,11 @@ from torch import Tensor
 from videonl.blocks.contract import AttentionBlock
 from videonl.names import shortened
 from videonl.visualization.clip import ShownClip
-from videonl.visualization.drawing import colour_table
+from videonl.visualization.drawing import color_table
 from videonl.visualization.evidence import EvidenceMap
 from videonl.visualization.explorer.weights import PackedWeights, pack_map, pack_weights
 from videonl.visualization.features import Observation, require_blocks
-from videonl.visualization.grid import Position, centre_of, keys_of_pixels
+from videonl.visualization.grid import Position, center_of, keys_of_pixels
 from videonl.visualization.queries import require_inside
 from videonl.visualization.saving import replacing
 
@@ -97,7 +97,7 @@ def write_explorer(
         "size": clip.size,
         "times": [f"{seconds:.2f} s" for seconds in clip.seconds],
         "frames": [_picture(frame) for frame in clip.frames],
-        "colours": (colour_table() * 255).round().int().tolist(),
+        "colors": (color_table() * 255).round().int().tolist(),
         "query": blocks[0]["mostChanged"] if query is None else query,
         "compare": _compared(blocks),
         "sources": [{"name": source.name, "prediction": shortened(source.prediction)} for source in sources],
@@ -125,7 +125,7 @@ def _compared(blocks: Sequence[Mapping[str, Any]]) -> int | None:
 
 def _block(name: str, block: AttentionBlock, seen: Observation, size: Position) -> dict[str, Any]:
     features = seen.features[name]
-    changed = centre_of(seen.most_changed[name], features[0].shape[2:], size)
+    changed = center_of(seen.most_changed[name], features[0].shape[2:], size)
     return {
         "name": name,
         "quantity": "weight",
@@ -148,7 +148,7 @@ def _evidence(shown: EvidenceMap, size: Position) -> dict[str, Any]:
         "quantity": shown.quantity,
         "note": "; ".join([*shown.details.split("    "), "the same for every query."]),
         "grid": list(shown.grid),
-        "mostChanged": centre_of((int(t), int(y), int(x)), shown.grid, size),
+        "mostChanged": center_of((int(t), int(y), int(x)), shown.grid, size),
         **_packed(pack_map(shown.values)),
     }
 

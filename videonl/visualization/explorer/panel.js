@@ -10,7 +10,7 @@ class Panel {
     this.stagePicture = this.stage.querySelector(".picture");
     this.buttons = this.addBlockButtons(choose);
     this.addFrames();
-    drawBar(this.stage.querySelector(".bar canvas"), clip.colours);
+    drawBar(this.stage.querySelector(".bar canvas"), clip.colors);
   }
 
   addBlockButtons(choose) {
@@ -78,7 +78,7 @@ class Panel {
     this.queryBox = boxOf(this.block.cellOfPixel, cellOf(this.block, query));
     this.targets = strongest(this.weights, Math.max(links, 8)).map((key) => {
       const box = boxOf(this.block.keyOfPixel, keyPlace(this.block, key));
-      return { position: centreOf(box), box, weight: this.weights[key], share: this.weights[key] / this.full };
+      return { position: centerOf(box), box, weight: this.weights[key], share: this.weights[key] / this.full };
     });
     const ticks = this.stage.querySelector(".ticks");
     ticks.querySelector(".middle").textContent = number(this.full / 2);
@@ -100,12 +100,12 @@ class Panel {
     const image = this.stagePicture.querySelector("img");
     if (image.src !== this.clip.frames[time]) image.src = this.clip.frames[time];
     this.drawPicture(this.stagePicture, time, pixels);
-    this.stagePicture.setAttribute("aria-label", `Frame ${time} with ${this.isEvidence ? this.title : `what ${this.title} reads`}, as colour. Arrow keys move the query.`);
+    this.stagePicture.setAttribute("aria-label", `Frame ${time} with ${this.isEvidence ? this.title : `what ${this.title} reads`}, as color. Arrow keys move the query.`);
     for (const [frame, picture] of this.pictures.entries()) picture.parentNode.classList.toggle("now", frame === time);
   }
 
   drawLines({ links }) {
-    const from = centreOf(this.queryBox);
+    const from = centerOf(this.queryBox);
     const targets = this.isEvidence ? [] : this.targets.slice(0, links); // nobody reads evidence
     drawLinks(this.strip.querySelector(".lines"), this.pictures, this.clip.size, from, targets);
   }

@@ -8,18 +8,18 @@ from typing import TypeVar
 
 from videonl.data.indexing.index_file import INDEX_NAME, Record, is_index, read_index
 from videonl.data.reading.shard_member import is_url
-from videonl.data.sources.entry import LabelledPath
+from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.folders import read_folder, split_of_name
 from videonl.data.sources.lists import read_list, shorten
 from videonl.errors import UserError
 
-_HasSplit = TypeVar("_HasSplit", LabelledPath, Record)
+_HasSplit = TypeVar("_HasSplit", LabeledPath, Record)
 _log = logging.getLogger(__name__)
 
 
 def read_source(
     source: str, root: Path | None = None, classes: Path | None = None, keep_unreadable: bool = False
-) -> list[LabelledPath]:
+) -> list[LabeledPath]:
     """List the videos of a folder, a list file, or an index, with their labels where the source gives them.
 
     A folder holds one folder per class (``class/clip.mp4``, or ``class/clip/img_00001.jpg``), or ``train``, ``val`` and
@@ -84,7 +84,7 @@ def files_of_sources(text: str) -> list[Path]:
     return [file_of_source(source) for source in _apart(text)]
 
 
-def read_sources(text: str, root: Path | None = None, classes: Path | None = None) -> list[LabelledPath]:
+def read_sources(text: str, root: Path | None = None, classes: Path | None = None) -> list[LabeledPath]:
     """List the videos of one source, or of several with commas between.
 
     Of several, the videos of one whose own rows name no split are of the split that it is named after:
@@ -144,7 +144,7 @@ def _exists(source: str) -> bool:
     )
 
 
-def _of_index(index: Path | str, split: str | None, keep_unreadable: bool) -> list[LabelledPath]:
+def _of_index(index: Path | str, split: str | None, keep_unreadable: bool) -> list[LabeledPath]:
     records = read_index(index)
     chosen = records if split is None else _of_split(index, records, split)
     kept = [record for record in chosen if record.usable or keep_unreadable]
@@ -154,7 +154,7 @@ def _of_index(index: Path | str, split: str | None, keep_unreadable: bool) -> li
         num_left_out = len(chosen) - len(kept)
         _log.warning("%s: %d of %d videos are broken or missing, and left out", index, num_left_out, len(chosen))
     return [
-        LabelledPath(
+        LabeledPath(
             record.location(index),
             record.label or None,
             f"{index}: {record.path}",

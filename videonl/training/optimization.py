@@ -1,4 +1,4 @@
-"""The optimiser and its parameter groups, from plain data."""
+"""The optimizer and its parameter groups, from plain data."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -17,8 +17,8 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 @dataclass(frozen=True)
-class Optimisation(Schedule):
-    """How the weights are learnt: the optimiser's settings beside those of :class:`Schedule`.
+class Optimization(Schedule):
+    """How the weights are learnt: the optimizer's settings beside those of :class:`Schedule`.
 
     Attributes:
         optimizer: ``sgd`` (Nesterov) or ``adamw``.
@@ -51,10 +51,10 @@ class Optimisation(Schedule):
         if not 0 <= self.momentum < 1:
             raise UserError(f"momentum must be at least 0 and below 1, got {self.momentum}")
 
-    def scaled_to(self, num_clips: int) -> "Optimisation":
+    def scaled_to(self, num_clips: int) -> "Optimization":
         """The same with the rate for steps of so many clips.
 
-        >>> Optimisation(lr=0.01, lr_per_clips=64).scaled_to(16).lr
+        >>> Optimization(lr=0.01, lr_per_clips=64).scaled_to(16).lr
         0.0025
         """
         if self.lr_per_clips is None:
@@ -69,7 +69,7 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
     return _split(trainable, spared, weight_decay)
 
 
-def layer_groups(module: nn.Module, settings: Optimisation) -> list[dict[str, Any]]:
+def layer_groups(module: nn.Module, settings: Optimization) -> list[dict[str, Any]]:
     """The same two groups for each layer of a network, with its learning rate.
 
     Source: the "discriminative fine-tuning" of Howard and Ruder 2018, arXiv:1801.06146, section 3.1.
@@ -87,7 +87,7 @@ def layer_groups(module: nn.Module, settings: Optimisation) -> list[dict[str, An
     return groups
 
 
-def build_optimizer(module: nn.Module, settings: Optimisation) -> Optimizer:
+def build_optimizer(module: nn.Module, settings: Optimization) -> Optimizer:
     """Builds SGD with Nesterov momentum or AdamW over a module's parameters."""
     plain = settings.layer_decay == 1
     groups = parameter_groups(module, settings.weight_decay) if plain else layer_groups(module, settings)

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from videonl.data.sources.entry import LabelledPath
-from videonl.data.sources.labelled import read_source
+from videonl.data.sources.entry import LabeledPath
+from videonl.data.sources.labeled import read_source
 from videonl.data.sources.labels import assign, class_list, leave_out_wrong_labels
 from videonl.data.video import Video
 from videonl.errors import UserError
@@ -22,16 +22,16 @@ def write_list(tmp_path: Path, text: str, name: str = "list.csv", files: str = "
     return str(tmp_path / name)
 
 
-def pairs(labelled: list[LabelledPath]) -> list[tuple[str, str]]:
-    return [(entry.path.name, entry.label) for entry in labelled]
+def pairs(labeled: list[LabeledPath]) -> list[tuple[str, str]]:
+    return [(entry.path.name, entry.label) for entry in labeled]
 
 
 def test_class_folders_are_sorted_and_hidden_and_other_files_left_out(tmp_path: Path) -> None:
     for name in ("walk/b.MP4", "walk/a.avi", "run/c.webm", "run/notes.txt", "run/.d.mp4", ".cache/e.mp4"):
         touch(tmp_path / name)
-    labelled = read_source(str(tmp_path))
-    assert pairs(labelled) == [("c.webm", "run"), ("a.avi", "walk"), ("b.MP4", "walk")]
-    assert labelled[0].origin == str(tmp_path / "run" / "c.webm")
+    labeled = read_source(str(tmp_path))
+    assert pairs(labeled) == [("c.webm", "run"), ("a.avi", "walk"), ("b.MP4", "walk")]
+    assert labeled[0].origin == str(tmp_path / "run" / "c.webm")
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_root_moves_source_and_paths(tmp_path: Path) -> None:
     lists = tmp_path / "lists"
     lists.mkdir()
     (lists / "train.txt").write_text("videos/x.mp4 1")
-    (labelled,) = read_source("lists/train.txt", root=tmp_path)
-    assert labelled.path == tmp_path / "videos" / "x.mp4"
+    (labeled,) = read_source("lists/train.txt", root=tmp_path)
+    assert labeled.path == tmp_path / "videos" / "x.mp4"
     with pytest.raises(UserError, match=r"--data\.root"):
         read_source(str(lists / "train.txt"))
 
@@ -125,15 +125,15 @@ def test_classes_sort_as_numbers_only_if_all_are() -> None:
 
 
 def test_assign_gives_indices_and_names_a_foreign_label() -> None:
-    labelled = [LabelledPath(Path("x.mp4"), "walk", "list.csv:1"), LabelledPath(Path("y.mp4"), "fly", "list.csv:2")]
-    assert assign(labelled[:1], ["run", "walk"]) == [Video(Path("x.mp4"), 1)]
+    labeled = [LabeledPath(Path("x.mp4"), "walk", "list.csv:1"), LabeledPath(Path("y.mp4"), "fly", "list.csv:2")]
+    assert assign(labeled[:1], ["run", "walk"]) == [Video(Path("x.mp4"), 1)]
     with pytest.raises(UserError, match=r"list\.csv:2: label 'fly' .*2 classes \(run, walk\)"):
-        assign(labelled, ["run", "walk"])
+        assign(labeled, ["run", "walk"])
 
 
 def test_a_few_wrong_labels_are_named_and_left_out_and_many_refused(caplog: pytest.LogCaptureFixture) -> None:
-    good = [LabelledPath(Path("x.mp4"), "walk", f"list.csv:{line}") for line in range(1, 8)]
-    wrong = [LabelledPath(Path("y.mp4"), "fly", f"list.csv:{line}") for line in range(8, 14)]
+    good = [LabeledPath(Path("x.mp4"), "walk", f"list.csv:{line}") for line in range(1, 8)]
+    wrong = [LabeledPath(Path("y.mp4"), "fly", f"list.csv:{line}") for line in range(8, 14)]
     assert leave_out_wrong_labels(good + wrong[:5], ["run", "walk"], 0.0) == good
     assert [record.getMessage() for record in caplog.records] == [
         f"skipped list.csv:{line}: label 'fly' is none of the 2 classes (run, walk)" for line in range(8, 13)

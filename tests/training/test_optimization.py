@@ -9,8 +9,8 @@ from torch import nn
 from videonl.backbones import BACKBONES
 from videonl.blocks import NonLocal
 from videonl.models import ClipClassifier, Insertion
-from videonl.training import Optimisation
-from videonl.training.optimisation import build_optimizer, parameter_groups
+from videonl.training import Optimization
+from videonl.training.optimization import build_optimizer, parameter_groups
 
 NORMS = (nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm)
 
@@ -57,7 +57,7 @@ def test_every_trainable_parameter_is_in_one_group_once(name: str) -> None:
 
 
 def test_sgd_is_nesterov_with_the_given_settings(network: ClipClassifier) -> None:
-    optimizer = build_optimizer(network, Optimisation(lr=0.03, weight_decay=0.002, momentum=0.7))
+    optimizer = build_optimizer(network, Optimization(lr=0.03, weight_decay=0.002, momentum=0.7))
     assert type(optimizer) is torch.optim.SGD
     for group, decay in zip(optimizer.param_groups, [0.002, 0.0], strict=True):
         assert (group["lr"], group["momentum"], group["nesterov"]) == (0.03, 0.7, True)
@@ -65,12 +65,12 @@ def test_sgd_is_nesterov_with_the_given_settings(network: ClipClassifier) -> Non
 
 
 def test_sgd_takes_no_momentum(network: ClipClassifier) -> None:
-    optimizer = build_optimizer(network, Optimisation(momentum=0.0))
+    optimizer = build_optimizer(network, Optimization(momentum=0.0))
     assert {(group["momentum"], group["nesterov"]) for group in optimizer.param_groups} == {(0.0, False)}
 
 
 def test_adamw_takes_the_rate_and_the_decay(network: ClipClassifier) -> None:
-    optimizer = build_optimizer(network, Optimisation(optimizer="adamw", lr=0.003, weight_decay=0.05))
+    optimizer = build_optimizer(network, Optimization(optimizer="adamw", lr=0.003, weight_decay=0.05))
     assert type(optimizer) is torch.optim.AdamW
     assert [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups] == [(0.003, 0.05), (0.003, 0.0)]
 
@@ -80,7 +80,7 @@ def test_one_nesterov_step_is_the_one_worked_out_by_hand() -> None:
     with torch.no_grad():
         module.weight.fill_(2.0)
         module.bias.fill_(3.0)
-    optimizer = build_optimizer(module, Optimisation(lr=0.1, weight_decay=0.5, momentum=0.9))
+    optimizer = build_optimizer(module, Optimization(lr=0.1, weight_decay=0.5, momentum=0.9))
     module(torch.tensor([[5.0]])).sum().backward()  # gradients 5 and 1
     optimizer.step()
     # First step: the velocity is the gradient, so Nesterov moves by 1.9 times it. The weight alone decays: 5 + 0.5 * 2.
@@ -110,11 +110,11 @@ def test_one_nesterov_step_is_the_one_worked_out_by_hand() -> None:
 )
 def test_bad_values_are_refused_and_quoted(settings: dict[str, object], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        Optimisation(**settings)
+        Optimization(**settings)
 
 
 def test_rates_fall_from_the_head_to_the_stem(network: ClipClassifier) -> None:
-    optimizer = build_optimizer(network, Optimisation(lr=0.8, layer_decay=0.5, weight_decay=0.3))
+    optimizer = build_optimizer(network, Optimization(lr=0.8, layer_decay=0.5, weight_decay=0.3))
     # By the module of pytorchvideo's ResNets that a parameter is in; the third is a pool.
     rates = {"0": 0.025, "1": 0.05, "3": 0.1, "4": 0.2, "5": 0.4, "6": 0.8}
     names = {id(parameter): name for name, parameter in network.named_parameters()}
@@ -135,13 +135,13 @@ def test_rates_fall_from_the_head_to_the_stem(network: ClipClassifier) -> None:
 
 def test_frozen_parameters_are_in_no_group_of_a_layer(network: ClipClassifier) -> None:
     network.network.blocks[0].requires_grad_(False)
-    optimizer = build_optimizer(network, Optimisation(layer_decay=0.5))
+    optimizer = build_optimizer(network, Optimization(layer_decay=0.5))
     grouped = {parameter for group in optimizer.param_groups for parameter in group["params"]}
     assert grouped == {parameter for parameter in network.parameters() if parameter.requires_grad}
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01 * 0.5**4)  # of res2: the stem has no group
 
 
 def test_rate_follows_the_clips_of_a_step() -> None:
-    settings = Optimisation(lr=0.1, lr_per_clips=64)
+    settings = Optimization(lr=0.1, lr_per_clips=64)
     assert [settings.scaled_to(clips).lr for clips in (64, 16, 512)] == pytest.approx([0.1, 0.025, 0.8])
-    assert Optimisation(lr=0.1).scaled_to(512).lr == 0.1
+    assert Optimization(lr=0.1).scaled_to(512).lr == 0.1
