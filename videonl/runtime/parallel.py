@@ -98,7 +98,7 @@ def safe_context(*modules: str) -> BaseContext:
     forks them, which imports, once, what takes long; elsewhere each begins anew.
 
     Args:
-        modules: What the processes need beside the decoders; counts for the first processes of a program.
+        modules: What the processes need, by name; counts for the first processes of a program.
 
     Raises:
         UserError: No process can be started, most likely as each would begin by running the whole script again.
@@ -114,7 +114,7 @@ def safe_context(*modules: str) -> BaseContext:
 def _start_server(modules: tuple[str, ...]) -> None:
     """Start it where Ctrl-C, which reaches every process of the terminal, ends neither it nor what it forks."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["videonl.data.reading.decoding", *modules])
+    context.set_forkserver_preload(list(modules))
     resource_tracker.ensure_running()  # else the server's start would start it, which lets the signal through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
