@@ -1,14 +1,17 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from videonl.data import video
 from videonl.data.augmentation import Augmentation, Color, TrainTransform
 from videonl.data.batches import Failure, collate_evaluation, collate_training
 from videonl.data.dataset import EvaluationVideos, TrainingClips
+from videonl.data.loader import worker_options
 from videonl.data.randomness import seeded
 from videonl.data.reading.decoding import open_video
 from videonl.data.sampling import Sampling
@@ -16,7 +19,7 @@ from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labeled import read_source
 from videonl.data.sources.labels import assign, class_list
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
-from videonl.data.video import Video
+from videonl.data.video import PackedVideos, Video
 from videonl.errors import UserError
 
 WHOLE = ClipFormat(num_frames=3, stride_frames=2, short_side_px=46, crop_px=46)
@@ -169,6 +172,31 @@ def test_evaluation_draws_nothing(videos: list[Video]) -> None:
 def test_a_broken_video_is_reported_in_evaluation(tmp_path: Path) -> None:
     item = EvaluationVideos([Video(tmp_path / "gone.mp4", 0)], WHOLE, Views())[0]
     assert item == {"failures": [Failure(str(tmp_path / "gone.mp4"), "no such file")]}
+
+
+class Counted(PackedVideos):
+    """Notes in a file, which all processes share, whenever a video is unpickled."""
+
+    def __init__(self, videos: list[Video], notes: Path) -> None:
+        super().__init__(videos)
+        self.notes = notes
+
+    def __getitem__(self, place: Any) -> Any:
+        with self.notes.open("a") as notes:
+            notes.write(f"{place}\n")
+        return super().__getitem__(place)
+
+
+@pytest.mark.parametrize("limit", [None, 60])
+def test_a_video_is_unpickled_once_for_its_clips(videos: list[Video], tmp_path: Path, limit: float | None) -> None:
+    counted = Counted(videos, tmp_path / "notes")
+    training = TrainingClips(counted, WHOLE, time_first, clips_per_video=3, time_limit_seconds=limit)
+    evaluation = EvaluationVideos(counted, WHOLE, Views(num_clips=2), time_limit_seconds=limit)
+    drawn = next(iter(DataLoader(training, sampler=[(2, 5)], batch_size=None, **worker_options(1))))
+    (read,) = DataLoader(evaluation, sampler=[3], batch_size=None, **worker_options(1))
+    assert (tmp_path / "notes").read_text().split() == ["5", "3"]
+    assert torch.equal(drawn["clip"], TrainingClips(videos, WHOLE, time_first, clips_per_video=3)[2, 5]["clip"])
+    assert torch.equal(read["clip"], EvaluationVideos(videos, WHOLE, Views(num_clips=2))[3]["clip"])
 
 
 def test_collate_training_puts_second_clips_after_all_first_ones() -> None:

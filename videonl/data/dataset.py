@@ -66,10 +66,9 @@ class TrainingClips(Dataset[TrainingItem]):
         epoch, index = key
         failures: list[Failure] = []
         for attempt in range(min(_MAX_TRIES, len(self.videos))):
-            place = (index + attempt) % len(self.videos)
-            video = self.videos[place]
+            video = self.videos[(index + attempt) % len(self.videos)]
             try:
-                clip = self._guarded(video.path, (epoch, index, place))
+                clip = self._guarded(video.path, (epoch, index, video))
             except DecodingError as error:
                 failures.append(Failure(error.path, error.reason))
             else:
@@ -77,17 +76,17 @@ class TrainingClips(Dataset[TrainingItem]):
         listed = "\n".join(f"  {failure.path}: {failure.reason}" for failure in failures)
         raise UserError(f"none of {len(failures)} videos in a row can be decoded:\n{listed}\nMend or remove them.")
 
-    def _random_clips(self, key: tuple[int, int, int]) -> torch.Tensor:
-        with self.videos[key[-1]].open(self.decoder) as reader:
+    def _random_clips(self, key: tuple[int, int, Video]) -> torch.Tensor:
+        with key[-1].open(self.decoder) as reader:
             return with_recount(lambda: self._drawn(reader, key))
 
-    def _drawn(self, reader: VideoReader, key: tuple[int, int, int]) -> torch.Tensor:
-        epoch, index, place = key
+    def _drawn(self, reader: VideoReader, key: tuple[int, int, Video]) -> torch.Tensor:
+        epoch, index, video = key
         with seeded(self.seed, epoch, index):
             clips = [_random_frames(reader, self.clip_format) for _ in range(self.clips_per_video)]
             needed = sorted({frame for clip in clips for frame in clip})
-            frames, label = reader.read(needed), self.videos[place].label
-            return _stack([self.transform(_picked(frames, _places(clip, needed)), label) for clip in clips])
+            frames = reader.read(needed)
+            return _stack([self.transform(_picked(frames, _places(clip, needed)), video.label) for clip in clips])
 
 
 class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
@@ -125,14 +124,14 @@ class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
         if video.unreadable:
             return {"failures": [Failure(str(video.path), video.unreadable)]}
         try:
-            clip = self._guarded(video.path, index)
+            clip = self._guarded(video.path, video)
         except DecodingError as error:
             return {"failures": [Failure(error.path, error.reason)]}
         view = self.views.numbers
         return {"clip": clip, "view": view, "video": index, "label": video.label, "path": str(video.path)}
 
-    def _read(self, index: int) -> torch.Tensor:
-        return read_views(self.videos[index], self.clip_format, self.views, self.decoder)
+    def _read(self, video: Video) -> torch.Tensor:
+        return read_views(video, self.clip_format, self.views, self.decoder)
 
 
 def read_views(video: Video, clip_format: ClipFormat, views: Views, decoder: str = "auto") -> torch.Tensor:
