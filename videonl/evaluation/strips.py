@@ -9,7 +9,6 @@ from torchvision.transforms.v2 import functional as vision
 from videonl.data.reading.decoding import DecodingError, open_video
 
 HEIGHT_PX = 96
-NUM_FRAMES = 3
 _MOST_ASPECT = 16 / 9  # a wider frame is cut, so that a panorama does not make a ribbon
 _GAP_PX = 3
 

@@ -95,10 +95,6 @@ def _distance_px(shape: str, x: NDArray[np.float64], y: NDArray[np.float64], rad
             distance_px = np.maximum(across - radius_px, along - 0.35 * radius_px)
         case "pole":
             distance_px = np.maximum(across - 0.35 * radius_px, along - radius_px)
-        case "square":
-            distance_px = np.maximum(across, along) - 0.85 * radius_px
-        case "triangle":  # apex up: two slanted sides and a base
-            distance_px = np.maximum((across * np.sqrt(3) - y - radius_px) / 2, y - 0.6 * radius_px)
         case "cross":
             upright = np.maximum(across - 0.3 * radius_px, along - radius_px)
             distance_px = np.minimum(upright, np.maximum(across - radius_px, along - 0.3 * radius_px))
