@@ -59,11 +59,13 @@ def share_of(hits: Floats) -> Statistic:
 
 def mean_class_share_of(hits: Floats, labels: NDArray[np.int64]) -> Statistic:
     """The mean over classes of the mean of one value per video (N,); a class that no draw holds is left out."""
-    member = np.eye(int(labels.max()) + 1)[labels][:, np.unique(labels)]  # (N, classes that occur)
+    by_class = np.argsort(labels, kind="stable")
+    begins = np.unique(labels[by_class], return_index=True)[1]
 
     def statistic(counts: Floats) -> Floats:
-        sizes = counts @ member
-        shares: Floats = (counts @ (member * hits[:, None])) / np.maximum(sizes, 1)
+        counts = counts[:, by_class]
+        sizes = np.add.reduceat(counts, begins, axis=1)  # (R, classes that occur)
+        shares: Floats = np.add.reduceat(counts * hits[by_class], begins, axis=1) / np.maximum(sizes, 1)
         mean: Floats = shares.sum(axis=1) / (sizes > 0).sum(axis=1)
         return mean
 
