@@ -9,7 +9,7 @@ from torch import nn
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.models import ClipClassifier, Execution
-from videonl.profiling import require_clip
+from videonl.profiling import profile_network, require_clip, training_memory
 from videonl.training import ClipModule
 
 
@@ -31,6 +31,15 @@ def test_pixels_are_named_where_frames_do_not_help() -> None:
     network = nn.Sequential(nn.AvgPool3d((1, 13, 13)), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(3, 5))
     with pytest.raises(UserError, match="crop_px must be at least 16 for this network, got 11"):
         require_clip(network, (7, 11, 11))
+
+
+def test_frozen_parts_are_not_woken() -> None:
+    network = nn.Sequential(nn.Conv3d(3, 5, 1), nn.BatchNorm3d(5).eval(), nn.AdaptiveAvgPool3d(1), nn.Flatten())
+    before = [module.training for module in network.modules()]
+    require_clip(network, (2, 7, 11))
+    profile_network(network, {}, {}, (2, 7, 11))
+    training_memory(network, (2, 7, 11))
+    assert [module.training for module in network.modules()] == before == [True, True, False, True, True]
 
 
 def test_the_network_is_left_as_it_was() -> None:

@@ -35,16 +35,25 @@ class Imitation:
 
 
 @contextmanager
-def imitate(network: nn.Module, memory_format: torch.memory_format = torch.contiguous_format) -> Iterator[Imitation]:
+def imitate(
+    network: nn.Module, *, training: bool = False, memory_format: torch.memory_format = torch.contiguous_format
+) -> Iterator[Imitation]:
     """Within it, tensors have no numbers; kernels are those that the CPU would run.
 
-    On the meta device attention would take another path, through the matrix of all queries by all keys.
+    On the meta device attention would take another path, through the matrix of all queries by all keys. Afterwards
+    every module is in training or evaluation as it was, frozen ones too.
     """
+    modes = {module: module.training for module in network.modules()}
+    network.train(training)
     with FakeTensorMode():
         tensors = {
             name: _like(value, memory_format) for name, value in [*network.named_parameters(), *network.named_buffers()]
         }
-        yield Imitation(network, tensors, memory_format)
+        try:
+            yield Imitation(network, tensors, memory_format)
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
 
 
 def _like(value: Tensor, memory_format: torch.memory_format) -> Tensor:

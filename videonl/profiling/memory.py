@@ -56,11 +56,7 @@ def training_memory(
         The prediction. What grows with the batch is told from what does not by batches of two and of three clips; one
         alone would have no variance to be normalized with where a grid is a single position.
     """
-    was_training = network.training
-    try:
-        kept = [_kept_bytes(network.train(), (batch, 3, *clip), autocast, memory_format) for batch in (2, 3)]
-    finally:
-        network.train(was_training)
+    kept = [_kept_bytes(network, (batch, 3, *clip), autocast, memory_format) for batch in (2, 3)]
     per_clip = kept[1] - kept[0]
     learnt = sum(_bytes(parameter) for parameter in network.parameters() if parameter.requires_grad)
     held = sum(_bytes(value) for value in [*network.parameters(), *network.buffers()])
@@ -71,7 +67,7 @@ def _kept_bytes(
     network: nn.Module, size: tuple[int, ...], autocast: torch.dtype | None, memory_format: torch.memory_format
 ) -> int:
     """What autograd keeps of a forward besides the weights: every storage once, however many views of it are kept."""
-    with imitate(network, memory_format) as imitation:
+    with imitate(network, training=True, memory_format=memory_format) as imitation:
         weights = {value.untyped_storage()._cdata for value in imitation.tensors.values()}
         with _kept_storages() as kept, torch.autocast("cpu", autocast, enabled=autocast is not None):
             logits = imitation.run(size)  # its graph keeps what is counted alive, so that no address is used twice

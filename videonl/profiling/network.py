@@ -52,8 +52,7 @@ def profile_network(
     Returns:
         One row for each part, in the order in which a clip meets them. Their sums are those of the network.
     """
-    was_training = network.training
-    with imitate(network.eval()) as imitation, operation_counter() as counter, torch.no_grad():
+    with imitate(network) as imitation, operation_counter() as counter, torch.no_grad():
         ledger = _Ledger(counter)
         hooks = ledger.follow(network, stages or {path: (path,) for path in parts(network)}, blocks)
         try:
@@ -61,7 +60,6 @@ def profile_network(
         finally:
             for hook in hooks:
                 hook.remove()
-            network.train(was_training)
     return ledger.close(network, tuple(logits.shape[1:]))
 
 
