@@ -23,7 +23,7 @@ class LocatedClip:
     Attributes:
         pixels: uint8 ``(C, T, H, W)``.
         video_frames: For each frame its index in the video. Where the video is too short its last one repeats.
-        seconds: For each frame its time in the video, by the average frame rate.
+        seconds: For each frame its time in the video, by the timestamps of the file.
         crop: (top, left, height, width) of what is seen, in pixels of the video's own frames.
     """
 

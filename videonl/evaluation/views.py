@@ -83,8 +83,8 @@ class VideoScores:
         >>> scores = VideoScores()
         >>> logits, view = torch.tensor([[9.0, 0.0], [0.0, 9.0], [0.0, 9.0]]), torch.tensor([[0, 0], [0, 0], [1, 0]])
         >>> scores.update(logits, view, torch.tensor([0, 1, 1]), torch.tensor([0, 1, 1]), ["a.mp4", "b.mp4", "b.mp4"])
-        >>> [(score.path, score.prediction) for score in scores.gather()]
-        [('a.mp4', 0), ('b.mp4', 1)]
+        >>> [score.prediction for score in scores.gather()]
+        [0, 1]
     """
 
     def __init__(self, average: Average = "softmax") -> None:
