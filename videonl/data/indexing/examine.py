@@ -64,7 +64,7 @@ def make_index(
             write_index(output, records)
             journal.delete()
     except OSError as error:
-        raise UserError(f"{output}: cannot be written ({error}). Name another place: --output.") from error
+        raise UserError(f"{output}: cannot be written ({error}). Name another place: --out.") from error
     return records
 
 
