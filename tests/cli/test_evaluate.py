@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from videonl.cli import evaluate as command
-from videonl.evaluation import Record, read_record
+from videonl.evaluation import EvaluationRecord, read_record
 from videonl.evaluation.unfinished import UnfinishedEvaluation
 
 Videonl = Callable[..., Any]
@@ -24,7 +24,7 @@ def options(trained: Path, clips: Path) -> list[object]:
     return ["--checkpoint", trained / "checkpoints" / "best.ckpt", "--source", clips / "test", *VIEWS]
 
 
-def logits_of(record: Record) -> dict[str, torch.Tensor]:
+def logits_of(record: EvaluationRecord) -> dict[str, torch.Tensor]:
     return {score.path: score.logits for score in record.scores}
 
 

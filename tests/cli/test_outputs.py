@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from videonl.evaluation import Record, VideoScore, read_record, write_record
+from videonl.evaluation import EvaluationRecord, VideoScore, read_record, write_record
 from videonl.files import locked
 from videonl.models.checkpoints import load_trained
 
@@ -28,7 +28,7 @@ def checkpoint(trained: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def record(tmp_path: Path) -> Path:
     scores = [VideoScore(n, f"{n}.mp4", n % 2, torch.tensor([[1.0, n]]), ((0, 0),), "softmax") for n in range(7)]
-    write_record(tmp_path / "a.parquet", Record(["a", "b"], scores))
+    write_record(tmp_path / "a.parquet", EvaluationRecord(["a", "b"], scores))
     return tmp_path / "a.parquet"
 
 

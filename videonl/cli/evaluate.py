@@ -17,7 +17,7 @@ from videonl.data.sources.labeled import file_of_source, read_source
 from videonl.data.sources.labels import UNKNOWN, assign_known
 from videonl.data.transforms import MOST_VIEWS, ClipFormat, Views, ViewTransform
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError
-from videonl.evaluation import Average, Record, VideoScore, VideoScores
+from videonl.evaluation import Average, EvaluationRecord, VideoScore, VideoScores
 from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.evaluation.report import NUM_MISTAKES, names_of, print_evaluation, require_readable, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
@@ -113,7 +113,7 @@ def evaluate(
             if unfinished.scores:
                 console.print(f"going on: {len(unfinished.scores)} of {len(videos)} videos are scored already")
             scores, unreadable = _scored(recognizer, average, data, unfinished, num_workers)
-        record = Record(trained.class_names, scores, about | today(), unreadable)
+        record = EvaluationRecord(trained.class_names, scores, about | today(), unreadable)
         written = write_evaluation(out, "evaluation", record, num_mistakes)
         unfinished.path.unlink()
     if not scores:

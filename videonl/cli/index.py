@@ -9,7 +9,7 @@ from videonl.cli.long_work import default_workers, progress_bar
 from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.facts import Check
 from videonl.data.indexing.findings import contradictions, copies, leaks, shared_clips
-from videonl.data.indexing.index_file import Record
+from videonl.data.indexing.index_file import IndexRow
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labeled import files_of_sources, read_sources
 from videonl.errors import UserError
@@ -71,7 +71,7 @@ def _entries(source: str, root: Path | None, classes: Path | None) -> list[Label
     return read_sources(source, folder, classes)
 
 
-def _summary(records: Sequence[Record], out: Path) -> list[str]:
+def _summary(records: Sequence[IndexRow], out: Path) -> list[str]:
     counts = Counter(record.status for record in records)
     lines = [f"{len(records)} videos: " + ", ".join(f"{counts[status]} {status}" for status in counts)]
     for status in ("broken", "damaged"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from videonl.cli.long_work import default_workers, progress_bar
 from videonl.cli.refusals import require_at_least
-from videonl.data.indexing.index_file import INDEX_NAME, Record, read_index
+from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, read_index
 from videonl.data.preparing.encoding import Encoding
 from videonl.data.preparing.prepare import Failed
 from videonl.data.preparing.prepare import prepare as prepare_videos
@@ -65,7 +65,7 @@ def prepare(
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def _summary(sources: Sequence[Record], records: Sequence[Record], failed: Sequence[Failed]) -> list[str]:
+def _summary(sources: Sequence[IndexRow], records: Sequence[IndexRow], failed: Sequence[Failed]) -> list[str]:
     usable = [record for record in sources if record.usable]
     left_out = len(sources) - len(usable)
     lines = [f"{left_out} of {len(sources)} videos are broken or missing, and left out"] if left_out else []
