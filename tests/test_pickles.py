@@ -14,7 +14,7 @@ import torch
 
 from videonl.errors import UserError
 from videonl.models.checkpoints import load_trained, read_weights
-from videonl.models.conversion.reading import read_caffe2, read_torch
+from videonl.models.conversion.checkpoint_io import read_caffe2, read_torch
 from videonl.pickles import code_in
 from videonl.training.checkpoint_files import WholeCheckpoints
 

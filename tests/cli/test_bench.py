@@ -28,7 +28,20 @@ def test_the_table_begins_with_the_machine(videonl: Callable[..., tuple[int, str
     assert "memory, ours" in text[text.index("growth") :]
 
 
-SMALL = ("--width", "2", "--batch", "1", "--frames", "3", "--size", "33", "--device", "cpu", "--seconds", "0.01")
+SMALL = (
+    "--width",
+    "2",
+    "--batch_size",
+    "1",
+    "--num_frames",
+    "3",
+    "--size_px",
+    "33",
+    "--device",
+    "cpu",
+    "--seconds",
+    "0.01",
+)
 
 
 def test_a_model_is_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
@@ -51,7 +64,7 @@ def test_a_model_is_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
     ("options", "message"),
     [
         (("--backbone", "r50"), "unknown backbone 'r50'; the backbones are: c2d_r101"),
-        (("--batch", "0"), "--batch, --frames, --size, --width and --seconds must be positive"),
+        (("--batch_size", "0"), "--batch_size, --num_frames, --size_px, --width and --seconds must be positive"),
         (("--execution.checkpoint", "[res9]"), "unknown stage 'res9' in checkpoint"),
     ],
 )

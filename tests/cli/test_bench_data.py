@@ -26,7 +26,7 @@ def folder(tmp_path: Path, encode_video: Callable[..., Path]) -> Path:
 
 
 def test_json_is_one_object_a_line(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "data", str(folder), "--clips", "1", "--memory_reads", "23", "--json"]) == 0
+    assert main(["bench", "data", str(folder), "--num_clips", "1", "--memory_reads", "23", "--json"]) == 0
     rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert {row["bench"] for row in rows} == {"data"}
     compared = [row for row in rows if "ratio" in row]
@@ -57,7 +57,7 @@ def test_json_is_one_object_a_line(folder: Path, capfd: pytest.CaptureFixture[st
 
 
 def test_the_table_begins_with_the_machine(videonl: Callable[..., Any], folder: Path) -> None:
-    code, text = videonl("bench", "data", folder, "--clips", 1)
+    code, text = videonl("bench", "data", folder, "--num_clips", 1)
     assert code == 0
     assert " threads" in text[: text.index("clips per second")]
     assert "files whose frames differ from decord's: none" in text
@@ -68,7 +68,7 @@ def test_the_table_begins_with_the_machine(videonl: Callable[..., Any], folder: 
     [
         (["{nowhere}"], "nowhere: no such folder. Name one with videos in it."),
         (["{empty}"], "empty: no H.264 file of at least 57 frames in it"),
-        (["{empty}", "--clips", "0"], "--clips must be at least 1 and --memory_reads at least 0, got 0 and 0"),
+        (["{empty}", "--num_clips", "0"], "--num_clips must be at least 1 and --memory_reads at least 0, got 0 and 0"),
     ],
 )
 def test_mistakes_are_named(videonl: Callable[..., Any], tmp_path: Path, options: list[str], message: str) -> None:

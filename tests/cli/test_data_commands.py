@@ -37,7 +37,7 @@ def test_from_a_messy_folder_to_a_training(videonl: Videonl, messy: Path, small_
     assert "labels that no usable training video has: none" in ran.text
     assert "for 50 clips/s: --data.loading.num_workers" in ran.text
 
-    ran = videonl("prepare", index, tmp_path / "prepared", "--short-side", 32, "--key-frame-every", 4, "--shards")
+    ran = videonl("prepare", index, tmp_path / "prepared", "--short_side_px", 32, "--key-frame-every", 4, "--shards")
     assert ran.code == 0
     assert "1 of 22 videos are broken or missing, and left out" in ran.text
     assert "packed 21 videos into 2 shards" in ran.text

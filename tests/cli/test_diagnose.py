@@ -20,7 +20,7 @@ Videonl = Callable[..., Any]
 def options(trained: Path, clips: Path, tmp_path: Path) -> list[object]:
     checkpoint = trained / "checkpoints" / "best.ckpt"
     return [
-        *("--checkpoint", checkpoint, "--index", clips / "test", "--num_workers", 0, "--queries", 13),
+        *("--checkpoint", checkpoint, "--source", clips / "test", "--num_workers", 0, "--num_queries", 13),
         *("--out", tmp_path / "out"),
     ]
 
@@ -65,7 +65,7 @@ def test_json_is_the_file_and_the_accuracy_that_of_an_evaluation_with_one_view(
     done = videonl("diagnose", *options, "--json")
     report = json.loads(done.text)
     assert report == json.loads((tmp_path / "out" / "diagnosis.json").read_text())
-    words = [*options[:6], "--clips", 1, "--crops", 1, "--out", tmp_path / "evaluation"]
+    words = [*options[:6], "--num_clips", 1, "--num_crops", 1, "--out", tmp_path / "evaluation"]
     evaluated = videonl("evaluate", *words)
     assert f"top-1 │ {100 * report['top1']:.2f} %" in evaluated.text
 
@@ -94,13 +94,13 @@ def test_unreadable_videos_are_named(videonl: Videonl, options: list[object], cl
     good = next((clips / "test").glob("*/*.mp4"))
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "list.csv").write_text(f"{tmp_path / 'empty.mp4'},sum_0\n{good},{good.parent.name}\n")
-    done = videonl("diagnose", *options, "--index", tmp_path / "list.csv")
+    done = videonl("diagnose", *options, "--source", tmp_path / "list.csv")
     assert done.code == 0
     assert f"skipped {tmp_path / 'empty.mp4'}: the file is empty" in done.text
     report = json.loads((tmp_path / "out" / "diagnosis.json").read_text())
     assert (report["num_clips"], list(report["unreadable"])) == (1, [str(tmp_path / "empty.mp4")])
     (tmp_path / "list.csv").write_text(f"{tmp_path / 'empty.mp4'},sum_0\n")
-    refused = videonl("diagnose", *options, "--index", tmp_path / "list.csv")
+    refused = videonl("diagnose", *options, "--source", tmp_path / "list.csv")
     assert refused.code == 2 and "none of the 1 videos could be read" in refused.text
 
 
@@ -120,11 +120,11 @@ def test_a_network_without_blocks_is_sent_elsewhere(
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--clips", 0], "--clips must be at least 1"),
-        (["--queries", 1], "--queries must be at least 2, got 1"),
+        (["--num_clips", 0], "--num_clips must be at least 1"),
+        (["--num_queries", 1], "--num_queries must be at least 2, got 1"),
         (["--device", "abacus"], "no device 'abacus' here"),
         (["--decoder", "eyes"], "unknown decoder 'eyes'"),
-        (["--index", "nowhere"], "nowhere: no such folder"),
+        (["--source", "nowhere"], "nowhere: no such folder"),
         (["--checkpoint", "nothing.ckpt"], "checkpoint nothing.ckpt does not exist"),
     ],
 )

@@ -12,19 +12,19 @@ import torch
 from PIL import Image
 
 from videonl.cli import evaluate as command
-from videonl.evaluation import Record, read_record
+from videonl.evaluation import EvaluationRecord, read_record
 from videonl.evaluation.unfinished import UnfinishedEvaluation
 
 Videonl = Callable[..., Any]
-VIEWS = ["--clips", 2, "--crops", 3, "--num_workers", 0]
+VIEWS = ["--num_clips", 2, "--num_crops", 3, "--num_workers", 0]
 
 
 @pytest.fixture
 def options(trained: Path, clips: Path) -> list[object]:
-    return ["--checkpoint", trained / "checkpoints" / "best.ckpt", "--index", clips / "test", *VIEWS]
+    return ["--checkpoint", trained / "checkpoints" / "best.ckpt", "--source", clips / "test", *VIEWS]
 
 
-def logits_of(record: Record) -> dict[str, torch.Tensor]:
+def logits_of(record: EvaluationRecord) -> dict[str, torch.Tensor]:
     return {score.path: score.logits for score in record.scores}
 
 
@@ -86,8 +86,10 @@ def test_whole_frames_of_different_sizes(
 ) -> None:
     for name, (height, width) in {"sum_0/a": (46, 62), "sum_1/b": (70, 38), "sum_1/c": (37, 37)}.items():
         encode_video(tmp_path / "clips" / f"{name}.mp4", height=height // 2 * 2, width=width // 2 * 2)
-    words = ["--checkpoint", trained / "checkpoints" / "best.ckpt", "--index", tmp_path / "clips", "--num_workers", 0]
-    done = videonl("evaluate", *words, "--clips", 3, "--fully_convolutional", "--average", "logits", "--out", tmp_path)
+    words = ["--checkpoint", trained / "checkpoints" / "best.ckpt", "--source", tmp_path / "clips", "--num_workers", 0]
+    done = videonl(
+        "evaluate", *words, "--num_clips", 3, "--fully_convolutional", "--average", "logits", "--out", tmp_path
+    )
     assert done.code == 0
     record = read_record(tmp_path / "evaluation.parquet")
     assert [score.views for score in record.scores] == 3 * [((0, 0), (1, 0), (2, 0))]
@@ -124,13 +126,13 @@ def test_unreadable_videos_are_named(videonl: Videonl, options: list[object], cl
         (["--crop_px", 41], "crop_px must not exceed short_side_px 37"),
         (["--device", "abacus"], "no device 'abacus' here"),
         (["--device", "meta"], "no device 'meta' here"),
-        (["--crops", 0], "--crops must be at least 1, got 0"),
+        (["--num_crops", 0], "--num_crops must be at least 1, got 0"),
         (["--views_per_step", 0], "--views_per_step must be at least 1, got 0"),
         (["--num_workers", -1], "--num_workers must be at least 0, got -1"),
         (["--max-failed-share", 1.5], "--max_failed_share must be in [0, 1], got 1.5"),
-        (["--mistakes", -1], "--mistakes must be at least 0, got -1"),
+        (["--num_mistakes", -1], "--num_mistakes must be at least 0, got -1"),
         (["--decoder", "eyes"], "unknown decoder 'eyes'"),
-        (["--index", "nowhere"], "nowhere: no such folder"),
+        (["--source", "nowhere"], "nowhere: no such folder"),
         (["--checkpoint", "nothing.ckpt"], "checkpoint nothing.ckpt does not exist"),
     ],
 )
@@ -168,14 +170,14 @@ def test_report_is_made_again_with_another_average(videonl: Videonl, options: li
 
 def test_two_evaluations_are_compared(videonl: Videonl, options: list[object], clips: Path, tmp_path: Path) -> None:
     videonl("evaluate", *options, "--out", tmp_path / "a")
-    videonl("evaluate", *options, "--clips", 1, "--crops", 1, "--out", tmp_path / "b")
+    videonl("evaluate", *options, "--num_clips", 1, "--num_crops", 1, "--out", tmp_path / "b")
     records = [tmp_path / name / "evaluation.parquet" for name in "ab"]
     compared = videonl("compare", *records, "--out", tmp_path / "comparison.html")
     assert compared.code == 0
     assert "11 videos, B - A in points" in compared.text
     assert "exact McNemar p = " in compared.text
     assert str(records[1]) in (tmp_path / "comparison.html").read_text()
-    others = ["--index", clips / "val", "--out", tmp_path / "c"]
+    others = ["--source", clips / "val", "--out", tmp_path / "c"]
     videonl("evaluate", *options, *others)
     refused = videonl("compare", records[0], tmp_path / "c" / "evaluation.parquet")
     assert refused.code == 2
@@ -203,7 +205,7 @@ def test_names_of_files_that_are_no_text(videonl: Videonl, options: list[object]
         video = tmp_path / "videos" / f"sum_{number}" / os.fsdecode(name)
         video.parent.mkdir(parents=True)
         video.write_bytes(next((clips / "test").glob("*/*.mp4")).read_bytes())
-    assert videonl("evaluate", *options, "--index", tmp_path / "videos", "--out", tmp_path).code == 0
+    assert videonl("evaluate", *options, "--source", tmp_path / "videos", "--out", tmp_path).code == 0
     record = read_record(tmp_path / "evaluation.parquet")
     assert [Path(score.path).name for score in record.scores] == ["a.mp4", r"\xff.mp4"]
 

@@ -137,8 +137,15 @@ def test_an_evaluation_survives_files_that_hang_or_crash(
 ) -> None:
     monkeypatch.setattr(index, "Video", partial(Troubled, log=tmp_path / "opened"))
     troubled = [path for path in bad if path.name in ("hangs.mp4", "crashes.mp4")]
-    videos = ["--index", listed(tmp_path / "list.csv", [good[0], *troubled, good[1]]), "--clips", 1, "--crops", 1]
-    loading = ["--num_workers", 1, "--time_limit_seconds", 8, "--out", tmp_path / "out"]
+    videos = [
+        "--source",
+        listed(tmp_path / "list.csv", [good[0], *troubled, good[1]]),
+        "--num_clips",
+        1,
+        "--num_crops",
+        1,
+    ]
+    loading = ["--num_workers", 1, "--time_limit", 8, "--out", tmp_path / "out"]
     loading += ["--max-failed-share", 0.5]
     done = videonl("evaluate", "--checkpoint", trained / "checkpoints" / "best.ckpt", *videos, *loading)
     assert done.code == 0

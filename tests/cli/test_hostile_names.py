@@ -52,7 +52,7 @@ def test_what_a_network_says(said: Callable[..., str], trained: Path, source: Pa
     views = ["--num-clips", 1, "--num-crops", 1]
     assert ESCAPED in said(0, "predict", "--checkpoint", checkpoint, "--video", video, *views)
     out = tmp_path / f"out{EVIL}"
-    said(0, "evaluate", "--checkpoint", checkpoint, "--index", source, "--out", out, "--num-workers", 0)
+    said(0, "evaluate", "--checkpoint", checkpoint, "--source", source, "--out", out, "--num-workers", 0)
     assert ESCAPED in said(0, "attention", "--checkpoint", checkpoint, "--video", video, "--out", out)
 
 

@@ -53,9 +53,9 @@ def test_commands_give_the_same_logits_of_a_video_to_the_bit(
         ["validate", *run, tmp_path / "validate", "--ckpt_path", checkpoint],
         ["test", *run, tmp_path / "test", "--ckpt_path", checkpoint],
         ["predict", *run, tmp_path / "predict", "--ckpt_path", checkpoint],
-        ["evaluate", *with_checkpoint, "--index", one, "--clips", "1", "--crops", "1", *alone],
+        ["evaluate", *with_checkpoint, "--source", one, "--num_clips", "1", "--num_crops", "1", *alone],
         ["predict", "--checkpoint", checkpoint, "--video", video, "--num_clips", "1", "--num_crops", "1"],
-        ["diagnose", *with_checkpoint, "--index", one, "--clips", "1", *alone],
+        ["diagnose", *with_checkpoint, "--source", one, "--num_clips", "1", *alone],
         ["attention", *with_checkpoint, "--video", video, "--film", "none"],
     ]
     for words in commands:

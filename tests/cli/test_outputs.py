@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from videonl.evaluation import Record, VideoScore, read_record, write_record
+from videonl.evaluation import EvaluationRecord, VideoScore, read_record, write_record
 from videonl.files import locked
 from videonl.models.checkpoints import load_trained
 
@@ -28,7 +28,7 @@ def checkpoint(trained: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def record(tmp_path: Path) -> Path:
     scores = [VideoScore(n, f"{n}.mp4", n % 2, torch.tensor([[1.0, n]]), ((0, 0),), "softmax") for n in range(7)]
-    write_record(tmp_path / "a.parquet", Record(["a", "b"], scores))
+    write_record(tmp_path / "a.parquet", EvaluationRecord(["a", "b"], scores))
     return tmp_path / "a.parquet"
 
 
@@ -43,7 +43,7 @@ def test_outputs_that_are_inputs_are_refused(
     videonl: Videonl, checkpoint: Path, record: Path, listed: Path, tmp_path: Path
 ) -> None:
     index = tmp_path / "index.parquet"
-    assert videonl("index", listed, "--output", index, "--check", "packets").code == 0
+    assert videonl("index", listed, "--out", index, "--check", "packets").code == 0
     (tmp_path / "evaluation.html").symlink_to(listed)
     (tmp_path / "film").mkdir()
     (block,) = load_trained(checkpoint).network.blocks
@@ -56,11 +56,11 @@ def test_outputs_that_are_inputs_are_refused(
         ["convert", checkpoint, "--from", "pytorchvideo", "--out", checkpoint],
         ["report", record, "--out", record],
         ["compare", record, record, "--out", record],
-        ["doctor", index, "--output", index],
-        ["doctor", tmp_path, "--output", index],
-        ["index", index, "--output", index],
-        ["evaluate", *own, "--index", listed, "--out", tmp_path],
-        ["diagnose", *own, "--index", listed, "--out", tmp_path],
+        ["doctor", index, "--out", index],
+        ["doctor", tmp_path, "--out", index],
+        ["index", index, "--out", index],
+        ["evaluate", *own, "--source", listed, "--out", tmp_path],
+        ["diagnose", *own, "--source", listed, "--out", tmp_path],
         ["attention", *own, "--video", film, "--out", tmp_path / "film"],
     ):
         refused = videonl(*words)
@@ -81,13 +81,13 @@ def test_places_that_cannot_be_are_refused_before_the_work(
         ["convert", checkpoint, "--from", "pytorchvideo", "--out", folder],
         ["report", record, "--out", folder],
         ["compare", record, record, "--out", folder],
-        ["evaluate", *own, "--index", listed, "--out", file],
-        ["diagnose", *own, "--index", listed, "--out", file],
+        ["evaluate", *own, "--source", listed, "--out", file],
+        ["diagnose", *own, "--source", listed, "--out", file],
         ["attention", *own, "--video", "any.mp4", "--out", file],
         ["fit", "--config", small_config, "--run.dir", file],
         ["test", "--config", small_config, "--run.dir", file],
         ["synth", file / "new"],
-        ["demo", "--dir", file],
+        ["demo", "--out", file],
     ):
         refused = videonl(*words)
         assert refused.code == 2, words
@@ -100,9 +100,9 @@ def test_a_folder_that_another_process_fills_is_refused(
 ) -> None:
     out = tmp_path / "out"
     cases = {
-        ".lock": ["evaluate", "--checkpoint", checkpoint, "--index", listed, "--out", out, "--num_workers", 0],
+        ".lock": ["evaluate", "--checkpoint", checkpoint, "--source", listed, "--out", out, "--num_workers", 0],
         ".fit.lock": ["fit", "--config", small_config, "--run.dir", out],
-        "i.parquet.lock": ["index", listed, "--output", out / "i.parquet"],
+        "i.parquet.lock": ["index", listed, "--out", out / "i.parquet"],
     }
     with ExitStack() as held:
         for name in cases:
@@ -125,7 +125,7 @@ def test_a_class_whose_name_is_no_text_is_evaluated(
     for number, name in enumerate((b"sum_0", b"r\xfcn")):
         (tmp_path / "videos" / os.fsdecode(name)).mkdir(parents=True)
         (tmp_path / "videos" / os.fsdecode(name) / "a.mp4").write_bytes(videos[number].read_bytes())
-    words = ["--checkpoint", checkpoint, "--index", tmp_path / "videos", "--clips", 1, "--crops", 1]
+    words = ["--checkpoint", checkpoint, "--source", tmp_path / "videos", "--num_clips", 1, "--num_crops", 1]
     done = videonl("evaluate", *words, "--num_workers", 0, "--out", tmp_path / "out")
     assert done.code == 0, done.text
     assert read_record(tmp_path / "out" / "evaluation.parquet").class_names == ["sum_0", r"r\xfcn"]

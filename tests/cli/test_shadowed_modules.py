@@ -64,14 +64,14 @@ def test_networks_are_trained_and_tested(
 @pytest.mark.timeout(1200)
 def test_networks_are_used(run: Callable[..., None], trained: Path, clips: Path, tmp_path: Path) -> None:
     video, checkpoint = next(clips.glob("test/*/*.mp4")), ["--checkpoint", trained / "checkpoints" / "best.ckpt"]
-    run("script", "evaluate", *checkpoint, "--index", clips / "test", "--out", tmp_path / "out", "--num-workers", 1)
+    run("script", "evaluate", *checkpoint, "--source", clips / "test", "--out", tmp_path / "out", "--num-workers", 1)
     run(
         "script",
         "diagnose",
         *checkpoint,
-        "--index",
+        "--source",
         clips / "test",
-        "--clips",
+        "--num_clips",
         2,
         "--num-workers",
         1,
@@ -102,8 +102,22 @@ def test_benchmarks(run: Callable[..., None], clips: Path) -> None:
         "--seconds",
         0.1,
     )
-    run("script", "bench", "model", "--batch", 1, "--frames", 4, "--size", 32, "--width", 4, "--seconds", 0.1)
-    run("script", "bench", "data", clips / "test" / "sum_0", "--clips", 1)
+    run(
+        "script",
+        "bench",
+        "model",
+        "--batch_size",
+        1,
+        "--num_frames",
+        4,
+        "--size_px",
+        32,
+        "--width",
+        4,
+        "--seconds",
+        0.1,
+    )
+    run("script", "bench", "data", clips / "test" / "sum_0", "--num_clips", 1)
 
 
 @pytest.mark.slow

@@ -33,8 +33,8 @@ def flat(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_videos_without_a_known_label_are_scored(
     videonl: Videonl, trained: Path, flat: Path, tmp_path: Path, source: str, labels: list[int]
 ) -> None:
-    words = ["--checkpoint", trained / "checkpoints" / "best.ckpt", "--index", flat / source, "--num_workers", 0]
-    ran = videonl("evaluate", *words, "--clips", 1, "--crops", 1, "--out", tmp_path)
+    words = ["--checkpoint", trained / "checkpoints" / "best.ckpt", "--source", flat / source, "--num_workers", 0]
+    ran = videonl("evaluate", *words, "--num_clips", 1, "--num_crops", 1, "--out", tmp_path)
     assert ran.code == 0, ran.text
     assert [score.label for score in read_record(tmp_path / "evaluation.parquet").scores] == labels
     assert f"{labels.count(-1)} of 5 videos are of no known class" in ran.text
@@ -94,8 +94,8 @@ def test_names_of_classes_stay_as_they_are_written(tmp_path: Path) -> None:
 def test_a_file_names_numeric_labels(videonl: Videonl, trained: Path, flat: Path, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("".join(f"{flat}/{number}.mp4 {number % 2}\n" for number in range(5)))
     (tmp_path / "names.csv").write_text("id,name\n1,sum_1\n0,sum_0\n")
-    words = ["--checkpoint", trained / "checkpoints" / "best.ckpt", "--index", tmp_path / "list.txt", "--clips", 1]
-    named = [*words, "--classes", tmp_path / "names.csv", "--crops", 1, "--num_workers", 0, "--out", tmp_path]
+    words = ["--checkpoint", trained / "checkpoints" / "best.ckpt", "--source", tmp_path / "list.txt", "--num_clips", 1]
+    named = [*words, "--classes", tmp_path / "names.csv", "--num_crops", 1, "--num_workers", 0, "--out", tmp_path]
     ran = videonl("evaluate", *named)
     assert ran.code == 0, ran.text
     assert [score.label for score in read_record(tmp_path / "evaluation.parquet").scores] == [0, 1, 0, 1, 0]

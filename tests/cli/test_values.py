@@ -21,6 +21,7 @@ import yaml
 
 from videonl.cli import commands, convert, summary
 from videonl.cli.main import main
+from videonl.cli.renamed import RENAMED
 from videonl.cli.run import VideonlCLI
 from videonl.cli.run_folder import Run
 from videonl.data.augmentation import Augmentation, Color, RandAugment
@@ -44,20 +45,21 @@ MEANT = {
         limit_test_batches limit_predict_batches overfit_batches num_sanity_val_steps log_every_n_steps
         gradient_clip_val reload_dataloaders_every_n_epochs warmup_fraction milestone_fractions step_factor weight_decay
         momentum label_smoothing mean flip_probability brightness contrast saturation hue num_ops magnitude
-        erasing_probability mixup_alpha cutmix_alpha num_workers time_limit_seconds max_failed_share upload_limit_mb
-        diagnosed_clips save_every_steps films_every_epochs dropout mistakes videos num_sampled memory_reads num_train
-        num_val num_test crf pool_padding""",
+        erasing_probability mixup_alpha cutmix_alpha num_workers time_limit_seconds evaluate.time_limit max_failed_share
+        upload_limit_mb diagnosed_clips save_every_steps films_every_epochs dropout num_mistakes num_videos num_sampled
+        memory_reads num_train num_val num_test crf pool_padding""",
     "-1": "max_epochs max_steps num_sanity_val_steps",
     ".inf": "upload_limit_mb",
     HUGE: """seed seed_everything fast_dev_run max_epochs min_epochs max_steps min_steps limit_train_batches
         limit_val_batches limit_test_batches limit_predict_batches check_val_every_n_epoch num_sanity_val_steps
         log_every_n_steps accumulate_grad_batches gradient_clip_val reload_dataloaders_every_n_epochs upload_limit_mb
-        save_every_steps films_every_epochs shard_mb mistakes top num_sampled queries videos clips""",
-    BEYOND: """max_epochs min_epochs max_steps min_steps upload_limit_mb shard_mb mistakes top num_sampled queries
-        videos clips""",
+        save_every_steps films_every_epochs shard_mb num_mistakes top num_sampled num_queries num_videos
+        diagnose.num_clips""",
+    BEYOND: """max_epochs min_epochs max_steps min_steps upload_limit_mb shard_mb num_mistakes top num_sampled
+        num_queries num_videos diagnose.num_clips""",
 }
 NOT_MEANT = """index num_workers 0, prepare num_workers 0, fit limit_train_batches 0, test limit_test_batches 0,
-    validate limit_val_batches 0, predict limit_predict_batches 0, evaluate clips 1, bench data clips 1"""
+    validate limit_val_batches 0, predict limit_predict_batches 0"""
 SETTINGS = (ClipFormat, Views, Augmentation, Color, RandAugment, Mixing, Loading, Optimization, Encoding, Run, Stated)
 
 
@@ -178,7 +180,8 @@ def in_a_fork(words: list[str], folder: Path, limit_seconds: int = 90) -> Outcom
 
 def is_meant(command: str, name: str, value: str) -> bool:
     elsewhere = [" ".join(words.split()) for words in NOT_MEANT.split(",")]  # the same name means something there
-    return name in MEANT.get(value, "").split() and f"{command} {name} {value[0]}" not in elsewhere
+    meant = MEANT.get(value, "").split()
+    return bool({name, f"{command}.{name}"} & {*meant}) and f"{command} {name} {value[0]}" not in elsewhere
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -194,19 +197,27 @@ def lines(
     index, checkpoint = folder / "index.parquet", trained / "checkpoints" / "best.ckpt"
     assert main(["index", str(clips / "val"), "-o", str(index)]) == 0
     record = folder / "out" / "evaluation.parquet"
-    few = ["--index", clips / "val", "--clips=1", "--crops=1", "--num_workers=0"]
+    few = ["--source", clips / "val", "--num_clips=1", "--num_crops=1", "--num_workers=0"]
     words = ["evaluate", "--checkpoint", checkpoint, *few]
     assert main([*map(str, words), "--out", str(record.parent)]) == 0
     run = ["--config", small_config, "--run.dir=run", "--ckpt_path"]
     one = ["--checkpoint", checkpoint, "--video", min(clips.glob("test/*/*.mp4"))]
     found: dict[str, list[Any]] = {
         "bench blocks": ["bench", "blocks", "--positions=16", "--channels=8", "--blocks=snl", "--seconds=0.1"],
-        "bench data": ["bench", "data", clips / "val", "--clips=1"],
-        "bench model": ["bench", "model", "--width=4", "--frames=4", "--size=32", "--batch=1", "--seconds=0.1"],
+        "bench data": ["bench", "data", clips / "val", "--num_clips=1"],
+        "bench model": [
+            "bench",
+            "model",
+            "--width=4",
+            "--num_frames=4",
+            "--size_px=32",
+            "--batch_size=1",
+            "--seconds=0.1",
+        ],
         "convert": ["convert", checkpoint, "--from=mmaction2", "--out=weights.pth"],
         "compare": ["compare", record, record],
         "report": ["report", record, "--out=report.html"],
-        "diagnose": ["diagnose", *words[1:5], "--num_workers=0", "--queries=3", "--clips=2"],
+        "diagnose": ["diagnose", *words[1:5], "--num_workers=0", "--num_queries=3", "--num_clips=2"],
         "doctor": ["doctor", index],
         "evaluate": words,
         "export": ["export", "--checkpoint", checkpoint, "--format=torch-export", "--out=network.pt2"],
@@ -269,3 +280,13 @@ def test_every_number_of_every_option(command: str, lines: dict[str, list[str]],
             wrong.append((option, value, done.code, written, done.text[-300:]))
     assert wrong == []
     assert {path: path.read_bytes() for path in inputs} == inputs
+
+
+def test_every_new_name_is_an_option_and_no_old_one_is() -> None:
+    flags: dict[str, set[str]] = {}
+    for command, parser in plain_parsers():
+        known = {action.dest for action in parser._actions}
+        flags.setdefault(command.split()[0], set()).update(known)
+    for command, names in RENAMED.items():
+        assert set(names.values()) <= flags[command], command
+        assert not set(names) - {"index"} & flags[command], command

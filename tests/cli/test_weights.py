@@ -147,10 +147,10 @@ def test_without_a_clip_nothing_is_computed(
     video, out = next((clips / "test").glob("*/*.mp4")), tmp_path / "out"
     options = {
         "predict": ["--video", video],
-        "evaluate": ["--index", clips / "test", "--out", out],
+        "evaluate": ["--source", clips / "test", "--out", out],
         "attention": ["--video", video, "--out", out],
-        "export": ["--format", "torch-export", "--out", out, "--frames", 4, "--size", 37],
-        "diagnose": ["--index", clips / "test", "--out", out],
+        "export": ["--format", "torch-export", "--out", out, "--num_frames", 4, "--size_px", 37],
+        "diagnose": ["--source", clips / "test", "--out", out],
     }
     refused = videonl(command, "--checkpoint", without_clip, *options[command])
     assert refused.code == 2, refused.text
@@ -204,8 +204,8 @@ def test_numeric_labels_are_indices_of_converted_weights(
 ) -> None:
     videos = sorted((clips / "test").glob("*/*.mp4"))[:2]
     (tmp_path / "list.csv").write_text(f"{videos[0]},4\n{videos[1]},0\n")
-    views = ["--clips", 1, "--crops", 1, "--num_workers", 0, "--out", tmp_path / "out"]
-    done = videonl("evaluate", "--checkpoint", converted, "--index", tmp_path / "list.csv", *views)
+    views = ["--num_clips", 1, "--num_crops", 1, "--num_workers", 0, "--out", tmp_path / "out"]
+    done = videonl("evaluate", "--checkpoint", converted, "--source", tmp_path / "list.csv", *views)
     assert done.code == 0, done.text
     record = read_record(tmp_path / "out" / "evaluation.parquet")
     assert [score.label for score in record.scores] == [4, 0]
@@ -243,12 +243,12 @@ def test_a_refused_export_names_the_saturated_block_and_what_to_change(
 
 def test_export_takes_sizes_and_refuses_impossible_ones(videonl: Videonl, converted: Path, tmp_path: Path) -> None:
     command = ["export", "--checkpoint", converted, "--format", "torch-export", "--out", tmp_path / "program.pt2"]
-    assert videonl(*command, "--frames", 4, "--size", 37, "--batch", 2).code == 0
+    assert videonl(*command, "--num_frames", 4, "--size_px", 37, "--batch_size", 2).code == 0
     program = torch.export.load(tmp_path / "program.pt2").module()
     assert program(torch.randn(2, 3, 4, 37, 37)).shape == (2, 5)
     with pytest.raises((AssertionError, RuntimeError)):
         program(torch.randn(3, 3, 4, 37, 37))
-    assert "--size must be at least 1, got 0" in videonl(*command, "--size", 0).text
+    assert "--size_px must be at least 1, got 0" in videonl(*command, "--size_px", 0).text
 
 
 def test_weights_without_a_classifier_are_not_exported(videonl: Videonl, tmp_path: Path) -> None:

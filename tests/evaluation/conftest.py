@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
-from videonl.evaluation import Average, Record, VideoScore
+from videonl.evaluation import Average, EvaluationRecord, VideoScore
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def make_score() -> Callable[..., VideoScore]:
 
 
 @pytest.fixture
-def record(make_score: Callable[..., VideoScore]) -> Record:
+def record(make_score: Callable[..., VideoScore]) -> EvaluationRecord:
     """31 videos of seven classes, 3 clips x 2 crops each, about half of them right; one could not be read."""
     generator = torch.Generator().manual_seed(3)
     scores = []
@@ -37,4 +37,4 @@ def record(make_score: Callable[..., VideoScore]) -> Record:
         logits[:, label] += 0.9
         scores.append(make_score(video, label, logits.tolist(), num_crops=2))
     about = {"checkpoint": "best.ckpt", "views": "3 clips x 2 crops of 5 px"}
-    return Record([f"class {index}" for index in range(7)], scores, about, {"bad.mp4": "the file is empty"})
+    return EvaluationRecord([f"class {index}" for index in range(7)], scores, about, {"bad.mp4": "the file is empty"})

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from videonl.errors import UserError
-from videonl.evaluation import Record, VideoScore, compare
+from videonl.evaluation import EvaluationRecord, VideoScore, compare
 from videonl.evaluation.comparison import mcnemar
 from videonl.evaluation.intervals import NUM_RESAMPLES
 from videonl.evaluation.page import comparison_page
@@ -18,17 +18,17 @@ NAMES = ["wave", "clap", "jump"]
 MakeScore = Callable[..., VideoScore]
 
 
-def saying(make_score: MakeScore, answers: list[tuple[int, int, float]]) -> Record:
+def saying(make_score: MakeScore, answers: list[tuple[int, int, float]]) -> EvaluationRecord:
     """One video per (label, answer, logit of the answer)."""
     scores = []
     for video, (label, answer, logit) in enumerate(answers):
         logits = [0.0, 0.0, 0.0]
         logits[answer] = logit
         scores.append(make_score(video, label, [logits]))
-    return Record(NAMES, scores)
+    return EvaluationRecord(NAMES, scores)
 
 
-def pair(make_score: MakeScore) -> tuple[Record, Record]:
+def pair(make_score: MakeScore) -> tuple[EvaluationRecord, EvaluationRecord]:
     a = [(0, 0, 3), (0, 0, 3), (0, 1, 3), (1, 1, 3), (1, 0, 3), (1, 2, 3), (1, 2, 3)]
     b = [(0, 0, 3), (0, 2, 5), (0, 1, 3), (1, 1, 3), (1, 1, 2), (1, 1, 7), (1, 0, 3)]
     return saying(make_score, a), saying(make_score, b)
@@ -57,7 +57,7 @@ def test_interval_resamples_pairs(make_score: MakeScore) -> None:
     assert interval == pytest.approx(np.percentile(differences, [2.5, 97.5]), abs=1e-12)
 
 
-def test_an_evaluation_does_not_differ_from_itself(record: Record) -> None:
+def test_an_evaluation_does_not_differ_from_itself(record: EvaluationRecord) -> None:
     found = compare(record, record)
     assert found.metrics["top1"][2:] == (0.0, (0.0, 0.0))
     assert (found.fixed, found.broken, found.p_value) == ([], [], 1.0)
@@ -89,19 +89,19 @@ def test_verdict_wants_interval_and_test_to_agree(
     assert words in compare(a, b).verdict
 
 
-def test_classes_in_another_order_are_the_same_classes(record: Record) -> None:
+def test_classes_in_another_order_are_the_same_classes(record: EvaluationRecord) -> None:
     order = torch.tensor([3, 0, 6, 2, 5, 1, 4])
     scores = [
         replace(score, label=order.tolist().index(score.label), logits=score.logits[:, order])
         for score in record.scores
     ]
-    turned = Record([record.class_names[index] for index in order.tolist()], scores)
+    turned = EvaluationRecord([record.class_names[index] for index in order.tolist()], scores)
     found = compare(record, turned)
     assert (found.fixed, found.broken) == ([], [])
     assert found.metrics["top1"].b > 0.3
 
 
-def test_other_videos_classes_or_labels_are_refused(record: Record) -> None:
+def test_other_videos_classes_or_labels_are_refused(record: EvaluationRecord) -> None:
     fewer = replace(record, scores=record.scores[4:])
     with pytest.raises(UserError, match=r"same videos; only A has 4: 0\.mp4, 1\.mp4, 2\.mp4, \.\.\."):
         compare(record, fewer)
@@ -116,7 +116,7 @@ def test_other_videos_classes_or_labels_are_refused(record: Record) -> None:
         compare(replace(record, scores=2 * record.scores), record)
 
 
-def test_what_else_was_done_otherwise_is_said(record: Record) -> None:
+def test_what_else_was_done_otherwise_is_said(record: EvaluationRecord) -> None:
     other = replace(record, about={"checkpoint": "last.ckpt", "views": "1 clip"}).averaged_by("logits")
     found = compare(record, other)
     assert found.about == {

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from videonl.evaluation import Record, VideoScore, accuracies, stack
+from videonl.evaluation import EvaluationRecord, VideoScore, accuracies, stack
 from videonl.evaluation.fewer_views import accuracy_by_views, evenly_chosen
 
 RIGHT, WRONG, SURELY_WRONG = [0.0, 4.0], [4.0, 0.0], [90.0, 0.0]
@@ -42,7 +42,7 @@ def test_each_number_of_views_has_the_accuracy_of_its_views(make_score: MakeScor
     }
 
 
-def test_all_views_have_the_accuracy_of_the_evaluation(record: Record) -> None:
+def test_all_views_have_the_accuracy_of_the_evaluation(record: EvaluationRecord) -> None:
     points = accuracy_by_views(record.scores)
     assert [(point.num_clips, point.num_crops) for point in points] == [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2), (3, 2)]
     assert points[-1].top1 == pytest.approx(accuracies(*stack(record.scores))["top1"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from videonl.evaluation import Record, stack
+from videonl.evaluation import EvaluationRecord, stack
 from videonl.evaluation.fewer_views import accuracy_by_views
 from videonl.evaluation.figures import confusion_png, reliability_svg, views_svg
 from videonl.evaluation.metrics import calibration
@@ -49,7 +49,7 @@ def test_names_of_any_length_leave_the_matrix_its_room(num_classes: int, letter:
     assert abs(ink[0] - ink[1]) < 0.02 * ink[0]
 
 
-def test_figures_are_svg_with_text_and_equal_each_time(record: Record) -> None:
+def test_figures_are_svg_with_text_and_equal_each_time(record: EvaluationRecord) -> None:
     calibrated = calibration(*stack(record.scores))
     points = accuracy_by_views(record.scores)
     for draw in (lambda: reliability_svg(calibrated), lambda: views_svg(points)):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from videonl.evaluation import Record, VideoScore, accuracies, compare, stack
+from videonl.evaluation import EvaluationRecord, VideoScore, accuracies, compare, stack
 from videonl.evaluation.page import comparison_page, evaluation_page, worst_mistakes
 
 
@@ -31,7 +31,7 @@ class Elements(HTMLParser):
         self.text += data
 
 
-def everything_right(record: Record) -> Record:
+def everything_right(record: EvaluationRecord) -> EvaluationRecord:
     scores = [
         replace(score, logits=score.logits.index_fill(1, score.logits.new_tensor([score.label]).long(), 50.0))
         for score in record.scores
@@ -39,7 +39,7 @@ def everything_right(record: Record) -> Record:
     return replace(record, scores=scores, unreadable={})
 
 
-def test_page_says_what_the_record_says(record: Record) -> None:
+def test_page_says_what_the_record_says(record: EvaluationRecord) -> None:
     text = Elements(evaluation_page(record)).text
     for value in accuracies(*stack(record.scores)).values():
         assert f"{100 * value:.1f} %" in text
@@ -54,7 +54,7 @@ def test_page_says_what_the_record_says(record: Record) -> None:
 
 
 @pytest.mark.parametrize("make", [evaluation_page, lambda record: comparison_page(compare(record, record), "a", "b")])
-def test_page_needs_nothing_else(record: Record, make: Callable[[Record], str]) -> None:
+def test_page_needs_nothing_else(record: EvaluationRecord, make: Callable[[EvaluationRecord], str]) -> None:
     page = make(record)
     found = Elements(page)
     assert not {"script", "link", "iframe"} & set(found.tags)
@@ -62,7 +62,7 @@ def test_page_needs_nothing_else(record: Record, make: Callable[[Record], str]) 
     assert not re.search(r"url\(|@import", page)
 
 
-def test_mistakes_come_with_the_surest_first_and_frames(record: Record, video_folder: Path) -> None:
+def test_mistakes_come_with_the_surest_first_and_frames(record: EvaluationRecord, video_folder: Path) -> None:
     mistakes = worst_mistakes(record.scores)
     confidences = [float(score.probabilities.max()) for score in mistakes]
     assert confidences == sorted(confidences, reverse=True)
@@ -77,7 +77,7 @@ def test_mistakes_come_with_the_surest_first_and_frames(record: Record, video_fo
     assert f"{len(mistakes)} of 31 videos are predicted wrongly; the 3 surest" in shown
 
 
-def test_where_all_is_right_the_page_says_so(record: Record) -> None:
+def test_where_all_is_right_the_page_says_so(record: EvaluationRecord) -> None:
     text = Elements(evaluation_page(everything_right(record))).text
     assert "None: every video is predicted rightly." in text
     assert "could not be read" not in text
@@ -85,24 +85,24 @@ def test_where_all_is_right_the_page_says_so(record: Record) -> None:
 
 @pytest.mark.parametrize("num_views", [1, 2])
 def test_one_video_one_class_one_view_make_a_page(make_score: Callable[..., VideoScore], num_views: int) -> None:
-    record = Record(["wave", "clap"], [make_score(0, 1, num_views * [[1.0, 2.0]])])
+    record = EvaluationRecord(["wave", "clap"], [make_score(0, 1, num_views * [[1.0, 2.0]])])
     text = Elements(evaluation_page(record)).text
     assert "Only 1 video:" in text
     assert ("Accuracy by number of views" in text) is (num_views > 1)
 
 
-def test_names_and_paths_are_escaped(record: Record) -> None:
+def test_names_and_paths_are_escaped(record: EvaluationRecord) -> None:
     evil = "<script>alert('x')</script>&$"
     names = [f"{evil}{index}" for index in range(7)]
     scores = [replace(score, path=f"{evil}{score.path}") for score in record.scores]
-    poisoned = Record(names, scores, {"views": evil}, {evil: evil})
+    poisoned = EvaluationRecord(names, scores, {"views": evil}, {evil: evil})
     for page in (evaluation_page(poisoned), comparison_page(compare(poisoned, everything_right(poisoned)), evil, evil)):
         found = Elements(page)
         assert "script" not in found.tags
         assert evil in found.text
 
 
-def test_a_long_name_is_shortened_where_it_is_shown_and_whole_on_hovering(record: Record) -> None:
+def test_a_long_name_is_shortened_where_it_is_shown_and_whole_on_hovering(record: EvaluationRecord) -> None:
     names = [f"{index}{'x' * 3000}{index}" for index in range(7)]
     long = replace(record, class_names=names)
     for page in (evaluation_page(long), comparison_page(compare(long, everything_right(long)), "a", "b")):
@@ -110,7 +110,7 @@ def test_a_long_name_is_shortened_where_it_is_shown_and_whole_on_hovering(record
         assert f"0{'x' * 49}…{'x' * 48}0" in Elements(page).text
 
 
-def test_comparison_names_what_changed(record: Record) -> None:
+def test_comparison_names_what_changed(record: EvaluationRecord) -> None:
     comparison = compare(record, everything_right(record))
     found = Elements(comparison_page(comparison, "before.parquet", "after.parquet", num_videos=2))
     difference = comparison.metrics["top1"].difference
@@ -121,13 +121,13 @@ def test_comparison_names_what_changed(record: Record) -> None:
 
 @pytest.mark.parametrize("width_px", [1200, 390])
 def test_a_browser_shows_every_picture_and_nothing_runs_over_the_side(
-    browser: Any, record: Record, tmp_path: Path, video_folder: Path, width_px: int
+    browser: Any, record: EvaluationRecord, tmp_path: Path, video_folder: Path, width_px: int
 ) -> None:
     videos = [str(path) for path in sorted(video_folder.glob("*/*.mp4"))]
     scores = [replace(score, path=f"{videos[0]}") if score.video % 2 else score for score in record.scores]
     long_names = [*(f"a class whose name is rather long {index}" for index in range(6)), "x" * 3000]
     pages = {
-        "evaluation": evaluation_page(Record(long_names, scores, record.about, record.unreadable)),
+        "evaluation": evaluation_page(EvaluationRecord(long_names, scores, record.about, record.unreadable)),
         "comparison": comparison_page(compare(record, everything_right(record)), "x/" * 97, "b"),
     }
     for name, content in pages.items():

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from videonl.errors import UserError
-from videonl.evaluation import Record, VideoScore, VideoScores, read_record, write_record
+from videonl.evaluation import EvaluationRecord, VideoScore, VideoScores, read_record, write_record
 from videonl.evaluation import record as record_module
 from videonl.evaluation.report import write_page
 from videonl.evaluation.unfinished import UnfinishedEvaluation
@@ -20,7 +20,7 @@ from videonl.evaluation.unfinished import UnfinishedEvaluation
 MakeScore = Callable[..., VideoScore]
 
 
-def assert_same(one: Record, other: Record) -> None:
+def assert_same(one: EvaluationRecord, other: EvaluationRecord) -> None:
     assert (one.class_names, one.about, one.unreadable) == (other.class_names, other.about, other.unreadable)
     for a, b in zip(one.scores, other.scores, strict=True):
         assert (a.video, a.path, a.label, a.views, a.average) == (b.video, b.path, b.label, b.views, b.average)
@@ -30,7 +30,7 @@ def assert_same(one: Record, other: Record) -> None:
 
 @pytest.mark.parametrize("rows", [5, 1024])
 def test_a_record_is_read_back_bit_by_bit(
-    record: Record, tmp_path: Path, rows: int, monkeypatch: pytest.MonkeyPatch
+    record: EvaluationRecord, tmp_path: Path, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record_module, "_ROWS", rows)
     write_record(tmp_path / "new" / "a.parquet", record)
@@ -43,7 +43,7 @@ def test_awkward_names_unknown_labels_and_unequal_views_survive(make_score: Make
         make_score(3, -1, [[1e-30, 5.0, 1 / 3]], path="a, b/ü\n.mp4"),
         make_score(5, 2, [[1.0, 2.0, 3.0], [0.1, 0.2, 0.3]], path="c.mp4"),
     ]
-    record = Record(['a "b"', "<c>", "握手"], scores)
+    record = EvaluationRecord(['a "b"', "<c>", "握手"], scores)
     write_record(tmp_path / "a.parquet", record)
     assert_same(read_record(tmp_path / "a.parquet"), record)
     assert [score.video for score in record.labeled] == [5]
@@ -54,7 +54,7 @@ def test_others_read_the_documented_columns(make_score: MakeScore, tmp_path: Pat
         make_score(7, 1, [[0.0, 2.0], [1.0, 0.0], [4.0, 8.0], [0.5, 0.25]], num_crops=2),
         make_score(8, -1, [[2, 1]]),
     ]
-    write_record(tmp_path / "a.parquet", Record(["wave", "clap"], scores))
+    write_record(tmp_path / "a.parquet", EvaluationRecord(["wave", "clap"], scores))
     first, second = pq.read_table(tmp_path / "a.parquet").to_pylist()
     assert first["views"] == [
         {"clip": 0, "crop": 0, "logits": [0.0, 2.0]},
@@ -68,13 +68,13 @@ def test_others_read_the_documented_columns(make_score: MakeScore, tmp_path: Pat
     assert (second["label"], second["prediction"]) == (None, "wave")
 
 
-def test_equal_records_make_equal_files(record: Record, tmp_path: Path) -> None:
+def test_equal_records_make_equal_files(record: EvaluationRecord, tmp_path: Path) -> None:
     write_record(tmp_path / "a.parquet", record)
     write_record(tmp_path / "b.parquet", read_record(tmp_path / "a.parquet"))
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
-def test_another_average_of_the_same_views(record: Record, tmp_path: Path) -> None:
+def test_another_average_of_the_same_views(record: EvaluationRecord, tmp_path: Path) -> None:
     by_logits = record.averaged_by("logits")
     expected = record.scores[0].logits.double().mean(dim=0).softmax(dim=0)
     torch.testing.assert_close(by_logits.scores[0].probabilities, expected, rtol=0, atol=1e-12)
@@ -83,12 +83,12 @@ def test_another_average_of_the_same_views(record: Record, tmp_path: Path) -> No
 
 
 def test_no_videos_leave_an_empty_table(tmp_path: Path) -> None:
-    empty = Record(["wave", "clap"], [], {}, {"a.mp4": "gone"})
+    empty = EvaluationRecord(["wave", "clap"], [], {}, {"a.mp4": "gone"})
     write_record(tmp_path / "a.parquet", empty)
     assert_same(read_record(tmp_path / "a.parquet"), empty)
 
 
-def test_an_older_record_stays_until_the_new_one_is_complete(record: Record, tmp_path: Path) -> None:
+def test_an_older_record_stays_until_the_new_one_is_complete(record: EvaluationRecord, tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(b"older")
     beyond = replace(record.scores[0], label=11)
@@ -106,7 +106,7 @@ def test_what_is_no_record_is_refused(tmp_path: Path, content: bytes | None) -> 
         read_record(path)
 
 
-def test_a_parquet_file_of_something_else_is_refused(record: Record, tmp_path: Path) -> None:
+def test_a_parquet_file_of_something_else_is_refused(record: EvaluationRecord, tmp_path: Path) -> None:
     write_record(tmp_path / "a.parquet", record)
     table = pq.read_table(tmp_path / "a.parquet").replace_schema_metadata({})
     pq.write_table(table, tmp_path / "b.parquet")
@@ -119,7 +119,7 @@ def test_a_file_whose_name_is_no_text_has_a_score(tmp_path: Path) -> None:
     scores = VideoScores()
     one = torch.tensor([0])
     scores.update(torch.tensor([[1.0, 2.0]]), torch.tensor([[0, 0]]), one, one, [name])
-    record = Record(["a", "b"], scores.gather(), {"videos": name}, {name: "the file is empty"})
+    record = EvaluationRecord(["a", "b"], scores.gather(), {"videos": name}, {name: "the file is empty"})
     write_record(tmp_path / "a.parquet", record)
     assert [score.path for score in read_record(tmp_path / "a.parquet").scores] == [r"/videos/a\xff.mp4"]
     assert write_page(tmp_path / "a.html", record).exists()
@@ -128,11 +128,11 @@ def test_a_file_whose_name_is_no_text_has_a_score(tmp_path: Path) -> None:
 
 def test_scores_that_are_not_finite_predict_nothing(make_score: MakeScore, tmp_path: Path) -> None:
     scores = [make_score(0, 0, [[torch.nan, 1.0]]), make_score(1, 0, [[2.0, 1.0]])]
-    write_record(tmp_path / "a.parquet", Record(["a", "b"], scores))
+    write_record(tmp_path / "a.parquet", EvaluationRecord(["a", "b"], scores))
     assert pq.read_table(tmp_path / "a.parquet")["prediction"].to_pylist() == [None, "a"]
 
 
-def test_places_that_cannot_be_written_are_named(record: Record, tmp_path: Path) -> None:
+def test_places_that_cannot_be_written_are_named(record: EvaluationRecord, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder.html").mkdir()
     with pytest.raises(UserError, match=r"file/a\.parquet cannot be written"):
@@ -147,7 +147,7 @@ def test_places_that_cannot_be_written_are_named(record: Record, tmp_path: Path)
 
 
 def test_a_full_disk_keeps_the_record_before_and_room(
-    record: Record, tmp_path: Path, files_at_most: Callable[[int], AbstractContextManager[None]]
+    record: EvaluationRecord, tmp_path: Path, files_at_most: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     path = tmp_path / "a.parquet"
     write_record(path, replace(record, scores=record.scores[:5]))
@@ -160,7 +160,9 @@ def test_a_full_disk_keeps_the_record_before_and_room(
 @pytest.mark.parametrize(
     "about", [{"about": "text"}, {"about": {"clip": 3}}, {"unreadable": []}, {"class_names": "ab"}]
 )
-def test_metadata_of_another_kind_is_refused(record: Record, tmp_path: Path, about: dict[str, object]) -> None:
+def test_metadata_of_another_kind_is_refused(
+    record: EvaluationRecord, tmp_path: Path, about: dict[str, object]
+) -> None:
     path = tmp_path / "r.parquet"
     write_record(path, record)
     table = pq.read_table(path)

@@ -10,11 +10,11 @@ from PIL import Image
 from rich.console import Console
 
 from videonl.errors import UserError
-from videonl.evaluation import Record, accuracies, compare, read_record, stack
+from videonl.evaluation import EvaluationRecord, accuracies, compare, read_record, stack
 from videonl.evaluation.report import print_comparison, print_evaluation, write_evaluation
 
 
-def test_table_is_in_percent_with_intervals_and_a_caution(record: Record) -> None:
+def test_table_is_in_percent_with_intervals_and_a_caution(record: EvaluationRecord) -> None:
     stream = io.StringIO()
     print_evaluation(Console(file=stream, width=197), record.scores)
     text = stream.getvalue()
@@ -28,7 +28,7 @@ def test_table_is_in_percent_with_intervals_and_a_caution(record: Record) -> Non
         assert words in text
 
 
-def test_comparison_names_the_classes_that_changed(record: Record) -> None:
+def test_comparison_names_the_classes_that_changed(record: EvaluationRecord) -> None:
     stream = io.StringIO()
     right = [
         replace(score, logits=score.logits.index_fill(1, score.logits.new_tensor([0]).long(), 50.0))
@@ -44,7 +44,7 @@ def test_comparison_names_the_classes_that_changed(record: Record) -> None:
     assert comparison.verdict in text
 
 
-def test_record_page_and_picture_lie_side_by_side(record: Record, tmp_path: Path) -> None:
+def test_record_page_and_picture_lie_side_by_side(record: EvaluationRecord, tmp_path: Path) -> None:
     written = write_evaluation(tmp_path / "new", "test", record)
     assert [path.name for path in written] == ["test.parquet", "test.html", "test_confusion.png"]
     assert len(read_record(written.record).scores) == 31
@@ -53,13 +53,13 @@ def test_record_page_and_picture_lie_side_by_side(record: Record, tmp_path: Path
     assert written.page.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
-def test_without_known_classes_there_is_only_the_record(record: Record, tmp_path: Path) -> None:
+def test_without_known_classes_there_is_only_the_record(record: EvaluationRecord, tmp_path: Path) -> None:
     unknown = replace(record, scores=[replace(score, label=-1) for score in record.scores])
     written = write_evaluation(tmp_path, "test", unknown)
     assert [path.name for path in tmp_path.iterdir()] == [written.record.name]
 
 
-def test_scores_that_are_not_finite_have_no_accuracy_but_are_kept(record: Record, tmp_path: Path) -> None:
+def test_scores_that_are_not_finite_have_no_accuracy_but_are_kept(record: EvaluationRecord, tmp_path: Path) -> None:
     broken = replace(record.scores[4], logits=record.scores[4].logits * torch.nan)
     write_evaluation(tmp_path, "test", record)  # an older one, whose page would pass for that of the new record
     record = replace(record, scores=[*record.scores[:4], broken, *record.scores[5:]])

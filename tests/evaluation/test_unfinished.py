@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from videonl.errors import UserError
-from videonl.evaluation import Record
+from videonl.evaluation import EvaluationRecord
 from videonl.evaluation.unfinished import UnfinishedEvaluation
 
 ASKED = {"average": "softmax", "about": {"views": "3 clips"}, "videos": "abc"}
 
 
-def write(path: Path, record: Record, start: int, end: int) -> None:
+def write(path: Path, record: EvaluationRecord, start: int, end: int) -> None:
     with UnfinishedEvaluation(path, record.class_names, ASKED) as unfinished:
         for score in record.scores[start:end]:
             unfinished.add(score)
 
 
-def assert_holds(path: Path, record: Record, number: int) -> None:
+def assert_holds(path: Path, record: EvaluationRecord, number: int) -> None:
     scores = UnfinishedEvaluation(path, record.class_names, ASKED).scores
     assert [score.video for score in scores] == list(range(number))
     for score, expected in zip(scores, record.scores, strict=False):
@@ -28,7 +28,7 @@ def assert_holds(path: Path, record: Record, number: int) -> None:
         assert (score.path, score.label, score.views) == (expected.path, expected.label, expected.views)
 
 
-def test_what_was_scored_is_there_again(record: Record, tmp_path: Path) -> None:
+def test_what_was_scored_is_there_again(record: EvaluationRecord, tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.part"
     write(path, record, 0, 5)
     assert_holds(path, record, 5)
@@ -37,7 +37,7 @@ def test_what_was_scored_is_there_again(record: Record, tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["a.part"]
 
 
-def test_every_video_is_on_disk_as_soon_as_it_is_added(record: Record, tmp_path: Path) -> None:
+def test_every_video_is_on_disk_as_soon_as_it_is_added(record: EvaluationRecord, tmp_path: Path) -> None:
     path = tmp_path / "a.part"
     with UnfinishedEvaluation(path, record.class_names, ASKED) as unfinished:
         for number, score in enumerate(record.scores[:3], start=1):
@@ -45,7 +45,7 @@ def test_every_video_is_on_disk_as_soon_as_it_is_added(record: Record, tmp_path:
             assert_holds(path, record, number)
 
 
-def test_a_file_cut_anywhere_loses_at_most_its_last_videos(record: Record, tmp_path: Path) -> None:
+def test_a_file_cut_anywhere_loses_at_most_its_last_videos(record: EvaluationRecord, tmp_path: Path) -> None:
     path = tmp_path / "a.part"
     write(path, record, 0, 3)
     whole = path.read_bytes()
@@ -60,7 +60,9 @@ def test_a_file_cut_anywhere_loses_at_most_its_last_videos(record: Record, tmp_p
 
 
 @pytest.mark.parametrize("other", [{"average": "logits"}, {"about": {"views": "5 clips"}}, {"videos": "xyz"}])
-def test_another_evaluation_is_not_continued(record: Record, tmp_path: Path, other: dict[str, object]) -> None:
+def test_another_evaluation_is_not_continued(
+    record: EvaluationRecord, tmp_path: Path, other: dict[str, object]
+) -> None:
     path = tmp_path / "a.part"
     write(path, record, 0, 3)
     with pytest.raises(UserError, match=r"a\.part is an unfinished evaluation of another checkpoint"):
@@ -69,7 +71,7 @@ def test_another_evaluation_is_not_continued(record: Record, tmp_path: Path, oth
 
 
 def test_a_full_disk_is_named_and_keeps_what_was_scored(
-    record: Record, tmp_path: Path, files_at_most: Callable[[int], AbstractContextManager[None]]
+    record: EvaluationRecord, tmp_path: Path, files_at_most: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     path = tmp_path / "a.part"
     write(path, record, 0, 5)

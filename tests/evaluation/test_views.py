@@ -12,7 +12,7 @@ import torch.distributed
 from torch import Tensor
 
 from videonl.errors import UserError
-from videonl.evaluation import Record, VideoScore, VideoScores, stack, write_record
+from videonl.evaluation import EvaluationRecord, VideoScore, VideoScores, stack, write_record
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_CLASSES = 7
@@ -147,7 +147,7 @@ PROCESS = """
 import json, sys
 from pathlib import Path
 import torch, torch.distributed as dist
-from videonl.evaluation import Record, VideoScores, write_record
+from videonl.evaluation import EvaluationRecord, VideoScores, write_record
 
 rank, world_size, folder, batches = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
 dist.init_process_group("gloo", init_method=(folder / "rendezvous").as_uri(), rank=rank, world_size=world_size)
@@ -155,7 +155,7 @@ scores = VideoScores()
 for *tensors, path in batches:
     scores.update(*map(torch.tensor, tensors), path)
 scores.skip({f"unreadable by {rank}.mp4": "empty"})
-record = Record([f"class {i}" for i in range(7)], scores.gather())
+record = EvaluationRecord([f"class {i}" for i in range(7)], scores.gather())
 write_record(folder / f"{rank}.parquet", record)
 assert list(scores.gather_unreadable()) == [f"unreadable by {i}.mp4" for i in range(world_size)]
 dist.destroy_process_group()
@@ -179,7 +179,7 @@ def test_real_processes_hold_the_same_record_as_one(tmp_path: Path, world_size: 
         for process in processes:
             process.kill()
     assert codes == world_size * [0]
-    alone = Record([f"class {index}" for index in range(NUM_CLASSES)], collected(batches).gather())
+    alone = EvaluationRecord([f"class {index}" for index in range(NUM_CLASSES)], collected(batches).gather())
     write_record(tmp_path / "alone.parquet", alone)
     for rank in range(world_size):
         assert (tmp_path / f"{rank}.parquet").read_bytes() == (tmp_path / "alone.parquet").read_bytes()

@@ -80,7 +80,7 @@ def attention(
     _warn_of_short_video(console, file, clip, clip_format)
     shown = _shown(printable(file.name), clip)
     queries = parse_queries(query or [AUTO], shown.size)
-    classes = evidence or ([AUTO] if evidence_layer else [])
+    classes = [name or AUTO for name in evidence] or ([AUTO] if evidence_layer else [])
     sources = [network.source(clip.pixels, checkpoint.name, classes, evidence_layer) for network in networks]
     for network, source in zip(networks, sources, strict=True):
         only_evidence = source.evidence and not source.blocks

@@ -19,7 +19,7 @@ MOST_READS = 10**7
 Result = Row | Stages | Memory
 
 
-def bench_data(videos: Path, clips: int = 10, memory_reads: int = 0, json: bool = False) -> None:
+def bench_data(videos: Path, num_clips: int = 10, memory_reads: int = 0, json: bool = False) -> None:
     """Times the loading of clips (8 frames, 8 apart, 224 x 224) against decord and pytorchvideo's LabeledVideoDataset.
 
     One process, one thread; each file is read by both sides in turn, and their first read of it does not count. Each
@@ -29,16 +29,16 @@ def bench_data(videos: Path, clips: int = 10, memory_reads: int = 0, json: bool 
 
     Args:
         videos: Folder of videos.
-        clips: Number of clips of each file for each comparison.
+        num_clips: Number of clips of each file for each comparison.
         memory_reads: Number of reads over which memory is watched; 10,000 take minutes.
         json: Print one JSON object a line, as soon as it is measured, instead of tables.
     """
-    require_at_least(1, MOST_READS, clips=clips)
+    require_at_least(1, MOST_READS, num_clips=num_clips)
     require_at_least(0, MOST_READS, memory_reads=memory_reads)
     torch.set_num_threads(1)
     console = Console()
     results = []
-    for result in _measure(videos, clips, memory_reads):
+    for result in _measure(videos, num_clips, memory_reads):
         results.append(result)
         if json:
             print(json_lines.dumps(result.as_json()), flush=True)
@@ -47,17 +47,17 @@ def bench_data(videos: Path, clips: int = 10, memory_reads: int = 0, json: bool 
         _show(console, results)
 
 
-def _measure(videos: Path, clips: int, memory_reads: int) -> Iterator[Result]:
+def _measure(videos: Path, num_clips: int, memory_reads: int) -> Iterator[Result]:
     status = Console(stderr=True)
     with TemporaryDirectory() as links, TemporaryDirectory() as folder:
         files = find_files(videos, Path(links))
         status.print(f"preparing {len(files)} files")
         prepared = prepare(files, Path(folder))
-        for result in compare(files, prepared, clips):
+        for result in compare(files, prepared, num_clips):
             status.print(f"{result.case}, against {result.peer}")
             yield result
-        yield stages("raw", files, clips)
-        yield stages("prepared", prepared, clips)
+        yield stages("raw", files, num_clips)
+        yield stages("prepared", prepared, num_clips)
         if memory_reads:
             yield memory(files, memory_reads)
 

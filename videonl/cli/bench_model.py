@@ -25,9 +25,9 @@ def bench_model(
     backbone: str = "i3d_r50",
     blocks: bool = True,
     subsample: bool = True,
-    batch: int = 2,
-    frames: int = 8,
-    size: int = 224,
+    batch_size: int = 2,
+    num_frames: int = 8,
+    size_px: int = 224,
     width: int = 64,
     device: Literal["all", "cpu", "cuda"] = "all",
     dtype: Literal["default", "float32", "tf32", "bfloat16"] = "default",
@@ -48,9 +48,9 @@ def bench_model(
         backbone: Name of the 3D CNN.
         blocks: With five non-local blocks, after residuals 1 and 3 of res3 and 1, 3 and 5 of res4.
         subsample: Whether their keys are subsampled.
-        batch: Clips of a step.
-        frames: Of a clip.
-        size: Height and width of a frame, in pixels.
+        batch_size: Clips of a step.
+        num_frames: Of a clip.
+        size_px: Height and width of a frame.
         width: Channels of the stem.
         device: ``all`` is the CPU, and CUDA where present.
         dtype: By default float32, and on CUDA TF32 and bfloat16 (autocast) as well.
@@ -61,12 +61,12 @@ def bench_model(
     """
     if backbone not in BACKBONES:
         raise UserError(f"unknown backbone {backbone!r}; the backbones are: {', '.join(sorted(BACKBONES))}")
-    require_at_least(1, MOST_CLIPS, batch=batch)
-    require_at_least(1, MOST_FRAMES, frames=frames)
-    require_at_least(1, MOST_PIXELS, size=size)
+    require_at_least(1, MOST_CLIPS, batch_size=batch_size)
+    require_at_least(1, MOST_FRAMES, num_frames=num_frames)
+    require_at_least(1, MOST_PIXELS, size_px=size_px)
     require_at_least(1, MOST_WIDTH, width=width)
     require_seconds(seconds)
-    shape = (batch, 3, frames, size, size)
+    shape = (batch_size, 3, num_frames, size_px, size_px)
     setting = NetworkSetting(backbone, blocks, subsample, shape, width, execution=execution, keep_memory=keep_memory)
     settings = _settings(setting, device, dtype)
     console = Console()

@@ -12,19 +12,19 @@ from videonl.outputs import check_file
 from videonl.terminal import Console
 
 
-def compare(a: Path, b: Path, out: Path = Path("comparison.html"), videos: int = NUM_MISTAKES) -> None:
+def compare(a: Path, b: Path, out: Path = Path("comparison.html"), num_videos: int = NUM_MISTAKES) -> None:
     """Compares two evaluations of the same videos, video by video, and writes a page about it.
 
     Args:
         a: The record to compare with, of videonl test or videonl evaluate.
         b: The record asked about.
         out: The HTML file to write.
-        videos: How many of the videos fixed, and of those broken, the page shows.
+        num_videos: How many of the videos fixed, and of those broken, the page shows.
     """
     console = Console()
-    require_at_least(0, videos=videos)
+    require_at_least(0, num_videos=num_videos)
     check_file(out, [a, b])
     comparison = compare_records(read_record(a), read_record(b))
-    write_text(out, comparison_page(comparison, str(a), str(b), videos))
+    write_text(out, comparison_page(comparison, str(a), str(b), num_videos))
     print_comparison(console, comparison)
     console.print(str(out), soft_wrap=True, highlight=False, markup=False)

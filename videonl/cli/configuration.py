@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from videonl.cli.names_as_text import load_names_as_text, names_as_text
-from videonl.cli.renamed import rename_flag, rename_keys
+from videonl.cli.renamed import rename_keys
 from videonl.errors import UserError
 
 FLAGS = ("--config", "-c")
@@ -71,7 +71,7 @@ def split_files(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     for argument in remaining:
         flag, equals, value = argument.partition("=")
         if flag not in FLAGS:
-            others.append(rename_flag(argument))
+            others.append(argument)
             continue
         file = value if equals else next(remaining, None)
         if not file:

@@ -37,28 +37,28 @@ class DemoData:
     video: Path
 
 
-def demo(clips: Path | None = None, dir: Path = Path("runs/demo")) -> None:
+def demo(source: Path | None = None, out: Path = Path("runs/demo")) -> None:
     """Writes clips, trains a network with and without a non-local block, tests both and shows the attention.
 
     Args:
-        clips: Your own clips as CLASS/CLIP.mp4; without it, the synthetic data set is written and used.
-        dir: Folder for all that the demo makes. Data of an earlier demo is used again; its runs are replaced.
+        source: Your own clips as CLASS/CLIP.mp4; without it, the synthetic data set is written and used.
+        out: Folder for all that the demo makes. Data of an earlier demo is used again; its runs are replaced.
     """
     start = time.monotonic()
-    check_folder(dir)
-    data = _synthetic_clips(dir / "data") if clips is None else _own_clips(clips, dir / "splits")
-    top1 = {name: _train_and_test(name, dir / name, data) for name in NETWORKS}
-    checkpoint = dir / "nonlocal" / "checkpoints" / "best.ckpt"
-    pictures = dir / "attention"
+    check_folder(out)
+    data = _synthetic_clips(out / "data") if source is None else _own_clips(source, out / "splits")
+    top1 = {name: _train_and_test(name, out / name, data) for name in NETWORKS}
+    checkpoint = out / "nonlocal" / "checkpoints" / "best.ckpt"
+    pictures = out / "attention"
     video = str(data.video)
     _videonl("attention", "--checkpoint", str(checkpoint), "--video", video, "--out", str(pictures), "--html")
     seconds = time.monotonic() - start
-    write_text(dir / "summary.json", json.dumps({"top1": top1, "seconds": round(seconds)}, indent=2) + "\n")
+    write_text(out / "summary.json", json.dumps({"top1": top1, "seconds": round(seconds)}, indent=2) + "\n")
     places = {
         "attention, as pictures, films and a page to explore": pictures,
-        "report of the test": dir / "nonlocal" / "test.html",
+        "report of the test": out / "nonlocal" / "test.html",
         "checkpoint": checkpoint,
-        "logs, also for W&B": dir,
+        "logs, also for W&B": out,
     }
     _summarize(top1, places, seconds)
 
@@ -68,13 +68,13 @@ def _synthetic_clips(root: Path) -> DemoData:
     return DemoData(root, [], sorted((root / "test").glob("*/*.mp4"))[0])
 
 
-def _own_clips(clips: Path, splits: Path) -> DemoData:
+def _own_clips(source: Path, splits: Path) -> DemoData:
     """Splits class folders 3:1:1 into lists, and fits the length of the training to their number."""
     parts: dict[str, list[LabeledPath]] = {name: [] for name in dict.fromkeys(TURNS)}
-    for label, videos in _by_class(read_source(str(clips.resolve()))).items():
+    for label, videos in _by_class(read_source(str(source.resolve()))).items():
         if len(videos) < len(TURNS):
             raise UserError(
-                f"class {label!r} in {clips} has {len(videos)} clips; the demo needs at least {len(TURNS)}, to train, "
+                f"class {label!r} in {source} has {len(videos)} clips; the demo needs at least {len(TURNS)}, to train, "
                 "validate and test on different ones"
             )
         for position, video in enumerate(videos):

@@ -36,11 +36,11 @@ logger = logging.getLogger(__name__)
 
 def diagnose(
     checkpoint: Path,
-    index: str,
+    source: str,
     out: Path = Path("runs/diagnosis"),
     root: Path | None = None,
-    clips: int = 100,
-    queries: int = 64,
+    num_clips: int = 100,
+    num_queries: int = 64,
     seed: int = 0,
     num_workers: int = 2,
     decoder: str = "auto",
@@ -55,11 +55,11 @@ def diagnose(
 
     Args:
         checkpoint: A checkpoint of videonl fit; its clip format is used.
-        index: The videos: a folder of class folders, a list, or one split of a list as clips.csv#val.
+        source: The videos: a folder of class folders, a list, or one split of a list as clips.csv#val.
         out: Folder for the results.
-        root: Folder that a relative index, and relative paths in it, are relative to.
-        clips: How many videos, one clip of each, evenly spaced in the list; all where there are fewer.
-        queries: How many positions of each clip ask, at random.
+        root: Folder that a relative source, and relative paths in it, are relative to.
+        num_clips: How many videos, one clip of each, evenly spaced in the list; all where there are fewer.
+        num_queries: How many positions of each clip ask, at random.
         seed: Of these positions.
         num_workers: Processes that decode; 0 decodes in the main process.
         decoder: auto, pyav, decord or torchcodec.
@@ -68,22 +68,22 @@ def diagnose(
         trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
     check_decoder(decoder)
-    require_at_least(2, queries=queries)
-    require_at_least(1, clips=clips)
+    require_at_least(2, num_queries=num_queries)
+    require_at_least(1, num_clips=num_clips)
     require_at_least(0, MOST_WORKERS, num_workers=num_workers)
     require_at_least(0, MOST_SEED, seed=seed)
     check_folder(out)
-    refuse_inputs([out / name for name in WRITTEN], [checkpoint, file_of_source(index, root)])
+    refuse_inputs([out / name for name in WRITTEN], [checkpoint, file_of_source(source, root)])
     trained = load_trained(checkpoint, trust_code)
     if not trained.network.blocks:
         raise UserError(
             f"the network of {checkpoint} has no attention blocks, so there is nothing to diagnose; what its classes "
             "rest on, `videonl attention --evidence` shows for any network"
         )
-    videos = spread_out(assign(read_source(index, root), trained.class_names), clips)
+    videos = spread_out(assign(read_source(source, root), trained.class_names), num_clips)
     recognizer = Recognizer(trained.network.to(device_of(device)), ClipFormat(**trained.clip))
     gains = {name: block.gain() for name, block in trained.network.blocks.items()}
-    diagnosis = Diagnosis(recognizer.network, recognizer.blocks, trained.class_names, queries, seed, gains)
+    diagnosis = Diagnosis(recognizer.network, recognizer.blocks, trained.class_names, num_queries, seed, gains)
     unreadable = {}
     with progress_bar("diagnosing") as progress, naming_shared_memory():
         for number, clip in enumerate(_clips(recognizer, videos, decoder, num_workers)):
@@ -97,10 +97,10 @@ def diagnose(
         raise UserError(f"none of the {len(videos)} videos could be read")
     about = {
         "checkpoint": str(checkpoint),
-        "videos": describe_source(index, root),
+        "videos": describe_source(source, root),
         **describe_network(trained.network),
         "clips": f"the middle one of each video, {recognizer.clip.describe()}",
-        "queries": f"{queries} of each clip, seed {seed}",
+        "queries": f"{num_queries} of each clip, seed {seed}",
         **today(),
     }
     _show(_report(diagnosis, about, unreadable), out, json)

@@ -43,11 +43,11 @@ def doctor(
     stride_frames: int = 8,
     num_sampled: int = 40,
     json: bool = False,
-    output: Path | None = None,
+    out: Path | None = None,
 ) -> None:
     """Reports on an index: counts, durations, broken files, leakage, labels, and the time that decoding takes.
 
-    Nothing is changed or written but ``--output``. What it finds does not change the exit code.
+    Nothing is changed or written but ``--out``. What it finds does not change the exit code.
 
     Args:
         index: What ``videonl index`` wrote: a file, a folder with ``index.parquet``, or the URL of either.
@@ -56,21 +56,21 @@ def doctor(
         stride_frames: Distance of its frames.
         num_sampled: How many videos to decode for it; 0 leaves it out.
         json: Print one JSON object instead of tables.
-        output: Also write the JSON object to this file.
+        out: Also write the JSON object to this file.
     """
     ClipFormat(num_frames=num_frames, stride_frames=stride_frames)  # raises for a clip that there is not
     require_at_least(0, num_sampled=num_sampled)
     if clips_per_second is not None and not 0 < clips_per_second <= MOST_RATE:
         raise UserError(f"--clips_per_second must be above 0 and at most {MOST_RATE:,}, got {clips_per_second}")
-    if output:
-        check_file(output, [Path(file_of(index))])
+    if out:
+        check_file(out, [Path(file_of(index))])
     records = read_index(index)
     usable = [record for record in records if record.usable]
     with progress_bar("decoding") as progress:
         measured = measure_decoding(usable, index, num_frames, stride_frames, num_sampled, progress=progress)
     report = report_of(records, measured, clips_per_second)
-    if output:
-        write_text(output, json_text.dumps(report, indent=2) + "\n")
+    if out:
+        write_text(out, json_text.dumps(report, indent=2) + "\n")
     if json:
         print(json_text.dumps(report))
     else:

@@ -17,7 +17,7 @@ from videonl.data.sources.labeled import file_of_source, read_source
 from videonl.data.sources.labels import UNKNOWN, assign_known
 from videonl.data.transforms import MOST_VIEWS, ClipFormat, Views, ViewTransform
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError
-from videonl.evaluation import Average, Record, VideoScore, VideoScores
+from videonl.evaluation import Average, EvaluationRecord, VideoScore, VideoScores
 from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.evaluation.report import NUM_MISTAKES, names_of, print_evaluation, require_readable, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
@@ -33,11 +33,11 @@ logger = logging.getLogger(__name__)
 
 def evaluate(
     checkpoint: Path,
-    index: str,
+    source: str,
     out: Path = Path("runs/evaluation"),
     root: Path | None = None,
-    clips: int = 10,
-    crops: int | None = None,
+    num_clips: int = 10,
+    num_crops: int | None = None,
     crop_px: int | None = None,
     fully_convolutional: bool = False,
     average: Average = "softmax",
@@ -45,24 +45,24 @@ def evaluate(
     num_workers: int = 2,
     decoder: str = "auto",
     device: str = "auto",
-    mistakes: int = NUM_MISTAKES,
-    time_limit_seconds: float = Loading.time_limit_seconds,
+    num_mistakes: int = NUM_MISTAKES,
+    time_limit: float = Loading.time_limit_seconds,
     max_failed_share: float = 0,
     trust_code: bool = False,
     classes: Path | None = None,
 ) -> None:
-    """Scores clips x crops views of every video; writes evaluation.parquet, .html and _confusion.png.
+    """Scores num_clips x num_crops views of every video; writes evaluation.parquet, .html and _confusion.png.
 
     Interrupted, it goes on with the same command where it stopped.
 
     Args:
         checkpoint: A checkpoint of videonl fit; its clip format is used.
-        index: The videos: a folder of class folders, a list, or one split of a list as clips.csv#val. Those without a
+        source: The videos: a folder of class folders, a list, or one split of a list as clips.csv#val. Those without a
             label, as in a folder of videos, or of another class than the network's, are scored and have no accuracy.
         out: Folder for the results.
-        root: Folder that a relative index, and relative paths in it, are relative to.
-        clips: Clips of each video, evenly spaced in time.
-        crops: Square crops of each clip, evenly spaced along its longer side; 3 by default.
+        root: Folder that a relative source, and relative paths in it, are relative to.
+        num_clips: Clips of each video, evenly spaced in time.
+        num_crops: Square crops of each clip, evenly spaced along its longer side; 3 by default.
         crop_px: Side of the crops, where it is not that of the training.
         fully_convolutional: Score whole frames instead of crops.
         average: What is averaged over the views of a video, softmax or logits.
@@ -70,8 +70,8 @@ def evaluate(
         num_workers: Processes that decode; 0 decodes in the main process.
         decoder: auto, pyav, decord or torchcodec.
         device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
-        mistakes: How many of the worst mistakes the report shows.
-        time_limit_seconds: How long reading a clip may take in a process that decodes; then its video counts as
+        num_mistakes: How many of the worst mistakes the report shows.
+        time_limit: Seconds that reading a clip may take in a process that decodes; then its video counts as
             unreadable. 0 sets no limit.
         max_failed_share: Share of the videos that may be unreadable; beyond it the exit code is 1. The results are
             written in any case.
@@ -80,41 +80,41 @@ def evaluate(
     """
     console = Console()
     check_decoder(decoder)
-    require_at_least(1, MOST_VIEWS, clips=clips, crops=crops, views_per_step=views_per_step)
-    require_at_least(0, mistakes=mistakes)
+    require_at_least(1, MOST_VIEWS, num_clips=num_clips, num_crops=num_crops, views_per_step=views_per_step)
+    require_at_least(0, num_mistakes=num_mistakes)
     require_at_least(0, MOST_WORKERS, num_workers=num_workers)
-    require_at_least(0, MOST_SECONDS, time_limit_seconds=time_limit_seconds)
+    require_at_least(0, MOST_SECONDS, time_limit=time_limit)
     if not 0 <= max_failed_share <= 1:
         raise UserError(f"--max_failed_share must be in [0, 1], got {max_failed_share}")
     check_folder(out)
     paths = [out / name for name in ("evaluation.part", *names_of("evaluation"))]
-    refuse_inputs(paths, [checkpoint, file_of_source(index, root)])
+    refuse_inputs(paths, [checkpoint, file_of_source(source, root)])
     trained = load_trained(checkpoint, trust_code)
     clip = ClipFormat(**trained.clip)
-    if crops is None:
-        crops = 1 if fully_convolutional else 3
-    views = Views(clips, crops, crop_px, fully_convolutional)
+    if num_crops is None:
+        num_crops = 1 if fully_convolutional else 3
+    views = Views(num_clips, num_crops, crop_px, fully_convolutional)
     side_px = clip.short_side_px if fully_convolutional else crop_px or clip.crop_px
     require_clip(trained.network, (clip.num_frames, side_px, side_px))
     ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
-    videos = assign_known(read_source(index, root, classes, keep_unreadable=True), trained.class_names)
+    videos = assign_known(read_source(source, root, classes, keep_unreadable=True), trained.class_names)
     about = {
         "checkpoint": f"{checkpoint} (SHA-256 {_digest(checkpoint.read_bytes())})",
-        "videos": describe_source(index, root),
+        "videos": describe_source(source, root),
         **describe_network(trained.network),
         "views": views.describe(clip),
         "clip": clip.describe(),
     }
     asked = {"average": average, "about": about, "videos": _digest(repr(videos).encode())}
-    data = EvaluationVideos(videos, clip, views, decoder, time_limit_seconds or None)
+    data = EvaluationVideos(videos, clip, views, decoder, time_limit or None)
     recognizer = Recognizer(trained.network.to(device_of(device)), clip, views_per_step)
     with locked(out / LOCK, f"an evaluation is written to {out}"):
         with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:
             if unfinished.scores:
                 console.print(f"going on: {len(unfinished.scores)} of {len(videos)} videos are scored already")
             scores, unreadable = _scored(recognizer, average, data, unfinished, num_workers)
-        record = Record(trained.class_names, scores, about | today(), unreadable)
-        written = write_evaluation(out, "evaluation", record, mistakes)
+        record = EvaluationRecord(trained.class_names, scores, about | today(), unreadable)
+        written = write_evaluation(out, "evaluation", record, num_mistakes)
         unfinished.path.unlink()
     if not scores:
         raise UserError(f"none of the {len(videos)} videos could be read")

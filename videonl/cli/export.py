@@ -22,9 +22,9 @@ def export(
     checkpoint: Path,
     format: Format,
     out: Path,
-    frames: int | None = None,
-    size: int | None = None,
-    batch: int | None = None,
+    num_frames: int | None = None,
+    size_px: int | None = None,
+    batch_size: int | None = None,
     tolerance: float = TOLERANCE,
     trust_code: bool = False,
 ) -> None:
@@ -37,15 +37,15 @@ def export(
         checkpoint: A checkpoint of ``videonl fit``, or converted weights with a classifier.
         format: ``onnx`` needs the extra ``export``.
         out: The file to write. It is kept only if its logits agree with the network's.
-        frames: Frames of a clip; by default as in training.
-        size: Height and width of a clip; by default as in training.
-        batch: A fixed number of clips; by default any number.
+        num_frames: Frames of a clip; by default as in training.
+        size_px: Height and width of a clip; by default as in training.
+        batch_size: A fixed number of clips; by default any number.
         tolerance: How far the logits may differ, relative to the largest.
         trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
-    require_at_least(1, MOST_FRAMES, frames=frames)
-    require_at_least(1, MOST_PIXELS, size=size)
-    require_at_least(1, MOST_CLIPS, batch=batch)
+    require_at_least(1, MOST_FRAMES, num_frames=num_frames)
+    require_at_least(1, MOST_PIXELS, size_px=size_px)
+    require_at_least(1, MOST_CLIPS, batch_size=batch_size)
     require_at_least(0, 1, tolerance=tolerance)
     console = Console()
     outputs = [out, beside(out)] if format == "torch-export" else [out]
@@ -54,8 +54,8 @@ def export(
     trained = load_trained(checkpoint, trust_code)
     check_file(out, num_bytes=sum(weight.nbytes for weight in trained.network.parameters()))
     clip = ClipFormat(**trained.clip)
-    require_clip(trained.network, (frames or clip.num_frames, size or clip.crop_px, size or clip.crop_px))
-    shape = (batch or 1, 3, frames or clip.num_frames, size or clip.crop_px, size or clip.crop_px)
+    require_clip(trained.network, (num_frames or clip.num_frames, size_px or clip.crop_px, size_px or clip.crop_px))
+    shape = (batch_size or 1, 3, num_frames or clip.num_frames, size_px or clip.crop_px, size_px or clip.crop_px)
     about = {
         "class_names": trained.class_names,
         "clip": {**vars(clip), "num_frames": shape[2], "crop_px": shape[3]},
@@ -64,10 +64,10 @@ def export(
     with console.status("exporting and comparing"):
         example = torch.randn(shape)
         try:
-            agreement = export_network(trained.network, example, out, format, about, batch is None, tolerance)
+            agreement = export_network(trained.network, example, out, format, about, batch_size is None, tolerance)
         except ProgramDiffersError as error:
             raise UserError(f"{error}.{_saturated(trained.network, example)}") from error
-    sizes = f"({batch or 'any number'}, {', '.join(map(str, shape[1:]))})"
+    sizes = f"({batch_size or 'any number'}, {', '.join(map(str, shape[1:]))})"
     console.print(f"{out}: clips {sizes} to {len(trained.class_names)} logits", soft_wrap=True, highlight=False)
     console.print(
         f"largest difference from the network: {agreement.logits:.1e} of the largest logit, "

@@ -9,7 +9,7 @@ from videonl.cli.long_work import default_workers, progress_bar
 from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.facts import Check
 from videonl.data.indexing.findings import contradictions, copies, leaks, shared_clips
-from videonl.data.indexing.index_file import Record
+from videonl.data.indexing.index_file import IndexRow
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labeled import files_of_sources, read_sources
 from videonl.errors import UserError
@@ -23,11 +23,11 @@ _NUM_SHOWN = 10
 
 def index(
     source: str,
-    output: Path = Path("index.parquet"),
+    out: Path = Path("index.parquet"),
     root: Path | None = None,
     check: Check = "compare",
     num_workers: int | None = None,
-    timeout_seconds: float = 60.0,
+    time_limit: float = 60.0,
     strict: bool = False,
     classes: Path | None = None,
 ) -> None:
@@ -39,25 +39,25 @@ def index(
     Args:
         source: Class folders, splits of class folders, a list of `path label`, or the official CSV of Kinetics; several
             with commas between, such as train.csv,val.csv, which are splits by their names.
-        output: The index to write.
+        out: The index to write.
         root: Folder that paths in a list are relative to, and below which the files of Kinetics are searched.
         check: ``packets`` reads all packets and decodes three frames, ``decode`` decodes every frame, ``compare`` also
             finds out which decoders are exact.
         num_workers: Number of processes; by default one for each core.
-        timeout_seconds: Time for each file; one that takes longer counts as broken.
+        time_limit: Seconds for each file; one that takes longer counts as broken.
         strict: Exit with code 1 if a file is broken or missing.
         classes: A file of the names that numeric labels of a list stand for; by default classes.txt beside it.
     """
-    if output.suffix != ".parquet":
-        raise UserError(f"{output}: an index must be named *.parquet. Correct --output.")
+    if out.suffix != ".parquet":
+        raise UserError(f"{out}: an index must be named *.parquet. Correct --out.")
     console = Console()
     num_workers = default_workers() if num_workers is None else num_workers
-    require_limits(num_workers, timeout_seconds)  # now rather than when a source of thousands of files has been listed
-    check_file(output, files_of_sources(source))
+    require_limits(num_workers, time_limit)  # now rather than when a source of thousands of files has been listed
+    check_file(out, files_of_sources(source))
     entries = _entries(source, root, classes)
     with progress_bar("examining") as progress:
-        records = make_index(entries, output, check, num_workers, timeout_seconds, progress)
-    for line in _summary(records, output):
+        records = make_index(entries, out, check, num_workers, time_limit, progress)
+    for line in _summary(records, out):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     if strict and not all(record.usable for record in records):
         raise SystemExit(1)
@@ -71,21 +71,21 @@ def _entries(source: str, root: Path | None, classes: Path | None) -> list[Label
     return read_sources(source, folder, classes)
 
 
-def _summary(records: Sequence[Record], output: Path) -> list[str]:
+def _summary(records: Sequence[IndexRow], out: Path) -> list[str]:
     counts = Counter(record.status for record in records)
     lines = [f"{len(records)} videos: " + ", ".join(f"{counts[status]} {status}" for status in counts)]
     for status in ("broken", "damaged"):
         lines += _listed(status, [f"{r.path}: {r.reason}" for r in records if r.status == status])
     missing = [record.path for record in records if record.status == "missing"]
     if missing:
-        listed = output.with_name(f"{output.stem}.missing.txt")
+        listed = out.with_name(f"{out.stem}.missing.txt")
         write_text(listed, "".join(f"{path}\n" for path in missing))
         lines += [f"{len(missing)} missing files are listed in {listed}"]
     lines += _listed("copies (same bytes)", [str(group) for group in copies(records)])
     lines += _listed("same bytes in several splits", [str(group) for group in leaks(records)])
     lines += _listed("same bytes with different labels", [str(group) for group in contradictions(records)])
     lines += _listed("clips of one video in several splits", [str(group) for group in shared_clips(records)])
-    return [*lines, f"wrote {output}"]
+    return [*lines, f"wrote {out}"]
 
 
 def _listed(title: str, items: Sequence[str]) -> list[str]:

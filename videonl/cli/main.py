@@ -1,20 +1,17 @@
 """Entry point of the ``videonl`` command: finds the subcommand, and turns a user's mistakes into plain messages."""
 
-import json
-import logging
 import os
 import select
 import sys
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
-from itertools import takewhile
 from typing import Any, TextIO
 
 from videonl import __version__
 from videonl.cli.commands import COMMANDS, PREDICT_VIDEO, TRAINER_COMMANDS, Command, usage
 from videonl.cli.ending import INTERRUPTED, TERMINATED, TerminatedError, raising_sigterm
 from videonl.cli.messages import print_error, set_up_messages
+from videonl.cli.renamed import rename_command_keys, rename_words
 from videonl.cli.short_help import EVERYTHING, short_help
 from videonl.errors import UserError
 from videonl.runtime.safe_path import start_safely
@@ -72,6 +69,7 @@ def _cause(error: OSError) -> str:
 def _dispatch(command: str, arguments: list[str]) -> None:
     set_up_messages()
     start_safely()
+    arguments = rename_words(command, arguments)
     if command == "predict" and any(word.split("=")[0] == "--video" for word in arguments):
         _run(command, PREDICT_VIDEO, arguments)
     elif command in TRAINER_COMMANDS and {"-h", "--help"} & {*arguments}:
@@ -97,75 +95,21 @@ def _dispatch(command: str, arguments: list[str]) -> None:
         raise UserError(f"unknown command {command!r}; the commands are: {', '.join([*TRAINER_COMMANDS, *COMMANDS])}")
 
 
-def _run(name: str, command: Command, arguments: list[str]) -> None:
+def _run(name: str, command: Command, words: list[str]) -> None:
     components: Any = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
     if command.parses:
-        components(arguments)
+        components(words)
         return
     from jsonargparse import auto_cli
 
     from videonl.cli.configuration import expand
     from videonl.cli.parsing import Parser
 
-    subcommand = arguments[:1] if isinstance(components, dict) else []
-    words = expand([command.short.get(word, word) for word in arguments[len(subcommand) :]])
-    words = _one_by_one(_with_values(words, command.switches), command.lists)
-    arguments = [*subcommand, *(_as_parsed(word, command) for word in words)]
-    _tell_of_repeated([word.partition("=")[0] for word in arguments if word.startswith("--")])
-    auto_cli(components, args=arguments, as_positional=command.positional, prog=f"videonl {name}", parser_class=Parser)
-
-
-def _with_values(words: Sequence[str], switches: Sequence[str]) -> list[str]:
-    """Switches that are followed by a value, as one word each.
-
-    >>> _with_values(["--html", "true", "--json", "--no", "false"], ["--html", "--json"])
-    ['--html=true', '--json', '--no', 'false']
-    """
-    joined: list[str] = []
-    for word in words:
-        before = joined[-1].replace("-", "_").replace("__", "--", 1) if joined else ""
-        if before in switches and word.lower() in ("true", "false"):
-            joined[-1] += f"={word.lower()}"
-        else:
-            joined.append(word)
-    return joined
-
-
-def _tell_of_repeated(options: Sequence[str]) -> None:
-    for option, count in Counter(options).items():
-        if count > 1 and not option.endswith("+"):  # a list, to which each appends
-            logging.getLogger(__name__).warning("%s is given %d times: the last one counts", option, count)
-
-
-def _one_by_one(words: Sequence[str], lists: Mapping[str, str]) -> list[str]:
-    """Options of several words as one option for each word, quoted so that it stays the word that it is.
-
-    >>> _one_by_one(["--evidence", "hug", "[x]", "--html", "--evidence"], {"--evidence": "auto"})
-    ['--evidence=["hug"]', '--evidence=["[x]"]', '--html', '--evidence=["auto"]']
-    """
-    expanded: list[str] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        name, equals, value = word.partition("=")
-        if name not in lists:
-            expanded.append(word)
-            continue
-        values = [value] if equals else list(takewhile(lambda value: not value.startswith("--"), rest))
-        del rest[: 0 if equals else len(values)]
-        expanded += [f"{name}={json.dumps([value])}" for value in values or [lists[name]]]
-    return expanded
-
-
-def _as_parsed(word: str, command: Command) -> str:
-    """A word as jsonargparse wants it: names with underscores, switches with a value, ``--list+`` for what appends."""
-    name, equals, value = word.partition("=")
-    if not name.startswith("--"):
-        return word
-    name = f"--{name[2:].replace('-', '_')}"
-    if not equals and name in command.switches:
-        return f"{name}=true"
-    return f"{name}+{equals}{value}" if name in command.repeatable else f"{name}{equals}{value}"
+    prog = f"videonl {name}"
+    if isinstance(components, dict) and words[:1] and words[0] in components:
+        prog, components, words = f"{prog} {words[0]}", components[words[0]], words[1:]
+    words = expand(words, lambda path, content: rename_command_keys(name, content, str(path)))
+    auto_cli(components, args=words, as_positional=command.positional, prog=prog, parser_class=Parser)
 
 
 def entry_point() -> None:

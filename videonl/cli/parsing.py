@@ -1,15 +1,62 @@
 """The parser of command lines."""
 
-from typing import NoReturn
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any, NoReturn, get_origin
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from videonl.terminal import printable
 
+_log = logging.getLogger(__name__)
+
 
 class Parser(ArgumentParser):
-    """A parser whose complaints, which quote what files and names hold, are printed as text."""
+    """A parser whose switches need no value, and whose lists take any number of words, each as it is written.
+
+    Its complaints, which quote what files and names hold, are printed as text.
+    """
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints the message and exits with code 2."""
         super().error(printable(message), ex)
+
+    def parse_args(  # type: ignore[override]  # jsonargparse has its own, too
+        self, args: Sequence[str], namespace: Namespace | None = None, **options: Any
+    ) -> Namespace:
+        """Parses a command line; an option that counts but once and is given again is named."""
+        words = self._spelled(args)
+        given = Counter(name for name, equals, _ in (word.partition("=") for word in words) if name.startswith("--"))
+        for name, count in given.items():
+            if count > 1 and name != "--config" and not name.endswith("+"):
+                _log.warning("%s is given %d times: the last one counts", name, count)
+        return super().parse_args(words, namespace, **options)
+
+    def _spelled(self, words: Sequence[str]) -> list[str]:
+        """The words as jsonargparse takes them.
+
+        >>> parser = Parser()
+        >>> for name, kind in (("json", bool), ("query", list[str])):
+        ...     _ = parser.add_argument(f"--{name}", type=kind)
+        >>> parser._spelled(["--json", "--query", "[x]", "y", "--json", "False", "no", "--query"])
+        ['--json=true', '--query+=["[x]"]', '--query+=["y"]', '--json=false', 'no', '--query+=[""]']
+        """
+        spelled: list[str] = []
+        rest = list(words)
+        while rest:
+            word = rest.pop(0)
+            name, equals, value = word.partition("=")
+            kind = getattr(self._option_string_actions.get(name), "_typehint", None)
+            if kind is bool and not equals:
+                is_value = rest[:1] and rest[0].lower() in ("true", "false")
+                spelled.append(f"{name}={rest.pop(0).lower() if is_value else 'true'}")
+            elif get_origin(kind) is list:
+                values = [value] if equals else list(takewhile(lambda value: not value.startswith("--"), rest))
+                del rest[: 0 if equals else len(values)]
+                spelled += [f"{name}+={json.dumps([value])}" for value in values or [""]]
+            else:
+                spelled.append(word)
+        return spelled

@@ -8,7 +8,7 @@ import numpy as np
 
 from videonl.cli.long_work import default_workers, progress_bar
 from videonl.cli.refusals import require_at_least
-from videonl.data.indexing.index_file import INDEX_NAME, Record, read_index
+from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, read_index
 from videonl.data.preparing.encoding import Encoding
 from videonl.data.preparing.prepare import Failed
 from videonl.data.preparing.prepare import prepare as prepare_videos
@@ -20,15 +20,15 @@ _NUM_SHOWN = 10
 
 def prepare(
     index: Path,
-    output: Path,
-    short_side: int = 256,
+    out: Path,
+    short_side_px: int = 256,
     key_frame_every: int = 16,
     crf: int = 20,
     preset: str = "fast",
     shards: bool = False,
     shard_mb: int = 256,
     num_workers: int | None = None,
-    timeout_seconds: float = 600.0,
+    time_limit: float = 600.0,
 ) -> None:
     """Re-encodes the usable videos of an index as small H.264 files with many key frames, which decode fast.
 
@@ -37,35 +37,35 @@ def prepare(
 
     Args:
         index: What ``videonl index`` wrote.
-        output: The folder to write; its ``index.parquet`` is a source for training.
-        short_side: Length of the shorter side in pixels; smaller videos keep their size.
+        out: The folder to write; its ``index.parquet`` is a source for training.
+        short_side_px: Length of the shorter side; smaller videos keep their size.
         key_frame_every: Distance of key frames, in frames.
         crf: Quality: constant rate factor of x264, from 0 (lossless) to 51.
         preset: Preset of x264: the slower, the smaller the files.
-        shards: Also pack them into tar files for object storage, in ``output/shards``.
+        shards: Also pack them into tar files for object storage, in ``shards`` of that folder.
         shard_mb: Size of a shard in megabytes.
         num_workers: Number of processes; by default one for each core.
-        timeout_seconds: Time for each video.
+        time_limit: Seconds for each video.
     """
     console = Console()
     start = time.monotonic()
-    encoding = Encoding(short_side, key_frame_every, crf, preset)
+    encoding = Encoding(short_side_px, key_frame_every, crf, preset)
     require_at_least(1, shard_mb=shard_mb)
     num_workers = default_workers() if num_workers is None else num_workers
     with progress_bar("re-encoding") as progress:
-        records, failed = prepare_videos(index, output, encoding, num_workers, timeout_seconds, progress)
+        records, failed = prepare_videos(index, out, encoding, num_workers, time_limit, progress)
     lines = _summary(read_index(index), records, failed)
     if shards and records:
         with progress_bar("packing") as progress:
-            packed = write_shards(output / INDEX_NAME, output / "shards", shard_mb * 10**6, progress)
+            packed = write_shards(out / INDEX_NAME, out / "shards", shard_mb * 10**6, progress)
         num_shards = len({record.shard for record in packed})
-        lines += [f"packed {len(packed)} videos into {num_shards} shards in {output / 'shards'}"]
-    lines += [f"wrote {output / INDEX_NAME} ({time.monotonic() - start:.0f} seconds)"]
+        lines += [f"packed {len(packed)} videos into {num_shards} shards in {out / 'shards'}"]
+    lines += [f"wrote {out / INDEX_NAME} ({time.monotonic() - start:.0f} seconds)"]
     for line in lines:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def _summary(sources: Sequence[Record], records: Sequence[Record], failed: Sequence[Failed]) -> list[str]:
+def _summary(sources: Sequence[IndexRow], records: Sequence[IndexRow], failed: Sequence[Failed]) -> list[str]:
     usable = [record for record in sources if record.usable]
     left_out = len(sources) - len(usable)
     lines = [f"{left_out} of {len(sources)} videos are broken or missing, and left out"] if left_out else []

@@ -10,17 +10,19 @@ from videonl.outputs import check_file
 from videonl.terminal import Console
 
 
-def report(record: Path, out: Path | None = None, average: Average | None = None, mistakes: int = NUM_MISTAKES) -> None:
+def report(
+    record: Path, out: Path | None = None, average: Average | None = None, num_mistakes: int = NUM_MISTAKES
+) -> None:
     """Prints the accuracies of a record and writes its page and confusion matrix.
 
     Args:
         record: A .parquet file of videonl test or videonl evaluate.
         out: The HTML file to write; by default beside the record, with its name.
         average: What is averaged over the views of a video, softmax or logits; by default as it was done.
-        mistakes: How many of the worst mistakes to show.
+        num_mistakes: How many of the worst mistakes to show.
     """
     console = Console()
-    require_at_least(0, mistakes=mistakes)
+    require_at_least(0, num_mistakes=num_mistakes)
     page = out or record.with_suffix(".html")
     for path in (page, confusion_of(page)):
         check_file(path, [record])
@@ -29,7 +31,7 @@ def report(record: Path, out: Path | None = None, average: Average | None = None
         evaluated = evaluated.averaged_by(average)
     if not evaluated.labeled:
         raise UserError(f"{record}: no video in it has a known class, so there is nothing to report")
-    confusion = write_page(page, evaluated, mistakes)
+    confusion = write_page(page, evaluated, num_mistakes)
     print_evaluation(console, evaluated.labeled, len(evaluated.unreadable))
     for path in (page, confusion):
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)

@@ -2,7 +2,7 @@
 
 from videonl.cli.commands import TRAINER_COMMANDS
 
-EVERYTHING = frozenset({"--help=all", "--help-all"})
+EVERYTHING = frozenset({"--help=all", "--help_all"})
 _FORMS = {
     "fit": "videonl fit --config FILE [--config FILE ...] [options]",
     "validate": "videonl validate --config RUN/config.yaml [options]",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from videonl.blocks import AttentionBlock
-from videonl.evaluation import Record, VideoScore, compare
+from videonl.evaluation import EvaluationRecord, VideoScore, compare
 from videonl.evaluation.intervals import Interval
 
 Forward = Callable[..., Tensor]
@@ -81,7 +81,7 @@ def effect(class_names: list[str], changed: Sequence[VideoScore], whole: Sequenc
         changed: The scores of the changed network.
         whole: The scores of the whole network, of the same clips.
     """
-    compared = compare(Record(class_names, list(changed)), Record(class_names, list(whole)))
+    compared = compare(EvaluationRecord(class_names, list(changed)), EvaluationRecord(class_names, list(whole)))
     top1 = compared.metrics["top1"]
     num_changed = sum(a.prediction != b.prediction for a, b in zip(changed, whole, strict=True))
     return Effect(top1.a, top1.difference, top1.interval, compared.p_value, num_changed)

@@ -14,7 +14,7 @@ from rich.table import Table
 from videonl.diagnostics.blocks_off import Effect
 from videonl.diagnostics.diagnosis import BlockDiagnosis
 from videonl.diagnostics.figure import diagnosis_png
-from videonl.diagnostics.reading import Finding, read_block, read_effect
+from videonl.diagnostics.findings import Finding, read_block, read_effect
 from videonl.evaluation.intervals import caution
 from videonl.evaluation.page import render
 from videonl.files import whole_file, write_text

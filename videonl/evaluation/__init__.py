@@ -2,13 +2,13 @@
 
 from videonl.evaluation.comparison import Comparison, compare
 from videonl.evaluation.metrics import accuracies
-from videonl.evaluation.record import Record, read_record, write_record
+from videonl.evaluation.record import EvaluationRecord, read_record, write_record
 from videonl.evaluation.views import Average, VideoScore, VideoScores, stack
 
 __all__ = [
     "Average",
     "Comparison",
-    "Record",
+    "EvaluationRecord",
     "VideoScore",
     "VideoScores",
     "accuracies",

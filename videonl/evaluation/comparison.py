@@ -18,7 +18,7 @@ from videonl.evaluation.intervals import (
     share_of,
 )
 from videonl.evaluation.pairing import Pair, pairs_of
-from videonl.evaluation.record import Record
+from videonl.evaluation.record import EvaluationRecord
 
 _CONDITIONS = ("views", "clip", "average")
 
@@ -91,7 +91,7 @@ class Comparison:
         return f"On videos like these, B is {'better' if low > 0 else 'worse'} than A, by top-1."
 
 
-def compare(a: Record, b: Record) -> Comparison:
+def compare(a: EvaluationRecord, b: EvaluationRecord) -> Comparison:
     """Compares two evaluations of the same videos.
 
     Args:
@@ -163,6 +163,6 @@ def _surest(pair: Pair) -> tuple[float, str]:
     return -float(pair.b.probabilities.max()), pair.b.path
 
 
-def _about(a: Record, b: Record) -> dict[str, tuple[str, str]]:
+def _about(a: EvaluationRecord, b: EvaluationRecord) -> dict[str, tuple[str, str]]:
     done_a, done_b = ({**record.about, "average": record.average} for record in (a, b))
     return {name: (done_a.get(name, ""), done_b.get(name, "")) for name in done_a | done_b}

@@ -15,7 +15,7 @@ from videonl.evaluation.figures import confusion_png, reliability_svg, views_svg
 from videonl.evaluation.intervals import NUM_RESAMPLES, accuracy_intervals, caution, hits_of
 from videonl.evaluation.metrics import accuracies, calibration, confusion_matrix
 from videonl.evaluation.pairing import Pair
-from videonl.evaluation.record import Record
+from videonl.evaluation.record import EvaluationRecord
 from videonl.evaluation.strips import film_strip
 from videonl.evaluation.views import VideoScore, stack
 from videonl.names import shortened
@@ -53,7 +53,7 @@ class Shown(NamedTuple):
     strip: bytes | None
 
 
-def evaluation_page(record: Record, num_mistakes: int = 24) -> str:
+def evaluation_page(record: EvaluationRecord, num_mistakes: int = 24) -> str:
     """The report of an evaluation.
 
     Args:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 
 from videonl.errors import UserError
-from videonl.evaluation.record import Record
+from videonl.evaluation.record import EvaluationRecord
 from videonl.evaluation.views import VideoScore, require_finite
 
 _NUM_SHOWN = 3
@@ -19,7 +19,7 @@ class Pair(NamedTuple):
     b: VideoScore
 
 
-def pairs_of(a: Record, b: Record) -> list[Pair]:
+def pairs_of(a: EvaluationRecord, b: EvaluationRecord) -> list[Pair]:
     """The videos of known class, each as both scored it, with B's classes in the order of A's.
 
     Raises:
@@ -36,7 +36,7 @@ def pairs_of(a: Record, b: Record) -> list[Pair]:
     return pairs
 
 
-def _by_path(record: Record) -> dict[str, VideoScore]:
+def _by_path(record: EvaluationRecord) -> dict[str, VideoScore]:
     by_path = {score.path: score for score in record.labeled}
     if not by_path:
         raise UserError("no video has a known class, so there are no accuracies to compare")

@@ -32,7 +32,7 @@ COLUMNS = pa.schema(
 
 
 @dataclass(frozen=True)
-class Record:
+class EvaluationRecord:
     """What was scored, and how.
 
     Attributes:
@@ -57,12 +57,12 @@ class Record:
         """The scores of the videos whose class is known."""
         return [score for score in self.scores if score.label >= 0]
 
-    def averaged_by(self, average: Average) -> "Record":
+    def averaged_by(self, average: Average) -> "EvaluationRecord":
         """The same views, averaged in another way."""
         return replace(self, scores=[replace(score, average=average) for score in self.scores])
 
 
-def write_record(path: Path, record: Record) -> None:
+def write_record(path: Path, record: EvaluationRecord) -> None:
     """Writes a record; it replaces an older one only when complete.
 
     Args:
@@ -79,7 +79,7 @@ def write_record(path: Path, record: Record) -> None:
             writer.write_batch(to_rows(record.scores[start : start + _ROWS], schema))
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path) -> EvaluationRecord:
     """Reads what :func:`write_record` wrote.
 
     Raises:
@@ -93,7 +93,7 @@ def read_record(path: Path) -> Record:
             rows = [score for batch in file.iter_batches(_ROWS) for score in from_rows(batch, about)]
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is no record of videonl test or videonl evaluate ({error})") from error
-    return Record(about["class_names"], rows, about["about"], about["unreadable"])
+    return EvaluationRecord(about["class_names"], rows, about["about"], about["unreadable"])
 
 
 def _checked(about: dict[str, Any]) -> dict[str, Any]:

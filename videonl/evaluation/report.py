@@ -12,7 +12,7 @@ from videonl.evaluation.figures import confusion_png
 from videonl.evaluation.intervals import Interval, accuracy_intervals, caution, hits_of
 from videonl.evaluation.metrics import accuracies, calibration, confusion_matrix
 from videonl.evaluation.page import evaluation_page
-from videonl.evaluation.record import Record, write_record
+from videonl.evaluation.record import EvaluationRecord, write_record
 from videonl.evaluation.views import VideoScore, require_finite, stack
 from videonl.files import whole_file, write_text
 from videonl.terminal import Console
@@ -29,7 +29,7 @@ class Written(NamedTuple):
     confusion: Path
 
 
-def write_evaluation(directory: Path, name: str, record: Record, num_mistakes: int = NUM_MISTAKES) -> Written:
+def write_evaluation(directory: Path, name: str, record: EvaluationRecord, num_mistakes: int = NUM_MISTAKES) -> Written:
     """Writes the record, the page and the confusion matrix: NAME.parquet, NAME.html, NAME_confusion.png.
 
     Args:
@@ -51,7 +51,7 @@ def names_of(name: str) -> tuple[str, str, str]:
     return f"{name}.parquet", f"{name}.html", f"{name}_confusion.png"
 
 
-def write_page(page: Path, record: Record, num_mistakes: int = NUM_MISTAKES) -> Path:
+def write_page(page: Path, record: EvaluationRecord, num_mistakes: int = NUM_MISTAKES) -> Path:
     """Writes the page, and the confusion matrix beside it, whose path is returned.
 
     Raises:

@@ -35,11 +35,11 @@ def require_limits(num_workers: int, limit_seconds: float) -> None:
     """Refuses numbers of processes and time limits that :func:`map_limited` cannot keep.
 
     Raises:
-        UserError: Naming the option of the command line, ``num_workers`` or ``timeout_seconds``.
+        UserError: Naming the option of the command line, ``num_workers`` or ``time_limit``.
     """
     require_within(1, MOST_WORKERS, num_workers=num_workers)
     if not 0 < limit_seconds <= MOST_SECONDS:
-        raise UserError(f"timeout_seconds must be above 0 and at most {MOST_SECONDS}, got {limit_seconds:g}")
+        raise UserError(f"time_limit must be above 0 and at most {MOST_SECONDS} seconds, got {limit_seconds:g}")
 
 
 def map_limited(

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from videonl.evaluation import VideoScore, accuracies, stack
-from videonl.tasks.contract import Task
+from videonl.tasks.task import Task
 
 
 class SingleLabel(Task):

@@ -4,7 +4,7 @@ import pytest
 
 from videonl.data.indexing.decode_time import DecodeTime, measure_decoding
 from videonl.data.indexing.examine import make_index
-from videonl.data.indexing.index_file import Record
+from videonl.data.indexing.index_file import IndexRow
 from videonl.data.indexing.index_report import report_of
 from videonl.data.sources.labeled import read_source
 
@@ -32,9 +32,9 @@ def test_a_sample_is_decoded(video_folder: Path, tmp_path: Path, monkeypatch: py
 
 
 def test_decoders_that_were_exact_on_no_video_are_reported_and_not_compared_is_not_exact() -> None:
-    never = Record("a.avi", "a", compared_backends=["pyav", "decord"], exact_backends=["pyav"])
-    again = Record("b.avi", "a", compared_backends=["pyav", "decord"], exact_backends=["pyav"])
-    unknown = Record("c.avi", "a")
+    never = IndexRow("a.avi", "a", compared_backends=["pyav", "decord"], exact_backends=["pyav"])
+    again = IndexRow("b.avi", "a", compared_backends=["pyav", "decord"], exact_backends=["pyav"])
+    unknown = IndexRow("c.avi", "a")
     report = report_of([never, again, unknown])
     assert (report["inexact"], report["num_compared"]) == (["decord: 2 of 2 videos"], 2)
     assert (report_of([unknown])["inexact"], report_of([unknown])["num_compared"]) == ([], 0)

@@ -10,7 +10,7 @@ import torch
 
 from videonl.data.indexing.facts import Task, examine
 from videonl.data.indexing.fingerprint import content_hash
-from videonl.data.indexing.index_file import Record
+from videonl.data.indexing.index_file import IndexRow
 from videonl.data.indexing.index_report import report_of
 from videonl.data.reading.decoding import DECODERS
 from videonl.data.reading.pyav_reader import PyAVReader
@@ -33,8 +33,8 @@ def test_facts_of_a_video(tmp_path: Path, encode_video: Encode) -> None:
 
 
 def test_a_report_counts_what_is_not_shown_as_it_is_stored() -> None:
-    records = [Record("a", "x", pixel_aspect="16:11", interlaced=True), Record("b", "x", pixel_aspect="16:11")]
-    report = report_of([*records, Record("c", "x", interlaced=False)])
+    records = [IndexRow("a", "x", pixel_aspect="16:11", interlaced=True), IndexRow("b", "x", pixel_aspect="16:11")]
+    report = report_of([*records, IndexRow("c", "x", interlaced=False)])
     assert (report["non_square"], report["interlaced"]) == (["16:11: 2 videos"], ["interlaced: 1 videos"])
 
 

@@ -6,16 +6,16 @@ from videonl.data.indexing.findings import (
     shared_clips,
     similar_labels,
 )
-from videonl.data.indexing.index_file import Record
+from videonl.data.indexing.index_file import IndexRow
 
 RECORDS = [
-    Record("a.mp4", "tap dancing", "train", "id1", content_hash="aa"),
-    Record("b.mp4", "tap dancing", "train", "id2", content_hash="bb"),
-    Record("c.mp4", "tap dancing", "train", "id2", content_hash="bb"),
-    Record("d.mp4", "Tap_Dancing", "val", "id1", content_hash="cc"),
-    Record("e.mp4", "run", "val", "id3", content_hash="aa"),
-    Record("f.mp4", "run", "train", status="broken"),
-    Record("g.mp4", "walk", "val", status="missing"),
+    IndexRow("a.mp4", "tap dancing", "train", "id1", content_hash="aa"),
+    IndexRow("b.mp4", "tap dancing", "train", "id2", content_hash="bb"),
+    IndexRow("c.mp4", "tap dancing", "train", "id2", content_hash="bb"),
+    IndexRow("d.mp4", "Tap_Dancing", "val", "id1", content_hash="cc"),
+    IndexRow("e.mp4", "run", "val", "id3", content_hash="aa"),
+    IndexRow("f.mp4", "run", "train", status="broken"),
+    IndexRow("g.mp4", "walk", "val", status="missing"),
 ]
 
 

@@ -9,24 +9,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from videonl.data.indexing.index_file import SCHEMA, Record, path_for, read_index, write_index
+from videonl.data.indexing.index_file import SCHEMA, IndexRow, path_for, read_index, write_index
 from videonl.data.reading.shard_member import ShardMember
 from videonl.data.reading.video_reader import DecodingError
 from videonl.data.video import Video
 from videonl.errors import UserError
 
-FULL = Record(
+FULL = IndexRow(
     "a b/x.mp4", "walk", "train", "id", "damaged", "why", 7, 11, "ff", "mov", "h264", 62, 46, 90, True, "4:3", False, 13
 )
 
 
 def test_records_survive_and_every_column_is_documented(tmp_path: Path) -> None:
-    records = [FULL, Record("/far/y.mp4", "run", key_frames=[0, 7], exact_backends=["pyav"])]
+    records = [FULL, IndexRow("/far/y.mp4", "run", key_frames=[0, 7], exact_backends=["pyav"])]
     write_index(tmp_path / "index.parquet", records)
     assert read_index(tmp_path / "index.parquet") == read_index(str(tmp_path)) == records
     columns = pq.read_schema(tmp_path / "index.parquet").names
-    assert columns == [column.name for column in fields(Record)]
-    assert all(f"\n    {name}: " in (inspect.getdoc(Record) or "") for name in columns)
+    assert columns == [column.name for column in fields(IndexRow)]
+    assert all(f"\n    {name}: " in (inspect.getdoc(IndexRow) or "") for name in columns)
     assert [path.name for path in tmp_path.iterdir()] == ["index.parquet"]
 
 
@@ -35,9 +35,9 @@ def test_paths_in_the_folder_of_the_index_move_with_it(tmp_path: Path) -> None:
     inside, outside = tmp_path / "here" / "a" / "x.mp4", tmp_path / "y.mp4"
     assert path_for(index, inside) == "a/x.mp4"
     assert path_for(index, outside) == str(outside)
-    assert Record("a/x.mp4", "a").location(index) == inside
-    assert Record(str(outside), "a").location(index) == outside
-    sharded = Record("000001.mp4", "a", shard="train-000000.tar", offset_bytes=512, num_bytes=7)
+    assert IndexRow("a/x.mp4", "a").location(index) == inside
+    assert IndexRow(str(outside), "a").location(index) == outside
+    sharded = IndexRow("000001.mp4", "a", shard="train-000000.tar", offset_bytes=512, num_bytes=7)
     assert sharded.location("s3://b/c/index.parquet") == ShardMember("s3://b/c/train-000000.tar", 512, 7, "000001.mp4")
 
 

@@ -14,7 +14,7 @@ from videonl.errors import UserError
 from videonl.models import ClipClassifier
 from videonl.models.checkpoints import load_trained, read_weights
 from videonl.models.conversion import Layout, Stated, convert
-from videonl.models.conversion.reading import read_caffe2
+from videonl.models.conversion.checkpoint_io import read_caffe2
 from videonl.models.zoo import PUBLISHED, find_weights
 
 STATED = Stated("i3d_r50", (1, 1), 0, "embedded_gaussian", True, True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from videonl.data.indexing.index_file import Record
+from videonl.data.indexing.index_file import IndexRow
 from videonl.data.reading.decoding import DecodingError, open_video
 from videonl.data.reading.video_reader import with_recount
 from videonl.data.sampling import random_clip
@@ -46,7 +46,7 @@ class DecodeTime(NamedTuple):
 
 
 def measure_decoding(
-    records: Sequence[Record],
+    records: Sequence[IndexRow],
     index: Path | str,
     num_frames: int,
     stride_frames: int,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from videonl.data.indexing.facts import Check, Task, examine
 from videonl.data.indexing.fingerprint import file_key
-from videonl.data.indexing.index_file import Record, path_for, write_index
+from videonl.data.indexing.index_file import IndexRow, path_for, write_index
 from videonl.data.indexing.journal import Journal
 from videonl.data.indexing.known import known_records
 from videonl.data.sources.entry import LabeledPath
@@ -26,7 +26,7 @@ def make_index(
     num_workers: int = 2,
     limit_seconds: float = 60,
     progress: Progress = lambda done, total: None,
-) -> list[Record]:
+) -> list[IndexRow]:
     """Examine the files of a source and write ``output``, whole or not at all.
 
     What an earlier run found, finished or not, for this index or another in its folder, is kept for files of the same
@@ -64,7 +64,7 @@ def make_index(
             write_index(output, records)
             journal.delete()
     except OSError as error:
-        raise UserError(f"{output}: cannot be written ({error}). Name another place: --output.") from error
+        raise UserError(f"{output}: cannot be written ({error}). Name another place: --out.") from error
     return records
 
 
@@ -78,7 +78,7 @@ def _text(path: str) -> str:
     return path
 
 
-def _examine_all(tasks: Iterable[Task], num_workers: int, limit_seconds: float) -> Iterable[Record]:
+def _examine_all(tasks: Iterable[Task], num_workers: int, limit_seconds: float) -> Iterable[IndexRow]:
     failed = []
     for task, outcome in map_limited(examine, tasks, num_workers, limit_seconds):
         if isinstance(outcome, NoResult) and task.check == "compare":
@@ -90,8 +90,8 @@ def _examine_all(tasks: Iterable[Task], num_workers: int, limit_seconds: float) 
         yield replace(record, checked="compare")
 
 
-def _stopped(task: Task, outcome: NoResult) -> Record:
-    record = Record(str(task.path), label="", status="broken", reason=outcome.reason, checked=task.check)
+def _stopped(task: Task, outcome: NoResult) -> IndexRow:
+    record = IndexRow(str(task.path), label="", status="broken", reason=outcome.reason, checked=task.check)
     try:
         num_bytes, modified_ns = file_key(task.path)
     except OSError:
@@ -99,7 +99,7 @@ def _stopped(task: Task, outcome: NoResult) -> Record:
     return replace(record, num_bytes=num_bytes, modified_ns=modified_ns)
 
 
-def _row(entry: LabeledPath, facts: Record, output: Path) -> Record:
+def _row(entry: LabeledPath, facts: IndexRow, output: Path) -> IndexRow:
     return replace(
         facts,
         path=path_for(output, Path(facts.path)),

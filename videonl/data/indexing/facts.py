@@ -11,7 +11,7 @@ import torch
 
 from videonl.data.indexing.exactness import compared_frames, installed_backends, is_exact, spread, thumbnail
 from videonl.data.indexing.fingerprint import content_hash, file_key
-from videonl.data.indexing.index_file import Record
+from videonl.data.indexing.index_file import IndexRow
 from videonl.data.reading.container import (
     decode,
     find_video_stream,
@@ -54,9 +54,9 @@ class _Decoded(NamedTuple):
     damage: str
 
 
-def examine(task: Task) -> Record:
+def examine(task: Task) -> IndexRow:
     """Find out all that an index says about a file. What is wrong with the file is returned, not raised."""
-    record = Record(str(task.path), label="", checked=task.check)
+    record = IndexRow(str(task.path), label="", checked=task.check)
     try:
         num_bytes, modified_ns = file_key(task.path)
         record = replace(record, num_bytes=num_bytes, modified_ns=modified_ns)
@@ -80,7 +80,7 @@ def _check_kind(path: Path, num_bytes: int) -> None:
         raise DecodingError(path, "the folder is empty" if path.is_dir() else "the file is empty")
 
 
-def _frame_folder_facts(record: Record, task: Task) -> Record:
+def _frame_folder_facts(record: IndexRow, task: Task) -> IndexRow:
     reader = FrameFolderReader(task.path)
     indices = spread(reader.num_frames, 3) if task.check == "packets" else range(reader.num_frames)
     shapes = {tuple(reader.read([index]).shape[1:3]) for index in indices}
@@ -104,7 +104,7 @@ def _frame_folder_facts(record: Record, task: Task) -> Record:
     )
 
 
-def _video_facts(record: Record, task: Task) -> Record:
+def _video_facts(record: IndexRow, task: Task) -> IndexRow:
     record, num_packets, orientation = _header_facts(record, task.path)
     try:
         record = _read_through(record, task, num_packets)
@@ -115,7 +115,7 @@ def _video_facts(record: Record, task: Task) -> Record:
         return replace(record, status="broken", reason=error.reason)
 
 
-def _read_through(record: Record, task: Task, num_packets: int) -> Record:
+def _read_through(record: IndexRow, task: Task, num_packets: int) -> IndexRow:
     if task.check == "packets":
         with open_video(task.path) as reader:
             with_recount(lambda: reader.read(spread(reader.num_frames, 3)))
@@ -146,12 +146,12 @@ def _correct_table(path: Path, decoded: _Decoded) -> None:
         remember(path, counted(table, decoded.timestamps, decoded.num_invalid))
 
 
-def _with_num_frames(record: Record, num_frames: int) -> Record:
+def _with_num_frames(record: IndexRow, num_frames: int) -> IndexRow:
     assert record.fps is not None
     return replace(record, num_frames=num_frames, duration_seconds=num_frames / record.fps)
 
 
-def _header_facts(record: Record, path: Path) -> tuple[Record, int, Orientation]:
+def _header_facts(record: IndexRow, path: Path) -> tuple[IndexRow, int, Orientation]:
     """What the container, its packets and the first frame say; the number of packets; how frames are shown."""
     with _opened(path) as (container, stream):
         packets = [packet for packet in packets_of(container, stream) if packet.size]

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from videonl.data.indexing.index_file import Record
+from videonl.data.indexing.index_file import IndexRow
 
 # What people call the same thing in different ways.
 _SAME_WORD = str.maketrans({"_": None, "-": None, " ": None})
@@ -14,7 +14,7 @@ class Group(NamedTuple):
     """Videos that belong together, and what they share."""
 
     shared: str
-    records: list[Record]
+    records: list[IndexRow]
 
     def __str__(self) -> str:
         places = [
@@ -23,27 +23,27 @@ class Group(NamedTuple):
         return " = ".join(places)
 
 
-def copies(records: Sequence[Record]) -> list[Group]:
+def copies(records: Sequence[IndexRow]) -> list[Group]:
     """Groups of rows whose bytes are the same: copies of a file, or one file listed more than once."""
     return _groups(records, lambda record: record.content_hash, lambda group: len(group) > 1)
 
 
-def leaks(records: Sequence[Record]) -> list[Group]:
+def leaks(records: Sequence[IndexRow]) -> list[Group]:
     """Groups of rows whose bytes are the same and whose splits are not."""
     return [group for group in copies(records) if len({record.split for record in group.records}) > 1]
 
 
-def shared_clips(records: Sequence[Record]) -> list[Group]:
+def shared_clips(records: Sequence[IndexRow]) -> list[Group]:
     """Groups of clips cut from the same video (``clip_id``) that are in different splits."""
     return _groups(records, lambda record: record.clip_id, lambda group: len({record.split for record in group}) > 1)
 
 
-def contradictions(records: Sequence[Record]) -> list[Group]:
+def contradictions(records: Sequence[IndexRow]) -> list[Group]:
     """Groups of rows whose bytes are the same and whose labels are not."""
     return [group for group in copies(records) if len({record.label for record in group.records} - {""}) > 1]
 
 
-def similar_labels(records: Sequence[Record]) -> list[list[str]]:
+def similar_labels(records: Sequence[IndexRow]) -> list[list[str]]:
     """Groups of labels that differ in capitals, spaces, underscores or hyphens alone."""
     by_word: dict[str, set[str]] = defaultdict(set)
     for record in records:
@@ -51,16 +51,16 @@ def similar_labels(records: Sequence[Record]) -> list[list[str]]:
     return [sorted(labels) for _, labels in sorted(by_word.items()) if len(labels) > 1]
 
 
-def labels_without_training(records: Sequence[Record]) -> list[str]:
+def labels_without_training(records: Sequence[IndexRow]) -> list[str]:
     """Labels that other splits have and the split ``train`` has not; none where there is no such split."""
     trained = {record.label for record in records if record.split == "train" and record.usable}
     return sorted({record.label for record in records} - trained - {""}) if trained else []
 
 
 def _groups(
-    records: Sequence[Record], key: Callable[[Record], str], is_kept: Callable[[list[Record]], bool]
+    records: Sequence[IndexRow], key: Callable[[IndexRow], str], is_kept: Callable[[list[IndexRow]], bool]
 ) -> list[Group]:
-    by_key: dict[str, list[Record]] = defaultdict(list)
+    by_key: dict[str, list[IndexRow]] = defaultdict(list)
     for record in records:
         if key(record):
             by_key[key(record)].append(record)

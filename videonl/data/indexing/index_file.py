@@ -19,7 +19,7 @@ Status = Literal["ok", "damaged", "broken", "missing"]
 
 
 @dataclass(frozen=True)
-class Record:
+class IndexRow:
     """One row of an index; the columns of the file have these names.
 
     Args:
@@ -118,7 +118,7 @@ _TYPES: dict[Any, Any] = {
     list[str]: pa.list_(pa.string()),
 }
 _REQUIRED = frozenset(("path", "label", "status"))
-SCHEMA = pa.schema([(column.name, _TYPES[column.type]) for column in fields(Record)])
+SCHEMA = pa.schema([(column.name, _TYPES[column.type]) for column in fields(IndexRow)])
 
 
 def is_index(path: Path) -> bool:
@@ -131,7 +131,7 @@ def is_index_schema(schema: pa.Schema) -> bool:
     return set(schema.names) >= _REQUIRED
 
 
-def read_index(index: Path | str) -> list[Record]:
+def read_index(index: Path | str) -> list[IndexRow]:
     """Read the rows of an index.
 
     Args:
@@ -158,17 +158,17 @@ def read_index(index: Path | str) -> list[Record]:
     return [_record(row, f"{file_of(index)}, row {number}") for number, row in enumerate(rows, start=1)]
 
 
-def _record(row: dict[str, Any], where: str) -> Record:
+def _record(row: dict[str, Any], where: str) -> IndexRow:
     """A row without its nulls, which stand for what is not known."""
     for name in ("path", "label", "status"):
         if not row[name] and not (name == "label" and row[name] is not None):
             raise UserError(f"{where}: has no {name}. Index the videos again, or leave the row out.")
     if row["status"] not in get_args(Status):
         raise UserError(f"{where}: status {row['status']!r} is not one of {', '.join(get_args(Status))}.")
-    return Record(**{name: value for name, value in row.items() if value is not None})
+    return IndexRow(**{name: value for name, value in row.items() if value is not None})
 
 
-def write_index(index: Path, records: Sequence[Record]) -> None:
+def write_index(index: Path, records: Sequence[IndexRow]) -> None:
     """Write an index, whole or not at all."""
     table = pa.Table.from_pylist([asdict(record) for record in records], schema=SCHEMA)
     with whole_path(index) as unfinished:

@@ -15,11 +15,11 @@ from videonl.data.indexing.findings import (
     shared_clips,
     similar_labels,
 )
-from videonl.data.indexing.index_file import Record
+from videonl.data.indexing.index_file import IndexRow
 
 
 def report_of(
-    records: Sequence[Record], measured: DecodeTime | None = None, clips_per_second: float | None = None
+    records: Sequence[IndexRow], measured: DecodeTime | None = None, clips_per_second: float | None = None
 ) -> dict[str, Any]:
     """Counts, durations, problems, and the time that decoding takes.
 
@@ -57,7 +57,7 @@ def report_of(
     return report
 
 
-def _splits(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+def _splits(records: Sequence[IndexRow]) -> dict[str, dict[str, Any]]:
     splits: dict[str, dict[str, Any]] = {}
     for split in sorted({record.split for record in records}):
         own = [record for record in records if record.split == split]
@@ -72,7 +72,7 @@ def _splits(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
     return splits
 
 
-def _classes(records: Sequence[Record]) -> dict[str, dict[str, int]]:
+def _classes(records: Sequence[IndexRow]) -> dict[str, dict[str, int]]:
     """Usable videos by class and split."""
     counts = Counter((record.label, record.split) for record in records if record.usable)
     splits = sorted({record.split for record in records})
@@ -80,7 +80,7 @@ def _classes(records: Sequence[Record]) -> dict[str, dict[str, int]]:
     return {label: {split: counts[label, split] for split in splits} for label in labels}
 
 
-def _inexact(usable: Sequence[Record]) -> list[str]:
+def _inexact(usable: Sequence[IndexRow]) -> list[str]:
     compared = Counter(name for record in usable for name in record.compared_backends)
     exact = Counter(name for record in usable for name in record.exact_backends)
     return [
@@ -92,7 +92,7 @@ def _counts(facts: Iterable[str]) -> list[str]:
     return [f"{fact}: {count} videos" for fact, count in Counter(fact for fact in facts if fact).most_common()]
 
 
-def _decoding(measured: DecodeTime, usable: Sequence[Record], clips_per_second: float | None) -> dict[str, Any]:
+def _decoding(measured: DecodeTime, usable: Sequence[IndexRow], clips_per_second: float | None) -> dict[str, Any]:
     trained = [record for record in usable if record.split == "train"] or usable
     decoding: dict[str, Any] = measured._asdict()
     decoding["epoch_videos"] = len(trained)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from videonl.data.indexing.index_file import Record
+from videonl.data.indexing.index_file import IndexRow
 
 JOURNAL_SUFFIX = ".part.jsonl"
 
@@ -27,7 +27,7 @@ class Journal:
         """The journal of an index that is being made."""
         return Journal(index.with_name(f"{index.name}{JOURNAL_SUFFIX}"))
 
-    def read(self) -> list[Record]:
+    def read(self) -> list[IndexRow]:
         """The records of an interrupted run; none where there was none."""
         if not self.path.exists():
             return []
@@ -40,7 +40,7 @@ class Journal:
         with self.path.open("ab") as self._file:
             yield self
 
-    def append(self, record: Record) -> None:
+    def append(self, record: IndexRow) -> None:
         """Add a record, so that it outlives this process."""
         self._file.write(json.dumps(asdict(record)).encode() + b"\n")
         self._file.flush()
@@ -56,6 +56,6 @@ class Journal:
             os.truncate(self.path, len(whole[0]) + len(whole[1]))
 
 
-def _records(content: bytes) -> Iterator[Record]:
+def _records(content: bytes) -> Iterator[IndexRow]:
     for line in content.rpartition(b"\n")[0].splitlines():
-        yield Record(**json.loads(line))
+        yield IndexRow(**json.loads(line))

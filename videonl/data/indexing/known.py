@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from videonl.data.indexing.facts import CANNOT_BE_READ, Check
 from videonl.data.indexing.fingerprint import file_key
-from videonl.data.indexing.index_file import Record, is_index_schema, read_index
+from videonl.data.indexing.index_file import IndexRow, is_index_schema, read_index
 from videonl.data.indexing.journal import JOURNAL_SUFFIX, Journal
 from videonl.runtime.parallel import CRASHED, OUT_OF_TIME
 
@@ -19,7 +19,7 @@ from videonl.runtime.parallel import CRASHED, OUT_OF_TIME
 PASSING = (OUT_OF_TIME, CRASHED, CANNOT_BE_READ)
 
 
-def known_records(paths: Iterable[str], output: Path, check: Check) -> dict[str, Record]:
+def known_records(paths: Iterable[str], output: Path, check: Check) -> dict[str, IndexRow]:
     """What the index, others in its folder, and their journals say of unchanged files, by absolute path.
 
     Args:
@@ -39,7 +39,7 @@ def known_records(paths: Iterable[str], output: Path, check: Check) -> dict[str,
     return {path: kept[path] for path in paths if path in kept and _still_holds(kept[path])}
 
 
-def _others(output: Path) -> Iterator[Record]:
+def _others(output: Path) -> Iterator[IndexRow]:
     for path in sorted(output.parent.glob("*.parquet")):
         if path != output and _is_ours(path):
             yield from _of_index(path)
@@ -55,12 +55,12 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-def _of_index(path: Path) -> Iterator[Record]:
+def _of_index(path: Path) -> Iterator[IndexRow]:
     for record in read_index(path):
         yield replace(record, path=str(record.location(path)))
 
 
-def _still_holds(record: Record) -> bool:
+def _still_holds(record: IndexRow) -> bool:
     if record.reason.startswith(PASSING) or _is_of_version_0_1(record):
         return False
     try:
@@ -69,6 +69,6 @@ def _still_holds(record: Record) -> bool:
         return False
 
 
-def _is_of_version_0_1(record: Record) -> bool:
+def _is_of_version_0_1(record: IndexRow) -> bool:
     """Whether the record lacks facts; its number of frames may be wrong too."""
     return record.usable and record.mirrored is None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from videonl.data.indexing.facts import Task, examine
 from videonl.data.indexing.fingerprint import file_key
-from videonl.data.indexing.index_file import INDEX_NAME, Record, file_of, read_index, write_index
+from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, file_of, read_index, write_index
 from videonl.data.indexing.journal import Journal
 from videonl.data.preparing.encoding import Encoding, encode
 from videonl.data.reading.video_reader import DecodingError
@@ -25,7 +25,7 @@ _SETTINGS_NAME = "prepared.json"
 class _Job(NamedTuple):
     """A video to re-encode: its record, where it is, the folder to write to, the name there, and how."""
 
-    record: Record
+    record: IndexRow
     source: Path
     folder: Path
     name: str
@@ -46,7 +46,7 @@ def prepare(
     num_workers: int = 2,
     limit_seconds: float = 600,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[list[Record], list[Failed]]:
+) -> tuple[list[IndexRow], list[Failed]]:
     """Re-encode the usable videos of an index as ``output/CLASS/NAME.mp4``, with ``output/index.parquet``.
 
     What an earlier run wrote, finished or not, is kept if neither source nor settings have changed. The sources are
@@ -96,7 +96,7 @@ def prepare(
 
 def _work_through(
     jobs: dict[str, _Job], output: Path, num_workers: int, limit_seconds: float, progress: Callable[[int, int], None]
-) -> tuple[dict[str, Record], list[Failed]]:
+) -> tuple[dict[str, IndexRow], list[Failed]]:
     """Encode what is not there yet: records by source, and what failed."""
     journal = Journal.beside(output / INDEX_NAME)
     finished = read_index(output / INDEX_NAME) if (output / INDEX_NAME).exists() else []
@@ -109,7 +109,7 @@ def _work_through(
     with journal.writing():
         remaining = [job for path, job in jobs.items() if path not in done]
         for job, outcome in map_limited(_encode, remaining, num_workers, limit_seconds):
-            if isinstance(outcome, Record):
+            if isinstance(outcome, IndexRow):
                 done[str(job.source)] = outcome
                 journal.append(outcome)
             else:
@@ -119,7 +119,7 @@ def _work_through(
     return done, failed
 
 
-def _encode(job: _Job) -> Record | NoResult:
+def _encode(job: _Job) -> IndexRow | NoResult:
     """Runs in a worker process."""
     target = job.folder / job.name
     try:
@@ -143,11 +143,11 @@ def _encode(job: _Job) -> Record | NoResult:
     )
 
 
-def _row(record: Record, prepared: Record) -> Record:
+def _row(record: IndexRow, prepared: IndexRow) -> IndexRow:
     return replace(prepared, label=record.label, split=record.split, clip_id=record.clip_id)
 
 
-def _is_there(record: Record, job: _Job) -> bool:
+def _is_there(record: IndexRow, job: _Job) -> bool:
     try:
         size, modified_ns = file_key(job.folder / record.path)
     except OSError:
@@ -170,7 +170,7 @@ def _names(sources: Sequence[Path]) -> dict[Path, str]:
     }
 
 
-def _check_output(output: Path, index: Path, sources: Sequence[Path], records: Sequence[Record]) -> None:
+def _check_output(output: Path, index: Path, sources: Sequence[Path], records: Sequence[IndexRow]) -> None:
     folder = output.resolve()
     for source, record in zip(sources, records, strict=True):
         parent = source.parent.resolve()
@@ -179,7 +179,7 @@ def _check_output(output: Path, index: Path, sources: Sequence[Path], records: S
     refuse_inputs([output / INDEX_NAME], [Path(file_of(index))])
 
 
-def _data_set_of(parent: Path, record: Record) -> Path:
+def _data_set_of(parent: Path, record: IndexRow) -> Path:
     """The folder of class folders, or of splits of them, where one more folder would be taken for another."""
     classes = [folder for folder in (parent, parent.parent) if folder.name == record.label]
     if not classes:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from videonl.data.indexing.index_file import INDEX_NAME, Record, file_of, read_index, write_index
+from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, file_of, read_index, write_index
 from videonl.errors import UserError, require_within
 from videonl.files import LOCK, locked, whole_path
 from videonl.outputs import refuse_inputs
@@ -26,7 +26,7 @@ def write_shards(
     output: Path,
     shard_bytes: int = 256 * 10**6,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Record]:
+) -> list[IndexRow]:
     """Pack the usable videos of an index as ``output/SPLIT-000000.tar`` and so on, with ``output/index.parquet``.
 
     Within a split the order is shuffled, always in the same way, so that reading a shard from its start to its end
@@ -50,7 +50,7 @@ def write_shards(
     if not records or any(record.container == "frames" or record.shard for record in records):
         raise UserError(f"{index}: has no video files to pack, or folders of frames. Pack prepared videos.")
     refuse_inputs([output / INDEX_NAME], [Path(file_of(index))])
-    packed: list[Record] = []
+    packed: list[IndexRow] = []
     try:
         with locked(output / LOCK, f"shards are being written to {output}"):
             (output / INDEX_NAME).unlink(missing_ok=True)  # of shards that are replaced: it would point into others
@@ -64,7 +64,7 @@ def write_shards(
     return packed
 
 
-def _planned(records: Sequence[Record], output: Path, shard_bytes: int) -> Iterator[tuple[Path, list[Record]]]:
+def _planned(records: Sequence[IndexRow], output: Path, shard_bytes: int) -> Iterator[tuple[Path, list[IndexRow]]]:
     for split in sorted({record.split for record in records}):
         own = [record for record in records if record.split == split]
         random.Random(0).shuffle(own)
@@ -81,8 +81,8 @@ def _remove_other_shards(output: Path, written: Container[str]) -> None:
             shard.unlink()
 
 
-def _parts(records: Sequence[Record], shard_bytes: int) -> Iterator[list[Record]]:
-    part: list[Record] = []
+def _parts(records: Sequence[IndexRow], shard_bytes: int) -> Iterator[list[IndexRow]]:
+    part: list[IndexRow] = []
     for record in records:
         part.append(record)
         if sum(member.num_bytes or 0 for member in part) >= shard_bytes:
@@ -92,12 +92,12 @@ def _parts(records: Sequence[Record], shard_bytes: int) -> Iterator[list[Record]
         yield part
 
 
-def _write_shard(shard: Path, records: Sequence[Record], index: Path) -> list[Record]:
+def _write_shard(shard: Path, records: Sequence[IndexRow], index: Path) -> list[IndexRow]:
     with whole_path(shard) as unfinished, tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as archive:
         return [_add(archive, record, f"{place:06d}", shard.name, index) for place, record in enumerate(records)]
 
 
-def _add(archive: tarfile.TarFile, record: Record, key: str, shard: str, index: Path) -> Record:
+def _add(archive: tarfile.TarFile, record: IndexRow, key: str, shard: str, index: Path) -> IndexRow:
     video = Path(str(record.location(index)))
     described = {"label": record.label, "split": record.split, "path": record.path, "num_frames": record.num_frames}
     _add_file(archive, f"{key}.json", json.dumps(described).encode())

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from videonl.data.indexing.index_file import INDEX_NAME, Record, is_index, read_index
+from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, is_index, read_index
 from videonl.data.reading.shard_member import is_url
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.folders import read_folder, split_of_name
 from videonl.data.sources.lists import read_list, shorten
 from videonl.errors import UserError
 
-_HasSplit = TypeVar("_HasSplit", LabeledPath, Record)
+_HasSplit = TypeVar("_HasSplit", LabeledPath, IndexRow)
 _log = logging.getLogger(__name__)
 
 

@@ -9,14 +9,14 @@ from videonl.backbones.slowfast import ALPHA, SLOWFASTS
 from videonl.errors import UserError
 from videonl.models.conversion.alexhex7 import alexhex7_block
 from videonl.models.conversion.caffe2 import caffe2_nonlocal
-from videonl.models.conversion.contract import Foreign, Stated
+from videonl.models.conversion.checkpoint_io import read_caffe2, read_torch
 from videonl.models.conversion.engine import assemble
+from videonl.models.conversion.foreign import Foreign, Stated
 from videonl.models.conversion.inception import i3d_inception
 from videonl.models.conversion.kenshohara import kenshohara
 from videonl.models.conversion.mmaction2 import mmaction2
 from videonl.models.conversion.own import own
 from videonl.models.conversion.pytorchvideo import pytorchvideo
-from videonl.models.conversion.reading import read_caffe2, read_torch
 from videonl.models.conversion.recognition import refusal
 from videonl.models.conversion.slowfast import slowfast
 from videonl.models.conversion.torchvision import torchvision

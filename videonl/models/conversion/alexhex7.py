@@ -5,9 +5,9 @@ from typing import Any
 from videonl.blocks import NonLocal
 from videonl.blocks.importing import load_public, rename_public
 from videonl.errors import UserError
-from videonl.models.conversion.contract import Stated
+from videonl.models.conversion.checkpoint_io import tensors
+from videonl.models.conversion.foreign import Stated
 from videonl.models.conversion.nonlocal_blocks import options_of, pairwise_of
-from videonl.models.conversion.reading import tensors
 from videonl.models.weights import Weights
 
 HINT = "embedded_gaussian or dot_product, by the file of lib/ the block is from"

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from videonl.backbones import Stem
 from videonl.backbones.head import HEADS
-from videonl.models.conversion.contract import AT_224, Foreign, Options, Place, Stated, sampling
+from videonl.models.conversion.checkpoint_io import blobs
+from videonl.models.conversion.foreign import AT_224, Foreign, Options, Place, Stated, sampling
 from videonl.models.conversion.nonlocal_blocks import options_of, pairwise_of, split_blocks, with_biases
-from videonl.models.conversion.reading import blobs
 from videonl.models.conversion.resnet_names import ResNetNames, backbone_of
 
 RESIDUAL = "res{stage}_{index}"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from videonl.backbones import head_option, inflated_kernel, read_stem
 from videonl.errors import UserError
 from videonl.models.classifier import ClipClassifier
-from videonl.models.conversion.contract import Foreign, Options, Place
+from videonl.models.conversion.foreign import Foreign, Options, Place
 from videonl.models.placement import Insertion
 from videonl.models.weights import Weights
 

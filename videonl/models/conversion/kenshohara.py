@@ -7,8 +7,8 @@ from torch import Tensor
 
 from videonl.backbones.residual_3d import BOTTLENECKS, DEPTHS
 from videonl.errors import UserError
-from videonl.models.conversion.contract import Foreign, Stated, sampling
-from videonl.models.conversion.reading import tensors
+from videonl.models.conversion.checkpoint_io import tensors
+from videonl.models.conversion.foreign import Foreign, Stated, sampling
 
 # Of Kinetics, which it takes whatever it trains on.
 MEAN, STD = (0.4345, 0.4051, 0.3775), (0.2768, 0.2713, 0.2737)

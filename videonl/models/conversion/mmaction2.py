@@ -8,12 +8,12 @@ from torch import Tensor
 
 from videonl.backbones import Stem
 from videonl.errors import UserError
-from videonl.models.conversion.contract import AT_224, Foreign, Options, Stated, sampling
+from videonl.models.conversion.checkpoint_io import tensors
+from videonl.models.conversion.foreign import AT_224, Foreign, Options, Stated, sampling
 from videonl.models.conversion.mmaction2_r2plus1d import PUBLISHED as R2PLUS1D_SAMPLING
 from videonl.models.conversion.mmaction2_r2plus1d import STEM as R2PLUS1D_STEM
 from videonl.models.conversion.mmaction2_r2plus1d import r2plus1d
 from videonl.models.conversion.nonlocal_blocks import options_of, pairwise_of, split_blocks, with_biases
-from videonl.models.conversion.reading import tensors
 from videonl.models.conversion.resnet_names import ResNetNames
 
 RESIDUAL = "backbone.layer{layer}.{index}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from videonl.errors import UserError
-from videonl.models.conversion.contract import Foreign
+from videonl.models.conversion.foreign import Foreign
 from videonl.models.conversion.kenshohara import depth_of
 
 STEM = "backbone.conv1.conv.conv_s.weight"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from videonl.errors import UserError
-from videonl.models.conversion.contract import Options, Place, Stated
+from videonl.models.conversion.foreign import Options, Place, Stated
 
 Blocks = dict[Place, dict[str, Tensor]]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from videonl.errors import UserError
 from videonl.models.checkpoints import read_weights
-from videonl.models.conversion.contract import Stated
+from videonl.models.conversion.foreign import Stated
 from videonl.models.weights import Weights
 
 CLIP = ("num_frames", "stride_frames")

@@ -4,9 +4,9 @@ from typing import Any
 
 from videonl.backbones import Stem
 from videonl.backbones.head import HEADS
-from videonl.models.conversion.contract import AT_224, Foreign, Stated, sampling
+from videonl.models.conversion.checkpoint_io import tensors
+from videonl.models.conversion.foreign import AT_224, Foreign, Stated, sampling
 from videonl.models.conversion.pytorchvideo_hub import hub_network
-from videonl.models.conversion.reading import tensors
 from videonl.models.conversion.resnet_names import ResNetNames, backbone_of
 
 PUBLISHED = (8, 8)  # frames and stride of c2d_r50, i3d_r50 and slow_r50 in its hub

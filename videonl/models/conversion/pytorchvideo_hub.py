@@ -9,7 +9,7 @@ from torch import Tensor
 from videonl.backbones import Head
 from videonl.backbones.head import HEADS
 from videonl.errors import UserError
-from videonl.models.conversion.contract import Foreign, Stated, sampling
+from videonl.models.conversion.foreign import Foreign, Stated, sampling
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from videonl.backbones import Head, Stem
 from videonl.backbones.slowfast import ALPHA, BETA, SLOWFASTS
 from videonl.blocks.importing import PUBLIC_MODULES
 from videonl.errors import UserError
-from videonl.models.conversion.contract import Foreign, Options, Place, Stated, sampling
+from videonl.models.conversion.checkpoint_io import tensors
+from videonl.models.conversion.foreign import Foreign, Options, Place, Stated, sampling
 from videonl.models.conversion.nonlocal_blocks import options_of, pairwise_of, split_blocks
 from videonl.models.conversion.pytorchvideo_hub import HUB, hub_network
-from videonl.models.conversion.reading import tensors
 from videonl.models.conversion.resnet_names import ResNetNames, backbone_of
 from videonl.models.conversion.slowfast_pathways import has_two_pathways, rename_pathways
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from videonl.models.conversion.contract import AT_112, AT_224, Foreign, Stated, sampling
-from videonl.models.conversion.reading import tensors
+from videonl.models.conversion.checkpoint_io import tensors
+from videonl.models.conversion.foreign import AT_112, AT_224, Foreign, Stated, sampling
 from videonl.models.conversion.resnet_names import ResNetNames
 
 RESIDUAL = "layer{layer}.{index}"

@@ -12,9 +12,9 @@ from videonl.training.callbacks.films import FilmAttention
 from videonl.training.callbacks.freezing import FreezeBackbone
 from videonl.training.callbacks.precise_bn import PreciseBatchNorm
 from videonl.training.callbacks.progress import TrainingBar
-from videonl.training.callbacks.reading import UnreadableVideos
 from videonl.training.callbacks.seeding import SeedSteps
 from videonl.training.callbacks.throughput import Throughput
+from videonl.training.callbacks.unreadable_videos import UnreadableVideos
 
 __all__ = [
     "Artifacts",

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
-from videonl.evaluation import Record, stack
+from videonl.evaluation import EvaluationRecord, stack
 from videonl.evaluation.figures import confusion_png
 from videonl.evaluation.metrics import confusion_matrix
 from videonl.evaluation.page import ClassRow, class_rows
@@ -46,7 +46,7 @@ class EvaluationLogs(Callback):
 
     def _show(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, ClipModule)
-        record = Record(module.class_names, module.scores)
+        record = EvaluationRecord(module.class_names, module.scores)
         if not trainer.is_global_zero or not record.labeled:
             return
         findings = cache(partial(_found, stage, trainer.global_step, record))  # made when, and if, it is asked for
@@ -56,7 +56,7 @@ class EvaluationLogs(Callback):
                     attempt(logger, f"{stage}/confusion", show, logger, findings)
 
 
-def _found(stage: str, step: int, record: Record) -> _Findings:
+def _found(stage: str, step: int, record: EvaluationRecord) -> _Findings:
     counts = confusion_matrix(*stack(record.labeled))
     picture = Image.open(BytesIO(confusion_png(counts, record.class_names)), formats=["PNG"]).convert("RGB")
     return _Findings(stage, step, picture, class_rows(counts, record.class_names))

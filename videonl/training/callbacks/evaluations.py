@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from videonl.data.datamodule import ClipDataModule
-from videonl.evaluation import Record, write_record
+from videonl.evaluation import EvaluationRecord, write_record
 from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.evaluation.report import names_of, print_evaluation, write_evaluation
 from videonl.outputs import check_file
@@ -67,7 +67,7 @@ class WriteScores(Callback):
         logger.info("wrote the scores of %d videos to %s", len(record.scores), path)
 
 
-def _record(trainer: Trainer, module: LightningModule) -> Record:
+def _record(trainer: Trainer, module: LightningModule) -> EvaluationRecord:
     assert isinstance(module, ClipModule)
     data: ClipDataModule = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's loops
     about = {
@@ -78,4 +78,4 @@ def _record(trainer: Trainer, module: LightningModule) -> Record:
         "clip": data.clip.describe(),
         **today(),
     }
-    return Record(module.class_names, module.scores, about, module.unreadable)
+    return EvaluationRecord(module.class_names, module.scores, about, module.unreadable)

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from videonl.errors import UserError
 from videonl.models.conversion import Layout, Stated, convert
-from videonl.models.conversion.reading import read_torch
+from videonl.models.conversion.checkpoint_io import read_torch
 
 
 class HistoryBuffer:
