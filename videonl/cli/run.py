@@ -233,8 +233,9 @@ class VideonlCLI(LightningCLI):
     def after_fit(self) -> None:
         """Ends the loggers, and says what came of the training."""
         self._close_loggers()
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run and not self.trainer.received_sigterm:
-            print_closing(self.trainer, self.config_init[self.subcommand].run)
+        config = self.config_init[self.subcommand]
+        if self.trainer.is_global_zero and not config.trainer.fast_dev_run and not self.trainer.received_sigterm:
+            print_closing(self.trainer, config.run)
 
     def _close_loggers(self) -> None:
         for logger in self.trainer.loggers:

@@ -45,7 +45,13 @@ class ProgressLines(Callback):
             _log.info("%s: step %s%s", _epoch(trainer), steps, loss)
 
     def _tell_evaluation(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *loader: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         if not trainer.is_global_zero or not self.pace or not self.pace.is_due():
             return

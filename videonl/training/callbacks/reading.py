@@ -22,10 +22,10 @@ class _Tally:
         self.num_tried = 0
         self.reasons: dict[str, str] = {}
 
-    def require_one(self, num_videos: int) -> None:
-        """Raise a UserError when none of the videos tried could be read, and at least so many were tried."""
+    def require_one(self) -> None:
+        """Raise a UserError when none of the videos tried could be read: the trainer would lack a metric."""
         num_tried, reasons = self._everyones()
-        if reasons and len(reasons) == num_tried >= num_videos:
+        if reasons and len(reasons) == num_tried:
             raise UserError(
                 f"none of the {num_tried} validation videos could be read, so there is no accuracy to go by:\n"
                 f"{_listed(reasons)}\nMend or replace them, or train without validation: --data.val null"
@@ -114,8 +114,8 @@ class UnreadableVideos(Callback):
     def _count_evaluation(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._count(self._evaluation, "have no score")
         if trainer.state.fn == TrainerFn.FITTING:
-            num_videos = len(trainer.datamodule.videos["val"]) if trainer.sanity_checking else 1  # type: ignore[attr-defined]
-            self._evaluation.require_one(num_videos)
+            if not trainer.sanity_checking or trainer.num_sanity_val_batches == trainer.num_val_batches:
+                self._evaluation.require_one()
             self._evaluation.check(self.max_share)
         self._evaluation = _Tally()
 
