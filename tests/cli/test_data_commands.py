@@ -96,7 +96,7 @@ def test_missing_files_of_a_list_are_listed(videonl: Videonl, clips: Path, tmp_p
         (["index", ".", "-o", "index.csv"], "index.csv: an index must be named *.parquet"),
         (["index", ".", "--root", "nowhere"], "nowhere: no such folder. Correct --root"),
         (["doctor", "nowhere.parquet"], "nowhere.parquet: cannot be read as an index"),
-        (["doctor", "nowhere.parquet", "--num-frames", "0"], "--num_frames and --stride_frames must be at least 1"),
+        (["doctor", "nowhere.parquet", "--num-frames", "0"], "num_frames must be at least 1, got 0"),
         (["prepare", "nowhere.parquet", "out", "--crf", "99"], "crf must be from 0 to 51, got 99"),
         (["prepare", "nowhere.parquet", "out"], "nowhere.parquet: cannot be read as an index"),
     ],

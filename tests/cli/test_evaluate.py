@@ -124,7 +124,7 @@ def test_unreadable_videos_are_named(videonl: Videonl, options: list[object], cl
         (["--crop_px", 41], "crop_px must not exceed short_side_px 37"),
         (["--device", "abacus"], "no device 'abacus' here"),
         (["--device", "meta"], "no device 'meta' here"),
-        (["--crops", 0], "num_crops must be at least 1, got 0"),
+        (["--crops", 0], "--crops must be at least 1, got 0"),
         (["--views_per_step", 0], "--views_per_step must be at least 1, got 0"),
         (["--num_workers", -1], "--num_workers must be at least 0, got -1"),
         (["--max-failed-share", 1.5], "--max_failed_share must be in [0, 1], got 1.5"),

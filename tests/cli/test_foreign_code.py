@@ -60,7 +60,6 @@ HIDDEN = {
     "init_args: {on_fit_start: my_nets_31.told}}]}",
     "block": "model: {network: {init_args: {blocks: [{block: my_nets_31.TinyNet, after: [res2]}]}}}",
     "file": "model: {network: FOLDER/hidden.txt}",
-    "data file": "data: FOLDER/hidden.txt",
     "loading": "model: {network: {init_args: {backbone: pytorchvideo.models.hub.x3d_s, blocks: [], "
     "backbone_options: {pretrained: true}}}}",
     "loader": "model: {network: {init_args: {backbone: torch.hub.load, blocks: [], "

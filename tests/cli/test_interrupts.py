@@ -120,7 +120,7 @@ def test_other_commands_end_with_the_code_of_their_signal(
 ) -> None:
     own = ["--checkpoint", trained / "checkpoints" / "best.ckpt"]
     for place, function, words in (
-        ("models.export", "_difference", ["export", *own, "--format", "torch-export", "--out", tmp_path / "net.pt2"]),
+        ("models.export", "_compare", ["export", *own, "--format", "torch-export", "--out", tmp_path / "net.pt2"]),
         ("cli.evaluate", "_scored", ["evaluate", *own, "--index", clips / "test", "--out", tmp_path]),
         ("data.indexing.examine", "_row", ["index", clips / "val", "--output", tmp_path / "i.parquet"]),
     ):

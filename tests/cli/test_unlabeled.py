@@ -9,6 +9,7 @@ import pytest
 
 from videonl.cli.configuration import expand, load
 from videonl.evaluation import read_record
+from videonl.terminal import printable
 
 Videonl = Callable[..., Any]
 
@@ -65,7 +66,7 @@ def test_several_videos_are_predicted(videonl: Videonl, trained: Path, flat: Pat
     words = ["predict", "--checkpoint", trained / "checkpoints" / "best.ckpt", "--num_clips", 1, "--num_crops", 1]
     ran = videonl(*words, "--video", flat / "0.mp4", "--video", flat / "3.mp4")
     assert ran.code == 0, ran.text
-    assert "0.mp4: 1 clips x 1 crops" in ran.text and "3.mp4: 1 clips x 1 crops" in ran.text
+    assert "0.mp4: 1 clip x 1 crop" in ran.text and "3.mp4: 1 clip x 1 crop" in ran.text
     ran = videonl(*words, "--video", flat / "gone.mp4", flat / "2.mp4")
     assert ran.code == 1
     assert "gone.mp4: no such file" in ran.text and "2.mp4: 1 clips x 1 crops" in ran.text
@@ -105,5 +106,5 @@ def test_a_file_names_numeric_labels(videonl: Videonl, trained: Path, flat: Path
 def test_names_of_videos_are_taken_as_they_are(videonl: Videonl, trained: Path, name: str) -> None:
     refused = videonl("predict", f"--video={name}", "--checkpoint", trained / "checkpoints" / "best.ckpt")
     assert refused.code == 2
-    expected = f"{' '.join(name.split())}: no such file" if name else "--video names no file"
+    expected = f"{printable(name)}: no such file" if name else "--video names no file"
     assert expected in refused.text

@@ -7,13 +7,14 @@ from typing import Any, Literal
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from torch import nn
 
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.loader import Loading
 from videonl.data.transforms import ClipFormat
 from videonl.training import ClipModule, Continuation, LastCheckpoint, Optimization, SeedSteps, UnreadableVideos
+from videonl.training.callbacks import BestCheckpoint
 from videonl.training.checkpoint_files import WholeCheckpoints
 from videonl.training.continued_log import ContinuedCSVLogger
 
@@ -71,7 +72,7 @@ def fit(
     data = ClipDataModule(train=str(videos), val=str(videos), clip=CLIP, loading=loading)
     last = run / "last.ckpt"
     logger = ContinuedCSVLogger(str(run), "log", continued=True)
-    best = ModelCheckpoint(run, filename="best", enable_version_counter=False, monitor="val/top1", mode="max")
+    best = BestCheckpoint(run, "val/top1")
     callbacks = [SeedSteps(5), Continuation(), UnreadableVideos(), LearningRateMonitor("step"), best]
     if patience:
         callbacks.append(EarlyStopping("val/top1", mode="max", patience=patience, min_delta=2.0))

@@ -1,5 +1,7 @@
 """Which clips are too small for a network."""
 
+import logging
+
 import torch
 from torch import nn
 
@@ -23,6 +25,9 @@ def require_clip(network: nn.Module, clip: Clip) -> None:
         UserError: Naming the least number of frames, or of pixels, that does.
     """
     was_training = network.training
+    failures = logging.getLogger("torch._subclasses.fake_tensor")  # it reports each clip that does not fit
+    level = failures.level
+    failures.setLevel(logging.CRITICAL)
     with imitate(network.eval()) as imitation, torch.no_grad(), torch.compiler.set_stance("force_eager"):
         try:
             if (reason := _refusal(imitation, clip)) is None:
@@ -31,6 +36,7 @@ def require_clip(network: nn.Module, clip: Clip) -> None:
             least_px = None if least_frames else _least_side(imitation, clip)
         finally:
             network.train(was_training)
+            failures.setLevel(level)
     if least_frames:
         raise UserError(f"num_frames must be at least {least_frames} for this network, got {clip[0]} ({reason})")
     if least_px:

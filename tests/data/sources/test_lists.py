@@ -77,7 +77,7 @@ def test_what_is_read(place: Path, text: str, expected: list[tuple[str, str | No
         ("path,label\nx.mp4,eating, a lot", r":2: 3 columns, but the header names 2.*double quotes"),
         ('x.mp4,"run\ny.mp4,walk', r":1: .*Correct the line's quotes"),
         ("path,label\nx.mp4," + 200_000 * "l", r":2: field larger than field limit"),
-        ("x.mp4,run\na\0b.mp4,walk", r":2: holds a NUL byte \('a\\x00b\.mp4,walk'\)"),
+        ("x.mp4,run\na\0b.mp4,walk", r":2: has a NUL byte \('a\\x00b\.mp4,walk'\)"),
         ("x.mp4,run\n" + 300 * "n" + ".mp4,walk", r":2: no file can have so long a name \(304 bytes"),
         ("rtsp://camera/live.mp4 run", r":1: rtsp://camera/live\.mp4 is a URL"),
         ("C:\\clips\\x.mp4 run", r"none of the first files.*C:\\clips\\x\.mp4 with the label 'run'\. Write / between"),
