@@ -7,6 +7,7 @@ of ours, or fill the clipboard.
 import logging
 import re
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Iterable
@@ -52,10 +53,34 @@ class _Record(logging.LogRecord):
         return printable(super().getMessage())
 
 
-def filter_messages() -> None:
-    """Has logs, warnings and tracebacks of every package in this process print names as text."""
+class Pace:
+    """Says when it is time for another line, where there is no terminal for a bar that moves.
+
+    Args:
+        seconds: From one line to the next; the first comes after as many.
+    """
+
+    def __init__(self, seconds: float = 30) -> None:
+        self.seconds = seconds
+        self._told = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether so much time has passed since it last was."""
+        now = time.monotonic()
+        if now - self._told < self.seconds:
+            return False
+        self._told = now
+        return True
+
+
+def filter_messages(brief: bool = False) -> None:
+    """Has logs, warnings and tracebacks of every package in this process print names as text.
+
+    Args:
+        brief: Print warnings without the line of code that they come from.
+    """
     logging.setLogRecordFactory(_Record)
-    warnings.formatwarning = _format_warning
+    warnings.formatwarning = _brief_warning if brief else _format_warning
     sys.excepthook = _print_traceback
 
 
@@ -64,6 +89,10 @@ _unfiltered = warnings.formatwarning
 
 def _format_warning(*arguments: Any, **options: Any) -> str:
     return printable(_unfiltered(*arguments, **options))
+
+
+def _brief_warning(message: Warning | str, *arguments: Any, **options: Any) -> str:
+    return f"warning: {printable(str(message))}\n"
 
 
 def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from videonl.cli.messages import is_verbose
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labeled import read_source
 from videonl.data.sources.labels import classes_of
@@ -105,8 +106,9 @@ def _videonl(*arguments: str) -> None:
     """Runs a command as a user would, and shows it."""
     console.rule(style="dim")
     console.print(f"videonl {' '.join(arguments)}", style="bold", soft_wrap=True, markup=False, highlight=False)
+    asked = ["--verbose"] * is_verbose()
     # Not by -m, for which Python would look for modules in the working folder first.
-    with subprocess.Popen([sys.executable, str(PROGRAM), *arguments]) as command:
+    with subprocess.Popen([sys.executable, str(PROGRAM), *arguments, *asked]) as command:
         try:
             code = command.wait()
         except BaseException:

@@ -4,10 +4,10 @@ import hashlib
 import logging
 from pathlib import Path
 
-from rich.progress import track
 from torch.utils.data import DataLoader, Subset
 
 from videonl.cli.device import device_of
+from videonl.cli.long_work import progress_bar
 from videonl.cli.refusals import require_at_least
 from videonl.data.batches import EvaluationBatch, collate_evaluation
 from videonl.data.dataset import EvaluationVideos
@@ -136,14 +136,15 @@ def _scored(
     # One video at a time: each is on disk as soon as it is scored, and whole frames differ in size.
     loader = DataLoader(Subset(data, missing), collate_fn=collate_evaluation, **worker_options(num_workers))
     unreadable: dict[str, str] = {}
-    with naming_shared_memory():
-        for batch in track(loader, "scoring", total=len(data), completed=len(scores), transient=True):
+    with progress_bar("scoring") as progress, naming_shared_memory():
+        for batch in loader:
             for failure in batch["failures"]:
                 logger.warning("skipped %s: %s", failure.path, failure.reason)
                 unreadable[failure.path] = failure.reason
             for score in _scores_of(recognizer, average, batch):
                 scores[score.video] = score
                 unfinished.add(score)
+            progress(len(scores) + len(unreadable), len(data))
     return [scores[video] for video in sorted(scores)], unreadable
 
 

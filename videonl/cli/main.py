@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from videonl import __version__
 from videonl.cli.commands import COMMANDS, PREDICT_VIDEO, TRAINER_COMMANDS, Command, usage
 from videonl.cli.ending import INTERRUPTED, TERMINATED, TerminatedError, raising_sigterm
-from videonl.cli.messages import print_error, set_up_messages
+from videonl.cli.messages import print_error, set_up_lightning, set_up_messages, split_verbose
 from videonl.cli.renamed import rename_command_keys, rename_words
 from videonl.cli.short_help import EVERYTHING, short_help
 from videonl.errors import UserError
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         with raising_sigterm():
-            _dispatch(words[0], words[1:])
+            _dispatch(words[0], *split_verbose(words[1:]))
     except UserError as error:
         # From a worker process it arrives with that process's traceback before it.
         message = str(error).rpartition(f"{UserError.__name__}: ")[2]
@@ -66,8 +66,8 @@ def _cause(error: OSError) -> str:
     return str(error)
 
 
-def _dispatch(command: str, arguments: list[str]) -> None:
-    set_up_messages()
+def _dispatch(command: str, arguments: list[str], verbose: bool) -> None:
+    set_up_messages(verbose)
     start_safely()
     arguments = rename_words(command, arguments)
     if command == "predict" and any(word.split("=")[0] == "--video" for word in arguments):
@@ -81,6 +81,7 @@ def _dispatch(command: str, arguments: list[str]) -> None:
         from videonl.cli.foreign_code import expand_trusted, split_trust
         from videonl.cli.run import VideonlCLI
 
+        set_up_lightning()
         words, trusted = split_trust(arguments)
         try:
             if EVERYTHING & {*arguments}:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -16,9 +17,11 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from videonl.cli.ending import TerminatedError
+from videonl.cli.messages import is_verbose
 from videonl.cli.run_callbacks import callbacks
 from videonl.cli.run_folder import Run, SaveRunConfig, begin_or_resume, find_checkpoint, goes_on
 from videonl.cli.run_loggers import loggers, missing_tensorboard
+from videonl.cli.run_words import print_closing, print_header
 from videonl.cli.trainer_values import require_trainer_values, require_usable, require_validations
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.loader import naming_shared_memory
@@ -66,9 +69,9 @@ class VideonlCLI(LightningCLI):
             )
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
-        """Turns off Lightning's own table of accuracies for ``test``, which prints them with their intervals."""
+        """Turns off Lightning's own table of accuracies: ours has their intervals."""
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        if subcommand == "test":
+        if subcommand in ("validate", "test"):
             parser.set_defaults(verbose=False)
         return parser
 
@@ -129,8 +132,11 @@ class VideonlCLI(LightningCLI):
         logs = config.trainer.logger is not False
         require_usable(config.trainer.callbacks or [])
         ours = callbacks(run, self.datamodule, str(self.subcommand), self.model.task.monitor, progress, logs)
+        every = [*(config.trainer.callbacks or []), *ours]
+        kwargs["enable_progress_bar"] = any(isinstance(callback, ProgressBar) for callback in every)
+        kwargs["enable_model_summary"] = is_verbose()
         kwargs["plugins"] = [*(config.trainer.plugins or []), WholeCheckpoints()]
-        config.trainer.callbacks = [*(config.trainer.callbacks or []), *ours]
+        config.trainer.callbacks = every
         if config.trainer.logger is None:
             settings = self.config[self.subcommand].as_dict()
             kwargs["logger"] = loggers(run, str(self.subcommand), self._continued, settings)
@@ -153,6 +159,7 @@ class VideonlCLI(LightningCLI):
         if not config.trainer.fast_dev_run or config.ckpt_path is not None:
             self._lock()
             config.ckpt_path = begin_or_resume(config.run, config.ckpt_path, module.weights)
+        self._introduce()
         if module.weights is None or config.ckpt_path is not None:
             return
         if not isinstance(module.network, ClipClassifier):
@@ -165,11 +172,12 @@ class VideonlCLI(LightningCLI):
         """Refuses a validation of nothing."""
         if "val" not in self.datamodule.videos:
             raise UserError("no val videos were given. Set --data.val to a folder or a list file.")
-        self._lock()
+        self.before_test()
 
     def before_test(self) -> None:
         """Keeps others from writing the same results."""
         self._lock()
+        self._introduce()
 
     before_predict = before_test
 
@@ -217,12 +225,22 @@ class VideonlCLI(LightningCLI):
         if isinstance(self.trainer.accelerator, CPUAccelerator):
             raise UserError("trainer.sync_batchnorm is for GPUs; batch_norm: synchronized of the network is not")
 
+    @rank_zero_only
+    def _introduce(self) -> None:
+        config = self.config_init[self.subcommand]
+        print_header(str(self.subcommand), self.model, self.datamodule, config.run.dir, config.ckpt_path)
+
+    def after_fit(self) -> None:
+        """Ends the loggers, and says what came of the training."""
+        self._close_loggers()
+        config = self.config_init[self.subcommand]
+        if self.trainer.is_global_zero and not config.trainer.fast_dev_run and not self.trainer.received_sigterm:
+            print_closing(self.trainer, config.run)
+
     def _close_loggers(self) -> None:
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.finish()
-
-    after_fit = _close_loggers
 
     def _end_evaluation(self) -> None:
         """Ends with an error, everything being written, where videos could not be read."""

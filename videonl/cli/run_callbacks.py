@@ -1,12 +1,15 @@
 """The callbacks of every run."""
 
+import sys
 from pathlib import Path
 
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor, RichModelSummary
 
+from videonl.cli.messages import is_verbose
 from videonl.cli.run_folder import Run
 from videonl.data.datamodule import ClipDataModule
+from videonl.terminal import Pace
 from videonl.training.callbacks import (
     Artifacts,
     BestCheckpoint,
@@ -16,6 +19,7 @@ from videonl.training.callbacks import (
     EvaluationLogs,
     FilmAttention,
     LastCheckpoint,
+    ProgressLines,
     SeedSteps,
     Throughput,
     TrainingBar,
@@ -52,6 +56,10 @@ def callbacks(
             every.append(Artifacts(Path(run.dir), run.checkpoints, run.upload_limit_mb))
         if run.films_every_epochs > 0:
             every.append(FilmAttention(Path(run.dir) / "films", run.films_every_epochs))
-    if progress:
-        every += [TrainingBar(f"val/{monitor}"), RichModelSummary(max_depth=2)]
+    bar = progress and sys.stdout.isatty()
+    every.append(ProgressLines(Pace() if progress and not bar else None))
+    if bar:
+        every.append(TrainingBar(f"val/{monitor}"))
+    if is_verbose():
+        every.append(RichModelSummary(max_depth=2))
     return every

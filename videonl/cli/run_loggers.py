@@ -12,6 +12,7 @@ from typing import Any
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
+from videonl.cli.messages import is_verbose
 from videonl.cli.run_folder import Run
 from videonl.errors import UserError
 from videonl.files import write_text
@@ -85,8 +86,10 @@ class RunOnWandb(WandbLogger):
             id=known_id or os.environ.get("WANDB_RUN_ID"),
             project=run.project or os.environ.get("WANDB_PROJECT") or PROJECT,
             config=dict(config or {}),
+            settings={"silent": not is_verbose()},  # banners, and at the end curves of every number
             **mode,
         )
+        del self._wandb_init["anonymous"]  # which wandb no longer knows, and says so
         self._run = run
 
     @property
@@ -98,7 +101,10 @@ class RunOnWandb(WandbLogger):
             path.parent.mkdir(parents=True, exist_ok=True)
             if not _DATA_DIR_GIVEN:  # else in the home directory, for ever
                 os.environ[DATA_DIR] = str(path.parent.resolve())
-            write_text(path, f"{self._begun().id}\n")
+            begun = self._begun()
+            write_text(path, f"{begun.id}\n")
+            place = f"offline; send it with: wandb sync {Path(begun.dir).parent}" if begun.offline else begun.url
+            _log.info("W&B run: %s", place)
         return self._experiment
 
     def _begun(self) -> Any:

@@ -12,6 +12,7 @@ from videonl.training.callbacks.films import FilmAttention
 from videonl.training.callbacks.freezing import FreezeBackbone
 from videonl.training.callbacks.precise_bn import PreciseBatchNorm
 from videonl.training.callbacks.progress import TrainingBar
+from videonl.training.callbacks.progress_lines import ProgressLines
 from videonl.training.callbacks.seeding import SeedSteps
 from videonl.training.callbacks.throughput import Throughput
 from videonl.training.callbacks.unreadable_videos import UnreadableVideos
@@ -27,6 +28,7 @@ __all__ = [
     "FreezeBackbone",
     "LastCheckpoint",
     "PreciseBatchNorm",
+    "ProgressLines",
     "SeedSteps",
     "Throughput",
     "TrainingBar",

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 
 from videonl.data.datamodule import ClipDataModule
@@ -30,6 +31,8 @@ class ValidationViews(Callback):
 
 class WriteScores(Callback):
     """After ``test`` and ``predict``: a record of every video's views; for ``test`` also a report.
+
+    What ``test`` and ``validate`` found is printed.
 
     Args:
         directory: Where ``test.parquet``, ``test.html``, ``test_confusion.png`` and ``predictions.parquet`` go.
@@ -58,6 +61,14 @@ class WriteScores(Callback):
             print_evaluation(Console(), record.labeled, len(record.unreadable))
             logger.info("wrote the report to %s", written.page)
         logger.info("wrote the scores of %d videos to %s", len(record.scores), written.record)
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Prints the accuracies of ``validate``; those of a training are in the line of their epoch."""
+        assert isinstance(pl_module, ClipModule)
+        record = Record(pl_module.class_names, pl_module.scores)
+        if trainer.state.fn == TrainerFn.VALIDATING and record.labeled:
+            print_evaluation(Console(), record.labeled, len(pl_module.unreadable))
 
     @rank_zero_only
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

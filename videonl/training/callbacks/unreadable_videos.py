@@ -22,17 +22,33 @@ class _Tally:
         self.num_tried = 0
         self.reasons: dict[str, str] = {}
 
+    def require_one(self) -> None:
+        """Raise a UserError when none of the videos tried could be read: the trainer would lack a metric."""
+        num_tried, reasons = self._everyones()
+        if reasons and len(reasons) == num_tried:
+            raise UserError(
+                f"none of the {num_tried} validation videos could be read, so there is no accuracy to go by:\n"
+                f"{_listed(reasons)}\nMend or replace them, or train without validation: --data.val null"
+            )
+
     def check(self, most: float) -> None:
         """Raise a UserError when of all processes' videos more than this share could not be read."""
-        everyones = gathered((self.num_tried, self.reasons))
-        num_tried = sum(number for number, _ in everyones)
-        reasons = {path: reason for _, reasons in everyones for path, reason in reasons.items()}
+        num_tried, reasons = self._everyones()
         if are_too_many(len(reasons), num_tried, most):
-            listed = "\n".join(f"  {path}: {reason}" for path, reason in sorted(reasons.items()))
             raise UserError(
                 f"{len(reasons)} of {num_tried} videos could not be read, more than the share of {most:g} that "
-                f"--data.loading.max_failed_share allows:\n{listed}\nMend or remove them, or allow a larger share."
+                f"--data.loading.max_failed_share allows:\n{_listed(reasons)}\n"
+                "Mend or remove them, or allow a larger share."
             )
+
+    def _everyones(self) -> tuple[int, dict[str, str]]:
+        everyones = gathered((self.num_tried, self.reasons))
+        reasons = {path: reason for _, reasons in everyones for path, reason in reasons.items()}
+        return sum(number for number, _ in everyones), reasons
+
+
+def _listed(reasons: dict[str, str]) -> str:
+    return "\n".join(f"  {path}: {reason}" for path, reason in sorted(reasons.items()))
 
 
 class UnreadableVideos(Callback):
@@ -98,6 +114,8 @@ class UnreadableVideos(Callback):
     def _count_evaluation(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._count(self._evaluation, "have no score")
         if trainer.state.fn == TrainerFn.FITTING:
+            if not trainer.sanity_checking or trainer.num_sanity_val_batches == trainer.num_val_batches:
+                self._evaluation.require_one()
             self._evaluation.check(self.max_share)
         self._evaluation = _Tally()
 
