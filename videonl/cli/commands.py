@@ -80,7 +80,10 @@ COMMANDS = {
         switches=("--fully_convolutional", "--trust_code"),
     ),
     "export": Command(
-        "export", "export", "write a network as ONNX or as a torch.export program, checked against eager"
+        "export",
+        "export",
+        "write a network as ONNX or as a torch.export program, checked against eager",
+        switches=("--trust_code",),
     ),
     "index": Command(
         "index",

@@ -80,6 +80,8 @@ def _names(content: Any, of_object: bool = False) -> Iterator[str]:
 
 
 def _require_known(path: Path, content: Any) -> None:
+    if imports := imports_of(content, path):
+        raise UserError(f"{path} imports {', '.join(imports)}, which is run. {_TRUST}")
     for mapping in _mappings(content):
         if isinstance(backbone := mapping.get("backbone"), str):
             options = mapping.get("backbone_options")
@@ -90,8 +92,6 @@ def _require_known(path: Path, content: Any) -> None:
             require_sampling(path, mapping["sampling"])
         if source := next((value for value in mapping.values() if is_own_source(value)), None):
             raise UserError(f"{path} has its videos listed by {source}, which is run. {_TRUST}")
-    if imports := imports_of(content, path):
-        raise UserError(f"{path} imports {', '.join(imports)}, which is run. {_TRUST}")
     for name in _names(content):
         root = name.partition(".")[0]
         if root not in KNOWN and _is_module(root, path.parent):

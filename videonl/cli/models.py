@@ -28,12 +28,15 @@ def models(json: bool = False, module: str | None = None) -> None:
     Args:
         json: Print one JSON object instead of tables.
         module: A module of your own, in the current folder or on PYTHONPATH, whose blocks and backbones are listed
-            too. It is run.
+            instead. It is run.
     """
     own_blocks = _blocks_of(module) if module else []
+    named_blocks, named_backbones = (
+        [name for name in registry if registry.is_own(name) or module is None] for registry in (BLOCKS, BACKBONES)
+    )
     with status("building every backbone"):
-        backbones = {name: describe_backbone(name) for name in BACKBONES}
-    blocks = {name: describe_block(name) for name in [*BLOCKS, *own_blocks]}
+        backbones = {name: describe_backbone(name) for name in named_backbones}
+    blocks = {name: describe_block(name) for name in [*named_blocks, *own_blocks]}
     if json:
         print(json_text.dumps({"backbones": backbones, "blocks": blocks}, indent=2))
         return

@@ -256,7 +256,7 @@ def _clip_at(share: float, timestamps_seconds: torch.Tensor, num_frames: int, st
 
 
 def _places(num_clips: int) -> list[float]:
-    """Where clips lie in a video, or frames in their segments: evenly spaced from 0 to 1, a single one in the middle."""
+    """Where clips lie in a video, or frames in their segments: evenly spaced, a single one in the middle."""
     return [(clip + 0.5) / num_clips for clip in range(num_clips)]
 
 

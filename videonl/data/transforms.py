@@ -33,8 +33,8 @@ class ClipFormat:
         crop_px: Side of the square crop that the network sees.
         mean: Mean of each RGB channel, on a scale from 0 to 1.
         std: Standard deviation of each RGB channel, on a scale from 0 to 1.
-        sampling: Which frames make a clip: dense, uniform, segment or random (see ``sampling``), or a user's own by name or
-            dotted path, which is kept.
+        sampling: Which frames make a clip: dense, uniform, segment or random (see ``sampling``), or a user's own by
+            name or dotted path, of which the path is kept.
     """
 
     num_frames: int = 8
