@@ -3,7 +3,12 @@
 from typing import Any
 
 # The front door: where its names live. They are imported when they are first used, for torch takes seconds.
-_NAMES = {"register_block": "videonl.blocks"}
+_NAMES = {
+    "register_backbone": "videonl.backbones",
+    "register_block": "videonl.blocks",
+    "register_sampling": "videonl.data.sampling",
+    "register_source": "videonl.data.sources.own",
+}
 __all__ = ["__version__", *_NAMES]  # the names of __getattr__ below
 
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import ModuleType
 from typing import Any, TypeVar
 
 from videonl.errors import UserError
@@ -31,6 +32,7 @@ class Registry(dict[str, Part]):
     def __init__(self, kind: str, parts: Mapping[str, Part] | None = None) -> None:
         super().__init__(parts or {})
         self.kind = kind
+        self._own: set[str] = set()  # names that users registered
 
     def register(self, name: str) -> Callable[[Part], Part]:
         """A decorator that gives a part a short name.
@@ -48,6 +50,8 @@ class Registry(dict[str, Part]):
             if name in self and _path(self[name]) != _path(part):
                 raise UserError(f"there is a {self.kind} {name!r} already ({_path(self[name])}); choose another name")
             self[name] = part
+            if not _is_ours(getattr(part, "__module__", "")):
+                self._own.add(name)
             return part
 
         return add
@@ -74,15 +78,38 @@ class Registry(dict[str, Part]):
         >>> Registry("number", {"half": 0.5}).stored_name("half")
         'half'
         """
-        part = self.get(name)
-        module = getattr(part, "__module__", None)
-        if part is None or module is None or module == "__main__" or _is_ours(module):
-            return name
-        return _path(part)
+        return _path(self[name]) if self.is_own(name) and self[name].__module__ != "__main__" else name
+
+    def is_own(self, name: str) -> bool:
+        """Whether a user registered the name."""
+        return name in self._own
 
     def is_trusted(self, name: str) -> bool:
         """Whether a name leads to code of videonl, and so may stand in a stranger's file."""
-        return self.stored_name(name) in self
+        return name in self and not self.is_own(name)
+
+
+def import_module_named(name: str, asker: str) -> ModuleType:
+    """Imports a module that a user names.
+
+    Args:
+        name: ``my_block``, ``package.module``.
+        asker: Who names it, for messages.
+
+    Raises:
+        UserError: It cannot be imported, or is no module's name.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")  # pytorchvideo's
+            return import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f"{asker}: the module {name!r} cannot be imported ({error}). A module of your own lies beside "
+            "the configuration that names it, or its folder is on PYTHONPATH"
+        ) from error
+    except (TypeError, ValueError) as error:  # a path with empty parts
+        raise UserError(f"{asker}: {name!r} is not the name of a module such as package.module") from error
 
 
 def import_path(path: str, kind: str) -> Any:
@@ -96,17 +123,9 @@ def import_path(path: str, kind: str) -> Any:
         UserError: Naming the part that does not exist.
     """
     module_path, _, name = path.rpartition(".")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")  # pytorchvideo's
-            module = import_module(module_path)
-    except ImportError as error:
-        raise UserError(
-            f"{kind} {path}: the module {module_path!r} cannot be imported ({error}). A module of your own lies beside "
-            "the configuration that names it, or its folder is on PYTHONPATH"
-        ) from error
-    except (TypeError, ValueError) as error:  # a path with empty parts
-        raise UserError(f"{kind} {path!r} is not a dotted path such as package.module.name") from error
+    if not all(path.split(".")) or not module_path:
+        raise UserError(f"{kind} {path!r} is not a dotted path such as package.module.name")
+    module = import_module_named(module_path, f"{kind} {path}")
     found = getattr(module, name, None)
     if found is None:
         raise UserError(f"{kind} {path}: the module {module_path!r} has no {name!r}")

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "benchmarks": {"models", "backbones", "blocks", "ops", "data", "runtime", "profiling", "errors"},
     "backbones": {"registry", "errors"},
     "models": {"backbones", "blocks", "registry", "pickles", "terminal", "files", "errors"},
-    "data": {"runtime", "terminal", "files", "outputs", "errors"},
+    "data": {"runtime", "registry", "terminal", "files", "outputs", "errors"},
     "evaluation": {"data.reading.decoding", "terminal", "files", "outputs", "names", "errors"},
     "diagnostics": {"visualization", "blocks", "evaluation", "data", "terminal", "files", "names", "errors"},
     "tasks": {"evaluation", "registry", "errors"},

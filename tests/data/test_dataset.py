@@ -14,7 +14,6 @@ from videonl.data.dataset import EvaluationVideos, TrainingClips
 from videonl.data.loader import worker_options
 from videonl.data.randomness import seeded
 from videonl.data.reading.decoding import open_video
-from videonl.data.sampling import Sampling
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labeled import read_source
 from videonl.data.sources.labels import assign, class_list
@@ -252,7 +251,7 @@ def test_views_of_a_video_come_from_one_decoding(videos: list[Video], monkeypatc
 
 @pytest.mark.parametrize(("sampling", "varies"), [("uniform", False), ("segment", True)])
 def test_the_clip_format_says_which_frames_are_shown(
-    videos: list[Video], read_indices: ReadIndices, sampling: Sampling, varies: bool
+    videos: list[Video], read_indices: ReadIndices, sampling: str, varies: bool
 ) -> None:
     form = replace(WHOLE, sampling=sampling)
     drawn = {tuple(read_indices(TrainingClips(videos, form, time_first)[epoch, 5]["clip"][0])) for epoch in range(9)}

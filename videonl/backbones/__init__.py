@@ -1,6 +1,6 @@
 """3D CNNs as named stages: the field's ResNets, Inceptions, and any other by dotted path."""
 
-from videonl.backbones.building import BACKBONES, backbone_options, build_backbone, require_module
+from videonl.backbones.building import BACKBONES, backbone_options, build_backbone, register_backbone, require_module
 from videonl.backbones.contract import Backbone, Size, input_channels
 from videonl.backbones.head import Head, as_head, head_option
 from videonl.backbones.inflate import Inflated, inflate, inflated_kernel
@@ -23,6 +23,7 @@ __all__ = [
     "inflated_kernel",
     "input_channels",
     "read_stem",
+    "register_backbone",
     "require_module",
     "resnet3d",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from videonl.backbones.contract import Backbone
-from videonl.backbones.dotted import from_path
+from videonl.backbones.dotted import CLASSES_ARGUMENTS, from_callable
 from videonl.backbones.inception_i3d import i3d_inception
 from videonl.backbones.pytorchvideo_video import PYTORCHVIDEO
 from videonl.backbones.residual_3d import RESIDUALS_3D
@@ -17,17 +17,25 @@ from videonl.backbones.resnet3d import RESNETS
 from videonl.backbones.slowfast import SLOWFASTS
 from videonl.backbones.torchvision_video import RESNETS_18, resnet18, s3d
 from videonl.errors import MOST_WIDTH, UserError, require_within
+from videonl.registry import Registry
 
-BACKBONES: dict[str, Callable[..., Backbone]] = {
-    **RESNETS,
-    **SLOWFASTS,
-    **PYTORCHVIDEO,
-    **RESIDUALS_3D,
-    "i3d_inception": i3d_inception,
-    **{name: partial(resnet18, name) for name in RESNETS_18},
-    "s3d": s3d,
-}
-"""Builders by the name that configurations use; each is called as ``build(num_classes, **options)``."""
+BACKBONES: Registry[Callable[..., Any]] = Registry(
+    "backbone",
+    {
+        **RESNETS,
+        **SLOWFASTS,
+        **PYTORCHVIDEO,
+        **RESIDUALS_3D,
+        "i3d_inception": i3d_inception,
+        **{name: partial(resnet18, name) for name in RESNETS_18},
+        "s3d": s3d,
+    },
+)
+"""Builders by the name that configurations use; each is called as ``build(num_classes, **options)``.
+
+Those of videonl build a :class:`Backbone`; those that users register may build any network of clips.
+"""
+register_backbone = BACKBONES.register
 
 
 def build_backbone(
@@ -41,7 +49,7 @@ def build_backbone(
     Args:
         name: A name of ``BACKBONES``, or the dotted path of a callable that builds a 3D CNN.
         num_classes: Size of the head.
-        options: Keyword arguments of the builder; see :func:`from_path` for those of a dotted path.
+        options: Keyword arguments of the builder; see :func:`from_callable` for those of a dotted path.
         stages: Module paths by stage name. They are the stages of a network by dotted path, and come beside those that
             a named backbone has.
 
@@ -52,13 +60,13 @@ def build_backbone(
         UserError: For an unknown name, option or module path; the message lists what exists.
     """
     options = options or {}
-    if name in BACKBONES:
+    if BACKBONES.is_trusted(name):
         require_options(f"backbone {name!r}", options, backbone_options(name))
         require_within(1, MOST_WIDTH, width=options.get("width"))
         require_within(0, 1, dropout=options.get("dropout"))
         built = BACKBONES[name](num_classes, **options)
-    elif "." in name:
-        built = from_path(name, num_classes, **options)
+    elif BACKBONES.is_own(name) or "." in name:
+        built = from_callable(BACKBONES.find(name), name, num_classes, **options)
     else:
         raise UserError(
             f"unknown backbone {name!r}; the backbones are: {', '.join(sorted(BACKBONES))}, or the dotted path of a "
@@ -74,7 +82,8 @@ def backbone_options(name: str) -> dict[str, Any]:
     {'dropout': 0.5, 'in_channels': 3}
     """
     parameters = inspect.signature(BACKBONES[name]).parameters.values()
-    return {parameter.name: parameter.default for parameter in parameters if parameter.name != "num_classes"}
+    named = (parameter for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD)
+    return {parameter.name: parameter.default for parameter in named if parameter.name not in CLASSES_ARGUMENTS}
 
 
 def require_options(owner: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> None:

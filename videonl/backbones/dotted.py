@@ -9,54 +9,44 @@ from torch import nn
 
 from videonl.backbones.contract import Backbone
 from videonl.errors import UserError
-from videonl.registry import import_path
 
 CLASSES_ARGUMENTS = ("model_num_class", "num_classes", "num_class")
 
 
-def from_path(path: str, num_classes: int, /, *, num_classes_argument: str | None = None, **options: Any) -> Backbone:
-    """Builds a network with a callable of another package.
+def from_callable(
+    build: object, path: str, num_classes: int, /, *, num_classes_argument: str | None = None, **options: Any
+) -> Backbone:
+    """Builds a network with a callable of another package, or of a user's own.
 
     Args:
-        path: Where the callable is, such as ``pytorchvideo.models.x3d.create_x3d``: a function that returns a module,
-            or a class of modules. Importing it runs its package's code.
+        build: A function that returns a module, or a class of modules.
+        path: How the user names it, such as ``pytorchvideo.models.x3d.create_x3d``.
         num_classes: Size of the head.
         num_classes_argument: What the callable calls that; found in its signature when not given.
         **options: Its other arguments.
 
     Returns:
-        The network, with no stages.
+        The network, with no stages; or, where the callable builds a :class:`Backbone`, that.
 
     Raises:
-        UserError: When the callable cannot be imported, refuses its arguments, builds no module, or when the network
-            ends in a softmax; the message says which.
+        UserError: When it cannot be called, refuses its arguments, builds no module, or when the network ends in a
+            softmax; the message says which.
     """
-    build = resolve(path)
+    if not callable(build):
+        raise UserError(f"backbone {path} is a {type(build).__name__}, which cannot be called to build a network")
     arguments = {**options, num_classes_argument or _classes_argument(path, build): num_classes}
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated")  # pytorchvideo's
-            network = build(**arguments)
+            built = build(**arguments)
     except (TypeError, ValueError, AssertionError) as error:
         given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         raise UserError(f"backbone {path}({given}): {error}") from error
-    if not isinstance(network, nn.Module):
-        raise UserError(f"backbone {path} builds a {type(network).__name__}, not a torch.nn.Module")
-    _require_logits(path, network)
-    return Backbone(network, {})
-
-
-def resolve(path: str) -> Callable[..., Any]:
-    """Imports what a dotted path names.
-
-    Raises:
-        UserError: Naming the part that does not exist.
-    """
-    found = import_path(path, "backbone")
-    if not callable(found):
-        raise UserError(f"backbone {path} is a {type(found).__name__}, which cannot be called to build a network")
-    built: Callable[..., Any] = found
-    return built
+    backbone = built if isinstance(built, Backbone) else Backbone(built, {})
+    if not isinstance(backbone.network, nn.Module):
+        raise UserError(f"backbone {path} builds a {type(built).__name__}, not a torch.nn.Module")
+    _require_logits(path, backbone.network)
+    return backbone
 
 
 def _classes_argument(path: str, build: Callable[..., Any]) -> str:

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,13 @@ from typing import Any
 import yaml
 
 from videonl.cli.configuration import expand
+from videonl.cli.own_parts import imports_of, with_parts_imported
+from videonl.data.sources.own import is_own_source, name_of_source
 from videonl.errors import UserError
-from videonl.models.trust import require_block, require_builder
+from videonl.models.trust import require_block, require_builder, require_sampling
+from videonl.runtime.own_modules import find_own_modules
 
+_TRUST = "A configuration is code. If you trust this one, say --trust-code"
 KNOWN = ("videonl", "torch", "torchvision", "pytorchvideo", "lightning")
 FLAGS = ("--trust-code", "--trust_code")
 
@@ -30,7 +34,7 @@ def expand_trusted(words: Sequence[str], trusted: bool) -> list[str]:
 
     Args:
         words: A command line.
-        trusted: Whether the files may name any code. Nothing is imported by this function.
+        trusted: Whether the files may name any code. Of it, this function imports what they list as ``imports``.
 
     Raises:
         UserError: A file names code that may not run unless it is trusted.
@@ -48,26 +52,16 @@ def expand_trusted(words: Sequence[str], trusted: bool) -> list[str]:
         for path, content in files.items():
             _require_known(path, content)
     _find_beside(files)
-    return expanded
+    return with_parts_imported(expanded)
 
 
 def _find_beside(files: Mapping[Path, Any]) -> None:
     folders = {
-        name.partition(".")[0]: path.parent.resolve() for path, content in files.items() for name in _names(content)
+        name.partition(".")[0]: path.parent.resolve()
+        for path, content in files.items()
+        for name in [*_names(content), *imports_of(content, path)]
     }
-    if own := {root: folder for root, folder in folders.items() if root not in KNOWN}:
-        sys.meta_path.append(_Beside(own))
-
-
-class _Beside:
-    """Finds modules that a configuration names in its folder, where there are none of that name elsewhere."""
-
-    def __init__(self, folders: dict[str, Path]) -> None:
-        self.folders = folders
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        folder = self.folders.get(name)
-        return PathFinder.find_spec(name, [str(folder)]) if folder else None
+    find_own_modules({root: str(folder) for root, folder in folders.items() if root not in KNOWN})
 
 
 def _names(content: Any, of_object: bool = False) -> Iterator[str]:
@@ -75,21 +69,29 @@ def _names(content: Any, of_object: bool = False) -> Iterator[str]:
     if isinstance(content, dict):
         of_object = of_object or "class_path" in content
         for key, value in content.items():
-            yield from _names(value, of_object or key in ("class_path", "backbone", "block"))
+            yield from _names(value, of_object or key in ("class_path", "backbone", "block", "sampling"))
     elif isinstance(content, list):
         for value in content:
             yield from _names(value, of_object)
+    elif isinstance(content, str) and is_own_source(content):
+        yield name_of_source(content)
     elif of_object and isinstance(content, str) and _DOTTED.fullmatch(content):
         yield content
 
 
 def _require_known(path: Path, content: Any) -> None:
+    if imports := imports_of(content, path):
+        raise UserError(f"{path} imports {', '.join(imports)}, which is run. {_TRUST}")
     for mapping in _mappings(content):
         if isinstance(backbone := mapping.get("backbone"), str):
             options = mapping.get("backbone_options")
             require_builder(path, backbone, options if isinstance(options, dict) else {})
         if isinstance(block := mapping.get("block"), str):
             require_block(path, block)
+        if "sampling" in mapping:
+            require_sampling(path, mapping["sampling"])
+        if source := next((value for value in mapping.values() if is_own_source(value)), None):
+            raise UserError(f"{path} has its videos listed by {source}, which is run. {_TRUST}")
     for name in _names(content):
         root = name.partition(".")[0]
         if root not in KNOWN and _is_module(root, path.parent):

@@ -1,9 +1,10 @@
 """How batches are loaded, and a data loader that goes on in the middle of an epoch."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 from videonl.data.reading.decoding import check_decoder
 from videonl.data.samplers import TrainingSampler, rank_and_world_size
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError, require_within
+from videonl.runtime.own_modules import find_own_modules, folders_of_own_modules
 from videonl.runtime.parallel import end_with_starter, safe_context
 
 MOST_CLIPS = 10**6  # of a batch
@@ -184,11 +186,13 @@ def worker_options(num_workers: int) -> dict[str, Any]:
     if num_workers == 0:
         return {}
     context = safe_context("videonl.data.dataset", "torch.utils.data")
-    return {"num_workers": num_workers, "multiprocessing_context": context, "worker_init_fn": start_worker}
+    start = partial(start_worker, folders_of_own_modules())
+    return {"num_workers": num_workers, "multiprocessing_context": context, "worker_init_fn": start}
 
 
-def start_worker(worker: int) -> None:
-    """Set up a worker process."""
+def start_worker(own_modules: Mapping[str, str], worker: int) -> None:
+    """Set up a worker process, which finds a user's modules in the same folders."""
+    find_own_modules(own_modules)
     end_with_starter()
     # Workers are the parallelism; a thread per core in each of them would only contend.
     torch.set_num_threads(1)

@@ -1,6 +1,6 @@
 """Which frames make a clip: pure arithmetic on frame indices.
 
-Four ways, for training and for evaluation:
+Four ways that there are, for training and for evaluation:
 
 ========== ================================================ =================================================
 sampling   in training                                      in evaluation, several clips
@@ -16,15 +16,32 @@ random     frames at random, in order of time               as uniform
 Dense clips are those of I3D (Carreira and Zisserman, 2017, arXiv 1705.07750) and of non-local networks (Wang et al.,
 2018, arXiv 1711.07971); segments those of Temporal Segment Networks (Wang et al., 2016, arXiv 1608.00859).
 
+A user's own, by name or dotted path, is a :class:`Sampler` or a function of the place of a clip in the video.
+
 A video shorter than a clip gives frames more than once: a dense clip repeats the last, the others repeat evenly.
 """
 
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 
-Sampling = Literal["dense", "uniform", "segment", "random"]
-SAMPLINGS: tuple[Sampling, ...] = ("dense", "uniform", "segment", "random")
+from videonl.errors import UserError
+from videonl.registry import Registry
+
+
+class Sampler(Protocol):
+    """A way of sampling, whose class users may write: it is built without arguments, and keeps nothing."""
+
+    def random_clip(
+        self, video_num_frames: int, num_frames: int, stride_frames: int, generator: torch.Generator
+    ) -> Sequence[int]:
+        """As :func:`random_clip`; whatever is random comes from the generator."""
+
+    def even_clips(
+        self, video_num_frames: int, num_frames: int, stride_frames: int, num_clips: int
+    ) -> Sequence[Sequence[int]]:
+        """As :func:`even_clips`; nothing is random."""
 
 
 def clip_span(num_frames: int, stride_frames: int) -> int:
@@ -40,7 +57,7 @@ def random_clip(
     video_num_frames: int,
     num_frames: int,
     stride_frames: int,
-    sampling: Sampling = "dense",
+    sampling: str = "dense",
     generator: torch.Generator | None = None,
 ) -> list[int]:
     """Frame indices of a clip to train on.
@@ -54,22 +71,18 @@ def random_clip(
 
     Returns:
         ``num_frames`` indices in ``[0, video_num_frames)``, never decreasing.
+
+    Raises:
+        UserError: A user's own sampling returns something else.
     """
-    if sampling == "dense":
-        last_start = _last_start(video_num_frames, num_frames, stride_frames)
-        start = int(torch.randint(last_start + 1, (), generator=generator))
-        return _clip_from(start, video_num_frames, num_frames, stride_frames)
-    if sampling == "random":
-        drawn: list[int] = torch.randint(video_num_frames, (num_frames,), generator=generator).sort().values.tolist()
-        return drawn
-    if sampling == "segment":
-        places: list[float] = torch.rand(num_frames, dtype=torch.float64, generator=generator).tolist()
-        return _one_of_each_segment(video_num_frames, places)
-    return _one_of_each_segment(video_num_frames, [0.5] * num_frames)
+    clip = find_sampler(sampling).random_clip(
+        video_num_frames, num_frames, stride_frames, generator or torch.default_generator
+    )
+    return _checked(sampling, clip, video_num_frames, num_frames)
 
 
 def even_clips(
-    video_num_frames: int, num_frames: int, stride_frames: int, num_clips: int, sampling: Sampling = "dense"
+    video_num_frames: int, num_frames: int, stride_frames: int, num_clips: int, sampling: str = "dense"
 ) -> list[list[int]]:
     """Frame indices of the clips of a video to evaluate on; nothing is random.
 
@@ -89,16 +102,110 @@ def even_clips(
 
     Returns:
         ``num_clips`` lists of ``num_frames`` indices in ``[0, video_num_frames)``.
+
+    Raises:
+        UserError: A user's own sampling returns something else.
     """
-    if sampling != "dense":
-        places = [(clip + 0.5) / num_clips for clip in range(num_clips)]
-        return [_one_of_each_segment(video_num_frames, [place] * num_frames) for place in places]
-    last_start = _last_start(video_num_frames, num_frames, stride_frames)
-    if num_clips == 1:
-        starts = [last_start // 2]
-    else:
-        starts = [last_start * clip // (num_clips - 1) for clip in range(num_clips)]
-    return [_clip_from(start, video_num_frames, num_frames, stride_frames) for start in starts]
+    clips = list(find_sampler(sampling).even_clips(video_num_frames, num_frames, stride_frames, num_clips))
+    if len(clips) != num_clips:
+        raise UserError(f"sampling {sampling} gives {len(clips)} clips where {num_clips} are asked for")
+    return [_checked(sampling, clip, video_num_frames, num_frames) for clip in clips]
+
+
+def find_sampler(name: str) -> Sampler:
+    """A way of sampling by its name or dotted path.
+
+    Raises:
+        UserError: There is none, or what is there is neither a function nor a class with the two methods.
+    """
+    found = SAMPLINGS.find(name)
+    if isinstance(found, type):
+        sampler = found()
+        if all(callable(getattr(sampler, method, None)) for method in ("random_clip", "even_clips")):
+            return sampler  # type: ignore[no-any-return]  # it has its methods
+    elif callable(found):
+        return _ByPlace(found)
+    raise UserError(
+        f"sampling {name} is neither a function of (video_num_frames, num_frames, stride_frames, place) nor a class "
+        "with random_clip and even_clips; see docs/extend.md"
+    )
+
+
+def _checked(sampling: str, clip: Sequence[int], video_num_frames: int, num_frames: int) -> list[int]:
+    frames = [int(frame) for frame in clip]
+    if len(frames) != num_frames or not all(0 <= frame < video_num_frames for frame in frames):
+        raise UserError(
+            f"sampling {sampling} gives the frames {frames}, not {num_frames} from 0 to {video_num_frames - 1}"
+        )
+    return frames
+
+
+class _Dense:
+    def random_clip(
+        self, video_num_frames: int, num_frames: int, stride_frames: int, generator: torch.Generator
+    ) -> list[int]:
+        last_start = _last_start(video_num_frames, num_frames, stride_frames)
+        start = int(torch.randint(last_start + 1, (), generator=generator))
+        return _clip_from(start, video_num_frames, num_frames, stride_frames)
+
+    def even_clips(self, video_num_frames: int, num_frames: int, stride_frames: int, num_clips: int) -> list[list[int]]:
+        last_start = _last_start(video_num_frames, num_frames, stride_frames)
+        if num_clips == 1:
+            starts = [last_start // 2]
+        else:
+            starts = [last_start * clip // (num_clips - 1) for clip in range(num_clips)]
+        return [_clip_from(start, video_num_frames, num_frames, stride_frames) for start in starts]
+
+
+class _Uniform:
+    def random_clip(
+        self, video_num_frames: int, num_frames: int, stride_frames: int, generator: torch.Generator
+    ) -> list[int]:
+        return _one_of_each_segment(video_num_frames, [0.5] * num_frames)
+
+    def even_clips(self, video_num_frames: int, num_frames: int, stride_frames: int, num_clips: int) -> list[list[int]]:
+        return [_one_of_each_segment(video_num_frames, [place] * num_frames) for place in _places(num_clips)]
+
+
+class _Segment(_Uniform):
+    def random_clip(
+        self, video_num_frames: int, num_frames: int, stride_frames: int, generator: torch.Generator
+    ) -> list[int]:
+        places: list[float] = torch.rand(num_frames, dtype=torch.float64, generator=generator).tolist()
+        return _one_of_each_segment(video_num_frames, places)
+
+
+class _Random(_Uniform):
+    def random_clip(
+        self, video_num_frames: int, num_frames: int, stride_frames: int, generator: torch.Generator
+    ) -> list[int]:
+        drawn: list[int] = torch.randint(video_num_frames, (num_frames,), generator=generator).sort().values.tolist()
+        return drawn
+
+
+class _ByPlace:
+    """A user's function of a place in the video, from 0 to just below 1: drawn in training, even in evaluation."""
+
+    def __init__(self, frames: Callable[[int, int, int, float], Sequence[int]]) -> None:
+        self.frames = frames
+
+    def random_clip(
+        self, video_num_frames: int, num_frames: int, stride_frames: int, generator: torch.Generator
+    ) -> Sequence[int]:
+        place = float(torch.rand((), dtype=torch.float64, generator=generator))
+        return self.frames(video_num_frames, num_frames, stride_frames, place)
+
+    def even_clips(
+        self, video_num_frames: int, num_frames: int, stride_frames: int, num_clips: int
+    ) -> list[Sequence[int]]:
+        return [self.frames(video_num_frames, num_frames, stride_frames, place) for place in _places(num_clips)]
+
+
+SAMPLINGS: Registry[Any] = Registry(
+    "sampling", {"dense": _Dense, "uniform": _Uniform, "segment": _Segment, "random": _Random}
+)
+"""Ways of sampling by the name that configurations use."""
+register_sampling = SAMPLINGS.register
 
 
 def random_clip_in_time(
@@ -146,6 +253,11 @@ def _clip_at(share: float, timestamps_seconds: torch.Tensor, num_frames: int, st
     # A frame is on screen from its timestamp on; a microsecond forgives the rounding of products.
     shown = torch.searchsorted(timestamps_seconds.double(), times + 1e-6, right=True) - 1
     return [int(index) for index in shown]
+
+
+def _places(num_clips: int) -> list[float]:
+    """Where clips lie in a video, or frames in their segments: evenly spaced, a single one in the middle."""
+    return [(clip + 0.5) / num_clips for clip in range(num_clips)]
 
 
 def _last_start(video_num_frames: int, num_frames: int, stride_frames: int) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torchvision.transforms.v2 import functional as vision
 
-from videonl.data.sampling import SAMPLINGS, Sampling
+from videonl.data.sampling import SAMPLINGS, find_sampler
 from videonl.errors import MOST_FRAMES, MOST_PIXELS, UserError, require_within
 
 MOST_STRIDE = 10**6  # frames
@@ -33,7 +33,8 @@ class ClipFormat:
         crop_px: Side of the square crop that the network sees.
         mean: Mean of each RGB channel, on a scale from 0 to 1.
         std: Standard deviation of each RGB channel, on a scale from 0 to 1.
-        sampling: Which frames make a clip: dense, uniform, segment or random (see ``sampling``).
+        sampling: Which frames make a clip: dense, uniform, segment or random (see ``sampling``), or a user's own by
+            name or dotted path, of which the path is kept.
     """
 
     num_frames: int = 8
@@ -43,7 +44,7 @@ class ClipFormat:
     mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
     std: tuple[float, float, float] = (0.225, 0.225, 0.225)
     stride_seconds: float | None = None
-    sampling: Sampling = "dense"
+    sampling: str = "dense"
 
     def __post_init__(self) -> None:
         require_within(1, MOST_FRAMES, num_frames=self.num_frames)
@@ -55,8 +56,8 @@ class ClipFormat:
         require(in_range, f"mean must have three values from 0 to 1, got {self.mean}")
         in_range = len(self.std) == 3 and all(0 < value <= 1 for value in self.std)
         require(in_range, f"std must have three values above 0 and at most 1, got {self.std}")
-        known = self.sampling in SAMPLINGS
-        require(known, f"sampling must be one of {', '.join(SAMPLINGS)}, got {self.sampling!r}")
+        find_sampler(self.sampling)
+        object.__setattr__(self, "sampling", SAMPLINGS.stored_name(self.sampling))  # also found by other processes
         in_time = self.stride_seconds is None or (0 < self.stride_seconds <= HOUR and self.sampling == "dense")
         message = f"stride_seconds must be above 0 and at most {HOUR}, and goes with sampling: dense"
         require(in_time, f"{message}; got {self.stride_seconds} and {self.sampling}")

@@ -9,7 +9,7 @@ import torch
 
 from videonl.errors import UserError
 from videonl.models.classifier import ClipClassifier
-from videonl.models.trust import require_harmless
+from videonl.models.trust import require_harmless, require_sampling
 from videonl.models.weights import FORMAT, Weights
 from videonl.pickles import refusal_of_code
 from videonl.terminal import printable
@@ -80,6 +80,8 @@ def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
     try:
         if weights.network is not None and not trust_code:
             require_harmless(path, weights.network)
+        if not trust_code:
+            require_sampling(path, weights.clip.get("sampling", "dense"))
         network = weights.build()
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not describe a network that can be built ({error!r})") from error

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from videonl.backbones import build_backbone, input_channels
+from videonl.backbones import BACKBONES, build_backbone, input_channels
 from videonl.backbones.batch_norm import BatchNormMode, set_batch_norm
 from videonl.blocks import BLOCKS
 from videonl.errors import UserError
@@ -69,7 +69,7 @@ class ClipClassifier(nn.Module):
             set_batch_norm(built.network, batch_norm)
         set_execution(built.network, built.stages, execution)
         self.settings: dict[str, Any] = {
-            "backbone": backbone,
+            "backbone": BACKBONES.stored_name(backbone),
             "num_classes": num_classes,
             "blocks": [{**asdict(each), "block": BLOCKS.stored_name(each.block)} for each in insertions],
             "width": width,

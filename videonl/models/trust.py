@@ -60,6 +60,12 @@ def require_harmless(path: object, settings: Mapping[str, Any]) -> None:
         require_block(path, str(insertion["block"]))
 
 
+def require_sampling(path: object, name: object) -> None:
+    """Refuses a way of sampling clips that is not videonl's own; as :func:`require_harmless`."""
+    if not isinstance(name, str) or "." in name:  # it is one of ours, or there is none of that name
+        raise UserError(f"{path} has its clips sampled by {name}; {_ANY_CODE}")
+
+
 def require_block(path: object, name: str) -> None:
     """Refuses a block that is not videonl's own; as :func:`require_harmless`."""
     if not BLOCKS.is_trusted(name):

@@ -11,6 +11,7 @@ from videonl.data.reading.shard_member import is_url
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.folders import read_folder, split_of_name
 from videonl.data.sources.lists import read_list, shorten
+from videonl.data.sources.own import is_own_source, read_own
 from videonl.errors import UserError
 
 _HasSplit = TypeVar("_HasSplit", LabeledPath, IndexRow)
@@ -34,6 +35,8 @@ def read_source(
     An index is what ``videonl index`` writes, or a folder that holds one, or the URL of either. Its broken and missing
     videos are left out, and a warning says how many, or kept to be counted.
 
+    ``python:FUNCTION:ARGUMENT`` is what a user's own function lists; see :func:`videonl.data.sources.own.read_own`.
+
     Args:
         source: Folder, list file or index, the latter two optionally with ``#split``.
         root: What relative paths are relative to: the source itself, and the paths in a list. Without it the source is
@@ -47,6 +50,8 @@ def read_source(
     Raises:
         UserError: Something is missing or malformed. The message names it and the remedy.
     """
+    if is_own_source(source):
+        return read_own(source, root)
     if is_url(source):
         url, _, split = source.partition("#")
         return _of_index(url, split or None, keep_unreadable)
@@ -73,7 +78,7 @@ def file_of_source(source: str, root: Path | None = None) -> Path:
     Raises:
         UserError: There is none of that name.
     """
-    if is_url(source):
+    if is_url(source) or is_own_source(source):
         return Path(source)
     path, _ = _locate(source, root)
     return path / INDEX_NAME if (path / INDEX_NAME).is_file() else path
@@ -101,7 +106,11 @@ def read_sources(text: str, root: Path | None = None, classes: Path | None = Non
     sources = _apart(text)
     everything = []
     for source in sources:
-        entries = read_source(source if is_url(source) else os.path.abspath(os.path.expanduser(source)), root, classes)
+        entries = read_source(
+            source if is_url(source) or is_own_source(source) else os.path.abspath(os.path.expanduser(source)),
+            root,
+            classes,
+        )
         split = split_of_name(source) if len(sources) > 1 else ""
         everything += [entry if entry.split else entry._replace(split=split) for entry in entries]
     unsplit = sum(not entry.split for entry in everything)

@@ -66,7 +66,7 @@ class WriteScores(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints the accuracies of ``validate``; those of a training are in the line of their epoch."""
         assert isinstance(pl_module, ClipModule)
-        record = Record(pl_module.class_names, pl_module.scores)
+        record = EvaluationRecord(pl_module.class_names, pl_module.scores)
         if trainer.state.fn == TrainerFn.VALIDATING and record.labeled:
             print_evaluation(Console(), record.labeled, len(pl_module.unreadable))
 
