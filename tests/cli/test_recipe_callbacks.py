@@ -1,5 +1,6 @@
 """What docs/training.md has for the configuration: averaging, early stopping, synchronized norms, freezing."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def test_callbacks_of_the_docs_train_stop_and_are_tested(
     run = tmp_path / "run"
     fitted = videonl("fit", "--config", small_config, "--config", tmp_path / "callbacks.yaml", "--run.dir", run)
     assert fitted.code == 0, fitted.text
-    assert "warning:" not in fitted.text
+    assert re.findall(r"warning: (?!epoch \d+ waited)", fitted.text) == []  # that it waits is true of a busy machine
     assert "for 1 epoch " in fitted.text
     assert len(list((tmp_path / "kept").iterdir())) == 2  # beside best.ckpt, which watches the same accuracy
     assert [path.name for path in sorted((run / "checkpoints").iterdir())] == ["best.ckpt", "last.ckpt"]
