@@ -64,7 +64,7 @@ def test_a_model_is_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
     ("options", "message"),
     [
         (("--backbone", "r50"), "unknown backbone 'r50'; the backbones are: c2d_r101"),
-        (("--batch_size", "0"), "--batch_size, --num_frames, --size_px, --width and --seconds must be positive"),
+        (("--batch_size", "0"), "--batch_size must be at least 1, got 0"),
         (("--execution.checkpoint", "[res9]"), "unknown stage 'res9' in checkpoint"),
     ],
 )
@@ -81,7 +81,7 @@ def test_mistakes_about_a_model_are_named(
     [
         (("--blocks", "gcc"), "unknown block 'gcc'; the blocks are: gaussian, embedded_gaussian, dot_product"),
         (("--positions", "35,x"), "--positions must be positive whole numbers with commas between, got '35,x'"),
-        (("--channels", "0"), "--channels and --seconds must be positive, got 0 and"),
+        (("--channels", "0"), "--channels must be at least 1, got 0"),
     ],
 )
 def test_mistakes_are_named(videonl: Callable[..., tuple[int, str]], options: tuple[str, str], message: str) -> None:

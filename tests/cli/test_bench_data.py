@@ -68,7 +68,7 @@ def test_the_table_begins_with_the_machine(videonl: Callable[..., Any], folder: 
     [
         (["{nowhere}"], "nowhere: no such folder. Name one with videos in it."),
         (["{empty}"], "empty: no H.264 file of at least 57 frames in it"),
-        (["{empty}", "--num_clips", "0"], "--num_clips must be at least 1 and --memory_reads at least 0, got 0 and 0"),
+        (["{empty}", "--num_clips", "0"], "--num_clips must be at least 1, got 0"),
     ],
 )
 def test_mistakes_are_named(videonl: Callable[..., Any], tmp_path: Path, options: list[str], message: str) -> None:

@@ -69,7 +69,7 @@ def test_several_videos_are_predicted(videonl: Videonl, trained: Path, flat: Pat
     assert "0.mp4: 1 clip x 1 crop" in ran.text and "3.mp4: 1 clip x 1 crop" in ran.text
     ran = videonl(*words, "--video", flat / "gone.mp4", flat / "2.mp4")
     assert ran.code == 1
-    assert "gone.mp4: no such file" in ran.text and "2.mp4: 1 clips x 1 crops" in ran.text
+    assert "gone.mp4: no such file" in ran.text and "2.mp4: 1 clip x 1 crop" in ran.text
     ran = videonl(*words, "--video", flat / "0.mp4", "--top", 1, "--top", 2)
     assert "--top is given 2 times: the last one counts" in ran.text
 
