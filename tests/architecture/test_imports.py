@@ -41,7 +41,7 @@ MAY_IMPORT = {
         *("profiling", "diagnostics", "inference", "tasks", "runtime", "registry", "pickles", "terminal", "files"),
         *("outputs", "names", "errors"),
     },
-    "__init__": {"blocks"},  # by name, when it is asked for
+    "__init__": {"blocks", "backbones", "data.sampling", "data.sources.own"},  # by name, when it is asked for
     "__main__": {"cli"},
 }
 # Where alone these libraries may appear.
