@@ -18,7 +18,7 @@ class Registry(dict[str, Part]):
         kind: What the parts are, for messages: ``block``.
         parts: The built-in ones.
 
-    Example:
+    Examples:
         >>> shapes = Registry("shape", {"round": complex})
         >>> @shapes.register("square")
         ... class Square: ...

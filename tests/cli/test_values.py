@@ -50,16 +50,19 @@ MEANT = {
         memory_reads num_train num_val num_test crf pool_padding""",
     "-1": "max_epochs max_steps num_sanity_val_steps",
     ".inf": "upload_limit_mb",
-    HUGE: """seed seed_everything fast_dev_run max_epochs min_epochs max_steps min_steps limit_train_batches
+    HUGE: """overfit_batches val_check_interval
+        seed seed_everything fast_dev_run max_epochs min_epochs max_steps min_steps limit_train_batches
         limit_val_batches limit_test_batches limit_predict_batches check_val_every_n_epoch num_sanity_val_steps
         log_every_n_steps accumulate_grad_batches gradient_clip_val reload_dataloaders_every_n_epochs upload_limit_mb
         save_every_steps films_every_epochs shard_mb num_mistakes top num_sampled num_queries num_videos
         diagnose.num_clips""",
-    BEYOND: """max_epochs min_epochs max_steps min_steps upload_limit_mb shard_mb num_mistakes top num_sampled
+    BEYOND: """overfit_batches
+        max_epochs min_epochs max_steps min_steps upload_limit_mb shard_mb num_mistakes top num_sampled
         num_queries num_videos diagnose.num_clips""",
 }
 NOT_MEANT = """index num_workers 0, prepare num_workers 0, fit limit_train_batches 0, test limit_test_batches 0,
-    validate limit_val_batches 0, predict limit_predict_batches 0"""
+    validate limit_val_batches 0, predict limit_predict_batches 0, fit overfit_batches 1,
+    fit val_check_interval 1"""
 SETTINGS = (ClipFormat, Views, Augmentation, Color, RandAugment, Mixing, Loading, Optimization, Encoding, Run, Stated)
 
 

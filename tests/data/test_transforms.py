@@ -100,7 +100,7 @@ def test_normalize(dtype: torch.dtype) -> None:
         (ClipFormat, {"short_side_px": 100, "crop_px": 101}, "crop_px .* 100, got 101"),
         (ClipFormat, {"std": (0.1, 0.0, 0.1)}, "std .* got"),
         (ClipFormat, {"mean": (0.1, 0.2)}, "mean .* got"),
-        (ClipFormat, {"sampling": "sparse"}, "sampling must be one of dense, .* got 'sparse'"),
+        (ClipFormat, {"sampling": "sparse"}, "unknown sampling 'sparse'; the samplings are: dense, "),
         (Views, {"num_clips": 0}, "num_clips .* got 0"),
         (Views, {"num_crops": 0}, "num_crops .* got 0"),
         (Views, {"crop_px": 0}, "crop_px .* got 0"),

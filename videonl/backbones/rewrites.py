@@ -63,7 +63,7 @@ def run_frames_in_2d(network: nn.Module) -> None:
     2D kernels are the better tuned ones: with strides they go backward about twice as fast on CPUs, else as fast. It
     needs channels innermost (``torch.channels_last_3d``); features laid out otherwise run as they did.
 
-    Example:
+    Examples:
         >>> network = nn.Sequential(nn.Conv3d(3, 5, (1, 3, 3)), nn.Conv3d(5, 7, 3))
         >>> run_frames_in_2d(network)
         >>> [type(module).__name__ for module in network]

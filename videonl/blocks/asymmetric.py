@@ -121,7 +121,7 @@ class AsymmetricPyramid(Asymmetric):
     Raises:
         ValueError: When a size is not a positive number or a choice is not one of those above.
 
-    Example:
+    Examples:
         >>> block = AsymmetricPyramid(6)
         >>> x = torch.randn(2, 6, 3, 5, 7)
         >>> torch.equal(block(x), x)  # the identity at initialization
@@ -184,7 +184,7 @@ class AsymmetricFusion(Asymmetric):
     Raises:
         ValueError: When a size is not a positive number or a choice is not one of those above.
 
-    Example:
+    Examples:
         >>> block = AsymmetricFusion(6, low_channels=3)
         >>> high, low = torch.randn(2, 6, 2, 3, 5), torch.randn(2, 3, 4, 7, 11)
         >>> torch.equal(block(high, low), high)  # the identity at initialization

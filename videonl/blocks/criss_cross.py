@@ -121,7 +121,7 @@ class CrissCross(LineHops):
     Raises:
         ValueError: When a size is not a positive number, or ``num_dims`` neither 2 nor 3.
 
-    Example:
+    Examples:
         >>> block = CrissCross(6)
         >>> x = torch.randn(2, 6, 3, 5, 7)
         >>> torch.equal(block(x), x)  # the identity at initialization
@@ -160,7 +160,7 @@ class Axial(LineHops):
     Raises:
         ValueError: When a size is not a positive number, or ``num_dims`` neither 2 nor 3.
 
-    Example:
+    Examples:
         >>> block = Axial(6)
         >>> x = torch.randn(2, 6, 3, 5, 7)
         >>> torch.equal(block(x), x)  # the identity at initialization

@@ -36,7 +36,7 @@ class GlobalContext(AttentionBlock):
     Raises:
         ValueError: When a size is not a positive number or a choice is not one of those above.
 
-    Example:
+    Examples:
         >>> import torch
         >>> block = GlobalContext(6)
         >>> x = torch.randn(2, 6, 3, 5, 7)

@@ -40,7 +40,7 @@ def rename_public(weights: Mapping[str, Tensor], naming: Naming) -> tuple[dict[s
     Returns:
         The weights by our key, and the keys that have no counterpart.
 
-    Example:
+    Examples:
         >>> import torch
         >>> renamed, left_over = rename_public({"W.0.bias": torch.ones(3), "sub.bias": torch.ones(3)}, "alexhex7")
         >>> list(renamed), left_over

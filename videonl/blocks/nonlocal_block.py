@@ -55,7 +55,7 @@ class NonLocal(AttentionBlock):
     Raises:
         ValueError: When a size is not a positive number, a choice is unknown, or an option does not go with the others.
 
-    Example:
+    Examples:
         >>> import torch
         >>> block = NonLocal(6)
         >>> x = torch.randn(2, 6, 3, 5, 7)

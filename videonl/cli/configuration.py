@@ -121,7 +121,7 @@ def load(path: Path, extending: tuple[Path, ...] = (), visit: Visit | None = Non
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Lays one mapping over another: mappings are merged key by key, all else is replaced.
 
-    Example:
+    Examples:
         >>> merge({"data": {"root": "a", "seed": 1}}, {"data": {"root": "b"}})
         {'data': {'root': 'b', 'seed': 1}}
     """

@@ -80,8 +80,8 @@ def diagnose(
             f"the network of {checkpoint} has no attention blocks, so there is nothing to diagnose; what its classes "
             "rest on, `videonl attention --evidence` shows for any network"
         )
-    videos = spread_out(assign(read_source(source, root), trained.class_names), num_clips)
     recognizer = Recognizer(trained.network.to(device_of(device)), ClipFormat(**trained.clip))
+    videos = spread_out(assign(read_source(source, root), trained.class_names), num_clips)
     gains = {name: block.gain() for name, block in trained.network.blocks.items()}
     diagnosis = Diagnosis(recognizer.network, recognizer.blocks, trained.class_names, num_queries, seed, gains)
     unreadable = {}

@@ -78,7 +78,7 @@ class VideoScores:
     Raises:
         UserError: There is no such average.
 
-    Example:
+    Examples:
         >>> import torch
         >>> scores = VideoScores()
         >>> logits, view = torch.tensor([[9.0, 0.0], [0.0, 9.0], [0.0, 9.0]]), torch.tensor([[0, 0], [0, 0], [1, 0]])

@@ -66,7 +66,7 @@ def profile_network(
 def parts(network: nn.Module) -> list[str]:
     """The paths of the outermost modules with parameters, of which a network has at least two.
 
-    Example:
+    Examples:
         >>> wrapped = nn.Sequential(nn.Sequential(nn.Conv3d(3, 5, 1), nn.ReLU(), nn.ModuleList([nn.Linear(5, 7)])))
         >>> parts(wrapped)
         ['0.0', '0.2.0']

@@ -32,7 +32,7 @@ def layers(network: nn.Module) -> list[Layer]:
     Returns:
         The layers in the order in which the network registers them, every parameter once.
 
-    Example:
+    Examples:
         >>> network = nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 5)))
         >>> [layer.name for layer in layers(network)]
         ['0', '1.0', '1.2']

@@ -50,7 +50,7 @@ def lr_factor(settings: Schedule, num_steps: float) -> Callable[[int], float]:
     Raises:
         UserError: The schedule has places, and the training no length of which they are shares.
 
-    Example:
+    Examples:
         >>> factor = lr_factor(Schedule(schedule="cosine", warmup_fraction=0.2), num_steps=10)
         >>> [round(factor(step), 3) for step in (0, 1, 2, 6, 10)]
         [0.5, 1.0, 1.0, 0.5, 0.0]
