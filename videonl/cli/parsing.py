@@ -53,7 +53,7 @@ class Parser(ArgumentParser):
             if kind is bool and not equals:
                 is_value = rest[:1] and rest[0].lower() in ("true", "false")
                 spelled.append(f"{name}={rest.pop(0).lower() if is_value else 'true'}")
-            elif get_origin(kind) is list:
+            elif get_origin(kind) is list and "." not in name:  # parts of a setting are written as in YAML
                 values = [value] if equals else list(takewhile(lambda value: not value.startswith("--"), rest))
                 del rest[: 0 if equals else len(values)]
                 spelled += [f"{name}+={json.dumps([value])}" for value in values or [""]]
