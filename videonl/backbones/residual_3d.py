@@ -206,7 +206,7 @@ def _run(owner: nn.Module, names: list[str], x: Tensor) -> Tensor:
     """Convolutions and norms, with an activation after all but the last."""
     for name in names:
         x = owner.get_submodule(f"bn{name}")(owner.get_submodule(f"conv{name}")(x))
-        x = x if name == names[-1] else owner.relu(x)  # type: ignore[operator]
+        x = x if name == names[-1] else owner.relu(x)  # type: ignore[operator]  # a member of a module is no known type
     return x
 
 

@@ -110,5 +110,5 @@ def odd_value(value: object) -> str | None:
         keys = next((type(key).__name__ for key in value if type(key) is not str), None)
         return keys or odd_value(list(value.values()))
     if type(value) in (list, tuple):
-        return next(filter(None, map(odd_value, value)), None)  # type: ignore[call-overload]
+        return next(filter(None, map(odd_value, value)), None)  # type: ignore[call-overload]  # of a sequence of anything
     return type(value).__name__
