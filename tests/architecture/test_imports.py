@@ -30,7 +30,10 @@ MAY_IMPORT = {
     "evaluation": {"data.reading.decoding", "terminal", "files", "outputs", "names", "errors"},
     "diagnostics": {"visualization", "blocks", "evaluation", "data", "terminal", "files", "names", "errors"},
     "tasks": {"evaluation", "registry", "errors"},
-    "inference": {"models", "backbones", "blocks", "data", "visualization", "evaluation", "errors"},
+    "inference": {
+        *("models", "backbones", "blocks", "data", "visualization", "evaluation", "runtime", "outputs", "files"),
+        *("terminal", "names", "errors"),
+    },
     "training": {
         *("inference", "tasks", "data", "evaluation", "visualization", "diagnostics", "profiling", "runtime"),
         *("pickles", "terminal", "files", "outputs", "names", "errors"),
@@ -41,7 +44,7 @@ MAY_IMPORT = {
         *("profiling", "diagnostics", "inference", "tasks", "runtime", "registry", "pickles", "terminal", "files"),
         *("outputs", "names", "errors"),
     },
-    "__init__": {"blocks", "backbones", "data.sampling", "data.sources.own"},  # by name, when it is asked for
+    "__init__": {"blocks", "backbones", "models", "inference", "data"},  # by name, when it is asked for
     "__main__": {"cli"},
 }
 # Where alone these libraries may appear.
