@@ -11,9 +11,9 @@ _FORMS = {
     "       videonl predict --config RUN/config.yaml [options]",
 }
 _VIDEO = {
-    "SOURCE...": "files, folders, lists, patterns; the other options of this form are:",
-    "--checkpoint FILE": "a checkpoint of fit, a run, converted weights, a published name",
-    "--out FILE": "write .csv, .json or .parquet; goes on where it was interrupted",
+    "SOURCE...": "files, folders, lists, patterns; options of this form:",
+    "--checkpoint FILE": "a checkpoint, a run, converted weights, a published name",
+    "--out FILE": "write .csv, .json or .parquet; resumes when interrupted",
     "--num_clips N, --num_crops N": "views whose scores are averaged (10 x 3)",
     "--top N": "how many classes to print (5)",
     "--classes FILE": "names of the classes, where the checkpoint has none",

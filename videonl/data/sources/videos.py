@@ -22,7 +22,7 @@ def is_one_video(source: str) -> bool:
     path = Path(os.path.expanduser(source))
     if is_url(source) or is_own_source(source) or not source:
         return False
-    if path.is_dir():
+    if os.path.isdir(path):
         return is_frame_folder(path) and not any(is_video_name(name) for name in os.listdir(path))
     return (is_video_name(path.name) and not _is_pattern(source)) or opens_as_video(path)
 
@@ -57,8 +57,12 @@ def _read(source: str) -> list[LabeledPath]:
         return [LabeledPath(path, None, source)]
     if os.path.lexists(path) or not _is_pattern(source):
         _require_no_stream(source)
+        if not (os.path.lexists(path) or "#" in source or is_url(source) or is_own_source(source)):
+            raise UserError(f"{source}: no such file or folder. Name videos, folders of videos, or lists")
         return read_source(source, keep_unreadable=True)
     matches = sorted(glob.glob(str(path), recursive=True))
+    if not matches and is_video_name(path.name):
+        return [LabeledPath(path, None, source)]
     if not matches:
         raise UserError(f"{source} matches no file")
     return [entry for match in matches for entry in _read(match)]
