@@ -125,7 +125,12 @@ def test_interrupted_it_goes_on_where_it_stopped(
 
 
 def test_labels_that_the_network_knows_are_kept(model: Model, folder: Path) -> None:
-    assert [each.target for each in model.predict(folder.parent / "two.csv", **FEW)] == ["kick", None]
+    found = model.predict(folder.parent / "two.csv", **FEW)
+    assert [each.target for each in found] == ["kick", None]
+    record = model.evaluate(str(folder.parent / "two.csv"), **FEW)
+    assert record.accuracies["top1"] == float(found[0].label == "kick")
+    with pytest.raises(UserError, match="no video has a label"):
+        model.evaluate(str(folder), **FEW).accuracies  # noqa: B018  # a property that refuses
 
 
 def test_the_command_takes_sources_anywhere(
@@ -134,15 +139,6 @@ def test_the_command_takes_sources_anywhere(
     out = tmp_path / "found.csv"
     words = ["predict", str(folder / "1.mp4"), "--checkpoint", str(weights), "--top", "2", *VIEWS]
     words.append(str(folder / "0.mp4"))
-        "predict",
-        str(folder / "1.mp4"),
-        "--checkpoint",
-        str(weights),
-        "--top",
-        "2",
-        *VIEWS,
-        str(folder / "0.mp4"),
-    ]
     assert main([*words, "--out", str(out)]) == 0
     with out.open(newline="") as file:
         assert [Path(row["path"]).name for row in csv.DictReader(file)] == ["1.mp4", "0.mp4"]
