@@ -1,8 +1,11 @@
 """Predictions of many videos: from any source, to any file, interrupted and gone on with."""
 
 import csv
+import http.server
 import json
 import shutil
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +125,22 @@ def test_interrupted_it_goes_on_where_it_stopped(
     monkeypatch.undo()
     model.predict(folder, out=tmp_path / "at_once.csv", **FEW)
     assert out.read_bytes() == (tmp_path / "at_once.csv").read_bytes()
+
+
+def test_a_video_is_read_from_its_address(model: Model, folder: Path) -> None:
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        try:
+            one = model.predict(f"{address}/1.mp4", num_clips=1, num_crops=1)
+            found = model.predict([f"{address}/1.mp4", f"{address}/gone.mp4"], **FEW)
+        finally:
+            server.shutdown()
+    assert one.video == f"{address}/1.mp4"
+    assert torch.equal(one.logits, model.predict(folder / "1.mp4", num_clips=1, num_crops=1).logits)
+    assert [each.video for each in found] == [one.video]
+    assert "cannot be fetched" in found.unreadable[f"{address}/gone.mp4"]
 
 
 def test_labels_that_the_network_knows_are_kept(model: Model, folder: Path) -> None:

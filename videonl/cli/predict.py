@@ -10,6 +10,7 @@ from videonl.cli.configuration import expand
 from videonl.cli.parsing import Parser
 from videonl.cli.refusals import local_video, require_at_least
 from videonl.data.loader import Loading
+from videonl.data.reading.shard_member import is_url
 from videonl.data.sources.videos import read_videos
 from videonl.data.transforms import MOST_VIEWS, Views
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, IncompleteError, UserError
@@ -85,7 +86,7 @@ def predict(
     """Prints the most probable classes of videos, averaged over the views of each, or writes them to a file.
 
     Args:
-        source: Video files, folders of frames, folders of videos, patterns, lists, indexes.
+        source: Video files or their URLs, folders of frames, folders of videos, patterns, lists, indexes.
         checkpoint: A checkpoint of videonl fit, the folder of a run, converted weights, or a published name such as
             kinetics400/i3d_r50.
         out: The file to write: .csv and .json hold the best classes, .parquet every view. Interrupted, the command goes
@@ -112,7 +113,7 @@ def predict(
     if out is not None:
         format_of(out)
         check_file(out, [checkpoint])
-    sources = [str(local_video(name)) for name in source]
+    sources = [name if is_url(name) else str(local_video(name)) for name in source]
     many = len(read_videos(sources)) > _FEW
     workers = (2 if many else 0) if num_workers is None else num_workers
     trained = find_trained(checkpoint, classes, trust_code)

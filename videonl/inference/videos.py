@@ -10,6 +10,7 @@ import torch
 
 from videonl.data.reading.array_reader import ArrayReader, Frames
 from videonl.data.reading.decoding import VideoReader, open_video
+from videonl.data.reading.shard_member import is_url, remote_video
 
 VideoLike: TypeAlias = str | Path | Frames | Sequence[Frames]
 
@@ -25,7 +26,7 @@ def open_any(video: VideoLike, decoder: str = "auto", fps: float | None = None) 
     """Opens a video for reading frames.
 
     Args:
-        video: A file, a folder of frames, or decoded frames, uint8 RGB (T, H, W, 3).
+        video: A file or its URL, a folder of frames, or decoded frames, uint8 RGB (T, H, W, 3).
         decoder: Who decodes a file.
         fps: Of decoded frames.
 
@@ -33,6 +34,8 @@ def open_any(video: VideoLike, decoder: str = "auto", fps: float | None = None) 
         UserError: There is no such decoder, or the frames are of another shape or type.
         DecodingError: The file cannot be read as a video.
     """
+    if isinstance(video, str) and is_url(video):
+        return open_video(remote_video(video), decoder)
     if isinstance(video, str | Path):
         return open_video(os.path.expanduser(video), decoder)
     return ArrayReader(video, fps)

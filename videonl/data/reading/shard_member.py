@@ -39,6 +39,33 @@ class ShardMember:
         return data
 
 
+@dataclass(frozen=True)
+class RemoteVideo(ShardMember):
+    """A video that is a file of its own at a URL."""
+
+    def __str__(self) -> str:
+        return self.url
+
+    def fetch(self) -> bytes:
+        """Read the file.
+
+        Raises:
+            OSError: It is gone, or the storage does not answer.
+        """
+        file_system, path = url_to_fs(self.url)
+        data: bytes = file_system.cat_file(path)
+        return data
+
+
+def remote_video(url: str) -> RemoteVideo:
+    """The video at a URL: anything that fsspec opens.
+
+    >>> remote_video("https://example.org/a/walk.mp4?key=1").name
+    'walk.mp4'
+    """
+    return RemoteVideo(url, 0, 0, url.partition("?")[0].rpartition("/")[2])
+
+
 def is_url(source: str) -> bool:
     """Whether a source is a URL rather than a path.
 

@@ -8,20 +8,26 @@ from pathlib import Path
 
 from videonl.data.reading.frame_folder_reader import is_frame_folder
 from videonl.data.reading.probe import opens_as_video
-from videonl.data.reading.shard_member import is_url
+from videonl.data.reading.shard_member import is_url, remote_video
 from videonl.data.sources.entry import LabeledPath, is_video_name
 from videonl.data.sources.labeled import read_source
 from videonl.data.sources.own import is_own_source
 from videonl.errors import UserError
 
+_STREAMS = ("rtsp", "rtsps", "rtmp", "rtp", "udp", "srt")
 _log = logging.getLogger(__name__)
 
 
 def is_one_video(source: str) -> bool:
-    """Whether a source is a single video: a video file, or a folder of frames. A missing one of such a name is."""
+    """Whether a source is a single video: a video file, the URL of one, or a folder of frames.
+
+    By its name, a missing one is, too.
+    """
     path = Path(os.path.expanduser(source))
-    if is_url(source) or is_own_source(source) or not source:
+    if is_own_source(source) or not source:
         return False
+    if is_url(source):
+        return _scheme(source) not in _STREAMS and is_video_name(remote_video(source).name)
     if os.path.isdir(path):
         return is_frame_folder(path) and not any(is_video_name(name) for name in os.listdir(path))
     return (is_video_name(path.name) and not _is_pattern(source)) or opens_as_video(path)
@@ -31,7 +37,7 @@ def read_videos(sources: Iterable[str | Path]) -> list[LabeledPath]:
     """Lists the videos of some sources, in their order; one that several sources name is listed once.
 
     Args:
-        sources: Video files, folders of frames, patterns such as ``clips/*.mp4``, and whatever
+        sources: Video files or their URLs, folders of frames, patterns such as ``clips/*.mp4``, and whatever
             :func:`videonl.data.sources.labeled.read_source` reads: folders of videos, lists, indexes.
 
     Raises:
@@ -54,9 +60,10 @@ def _read(source: str) -> list[LabeledPath]:
         raise UserError("an empty name names no video; give the path of a file, a folder or a list")
     path = Path(os.path.expanduser(source))
     if is_one_video(source):
-        return [LabeledPath(path, None, source)]
+        return [LabeledPath(remote_video(source) if is_url(source) else path, None, source)]
     if os.path.lexists(path) or not _is_pattern(source):
-        _require_no_stream(source)
+        if _scheme(source) in _STREAMS:
+            raise UserError(f"{source} is a live stream; videonl stream reads those")
         if not (os.path.lexists(path) or "#" in source or is_url(source) or is_own_source(source)):
             raise UserError(f"{source}: no such file or folder. Name videos, folders of videos, or lists")
         return read_source(source, keep_unreadable=True)
@@ -68,13 +75,8 @@ def _read(source: str) -> list[LabeledPath]:
     return [entry for match in matches for entry in _read(match)]
 
 
-def _require_no_stream(source: str) -> None:
-    name = source.partition("?")[0]
-    if is_url(source) and (is_video_name(Path(name).name) or source.split("://")[0] in ("rtsp", "rtmp", "udp", "rtp")):
-        raise UserError(
-            f"{source} is a URL, and videos are read from files; save it first, such as by "
-            f"ffmpeg -i {source} -c copy clip.mkv. Live streams are read by videonl stream"
-        )
+def _scheme(source: str) -> str:
+    return source.partition("://")[0].lower() if is_url(source) else ""
 
 
 def _is_pattern(source: str) -> bool:
