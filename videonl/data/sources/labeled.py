@@ -1,5 +1,6 @@
 """Which videos there are and what label each has, from any kind of source."""
 
+import glob
 import logging
 import os
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from videonl.data.reading.shard_member import is_url
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.folders import read_folder, split_of_name
 from videonl.data.sources.lists import read_list, shorten
+from videonl.data.sources.official import is_hmdb51, read_hmdb51
 from videonl.data.sources.own import is_own_source, read_own
 from videonl.errors import UserError
 
@@ -29,8 +31,9 @@ def read_source(
     blank lines and lines that start with ``#`` are skipped. Space-separated paths may contain spaces: the label is the
     last word. A list may begin with a header that names at least ``path`` and ``label``, or words for them such as
     ``filename`` and ``class``, and if it has a column ``split``, then ``clips.csv#train`` takes the rows of that split.
-    The official lists of Kinetics are such files too. Where labels are numbers, a file ``classes.txt`` beside the list
-    names them.
+    The official lists of Kinetics are such files too, and so are those of UCF101 and Something-Something V2, and the
+    files of a split of HMDB51, ``'*_test_split1.txt#train'``; see :mod:`videonl.data.sources.official`. Where labels
+    are numbers, a file ``classes.txt`` beside the list names them.
 
     An index is what ``videonl index`` writes, or a folder that holds one, or the URL of either. Its broken and missing
     videos are left out, and a warning says how many, or kept to be counted.
@@ -55,6 +58,8 @@ def read_source(
     if is_url(source):
         url, _, split = source.partition("#")
         return _of_index(url, split or None, keep_unreadable)
+    if (pattern := _hmdb51(source, root)) is not None:
+        return pattern
     path, split_name = _locate(source, root)
     if path.is_dir() and (path / INDEX_NAME).is_file():
         path /= INDEX_NAME
@@ -72,6 +77,22 @@ def read_source(
     )
 
 
+def _hmdb51(source: str, root: Path | None) -> list[LabeledPath] | None:
+    """The videos of the official files of HMDB51, which a pattern names; None where it names others, or is none."""
+    if not _is_pattern(source, root):
+        return None
+    name, _, split = source.partition("#")
+    paths = [Path(each) for each in sorted(glob.glob(str((root or Path()) / os.path.expanduser(name))))]
+    if not is_hmdb51(paths):
+        return None
+    entries = read_hmdb51(paths, root)
+    return _of_split(name, entries, split) if split else entries
+
+
+def _is_pattern(source: str, root: Path | None) -> bool:
+    return glob.has_magic(source) and not os.path.lexists((root or Path()) / os.path.expanduser(source))
+
+
 def file_of_source(source: str, root: Path | None = None) -> Path:
     """The list or index that a source is read from, without its split; or its folder, or its URL.
 
@@ -80,6 +101,8 @@ def file_of_source(source: str, root: Path | None = None) -> Path:
     """
     if is_url(source) or is_own_source(source):
         return Path(source)
+    if _is_pattern(source, root):
+        return Path(source.partition("#")[0])
     path, _ = _locate(source, root)
     return path / INDEX_NAME if (path / INDEX_NAME).is_file() else path
 

@@ -10,6 +10,7 @@ from videonl.data.sources.entry import LabeledPath, is_video_name
 from videonl.data.sources.header import Header, header_of, names_columns
 from videonl.data.sources.kinetics import is_kinetics_header, read_kinetics
 from videonl.data.sources.list_lines import Line, check_length, content_lines, fields_of, separator_of
+from videonl.data.sources.official import is_ucf101, read_something, read_ucf101
 from videonl.data.sources.rows import check_one_label, parse_row
 from videonl.errors import UserError
 
@@ -34,7 +35,15 @@ def read_list(path: Path, split: str | None, root: Path | None, classes: Path | 
     if not lines:
         raise UserError(f"{path}: no videos listed. Write one 'path label' per line.")
     if lines[0].text in ("{", "[") or lines[0].text.startswith(('{"', "[{", '["')):
-        raise UserError(f"{path}: is JSON, and lists are text with one 'path label' per line. Write one.")
+        everything = read_something(path, "\n".join(line.text for line in lines), base)
+        _check_files(path, everything, base)
+        _check_split(path, split, [])
+        return everything
+    if is_ucf101(path, lines):
+        everything = read_ucf101(path, lines, base)
+        _check_files(path, everything, base)
+        _check_split(path, split, [])
+        return everything
     separator = separator_of(lines[0].text)
     names = fields_of(lines[0], separator)
     lowered = [name.lower() for name in names]
