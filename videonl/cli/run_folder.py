@@ -32,7 +32,8 @@ class Run:
     """Where a run is kept and who hears of it.
 
     Attributes:
-        dir: Folder of the run: its config.yaml, checkpoints, logs and scores.
+        dir: Folder of the run: its config.yaml, checkpoints, logs and scores. By default it follows from the
+            configuration's path: that of experiment/ucf101/i3d_r50.yaml is runs/ucf101/i3d_r50.
         wandb: ``online`` and ``offline`` log to Weights & Biases; ``offline`` needs no account, and ``wandb sync`` can
             send it later. ``off``, which YAML reads as false, is ``disabled``.
         project: Project on Weights & Biases. By default what WANDB_PROJECT says, or else ``videonl``.

@@ -19,7 +19,7 @@ _VIDEO = {
 }
 _COMMON = {
     "-c, --config FILE": "such as experiment/folders.yaml; later ones win",
-    "--run.dir DIR": "folder of the run (runs/videonl)",
+    "--run.dir DIR": "folder of the run (runs/ and the experiment's path)",
     "--ckpt_path FILE": "best, last, or a file",
     "--print_config": "print the configuration that results, and exit",
 }
