@@ -10,7 +10,7 @@ import torch
 
 import videonl.cli.run  # Lightning binds its log to the stderr of the moment it is first imported
 from videonl.cli.main import main
-from videonl.data.synthetic.dataset import write_synthetic
+from videonl.data.synthetic.dataset import SyntheticSettings, write_synthetic
 
 SMALL = """
 extends: experiment/demo/nonlocal.yaml
@@ -36,7 +36,7 @@ class Ran(NamedTuple):
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """13 training, 7 validation and 11 test clips of two classes."""
     folder = tmp_path_factory.mktemp("data") / "synthetic"
-    write_synthetic(folder, num_train=13, num_val=7, num_test=11, size_px=38, num_frames=7)
+    write_synthetic(folder, SyntheticSettings(num_train=13, num_val=7, num_test=11, size_px=38, num_frames=7))
     return folder
 
 

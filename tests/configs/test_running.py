@@ -11,7 +11,7 @@ import yaml
 
 from videonl.cli.configuration import load, merge, shipped_configs
 from videonl.cli.main import main
-from videonl.data.synthetic.dataset import write_synthetic
+from videonl.data.synthetic.dataset import SyntheticSettings, write_synthetic
 
 CONFIGS = shipped_configs()
 LAID_OVER_OTHERS = {"own_clips.yaml": "nonlocal.yaml"}
@@ -21,7 +21,7 @@ EXPERIMENTS = sorted(str(path.relative_to(CONFIGS)) for path in (CONFIGS / "expe
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "synthetic"
-    write_synthetic(folder, num_train=6, num_val=2, num_test=2, size_px=34, num_frames=5)
+    write_synthetic(folder, SyntheticSettings(num_train=6, num_val=2, num_test=2, size_px=34, num_frames=5))
     return folder
 
 

@@ -21,9 +21,10 @@ from videonl.benchmarks import (
     select_cases,
     table,
 )
+from videonl.cli.progress import tell
 from videonl.cli.refusals import require_at_least
 from videonl.errors import MOST_SECONDS, MOST_WIDTH, UserError
-from videonl.terminal import Console
+from videonl.terminal import Console, Pace
 
 DTYPES = {"cpu": ("float32",), "cuda": ("float32", "bfloat16")}
 
@@ -89,10 +90,15 @@ def _show(console: Console, rows: list[Row], settings: list[Setting]) -> None:
 
 @contextmanager
 def progress(total: int, first: str) -> Iterator[Callable[[str], None]]:
-    """A bar on stderr, so that stdout has the results alone; what it yields says what was done last."""
+    """A bar on stderr, or a line now and then; what it yields says what was done last."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        pace = Pace()
+        yield lambda text: tell(text) if pace.is_due() else None
+        return
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     # Left to itself, rich would send to stderr what is printed meanwhile.
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(first, total=total)
         yield lambda text: bar.update(task, advance=1, description=text)
 

@@ -91,5 +91,6 @@ def usage() -> str:
             "",
             *(line for lines in tasks for line in lines),
             "videonl COMMAND --help lists a command's options; --num-clips is --num_clips too.",
+            "Every command takes --verbose, which prints what the libraries say too.",
         ]
     )

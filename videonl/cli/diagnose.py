@@ -8,7 +8,7 @@ from pathlib import Path
 from torch.utils.data import DataLoader
 
 from videonl.cli.device import device_of
-from videonl.cli.long_work import progress_bar
+from videonl.cli.progress import progress_bar
 from videonl.cli.refusals import require_at_least
 from videonl.data.batches import Failure
 from videonl.data.loader import MOST_SEED, naming_shared_memory, worker_options

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from videonl.cli.long_work import progress_bar
+from videonl.cli.progress import progress_bar
 from videonl.cli.refusals import require_at_least
 from videonl.data.indexing.decode_time import measure_decoding
 from videonl.data.indexing.index_file import file_of, read_index

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch.utils.data import DataLoader, Subset
 
 from videonl.cli.device import device_of
-from videonl.cli.long_work import progress_bar
+from videonl.cli.progress import progress_bar
 from videonl.cli.refusals import require_at_least
 from videonl.data.batches import EvaluationBatch, collate_evaluation
 from videonl.data.dataset import EvaluationVideos

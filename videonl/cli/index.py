@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from videonl.cli.long_work import default_workers, progress_bar
+from videonl.cli.long_work import default_workers
+from videonl.cli.progress import progress_bar
 from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.facts import Check
 from videonl.data.indexing.findings import contradictions, copies, leaks, shared_clips

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from videonl.cli.long_work import default_workers, progress_bar
+from videonl.cli.long_work import default_workers
+from videonl.cli.progress import progress_bar
 from videonl.cli.refusals import require_at_least
 from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, read_index
 from videonl.data.preparing.encoding import Encoding
