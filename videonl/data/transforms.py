@@ -155,16 +155,17 @@ class ViewTransform:
             uint8 ``(V, C, T, crop, crop)``, clip by clip, and crop by crop within a clip. Whole frames make one
             "crop" as high and wide as they are.
         """
-        frames = _resize_short_side(frames, self.short_side_px).permute(0, 2, 3, 1)  # (T, C, H, W) -> (T, H, W, C)
-        height_px, width_px, corners = frames.shape[1], frames.shape[2], [(0, 0)]
+        frames = _resize_short_side(frames, self.short_side_px)
+        (num_channels, height_px, width_px), corners = frames.shape[1:], [(0, 0)]
         if not self.whole:
             corners = crop_corners(height_px, width_px, self.crop_px, self.num_crops)
             height_px = width_px = self.crop_px
-        views = frames.new_empty(len(clips) * len(corners), len(clips[0]), height_px, width_px, frames.shape[-1])
+        size = (len(clips) * len(corners), num_channels, len(clips[0]), height_px, width_px)
+        views = torch.empty(size, dtype=frames.dtype, memory_format=torch.channels_last_3d)
         for view, (clip, (top, left)) in zip(views, itertools.product(clips, corners), strict=True):
             for place, index in enumerate(clip):
-                view[place] = frames[index, top : top + height_px, left : left + width_px]
-        return views.permute(0, 4, 1, 2, 3)  # (V, T, H, W, C) -> (V, C, T, H, W)
+                view[:, place] = frames[index, :, top : top + height_px, left : left + width_px]
+        return views
 
 
 def crop_corners(height_px: int, width_px: int, crop_px: int, num_crops: int) -> list[tuple[int, int]]:
