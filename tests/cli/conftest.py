@@ -14,7 +14,7 @@ from videonl.data.synthetic.dataset import SyntheticSettings, write_synthetic
 
 SMALL = """
 extends: experiment/demo/nonlocal.yaml
-trainer: {max_epochs: 1, accelerator: cpu, log_every_n_steps: 1, enable_progress_bar: false}
+trainer: {max_epochs: 1, accelerator: cpu, log_every_n_steps: 1, enable_progress_bar: false, num_sanity_val_steps: 0}
 model: {network: {init_args: {width: 3}}}
 data:
   clip: {num_frames: 5, short_side_px: 37, crop_px: 31}

@@ -142,9 +142,11 @@ def test_unknown_command_lists_the_commands(videonl: Videonl) -> None:
     assert "unknown command 'train'; the commands are: fit, validate, test, predict" in refused.text
 
 
-@pytest.mark.parametrize("words", ["--help", "models --json"])
-def test_a_reader_that_has_had_enough_is_no_error(words: str) -> None:
-    command = [sys.executable, "-m", "videonl", *words.split()]
+@pytest.mark.parametrize(
+    ("flags", "words"), [("", "--help"), ("-u", "fit --help")]
+)  # when it ends, and where it prints
+def test_a_reader_that_has_had_enough_is_no_error(flags: str, words: str) -> None:
+    command = [sys.executable, *flags.split(), "-m", "videonl", *words.split()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()  # before it has written a line
         assert process.stderr.read() == ""

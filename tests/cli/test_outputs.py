@@ -140,7 +140,8 @@ def test_a_class_whose_name_is_no_text_is_evaluated(
     ],
 )
 def test_an_output_that_takes_nothing_is_named(redirected: str, said: str) -> None:
-    command = f"{sys.executable} -W ignore -m videonl models {redirected}"
+    # Unbuffered, so that it fails where it is printed.
+    command = f"{sys.executable} -u -W ignore -m videonl fit --help {redirected}"
     ended = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert said in ended.stderr

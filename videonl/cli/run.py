@@ -54,6 +54,8 @@ class VideonlCLI(LightningCLI):
     _continued = False  # whether a training goes on with the run's log
 
     def __init__(self, arguments: Sequence[str]) -> None:
+        # A parser has hundreds of options: only that of the command asked for is built.
+        self.subcommands = lambda: {arguments[0]: LightningCLI.subcommands()[arguments[0]]}  # type: ignore[method-assign]  # so it is found by Lightning
         with ExitStack() as self._held:  # locks, until the command is done
             super().__init__(
                 ClipModule,
