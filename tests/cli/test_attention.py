@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from videonl.cli.main import main
 from videonl.models import ClipClassifier
+from videonl.terminal import Pace
 
 Videonl = Callable[..., Any]
 
@@ -56,12 +56,14 @@ def test_one_query_gives_a_strip_a_film_and_arrays(
 
 
 def test_several_queries_give_pictures_each_and_one_file_of_arrays(
-    videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path
+    videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("videonl.cli.progress.Pace", lambda: Pace(0))
     queries = ["--query", "4,30,0", "--query=auto", "--query", "grid:2x1x1"]
     out = ["--out", tmp_path, "--film", "none"]
     shown = videonl("attention", "--checkpoint", checkpoint, "--video", video, *queries, *out)
     assert shown.code == 0
+    assert "drawing: 1 of 4 drawing: 2 of 4 drawing: 3 of 4 drawing: 4 of 4" in shown.text
     names = ["t4_y30_x0", "auto", "t1_y15_x15", "t4_y15_x15"]  # frames 0 to 2, then 3 and 4
     assert {path.name for path in tmp_path.iterdir()} == {"res3.3.npz", *(f"res3.3_{name}.png" for name in names)}
     with np.load(tmp_path / "res3.3.npz") as arrays:
@@ -229,32 +231,25 @@ def test_evidence_that_cannot_be_had_says_why(
 
 
 def test_a_block_that_averages_has_nothing_to_show(
-    videonl: Videonl, small_config: Path, video: Path, tmp_path: Path
+    videonl: Videonl, with_blocks: Callable[..., Path], video: Path, tmp_path: Path
 ) -> None:
-    for name, blocks in {
-        "alone": "[{block: se, after: {res3: [1]}}]",
-        "both": "[{block: se, after: {res3: [1]}}, {block: gc, after: {res3: [3]}}]",
-    }.items():
-        options = ["--run.dir", tmp_path / name, "--model.network.init_args.blocks", blocks]
-        assert main(["fit", "--config", str(small_config), *map(str, options)]) == 0
+    se, gc = ({"block": name, "after": {"res3": [place]}} for name, place in (("se", 1), ("gc", 3)))
     out = ["--video", video, "--film", "none", "--out", tmp_path / "out"]
-    refused = videonl("attention", "--checkpoint", tmp_path / "alone" / "checkpoints" / "best.ckpt", *out)
+    refused = videonl("attention", "--checkpoint", with_blocks("alone", se), *out)
     assert refused.code == 2
     assert "res3.1: these blocks average over all positions alike, so they have no attention to show" in refused.text
     assert "--evidence" in refused.text and not (tmp_path / "out").exists()
-    shown = videonl("attention", "--checkpoint", tmp_path / "both" / "checkpoints" / "best.ckpt", *out)
+    shown = videonl("attention", "--checkpoint", with_blocks("both", se, gc), *out)
     assert shown.code == 0
     assert "res3.1: averages over all positions alike, nothing to show" in shown.text
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"res3.3.png", "res3.3.npz"}
 
 
 def test_a_block_that_reads_alike_everywhere_is_named(
-    videonl: Videonl, small_config: Path, video: Path, tmp_path: Path
+    videonl: Videonl, with_blocks: Callable[..., Path], video: Path, tmp_path: Path
 ) -> None:
-    blocks = "[{block: gc, after: {res3: [1]}}, {block: nonlocal, after: {res3: [3]}}]"
-    options = ["--run.dir", tmp_path / "run", "--model.network.init_args.blocks", blocks]
-    assert main(["fit", "--config", str(small_config), *map(str, options)]) == 0
-    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    blocks = [{"block": name, "after": {"res3": [place]}} for name, place in (("gc", 1), ("nonlocal", 3))]
+    checkpoint = with_blocks("both", *blocks)
     out = ["--out", tmp_path / "out", "--film", "none", "--query", "grid:2x1x2"]
     shown = videonl("attention", "--checkpoint", checkpoint, "--video", video, *out)
     assert shown.code == 0

@@ -6,9 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-
-from videonl.models import ClipClassifier
 
 Videonl = Callable[..., object]
 
@@ -239,13 +236,8 @@ def test_video_of_one_frame_works(
 
 
 def test_video_on_a_network_whose_norms_have_no_innermost_channels(
-    videonl: Videonl, trained: Path, clips: Path, tmp_path: Path
+    videonl: Videonl, with_blocks: Callable[..., Path], clips: Path
 ) -> None:
-    content = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
-    settings = content["videonl"]["network"] | {"blocks": [{"block": "gc", "after": {"res3": [3]}}]}
-    network = ClipClassifier.from_settings(settings)
-    content["videonl"]["network"] = settings
-    content["state_dict"] = {f"network.{key}": value for key, value in network.state_dict().items()}
-    torch.save(content, tmp_path / "gc.ckpt")
+    checkpoint = with_blocks("gc", {"block": "gc", "after": {"res3": [3]}})
     video = next((clips / "test").glob("*/*.mp4"))
-    assert videonl("predict", "--checkpoint", tmp_path / "gc.ckpt", "--video", video).code == 0
+    assert videonl("predict", "--checkpoint", checkpoint, "--video", video).code == 0
