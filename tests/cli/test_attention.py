@@ -58,7 +58,7 @@ def test_one_query_gives_a_strip_a_film_and_arrays(
 def test_several_queries_give_pictures_each_and_one_file_of_arrays(
     videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("videonl.cli.progress.Pace", lambda: Pace(0))
+    monkeypatch.setattr("videonl.runtime.progress.Pace", lambda: Pace(0))
     queries = ["--query", "4,30,0", "--query=auto", "--query", "grid:2x1x1"]
     out = ["--out", tmp_path, "--film", "none"]
     shown = videonl("attention", "--checkpoint", checkpoint, "--video", video, *queries, *out)

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from videonl.cli.progress import progress_bar, status
+from videonl.cli.progress import status
 from videonl.names import file_part
 from videonl.outputs import refuse_inputs
+from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console
 from videonl.visualization import (
     AttentionMap,

@@ -21,9 +21,9 @@ from videonl.benchmarks import (
     select_cases,
     table,
 )
-from videonl.cli.progress import tell
 from videonl.cli.refusals import require_at_least
 from videonl.errors import MOST_SECONDS, MOST_WIDTH, UserError
+from videonl.runtime.progress import tell
 from videonl.terminal import Console, Pace
 
 DTYPES = {"cpu": ("float32",), "cuda": ("float32", "bfloat16")}

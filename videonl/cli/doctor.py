@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.table import Table
 
-from videonl.cli.progress import progress_bar
 from videonl.cli.refusals import require_at_least
 from videonl.data.indexing.decode_time import measure_decoding
 from videonl.data.indexing.index_file import file_of, read_index
@@ -16,6 +15,7 @@ from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.files import write_text
 from videonl.outputs import check_file
+from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console
 
 MOST_RATE = 10**6

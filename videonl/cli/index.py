@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from videonl.cli.long_work import default_workers
-from videonl.cli.progress import progress_bar
 from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.facts import Check
 from videonl.data.indexing.findings import contradictions, copies, leaks, shared_clips
@@ -17,6 +16,7 @@ from videonl.errors import UserError
 from videonl.files import write_text
 from videonl.outputs import check_file
 from videonl.runtime.parallel import require_limits
+from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console
 
 _NUM_SHOWN = 10

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from videonl.cli.long_work import default_workers
-from videonl.cli.progress import progress_bar
 from videonl.cli.refusals import require_at_least
 from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, read_index
 from videonl.data.preparing.encoding import Encoding
 from videonl.data.preparing.prepare import Failed
 from videonl.data.preparing.prepare import prepare as prepare_videos
 from videonl.data.preparing.shards import write_shards
+from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console
 
 _NUM_SHOWN = 10

@@ -1,34 +1,10 @@
 """Progress that leaves stdout to the results."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from videonl.terminal import Console, Pace
+from videonl.terminal import Console
 
 
 def status(text: str) -> AbstractContextManager[object]:
     """A spinner on stderr while something is done; nothing where stderr is no terminal."""
     return Console(stderr=True).status(text)
-
-
-@contextmanager
-def progress_bar(verb: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, or a line now and then; what it yields is told the number done and the number of all."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        pace = Pace()
-        yield lambda done, total: tell(f"{verb}: {done} of {total}") if pace.is_due() else None
-        return
-    columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    # Left to itself, rich would send to stderr what is printed meanwhile.
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task(verb, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def tell(line: str) -> None:
-    """A line on stderr."""
-    print(line, file=sys.stderr, flush=True)

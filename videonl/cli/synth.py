@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from videonl.cli.progress import progress_bar
 from videonl.data.synthetic.dataset import SyntheticSettings, write_synthetic
+from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console
 
 
