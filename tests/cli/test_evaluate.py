@@ -224,10 +224,13 @@ def test_a_network_whose_scores_are_not_finite_is_refused(
     assert "the scores of 11 of 11 videos" in refused.text and "are not finite" in refused.text
     assert not (tmp_path / "evaluation.html").exists()
     video = next((clips / "test").glob("*/*.mp4"))
-    for words in (["predict"], ["attention", "--out", tmp_path]):
+    for words, told in (
+        (["predict"], f"the scores of 1 of 1 videos, such as {video}, are not finite"),
+        (["attention", "--out", tmp_path], "the network of nan.ckpt gives this video scores that are not finite"),
+    ):
         refused = videonl(*words, "--checkpoint", tmp_path / "nan.ckpt", "--video", video)
         assert refused.code == 2
-        assert "the network of nan.ckpt gives this video scores that are not finite" in refused.text
+        assert told in refused.text
 
 
 def test_places_that_cannot_be_written_are_named(videonl: Videonl, options: list[object], tmp_path: Path) -> None:
