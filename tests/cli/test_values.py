@@ -78,7 +78,7 @@ class Option(NamedTuple):
 
     @property
     def name(self) -> str:
-        return self.flag.rpartition(".")[2].lstrip("-")
+        return self.flag.rpartition(".")[2].lstrip("-").replace("-", "_")
 
 
 def takes_numbers(kind: Any) -> int:
