@@ -20,7 +20,9 @@ _RUN = "VIDEONL_TESTED_RUN"
 def start(run: Path, *words: object) -> subprocess.Popen[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", _RUN: str(run)}
     command = [sys.executable, "-W", "ignore", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
+    )
 
 
 def start_node(run: Path, rank: int, num_nodes: int, port: int, *words: object) -> subprocess.Popen[str]:
@@ -110,3 +112,24 @@ def test_the_others_end_on_every_machine(
     assert all(codes)
     reason = GONE if how == "death" else "failed: a mistake in one process"
     assert f"videonl: error: process {rank} of 2 {reason}" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+@pytest.mark.parametrize(
+    ("how", "code"), [("SIGTERM", 143), ("SIGTERM-all", 143), ("SIGINT", 130), ("SIGINT-all", 130)]
+)
+def test_a_signal_ends_all_processes_with_its_code(
+    small_config: Path, trained: Path, tmp_path: Path, how: str, code: int, command: str, rank: int
+) -> None:
+    run = tmp_path / "run"
+    words = [command, *options(small_config, run, 2)[1:]]
+    if command != "fit":
+        words += ["--ckpt_path", trained / "checkpoints" / "last.ckpt"]
+    output, codes, seconds = end_of(run, start(run, FAILING, how, rank, *words))
+    assert codes == [code], output
+    assert seconds < 30
+    assert "Traceback" not in output, output
+    assert ("interrupted" if code == 130 else "terminated") in output
+    assert not list(run.glob(".*"))  # of locks
