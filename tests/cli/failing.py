@@ -23,6 +23,7 @@ def fail_when_due(module: ClipModule, batch: Any, batch_idx: int) -> None:
         raise UserError("a mistake in one process")
     if how == "death":
         os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(3)  # meanwhile the other waits within a step, where Python's handlers do not run
     name, _, is_for_all = how.partition("-")
     if is_for_all:  # as a terminal does, and a scheduler
         os.killpg(0, signal.Signals[name])

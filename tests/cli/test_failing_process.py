@@ -114,20 +114,22 @@ def test_the_others_end_on_every_machine(
     assert f"videonl: error: process {rank} of 2 {reason}" in output
 
 
+SIGNALS = [
+    *(("fit", how, rank) for how in ("SIGTERM", "SIGTERM-all", "SIGINT", "SIGINT-all") for rank in (0, 1)),
+    *((command, how, 1) for command in ("validate", "test", "predict") for how in ("SIGTERM", "SIGINT-all")),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
-@pytest.mark.parametrize(
-    ("how", "code"), [("SIGTERM", 143), ("SIGTERM-all", 143), ("SIGINT", 130), ("SIGINT-all", 130)]
-)
+@pytest.mark.parametrize(("command", "how", "late"), SIGNALS)
 def test_a_signal_ends_all_processes_with_its_code(
-    small_config: Path, trained: Path, tmp_path: Path, how: str, code: int, command: str, rank: int
+    small_config: Path, trained: Path, tmp_path: Path, command: str, how: str, late: int
 ) -> None:
-    run = tmp_path / "run"
-    words = [command, *options(small_config, run, 2)[1:]]
+    run, code = tmp_path / "run", 128 + signal.Signals[how.partition("-")[0]]
+    words = [command, *options(small_config, run, 2)[1:], "--data.loading.num_workers", 0]
     if command != "fit":
         words += ["--ckpt_path", trained / "checkpoints" / "last.ckpt"]
-    output, codes, seconds = end_of(run, start(run, FAILING, how, rank, *words))
+    output, codes, seconds = end_of(run, start(run, FAILING, how, late, *words))
     assert codes == [code], output
     assert seconds < 30
     assert "Traceback" not in output, output

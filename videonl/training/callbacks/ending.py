@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from videonl.errors import UserError
 from videonl.runtime.gathering import gathered
 from videonl.runtime.watch import Watch
+from videonl.training.lightning_internals import end_without_collectives
 
 _OTHERS_FIRST_SECONDS = 1.0
 
@@ -27,6 +28,7 @@ class EndTogether(Callback):
         """Connects the processes."""
         if trainer.world_size == 1 or self._watch is not None:
             return
+        end_without_collectives(trainer)
         self._watch = Watch(trainer.global_rank, trainer.world_size, trainer.local_rank)
         port, word = gathered(self._watch.listen() if trainer.is_global_zero else (0, ""))[0]
         if trainer.is_global_zero:
