@@ -15,7 +15,7 @@ from videonl.data.loader import Loading, ResumableLoader, worker_options
 from videonl.data.samplers import EvaluationBatchSampler, TrainingSampler
 from videonl.data.sources.class_names import read_class_names
 from videonl.data.sources.entry import LabeledPath
-from videonl.data.sources.labeled import read_source
+from videonl.data.sources.labeled import file_of_source, read_source
 from videonl.data.sources.labels import assign, assign_known, classes_of, leave_out_wrong_labels
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.data.video import PackedVideos, Video
@@ -92,6 +92,11 @@ class ClipDataModule(LightningDataModule):
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    def files(self) -> list[Path]:
+        """What the sources are read from: the folder, list or index of each."""
+        root = Path(os.path.expanduser(self.root)) if self.root else None
+        return [file_of_source(source, root) for source in self.sources.values()]
 
     def setup(self, stage: str) -> None:
         """Refuses test videos whose class is not known, except to predict it.

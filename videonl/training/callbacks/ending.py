@@ -40,10 +40,11 @@ class EndTogether(Callback):
         """Tells the others."""
         if self._watch is None:
             return
-        mistaken = isinstance(exception, UserError)
-        if not mistaken:
+        is_told = isinstance(exception, (KeyboardInterrupt, SIGTERMException))
+        if not (isinstance(exception, UserError) or (is_told and trainer.is_global_zero)):
             # Where another process was killed, a collective operation fails here, and that is not the reason. The
-            # watch hears of the death at the same time, says so and ends this process.
+            # watch hears of the death at the same time, says so and ends this process. Where all are told to end,
+            # process 0 is first, which sees to its loggers and locks.
             time.sleep(_OTHERS_FIRST_SECONDS)
         self._watch.fail(_reason(exception), _exit_code(exception))
 
