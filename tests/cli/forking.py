@@ -17,6 +17,8 @@ import warnings
 from importlib import import_module
 from pathlib import Path
 
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+
 import videonl
 from videonl.cli.main import main
 
@@ -61,5 +63,6 @@ if __name__ == "__main__":
         if not module.name.endswith("__main__"):
             import_module(module.name)
     warnings.simplefilter("error")
+    warnings.simplefilter("default", PossibleUserWarning)  # what Lightning says to the user
     for line in sys.stdin:
         print(exit_code(*json.loads(line)), flush=True)

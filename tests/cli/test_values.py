@@ -25,7 +25,7 @@ from videonl.data.augmentation import Augmentation, Color, RandAugment
 from videonl.data.loader import Loading
 from videonl.data.mixing import Mixing
 from videonl.data.preparing.encoding import Encoding
-from videonl.data.synthetic.dataset import SyntheticSettings
+from videonl.data.synthetic.dataset import SyntheticSettings, write_synthetic
 from videonl.data.transforms import ClipFormat, Views
 from videonl.errors import UserError
 from videonl.models import ClipClassifier
@@ -182,6 +182,7 @@ def lines(
     index, checkpoint = folder / "index.parquet", trained / "checkpoints" / "best.ckpt"
     assert main(["index", str(clips / "val"), "-o", str(index)]) == 0
     record = folder / "out" / "evaluation.parquet"
+    write_synthetic(folder / "long", num_train=1, num_val=1, num_test=1, size_px=38, num_frames=61)
     few = ["--source", clips / "val", "--num_clips=1", "--num_crops=1", "--num_workers=0"]
     words = ["evaluate", "--checkpoint", checkpoint, *few]
     assert main([*map(str, words), "--out", str(record.parent)]) == 0
@@ -189,7 +190,7 @@ def lines(
     one = ["--checkpoint", checkpoint, "--video", min(clips.glob("test/*/*.mp4"))]
     found: dict[str, list[Any]] = {
         "bench blocks": ["bench", "blocks", "--positions=16", "--channels=8", "--blocks=snl", "--seconds=0.1"],
-        "bench data": ["bench", "data", clips / "val", "--num_clips=1"],
+        "bench data": ["bench", "data", next((folder / "long" / "val").iterdir()), "--num_clips=1"],
         "bench model": [
             "bench",
             "model",
@@ -252,6 +253,8 @@ def test_every_number_of_every_option(
     """Refused by name with nothing written, or it means something; never a traceback, never a changed input."""
     inputs = {path: path.read_bytes() for word in lines[command] if (path := Path(word)).is_file()}
     wrong = []
+    as_it_is = in_a_fork(lines[command], tmp_path)
+    assert (as_it_is.code, as_it_is.raised) == (0, ""), as_it_is.text
     options = [option for option in all_options() if option.command == command]
     for number, (option, value) in enumerate(itertools.product(options, VALUES)):
         folder = tmp_path / str(number)
