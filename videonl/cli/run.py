@@ -133,7 +133,7 @@ class VideonlCLI(LightningCLI):
         progress = config.trainer.enable_progress_bar is not False
         logs = config.trainer.logger is not False
         require_usable(config.trainer.callbacks or [])
-        ours = callbacks(run, data, str(self.subcommand), self.model.task.monitor, progress, logs)
+        ours = callbacks(run, data, str(self.subcommand), self.model.task.monitor, progress, logs, config.ckpt_path)
         every = [*(config.trainer.callbacks or []), *ours]
         kwargs["enable_progress_bar"] = any(isinstance(callback, ProgressBar) for callback in every)
         kwargs["enable_model_summary"] = is_verbose()

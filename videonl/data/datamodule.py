@@ -69,6 +69,7 @@ class ClipDataModule(LightningDataModule):
             ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
         self.loading = loading
         self.augmentation = augmentation
+        self.scored: frozenset[int] = frozenset()
         self._training_loader: ResumableLoader | None = None
         self._resumed_from: dict[str, Any] | None = None
         folder = Path(os.path.expanduser(root)) if root else None
@@ -195,7 +196,7 @@ class ClipDataModule(LightningDataModule):
         clips = EvaluationVideos(
             videos, self.clip, views, self.loading.decoder, self.loading.time_limit_seconds or None
         )
-        batches = EvaluationBatchSampler(len(videos), num_videos_per_batch)
+        batches = EvaluationBatchSampler(len(videos), num_videos_per_batch, self.scored if name == "test" else ())
         return DataLoader(clips, batch_sampler=batches, collate_fn=collate_evaluation, **self._options())
 
     def _options(self) -> dict[str, Any]:
