@@ -35,7 +35,7 @@ from videonl.training import Optimization
 HUGE, BEYOND = "1000000000", "1" + 30 * "0"  # the one fits 64 bits
 VALUES = ("0", "-1", "nan", ".nan", ".inf", HUGE, BEYOND, "word")
 ONE_VIDEO = "predict --video"
-LIMIT_SECONDS = 90
+LIMIT_SECONDS = 240
 # What means something, by value: the names of options. Everything else is refused.
 MEANT = {
     "0": """seed seed_everything fast_dev_run min_epochs min_steps limit_train_batches limit_val_batches
