@@ -90,6 +90,7 @@ def test_outputs_among_the_videos_are_refused(
         ["diagnose", *own, *few, "--out", tmp_path / "link" / "sum_0" / "more" / "d"],
         ["index", videos, "--out", videos / "index" / "index.parquet"],
         ["fit", *config, "--run.dir", videos],
+        ["predict", videos, "--checkpoint", checkpoint, "--out", videos / "scores" / "scores.csv"],
         *([name, *config, "--run.dir", videos / "run", "--ckpt_path", checkpoint] for name in ("validate", "predict")),
     ):
         refused = videonl(*words)

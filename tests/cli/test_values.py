@@ -16,7 +16,7 @@ import jsonargparse
 import pytest
 import yaml
 
-from videonl.cli import commands, convert, summary
+from videonl.cli import commands, convert, predict, summary
 from videonl.cli.main import main
 from videonl.cli.renamed import RENAMED
 from videonl.cli.run import VideonlCLI
@@ -99,6 +99,9 @@ def plain_parsers() -> Iterator[tuple[str, Any]]:
     """The parsers of the commands that are functions."""
     named = {**commands.COMMANDS, ONE_VIDEO: commands.PREDICT_VIDEO}
     for name, command in named.items():
+        if name == ONE_VIDEO:  # whose parser takes the words that are sources apart
+            yield name, jsonargparse.capture_parser(lambda: jsonargparse.auto_cli(predict.predict, args=[]))
+            continue
         components = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
         if command.function == "BENCHES":
             for own, function in components.items():
@@ -235,6 +238,7 @@ def test_options_are_refused_by_name_before_anything_is_written(
     videonl: Callable[..., Any], lines: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    assert {option.command for option in all_options()} == lines.keys()
     options = [option for option in all_options() if not option.command.startswith(("validate", "test", "bench"))]
     pairs = [pair for pair in itertools.product(options, VALUES) if not is_meant(*pair[0][:1], pair[0].name, pair[1])]
     for option, value in random.Random(3).sample(pairs, 25):
