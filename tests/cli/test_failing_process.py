@@ -43,7 +43,7 @@ def end_of(run: Path, *processes: subprocess.Popen[str]) -> tuple[str, list[int]
     """All output, the exit codes, and how many seconds after the failure the last process had ended."""
     try:
         try:
-            output = "".join(process.communicate(timeout=120)[0] for process in processes)
+            output = "".join(process.communicate(timeout=280)[0] for process in processes)
         except subprocess.TimeoutExpired as late:
             raise AssertionError("\n".join([f"after {late.timeout} s there are still:", *running(run)])) from late
         failed_at = re.search(r"failed at ([\d.]+)", output)

@@ -42,7 +42,7 @@ MEANT = {
         limit_test_batches limit_predict_batches overfit_batches num_sanity_val_steps log_every_n_steps
         gradient_clip_val reload_dataloaders_every_n_epochs warmup_fraction milestone_fractions step_factor weight_decay
         momentum label_smoothing mean flip_probability brightness contrast saturation hue num_ops magnitude
-        erasing_probability mixup_alpha cutmix_alpha num_workers time_limit_seconds evaluate.time_limit max_failed_share
+        erasing_probability mixup_alpha cutmix_alpha num_workers time_limit_seconds time_limit max_failed_share
         upload_limit_mb diagnosed_clips save_every_steps films_every_epochs dropout num_mistakes num_videos num_sampled
         memory_reads num_train num_val num_test crf pool_padding export.tolerance""",
     "-1": "max_epochs max_steps num_sanity_val_steps",
@@ -57,7 +57,7 @@ MEANT = {
         max_epochs min_epochs max_steps min_steps upload_limit_mb shard_mb num_mistakes top num_sampled
         num_queries num_videos diagnose.num_clips""",
 }
-NOT_MEANT = """index num_workers 0, prepare num_workers 0, fit limit_train_batches 0, test limit_test_batches 0,
+NOT_MEANT = """index num_workers 0, prepare num_workers 0, index time_limit 0, prepare time_limit 0, fit limit_train_batches 0, test limit_test_batches 0,
     validate limit_val_batches 0, predict limit_predict_batches 0, fit overfit_batches 1,
     fit val_check_interval 1"""
 SETTINGS = (ClipFormat, Views, Augmentation, Color, RandAugment, Mixing, Loading, Optimization, Encoding, Run, Stated)
