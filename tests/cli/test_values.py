@@ -57,7 +57,8 @@ MEANT = {
         max_epochs min_epochs max_steps min_steps upload_limit_mb shard_mb num_mistakes top num_sampled
         num_queries num_videos diagnose.num_clips""",
 }
-NOT_MEANT = """index num_workers 0, prepare num_workers 0, index time_limit 0, prepare time_limit 0, fit limit_train_batches 0, test limit_test_batches 0,
+NOT_MEANT = """index num_workers 0, prepare num_workers 0, index time_limit 0, prepare time_limit 0,
+    fit limit_train_batches 0, test limit_test_batches 0,
     validate limit_val_batches 0, predict limit_predict_batches 0, fit overfit_batches 1,
     fit val_check_interval 1"""
 SETTINGS = (ClipFormat, Views, Augmentation, Color, RandAugment, Mixing, Loading, Optimization, Encoding, Run, Stated)
