@@ -198,8 +198,17 @@ def callback(name: str, options: str) -> list[str]:
         (callback("BatchSizeFinder", "{}"), "BatchSizeFinder cannot set the batch size here"),
         (["--trainer.val_check_interval", "100"], "trainer.val_check_interval is 100, but an epoch has 2 batches"),
         (callback("EarlyStopping", "{monitor: val/top5}"), "metric `val/top5` which is not available"),
+        (["--trainer.strategy", "ddp_spawn"], "trainer.strategy: ddp_spawn starts its processes from within"),
+        (["--trainer.strategy", "ddp_notebook_find_unused_parameters_true"], "for notebooks; use ddp, which starts"),
+        (
+            ["--trainer.strategy.class_path=DDPStrategy", "--trainer.strategy.init_args.start_method=fork"],
+            "trainer.strategy: fork starts its processes from within",
+        ),
     ],
-    ids=["overfit_batches", "max_time", "LearningRateFinder", "BatchSizeFinder", "val_check_interval", "EarlyStopping"],
+    ids=[
+        *("overfit_batches", "max_time", "LearningRateFinder", "BatchSizeFinder", "val_check_interval"),
+        *("EarlyStopping", "ddp_spawn", "ddp_notebook", "DDPStrategy"),
+    ],
 )
 def test_what_the_trainer_cannot_do_is_a_message(
     videonl: Videonl, small_config: Path, tmp_path: Path, options: list[str], told: str

@@ -103,7 +103,7 @@ def test_a_file_names_numeric_labels(videonl: Videonl, trained: Path, flat: Path
 
 
 @pytest.mark.parametrize(
-    "name", [300 * "n" + ".mp4", "no\x1fsuch.mp4", "[red] #1.mp4", "007", "null", "", "caf\udce9.mp4"]
+    "name", [300 * "n" + ".mp4", "no\x1fsuch.mp4", "[red] #1.mp4", "007", "null", "", "caf\udce9.mp4", "\U0001f3be.mp4"]
 )
 def test_names_of_videos_are_taken_as_they_are(videonl: Videonl, trained: Path, name: str) -> None:
     refused = videonl("predict", f"--video={name}", "--checkpoint", trained / "checkpoints" / "best.ckpt")

@@ -13,13 +13,14 @@ from videonl.cli.attention_files import Film, write_files, write_page
 from videonl.cli.refusals import local_video, require_finite_scores
 from videonl.data.located_clip import LocatedClip, read_middle_clip
 from videonl.data.sampling import clip_span
+from videonl.data.sources.folders import data_set_around
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.inference import Recognizer
 from videonl.inference.choices import AUTO, find_classes, find_layer
 from videonl.models import ClipClassifier
 from videonl.models.checkpoints import Trained, load_trained
-from videonl.outputs import check_folder, refuse_inputs
+from videonl.outputs import check_folder, is_below, is_same, refuse_inputs
 from videonl.terminal import Console, printable
 from videonl.visualization import ShownClip, parse_queries
 from videonl.visualization.attention import maps_of
@@ -78,6 +79,7 @@ def attention(
     clip_format = _common_format([network.trained for network in networks])
     clip = read_middle_clip(file, clip_format, decoder)
     _warn_of_short_video(console, file, clip, clip_format)
+    _warn_of_data_set(console, file, out)
     shown = _shown(printable(file.name), clip)
     queries = parse_queries(query or [AUTO], shown.size)
     classes = [name or AUTO for name in evidence] or ([AUTO] if evidence_layer else [])
@@ -176,6 +178,13 @@ def _warn_of_short_video(console: Console, video: Path, clip: LocatedClip, clip_
     else:
         text = f"has fewer frames than the clip asks for: {repeated} frames of the clip repeat the one before"
     console.print(f"{video} {text}", soft_wrap=True, markup=False)
+
+
+def _warn_of_data_set(console: Console, video: Path, out: Path) -> None:
+    folder = data_set_around(Path(os.path.abspath(video)), out)
+    if folder is not None and (is_same(out, folder) or is_below(out, folder)):
+        text = "there it is read as a class, and its films as videos; write to another place to keep them apart"
+        console.print(f"{out} lies in {folder}, a folder of videos: {text}", soft_wrap=True, markup=False)
 
 
 def _explain(console: Console, network: _Network, source: Source) -> None:

@@ -26,7 +26,7 @@ from videonl.errors import MOST_WORKERS, UserError
 from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.inference import Recognizer
 from videonl.models.checkpoints import load_trained
-from videonl.outputs import check_folder, refuse_inputs
+from videonl.outputs import check_folder, refuse_inputs, refuse_within
 from videonl.runtime.device import device_of
 from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console
@@ -73,7 +73,9 @@ def diagnose(
     require_at_least(0, MOST_WORKERS, num_workers=num_workers)
     require_at_least(0, MOST_SEED, seed=seed)
     check_folder(out)
-    refuse_inputs([out / name for name in WRITTEN], [checkpoint, file_of_source(source, root)])
+    videos_of = file_of_source(source, root)
+    refuse_inputs([out / name for name in WRITTEN], [checkpoint, videos_of])
+    refuse_within(out, [videos_of])
     trained = load_trained(checkpoint, trust_code)
     if not trained.network.blocks:
         raise UserError(

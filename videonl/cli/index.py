@@ -14,7 +14,7 @@ from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labeled import files_of_sources, read_sources
 from videonl.errors import UserError
 from videonl.files import write_text
-from videonl.outputs import check_file
+from videonl.outputs import check_file, refuse_within
 from videonl.runtime.parallel import require_limits
 from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console
@@ -54,7 +54,9 @@ def index(
     console = Console()
     num_workers = default_workers() if num_workers is None else num_workers
     require_limits(num_workers, time_limit)  # now rather than when a source of thousands of files has been listed
-    check_file(out, files_of_sources(source))
+    files = files_of_sources(source)
+    check_file(out, files)
+    refuse_within(out.parent, files)
     entries = _entries(source, root, classes)
     with progress_bar("examining") as progress:
         records = make_index(entries, out, check, num_workers, time_limit, progress)

@@ -32,7 +32,7 @@ from videonl.models import ClipClassifier
 from videonl.models.execution import keep_freed_memory
 from videonl.models.transfer import load_into
 from videonl.models.zoo import find_weights
-from videonl.outputs import check_folder
+from videonl.outputs import check_folder, refuse_within
 from videonl.runtime.watch import end_with_launcher
 from videonl.terminal import printable
 from videonl.training import ClipModule
@@ -127,13 +127,15 @@ class VideonlCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the run's loggers, checkpoints and reports to what the configuration asks for."""
-        self.datamodule.setup(str(self.subcommand))  # what it refuses, it refuses before anything is written
+        data: ClipDataModule = self.datamodule
+        data.setup(str(self.subcommand))  # what it refuses, it refuses before anything is written
         config = self.config_init[self.subcommand]
         run: Run = config.run
+        refuse_within(run.checkpoints, data.files())
         progress = config.trainer.enable_progress_bar is not False
         logs = config.trainer.logger is not False
         require_usable(config.trainer.callbacks or [])
-        ours = callbacks(run, self.datamodule, str(self.subcommand), self.model.task.monitor, progress, logs)
+        ours = callbacks(run, data, str(self.subcommand), self.model.task.monitor, progress, logs, config.ckpt_path)
         every = [*(config.trainer.callbacks or []), *ours]
         kwargs["enable_progress_bar"] = any(isinstance(callback, ProgressBar) for callback in every)
         kwargs["enable_model_summary"] = is_verbose()

@@ -21,7 +21,7 @@ OWN = ("best", "last")  # checkpoints of the run's folder
 # What a run leaves beside its configuration and log.
 _WRITTEN = (
     *(f"checkpoints/{name}.ckpt" for name in OWN),
-    *("test.parquet", "test.html", "test_confusion.png", "predictions.parquet"),
+    *("test.parquet", "test.html", "test_confusion.png", "predictions.parquet", "test.part", "predict.part"),
     *("tensorboard/*/events.out.tfevents.*", "films/epoch_[0-9]*/*/*.mp4"),
 )
 _SAVED_OF_A_RUN = ("dir", "wandb", "project", "artifacts", "upload_limit_mb", "tensorboard", "overwrite")

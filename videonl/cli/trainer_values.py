@@ -35,6 +35,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
 }
 # Those of which 0 would leave nothing to do.
 NOT_NOTHING = ("max_epochs", "max_steps", "val_check_interval")
+# What Lightning's strategies call processes that take what this one holds: locks, loggers, results.
+WITHIN = ("spawn", "fork", "notebook")
 
 
 def require_trainer_values(trainer: Mapping[str, Any], seed: bool | int, subcommand: str) -> None:
@@ -49,6 +51,7 @@ def require_trainer_values(trainer: Mapping[str, Any], seed: bool | int, subcomm
         UserError: Naming the option.
     """
     require_within(0, MOST_SEED, seed_everything=seed)
+    _require_own_processes(trainer["strategy"])
     for name, (least, most) in RANGES.items():
         for value in _numbers(trainer[name]):
             require_within(least, most, **{f"trainer.{name}": value})
@@ -97,6 +100,16 @@ def require_validations(trainer: Mapping[str, Any], num_batches: int) -> None:
         raise UserError(
             f"trainer.val_check_interval is {interval}, but an epoch has {num_batches} batches: give at most as many, "
             "or count batches over all epochs with --trainer.check_val_every_n_epoch null"
+        )
+
+
+def _require_own_processes(strategy: Any) -> None:
+    """Refuses processes that are handed the trainer of this one: what they score and write does not come back."""
+    name = str(strategy if not isinstance(strategy, dict) else (strategy.get("init_args") or {}).get("start_method"))
+    if any(way in name for way in WITHIN):
+        raise UserError(
+            f"trainer.strategy: {name} starts its processes from within this one, which is for notebooks; use ddp, "
+            "which starts the command once for each of --trainer.devices"
         )
 
 

@@ -15,7 +15,7 @@ from videonl.data.loader import Loading, ResumableLoader, worker_options
 from videonl.data.samplers import EvaluationBatchSampler, TrainingSampler
 from videonl.data.sources.class_names import read_class_names
 from videonl.data.sources.entry import LabeledPath
-from videonl.data.sources.labeled import read_source
+from videonl.data.sources.labeled import file_of_source, read_source
 from videonl.data.sources.labels import assign, assign_known, classes_of, leave_out_wrong_labels
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.data.video import PackedVideos, Video
@@ -69,6 +69,7 @@ class ClipDataModule(LightningDataModule):
             ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
         self.loading = loading
         self.augmentation = augmentation
+        self.scored: frozenset[int] = frozenset()
         self._training_loader: ResumableLoader | None = None
         self._resumed_from: dict[str, Any] | None = None
         folder = Path(os.path.expanduser(root)) if root else None
@@ -92,6 +93,11 @@ class ClipDataModule(LightningDataModule):
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    def files(self) -> list[Path]:
+        """What the sources are read from: the folder, list or index of each."""
+        root = Path(os.path.expanduser(self.root)) if self.root else None
+        return [file_of_source(source, root) for source in self.sources.values()]
 
     def setup(self, stage: str) -> None:
         """Refuses test videos whose class is not known, except to predict it.
@@ -190,7 +196,7 @@ class ClipDataModule(LightningDataModule):
         clips = EvaluationVideos(
             videos, self.clip, views, self.loading.decoder, self.loading.time_limit_seconds or None
         )
-        batches = EvaluationBatchSampler(len(videos), num_videos_per_batch)
+        batches = EvaluationBatchSampler(len(videos), num_videos_per_batch, self.scored if name == "test" else ())
         return DataLoader(clips, batch_sampler=batches, collate_fn=collate_evaluation, **self._options())
 
     def _options(self) -> dict[str, Any]:

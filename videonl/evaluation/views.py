@@ -1,6 +1,6 @@
 """From the scores of views to one score per video, whatever the number of processes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeVar, get_args
@@ -74,6 +74,8 @@ class VideoScores:
 
     Args:
         average: How the views of a video are averaged.
+        known: Scores of this process to begin with.
+        keep: Called with each score that is added.
 
     Raises:
         UserError: There is no such average.
@@ -87,11 +89,17 @@ class VideoScores:
         [0, 1]
     """
 
-    def __init__(self, average: Average = "softmax") -> None:
+    def __init__(
+        self,
+        average: Average = "softmax",
+        known: Iterable[VideoScore] = (),
+        keep: Callable[[VideoScore], None] = lambda score: None,
+    ) -> None:
         if average not in AVERAGES:
             raise UserError(f"unknown average {average!r}; choose one of {', '.join(AVERAGES)}")
         self.average = average
-        self._scores: dict[int, VideoScore] = {}
+        self._scores = {score.video: score for score in known}
+        self._keep = keep
         self._unreadable: dict[str, str] = {}
 
     def update(self, logits: Tensor, view: Tensor, video: Tensor, label: Tensor, path: Sequence[str]) -> None:
@@ -111,7 +119,9 @@ class VideoScores:
             views = tuple((clip, crop) for clip, crop in (numbers[place] for place in places))
             first = places[0]
             name = printable(path[first])
-            self._scores[index] = VideoScore(index, name, int(label[first]), rows[places], views, self.average)
+            score = VideoScore(index, name, int(label[first]), rows[places], views, self.average)
+            self._scores[index] = score
+            self._keep(score)
 
     def skip(self, unreadable: Mapping[str, str]) -> None:
         """Notes videos that have no score: the reason by the file."""

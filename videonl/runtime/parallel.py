@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
 from itertools import chain, islice
 from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.context import BaseContext
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -64,7 +64,7 @@ def map_limited(
     if not first:  # nothing need be started
         return
     remaining = chain(first, remaining)
-    context = safe_context(function.__module__)
+    context = _KeepingLocks(safe_context(function.__module__))
     pool = ProcessPool(num_workers, _NUM_TASKS_PER_PROCESS, initializer=_start, context=context)
     pending: dict[Future[Result], Item] = {}
     try:
@@ -88,6 +88,25 @@ def _outcome(result: Callable[[], Result], limit_seconds: float) -> Result | NoR
         return NoResult(f"{OUT_OF_TIME} {limit_seconds:g} seconds")
     except ProcessExpired as error:
         return NoResult(f"{CRASHED} (exit code {error.exitcode})")
+
+
+class _KeepingLocks:
+    """A context whose locks last as long as it does.
+
+    A pool that is stopped drops its own before its processes have ended, and one that is only just starting, as where
+    there are fewer files than processes, would not find them and print a traceback.
+    """
+
+    def __init__(self, context: BaseContext) -> None:
+        self._context = context
+        self._locks: list[Any] = []
+
+    def RLock(self) -> Any:  # noqa: N802  # the name that contexts have for it
+        self._locks.append(self._context.RLock())
+        return self._locks[-1]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
 
 
 def safe_context(*modules: str) -> BaseContext:

@@ -1,5 +1,6 @@
 """The LightningModule: one training step, and evaluation with several views per video."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -119,6 +120,10 @@ class ClipModule(LightningModule):
         """Clips of an optimizer step, of all processes and accumulated batches."""
         data: ClipDataModule = self.trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's loops
         return data.loading.batch_size * self.trainer.world_size * self.trainer.accumulate_grad_batches
+
+    def resume_scores(self, known: list[VideoScore], keep: Callable[[VideoScore], None]) -> None:
+        """The coming evaluation begins with these scores, and hands each further one on as soon as it is there."""
+        self._collected = VideoScores(self.average, known, keep)
 
     def _score_views(self, batch: EvaluationBatch) -> None:
         self._collected.skip({failure.path: failure.reason for failure in batch["failures"]})

@@ -6,7 +6,7 @@ A folder of videos without class folders is a source too, whose videos have no l
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from videonl.data.reading.frame_folder_reader import is_frame_folder
 from videonl.data.reading.probe import opens_as_video
 from videonl.data.sources.entry import LabeledPath, is_video_name
 from videonl.errors import UserError
+from videonl.outputs import is_same
 from videonl.terminal import printable
 
 _SPLIT_NAMES = frozenset(("train", "training", "val", "validate", "validation", "valid", "test", "testing"))
@@ -43,6 +44,33 @@ def read_folder(folder: Path) -> list[LabeledPath]:
     if left_out:
         _log.warning("%s: left out %s", folder, _counted(left_out))
     return entries
+
+
+def data_set_around(video: Path, apart_from: Path) -> Path | None:
+    """The folder of class folders, or else of videos, that a video is one of, as far as names tell.
+
+    Args:
+        video: The file.
+        apart_from: A folder that is none of the class folders, such as one to write to.
+
+    Returns:
+        The folder; None where the video is alone.
+    """
+    beside = [path for path in _listed(video.parent.parent) if path.is_dir() and not is_same(path, apart_from)]
+    if len(beside) > 1 and all(any(_named(folder)) for folder in beside):
+        return video.parent.parent
+    return video.parent if sum(_named(video.parent)) > 1 else None
+
+
+def _named(folder: Path) -> Iterator[bool]:
+    return (is_video_name(path.name) for path in _listed(folder))
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError:
+        return []
 
 
 def split_of_name(name: str) -> str:

@@ -42,15 +42,10 @@ class WriteScores(Callback):
         self.directory = directory
 
     @rank_zero_only
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Sees before the work that its results can be written."""
-        for name in names_of("test"):
+        for name in {"test": names_of("test"), "predict": ("predictions.parquet",)}.get(stage, ()):
             check_file(self.directory / name)
-
-    @rank_zero_only
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Sees before the work that its results can be written."""
-        check_file(self.directory / "predictions.parquet")
 
     @rank_zero_only
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -78,15 +73,18 @@ class WriteScores(Callback):
         logger.info("wrote the scores of %d videos to %s", len(record.scores), path)
 
 
-def _record(trainer: Trainer, module: LightningModule) -> EvaluationRecord:
-    assert isinstance(module, ClipModule)
+def about(trainer: Trainer, module: ClipModule) -> dict[str, str]:
+    """What a test or prediction is of."""
     data: ClipDataModule = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's loops
-    about = {
+    return {
         "checkpoint": str(trainer.ckpt_path),
         "videos": describe_source(data.sources["test"], data.root),
         **describe_network(module.network),
         "views": data.test_views.describe(data.clip),
         "clip": data.clip.describe(),
-        **today(),
     }
-    return EvaluationRecord(module.class_names, module.scores, about, module.unreadable)
+
+
+def _record(trainer: Trainer, module: LightningModule) -> EvaluationRecord:
+    assert isinstance(module, ClipModule)
+    return EvaluationRecord(module.class_names, module.scores, about(trainer, module) | today(), module.unreadable)
