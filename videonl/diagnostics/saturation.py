@@ -28,7 +28,7 @@ class Softmax(NamedTuple):
 
     Attributes:
         entropy: Over log M, mean over queries and clips: 1 for uniform attention, 0 for one key.
-        num_read: The effective number of keys, those with this entropy under uniform attention; inf if there is one key.
+        num_read: The effective number of keys: as many, attended uniformly, have this entropy; inf if there is one key.
         affinity: The largest absolute affinity; None if the block does not expose it.
     """
 
