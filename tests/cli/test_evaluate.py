@@ -197,7 +197,7 @@ def test_awkward_names_of_files_and_classes(videonl: Videonl, trained: Path, cli
     assert all(name in predicted.text for name in [video.name, *names])
     shown = videonl("attention", *words, "--film", "none", "--out", tmp_path / "attention")
     assert shown.code == 0
-    assert re.search(r"calls this clip (\[red\]|\[/x\] é)", shown.text)
+    assert re.search(r"predicts (\[red\]|\[/x\] é)", shown.text)
 
 
 def test_names_of_files_that_are_no_text(videonl: Videonl, options: list[object], clips: Path, tmp_path: Path) -> None:

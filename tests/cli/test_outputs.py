@@ -135,7 +135,7 @@ def test_a_class_whose_name_is_no_text_is_evaluated(
 @pytest.mark.parametrize(
     ("redirected", "said"),
     [
-        (">&-", "standard output is closed; send it to a file, or to /dev/null"),
+        (">&-", "standard output is closed; redirect it to a file, or to /dev/null"),
         (">/dev/full", "standard output cannot be written (No space left on device)"),
     ],
 )

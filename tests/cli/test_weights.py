@@ -41,7 +41,7 @@ def test_convert_says_what_it_found(videonl: Videonl, public: Path, tmp_path: Pa
     assert done.code == 0
     assert "weights converted, none left over" in done.text
     assert "network: c2d_r50, {'width': 3" in done.text
-    assert "classes: 5, without names, which --classes FILE gives" in done.text
+    assert "classes: 5, without names; name them with --classes FILE" in done.text
     assert "head: averages the logits of windows of 7 x 7 cells" in done.text
     assert "clips: 8 frames x stride 8, short side 256 px, crop 224 px" in done.text
     assert torch.load(tmp_path / "c2d.pt", weights_only=True)["videonl_weights"]["clip"]["stride_frames"] == 8

@@ -12,7 +12,7 @@ from videonl.terminal import Console, Pace
 
 @contextmanager
 def progress_bar(verb: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, or a line now and then; what it yields is told the number done and the number of all."""
+    """A progress bar on stderr, or a line now and then; call what it yields with the number done and the total."""
     console = Console(stderr=True)
     if not console.is_terminal:
         pace = Pace()
@@ -30,5 +30,5 @@ def _tell(line: str) -> None:
 
 
 def default_workers() -> int:
-    """One process for each core that this one may use."""
+    """One process for each core that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -18,10 +18,11 @@ def synth(
     num_frames: int = 8,
     seed: int = 0,
 ) -> None:
-    """Write a data set of small videos whose labels can only be read by relating two distant places in spacetime.
+    """Writes a data set of small videos whose labels depend on two distant positions in spacetime.
 
-    A cue shows at the left in the first two frames, a probe at the right in the last two, and the label is the sum of
-    their shapes. The folders train, val and test serve as --data.train and so on; clues.csv says where the shapes are.
+    A cue appears at the left in the first two frames, a probe at the right in the last two, and the label is the sum of
+    their shapes. The folders train, val and test serve as --data.train and so on; clues.csv records where the shapes
+    are.
 
     Args:
         directory: Where to write; must be empty or absent.
@@ -31,7 +32,7 @@ def synth(
         num_test: Number of test clips.
         size_px: Height and width of the frames: even, at least 32.
         num_frames: Number of frames in each clip, at least 4.
-        seed: Seed of everything random.
+        seed: Random seed.
     """
     console = Console()
     bar = Progress(TextColumn("writing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console)
