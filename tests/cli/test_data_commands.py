@@ -119,7 +119,11 @@ def test_lists_of_splits_are_indexed_together(videonl: Videonl, messy: Path, tmp
     out = tmp_path / "index.parquet"
     ran = videonl("index", f"{tmp_path}/train.csv,{tmp_path}/val.csv", "-o", out, "--check", "packets")
     assert ran.code == 0
-    assert "exact duplicates in several splits: 1" in ran.text and "(train, sum_0)" in ran.text and "(val, sum_0)" in ran.text
+    assert (
+        "exact duplicates in several splits: 1" in ran.text
+        and "(train, sum_0)" in ran.text
+        and "(val, sum_0)" in ran.text
+    )
     assert "clips of one" not in ran.text
     videonl("index", tmp_path / "train.csv", "-o", tmp_path / "alone.parquet", "--check", "packets")
     ran = videonl("doctor", tmp_path / "alone.parquet", "--num-sampled", 0)

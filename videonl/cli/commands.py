@@ -35,7 +35,10 @@ COMMANDS = {
         "attention", "attention", "show what the inserted blocks attend to in a video, and the evidence for a class"
     ),
     "bench": Command(
-        "benches", "BENCHES", "time blocks, a whole model or video loading against other implementations", positional=True
+        "benches",
+        "BENCHES",
+        "time blocks, a whole model or video loading against peers",
+        positional=True,
     ),
     "convert": Command("convert", "parse", "turn another project's checkpoint into weights to start from", parses=True),
     "compare": Command("compare", "compare", "compare two evaluations video by video", positional=True),

@@ -108,8 +108,8 @@ def _about_head(network: dict[str, Any]) -> list[str]:
     if head.window is None:
         return []
     return [
-        f"head: averages the {head.averaged} of windows of {head.window} x {head.window} cells, as the project's own "
-        "does; it makes a difference for clips larger than those of the training"
+        f"head: averages the {head.averaged} of windows of {head.window} x {head.window} cells, as in the source "
+        "project; this matters for clips larger than those of the training"
     ]
 
 

@@ -32,7 +32,7 @@ from videonl.training.callbacks import (
 def callbacks(
     run: Run, data: ClipDataModule, subcommand: str, monitor: str, progress: bool, logs: bool = True
 ) -> list[Callback]:
-    """What every run has beside the callbacks that its configuration names."""
+    """The callbacks that every run has in addition to those of its configuration."""
     every: list[Callback] = [
         EndTogether(),
         Continuation(),

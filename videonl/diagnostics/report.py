@@ -140,7 +140,7 @@ def print_report(console: Console, report: DiagnosisReport) -> None:
             console.print(f"{name} {finding.text}", soft_wrap=True, markup=False, highlight=False)
     if len(report.blocks) > 1:
         text = report.without_blocks().text
-        console.print(f"all blocks together: {text}", soft_wrap=True, markup=False, highlight=False)
+        console.print(f"the set of all blocks {text}", soft_wrap=True, markup=False, highlight=False)
     if warning := caution(report.num_clips):
         console.print(warning, style="yellow")
 
