@@ -156,5 +156,5 @@ def test_shared_memory_that_is_too_small_is_named(small_config: Path, tmp_path: 
     command = f"{mount} && exec {sys.executable} -W ignore -m videonl fit {words}"
     ended = subprocess.run(["unshare", "-m", "bash", "-c", command], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert "found no room for their batches in the memory they share, /dev/shm" in ended.stderr
+    assert "ran out of shared memory (/dev/shm) for their batches" in ended.stderr
     assert "Traceback" not in ended.stderr

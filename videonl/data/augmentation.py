@@ -1,4 +1,4 @@
-"""How training clips are varied; built on torchvision's transforms (v2)."""
+"""Augmentation of training clips; built on torchvision's transforms (v2)."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class RandAugment:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training clips are varied. One choice is made per clip and applies to all of its frames.
+    """Augmentation of training clips. One choice is made per clip and applies to all of its frames.
 
     Args:
         short_side_px: Range from which the length of the frames' short side is drawn, out of which the crop is cut: a
@@ -101,7 +101,7 @@ class Augmentation:
 
 
 class TrainTransform:
-    """Crop and vary a training clip at random, with torch's global generator.
+    """Crop and augment a training clip at random, with torch's global generator.
 
     Args:
         clip_format: What the network expects.
@@ -146,7 +146,7 @@ class TrainTransform:
         return cropped
 
     def _jittered_box(self, height_px: int, width_px: int) -> tuple[int, int, int]:
-        """What a crop of the resized frame would show, in pixels of the frame: only that need be resized."""
+        """The part of the frame that a crop of the resized frame shows, in pixels: only this part is resized."""
         low, high = self.augmentation.short_side_px
         short_side_px = int(torch.randint(low, high + 1, ()))
         side_px = max(1, round(self.crop_px * min(height_px, width_px) / short_side_px))
@@ -156,7 +156,7 @@ class TrainTransform:
 
 
 def _later_transforms(augmentation: Augmentation, mean: Sequence[float]) -> list[v2.Transform]:
-    """Those that come after cropping and mirroring; what is off is left out."""
+    """The transforms after cropping and mirroring; those that are off are left out."""
     color, rand_augment = augmentation.color, augmentation.rand_augment
     mean_color = [round(255 * value) for value in mean]
     transforms: list[v2.Transform] = []

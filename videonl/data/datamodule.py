@@ -94,7 +94,7 @@ class ClipDataModule(LightningDataModule):
         return len(self.class_names)
 
     def setup(self, stage: str) -> None:
-        """Refuses test videos whose class is not known, except to predict it.
+        """Rejects test videos of unknown class, except for prediction.
 
         Raises:
             UserError: Naming one of them.
@@ -103,7 +103,7 @@ class ClipDataModule(LightningDataModule):
             raise self._wrong_test_label
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches of random clips, whose progress is that of the training; begins where a training is resumed."""
+        """Batches of random clips that track the progress of the training, and resume with it."""
         loader = self.training_loader()
         if self.trainer is not None:
             loader.limit = self.trainer.limit_train_batches
@@ -131,7 +131,7 @@ class ClipDataModule(LightningDataModule):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the epoch is; part of every checkpoint."""
+        """The progress in the epoch; part of every checkpoint."""
         if self._training_loader is None:
             return {}
         epochs = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
@@ -140,7 +140,7 @@ class ClipDataModule(LightningDataModule):
         return {**self._training_loader.state_dict(), "is_over": has_ended and self._training_loader.is_through}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let training begin there.
+        """Resume from this progress.
 
         The trainer also keeps the states of loaders by itself, but gives them back only to loaders that are made after
         the optimizer, whose schedule asks for the number of batches.

@@ -74,7 +74,7 @@ class TrainingClips(Dataset[TrainingItem]):
             else:
                 return {"clip": clip, "video": index, "label": video.label, "failures": failures}
         listed = "\n".join(f"  {failure.path}: {failure.reason}" for failure in failures)
-        raise UserError(f"none of {len(failures)} videos in a row can be decoded:\n{listed}\nMend or remove them.")
+        raise UserError(f"none of {len(failures)} videos in a row can be decoded:\n{listed}\nRepair or remove them.")
 
     def _random_clips(self, key: tuple[int, int, Video]) -> torch.Tensor:
         with key[-1].open(self.decoder) as reader:

@@ -1,4 +1,4 @@
-"""How batches are loaded, and a data loader that goes on in the middle of an epoch."""
+"""Settings for loading batches, and a data loader that resumes mid-epoch."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -77,12 +77,12 @@ class Loading:
 
 
 def are_too_many(num_failed: int, num_videos: int, max_share: float) -> bool:
-    """Whether a run should stop for that many bad videos: more than the share, and more than the 5 that may be."""
+    """Whether a run should stop because of the bad videos: more than the share, and more than 5."""
     return num_failed > max(_FEW, max_share * num_videos)
 
 
 class ResumableLoader(DataLoader[Any]):
-    """Knows how far the epoch has been trained on, and begins there when it is given that state.
+    """A data loader with the progress of the epoch as its state, from which it resumes.
 
     The trainer keeps the state in its checkpoints. What counts is batches handed out, not those that workers have
     loaded in advance; and since a sample is a function of (seed, epoch, index), nothing else need be known to go on.
@@ -123,11 +123,11 @@ class ResumableLoader(DataLoader[Any]):
         return self._num_batches_done >= self.num_batches
 
     def state_dict(self) -> dict[str, int]:
-        """How far the epoch is, and what that was counted in."""
+        """The progress in the epoch, and the settings on which it depends."""
         return {"epoch": self._order.epoch, "num_batches_done": self._num_batches_done, **self._counted_in()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Begin where another loader was.
+        """Resume from the state of another loader.
 
         Raises:
             UserError: It was in the middle of an epoch, and counted in other batches.
@@ -138,7 +138,7 @@ class ResumableLoader(DataLoader[Any]):
         is_over = state.get("is_over") or state["num_batches_done"] >= self.num_batches
         if differing and not is_over:
             raise UserError(
-                "the checkpoint was taken in the middle of an epoch, which can only go on as it was begun: "
+                "the checkpoint is from the middle of an epoch, which can only resume with the same settings: "
                 f"{'; '.join(differing)}. Restore these settings, or resume from the end of an epoch"
             )
         self._order.begin_at(state["epoch"], state["num_batches_done"])
@@ -161,7 +161,7 @@ class ResumableLoader(DataLoader[Any]):
 
 @contextmanager
 def naming_shared_memory() -> Iterator[None]:
-    """Says it when worker processes had no room for their batches.
+    """Turns a lack of shared memory in worker processes into a clear error.
 
     Raises:
         UserError: The memory that processes share is full.
@@ -172,13 +172,13 @@ def naming_shared_memory() -> Iterator[None]:
         if not any(sign in str(error) for sign in _SIGNS_OF_FULL_MEMORY):
             raise
         raise UserError(
-            "the processes that load videos found no room for their batches in the memory they share, /dev/shm. Make "
-            "it larger (docker run --shm-size=8g), or load with fewer workers or smaller batches"
+            "the worker processes ran out of shared memory (/dev/shm) for their batches. Make it larger (docker run "
+            "--shm-size=8g), or use fewer workers or smaller batches"
         ) from error
 
 
 def worker_options(num_workers: int) -> dict[str, Any]:
-    """What a ``DataLoader`` is to know of its workers, as its arguments.
+    """The arguments of a ``DataLoader`` that concern its workers.
 
     >>> sorted(worker_options(2))
     ['multiprocessing_context', 'num_workers', 'worker_init_fn']

@@ -1,4 +1,4 @@
-"""Which frames make a clip: pure arithmetic on frame indices.
+"""Selects the frames of a clip: pure arithmetic on frame indices.
 
 Four ways that there are, for training and for evaluation:
 
@@ -45,7 +45,7 @@ class Sampler(Protocol):
 
 
 def clip_span(num_frames: int, stride_frames: int) -> int:
-    """How many frames of the video a clip reaches over, first and last included.
+    """Number of frames of the video that a clip covers, first and last included.
 
     >>> clip_span(num_frames=8, stride_frames=8)
     57
@@ -108,7 +108,7 @@ def even_clips(
     """
     clips = list(find_sampler(sampling).even_clips(video_num_frames, num_frames, stride_frames, num_clips))
     if len(clips) != num_clips:
-        raise UserError(f"sampling {sampling} gives {len(clips)} clips where {num_clips} are asked for")
+        raise UserError(f"sampling {sampling} returned {len(clips)} clips instead of {num_clips}")
     return [_checked(sampling, clip, video_num_frames, num_frames) for clip in clips]
 
 
@@ -135,7 +135,7 @@ def _checked(sampling: str, clip: Sequence[int], video_num_frames: int, num_fram
     frames = [int(frame) for frame in clip]
     if len(frames) != num_frames or not all(0 <= frame < video_num_frames for frame in frames):
         raise UserError(
-            f"sampling {sampling} gives the frames {frames}, not {num_frames} from 0 to {video_num_frames - 1}"
+            f"sampling {sampling} returned the frames {frames}, not {num_frames} from 0 to {video_num_frames - 1}"
         )
     return frames
 

@@ -59,7 +59,7 @@ class ClipFormat:
         find_sampler(self.sampling)
         object.__setattr__(self, "sampling", SAMPLINGS.stored_name(self.sampling))  # also found by other processes
         in_time = self.stride_seconds is None or (0 < self.stride_seconds <= HOUR and self.sampling == "dense")
-        message = f"stride_seconds must be above 0 and at most {HOUR}, and goes with sampling: dense"
+        message = f"stride_seconds must be above 0 and at most {HOUR}, and requires sampling: dense"
         require(in_time, f"{message}; got {self.stride_seconds} and {self.sampling}")
 
     def describe(self) -> str:

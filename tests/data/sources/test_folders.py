@@ -77,13 +77,15 @@ def test_nested_videos_are_of_the_class_or_refused_by_name(tmp_path: Path) -> No
         ("walk/e.mp4", "walk"),
     ]
     touch(tmp_path, "hop/one/f.mp4")
-    with pytest.raises(UserError, match=r"hop: no videos in this class folder, but in folders below it, .*f\.mp4"):
+    with pytest.raises(UserError, match=r"hop: no videos in this class folder, only in folders below it, .*f\.mp4"):
         read_source(str(tmp_path))
 
 
 def test_videos_beside_the_classes_of_a_split_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "train/walk/a.mp4", "train/b.mp4", "val/walk/c.mp4", "val/d.mp4")
-    with pytest.raises(UserError, match=r"train: named like a split, it holds videos such as b\.mp4 beside folders"):
+    with pytest.raises(
+        UserError, match=r"train: is named like a split, but holds videos such as b\.mp4 beside folders"
+    ):
         read_source(str(tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""The index of a data set: one row per video, with all that is known about it, as a Parquet file."""
+"""The index of a data set: a Parquet file with one row of facts per video."""
 
 import os
 from collections.abc import Sequence
@@ -144,22 +144,20 @@ def read_index(index: Path | str) -> list[IndexRow]:
         with fsspec.open(file_of(index), "rb") as file:
             table = pq.read_table(file)
     except (OSError, ValueError, pa.ArrowException, ImportError) as error:  # fsspec names the package that is needed
-        raise UserError(f"{index}: cannot be read as an index ({error}). Name a file of `videonl index`.") from error
+        raise UserError(f"{index}: cannot be read as an index ({error}). Use a file of `videonl index`.") from error
     missing = _REQUIRED - set(table.column_names)
     if missing:
-        raise UserError(f"{index}: no index of videonl's, it has no column {', '.join(sorted(missing))}.")
+        raise UserError(f"{index}: not an index of videonl: it has no column {', '.join(sorted(missing))}.")
     known = pa.schema([field for field in SCHEMA if field.name in table.column_names])
     try:
         rows = table.select(known.names).cast(known).to_pylist()
     except (pa.ArrowException, ValueError) as error:
-        raise UserError(
-            f"{index}: a column holds other values than an index ({error}). Index the videos again."
-        ) from error
+        raise UserError(f"{index}: a column has values of the wrong type ({error}). Index the videos again.") from error
     return [_record(row, f"{file_of(index)}, row {number}") for number, row in enumerate(rows, start=1)]
 
 
 def _record(row: dict[str, Any], where: str) -> IndexRow:
-    """A row without its nulls, which stand for what is not known."""
+    """A row without its nulls, which mean unknown."""
     for name in ("path", "label", "status"):
         if not row[name] and not (name == "label" and row[name] is not None):
             raise UserError(f"{where}: has no {name}. Index the videos again, or leave the row out.")
@@ -169,7 +167,7 @@ def _record(row: dict[str, Any], where: str) -> IndexRow:
 
 
 def write_index(index: Path, records: Sequence[IndexRow]) -> None:
-    """Write an index, whole or not at all."""
+    """Write an index, completely or not at all."""
     table = pa.Table.from_pylist([asdict(record) for record in records], schema=SCHEMA)
     with whole_path(index) as unfinished:
         pq.write_table(table, unfinished)

@@ -69,7 +69,7 @@ def prepare(
     require_limits(num_workers, limit_seconds)
     records = [record for record in read_index(index) if record.usable]
     if not records or any(record.shard for record in records):
-        raise UserError(f"{index}: has no videos in files of their own to prepare. See: videonl doctor {index}")
+        raise UserError(f"{index}: has no video files to prepare. See: videonl doctor {index}")
     sources = [Path(os.path.abspath(str(record.location(index)))) for record in records]
     check_folder(output)
     _check_output(output, index, sources, records)
@@ -193,8 +193,8 @@ def _claim(output: Path, encoding: Encoding) -> None:
     settings = output / _SETTINGS_NAME
     if settings.exists():
         if json.loads(settings.read_text(encoding="utf-8")) != asdict(encoding):
-            raise UserError(f"{output}: was prepared with other settings ({settings}). Name another folder.")
+            raise UserError(f"{output}: was prepared with other settings ({settings}). Choose another folder.")
         return
     if any(path.name != LOCK for path in output.iterdir()):
-        raise UserError(f"{output}: is not empty, and was not prepared by videonl. Name another folder.")
+        raise UserError(f"{output}: is not empty, and was not prepared by videonl. Choose another folder.")
     write_text(settings, json.dumps(asdict(encoding), indent=2) + "\n")

@@ -46,7 +46,7 @@ def check_decoder(decoder: str) -> None:
 
 
 def why_inexact(decoder: str, table: FrameTable) -> str | None:
-    """Why a decoder may give other frames of a file than sequential decoding does; None where it does not.
+    """Why a decoder may return other frames than sequential decoding; None if it is exact.
 
     Args:
         decoder: A name in ``DECODERS``.
@@ -55,11 +55,11 @@ def why_inexact(decoder: str, table: FrameTable) -> str | None:
     if DECODERS[decoder] is PyAVReader:
         return None
     if table.container not in _EXACT_CONTAINERS:
-        return f"its container {table.container} does not say when frames are shown"
+        return f"its container {table.container} does not store when frames are shown"
     if not table.by_timestamp or not table.is_plain:
         return "it has hidden, damaged or reordered frames around its key frames"
     if decoder == "decord" and table.codec in _NOT_IN_DECORD:
-        return f"decord has no {table.codec}"
+        return f"decord does not support {table.codec}"
     return None
 
 

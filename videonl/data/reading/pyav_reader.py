@@ -53,7 +53,7 @@ class PyAVReader(VideoReader):
             remember(self.path, self.table)
             clip = self._read_in_order(indices)
         if clip is None:
-            reason = f"frame {max(indices)} cannot be decoded: the file is damaged, {self.num_frames} frames are good"
+            reason = f"frame {max(indices)} cannot be decoded: the file is damaged after {self.num_frames} frames"
             raise FewerFramesError(self.path, reason)
         return clip.clip()
 
@@ -61,7 +61,7 @@ class PyAVReader(VideoReader):
         """Nothing stays open between reads."""
 
     def _read_by_timestamp(self, indices: Sequence[int]) -> ClipBuffer | None:
-        """The clip, or None where the file does not give what its packets announce."""
+        """The clip, or None if decoding does not give what the packets announce."""
         wanted = sorted(set(indices))
         # From the first frame where seeking leads elsewhere than the packets say.
         for groups, by_header in ((_by_start(wanted, self.table.key_frames), True), ({0: wanted}, False)):
@@ -71,7 +71,7 @@ class PyAVReader(VideoReader):
         return None
 
     def _read_groups(self, groups: dict[int, list[int]], clip: ClipBuffer, by_header: bool) -> bool:
-        """Decode what is wanted; return whether frames came in the order of their timestamps."""
+        """Decode the requested frames; return whether they came in the order of their timestamps."""
         with open_container(self.path, by_header) as container, contextlib.suppress(av.InvalidDataError):
             stream = video_stream(container, self.table.stream_index)
             stream.codec_context.options = _BY_HEADER_OPTIONS if by_header else _OPTIONS
@@ -119,7 +119,7 @@ class PyAVReader(VideoReader):
         return True
 
     def _read_in_order(self, indices: Sequence[int]) -> ClipBuffer | None:
-        """The clip, or None where packets are damaged that were not known to be."""
+        """The clip, or None if packets turn out to be damaged."""
         num_damaged = 0
 
         def count_damage() -> None:
@@ -147,7 +147,7 @@ class PyAVReader(VideoReader):
 
 
 def _by_start(wanted: Sequence[int], key_frames: Sequence[int]) -> dict[int, list[int]]:
-    """Wanted frames grouped by the last key frame before them, or by the first frame; both in rising order."""
+    """Requested frames grouped by the last key frame before them, or by the first frame; both in ascending order."""
     groups: dict[int, list[int]] = {}
     for index in wanted:
         place = bisect.bisect_right(key_frames, index)

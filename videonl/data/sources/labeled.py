@@ -1,4 +1,4 @@
-"""Which videos there are and what label each has, from any kind of source."""
+"""Lists the videos of any kind of source, with their labels."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 def read_source(
     source: str, root: Path | None = None, classes: Path | None = None, keep_unreadable: bool = False
 ) -> list[LabeledPath]:
-    """List the videos of a folder, a list file, or an index, with their labels where the source gives them.
+    """List the videos of a folder, a list file, or an index, with their labels if the source has them.
 
     A folder holds one folder per class (``class/clip.mp4``, or ``class/clip/img_00001.jpg``), or ``train``, ``val`` and
     ``test`` that do, or videos alone, which then have no label. A list file holds one video per line, ``path label``,
@@ -115,7 +115,7 @@ def read_sources(text: str, root: Path | None = None, classes: Path | None = Non
         everything += [entry if entry.split else entry._replace(split=split) for entry in entries]
     unsplit = sum(not entry.split for entry in everything)
     if len(sources) > 1 and unsplit:
-        _log.warning("%d of %d videos are of no split: name lists train.csv, val.csv", unsplit, len(everything))
+        _log.warning("%d of %d videos have no split: name the lists train.csv, val.csv", unsplit, len(everything))
     return everything
 
 
@@ -131,7 +131,7 @@ def _locate(source: str, root: Path | None) -> tuple[Path, str | None]:
     if hash_sign and os.path.lexists(path):
         return path, split
     missing = path if hash_sign else whole
-    hint = f" (relative sources are taken relative to --data.root {root})" if root else ""
+    hint = f" (relative sources are relative to --data.root {root})" if root else ""
     raise UserError(f"{missing}: no such folder or list file{hint}. Name a folder of class folders, or a CSV list.")
 
 

@@ -184,10 +184,10 @@ def _is_there(directory: Path, settings: SyntheticSettings) -> bool:
     for name in (_SETTINGS_FILE, _UNFINISHED_FILE):
         if (directory / name).exists():
             if _read_json(directory / name) != _described(settings):
-                raise UserError(f"{directory}: holds a data set with other settings ({name}). Name another folder.")
+                raise UserError(f"{directory}: holds a data set with other settings ({name}). Choose another folder.")
             return name == _SETTINGS_FILE
     if any(path.name != LOCK for path in directory.iterdir()):
-        raise UserError(f"{directory}: not empty, and no data set of ours. Name another folder.")
+        raise UserError(f"{directory}: is not empty, and not a data set of videonl synth. Choose another folder.")
     return False
 
 
