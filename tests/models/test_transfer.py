@@ -81,8 +81,8 @@ def test_blocks_that_the_weights_lack_start_as_the_identity_and_are_said() -> No
     target = classifier([NONLOCAL, Insertion("se", {"res5": [0]})], seed=5)
     (_, said) = load_into(target, weights_of(source), CLIP)
     assert said == (
-        "blocks that the weights do not have start anew, as the identity: res3.1, res4.2, res5.0; "
-        "but not the identity by their nature are res5.0"
+        "blocks that the weights do not have are newly initialized as the identity: res3.1, res4.2, res5.0; "
+        "not the identity by design: res5.0"
     )
     only_nonlocal = classifier([NONLOCAL], seed=5)
     load_into(only_nonlocal, weights_of(source), CLIP)
@@ -142,7 +142,7 @@ def test_other_pixels_are_refused(refusal) -> None:
     images = {**CLIP, "mean": (0.485, 0.456, 0.406)}
     weights = weights_of(classifier(), clip=images)
     text = refusal(classifier(), weights, clip=CLIP)
-    assert "set data.clip to have {mean: [0.485, 0.456, 0.406]}" in text
+    assert "set in data.clip {mean: [0.485, 0.456, 0.406]}" in text
     rounded = {**CLIP, "mean": (123.675 / 255, 116.28 / 255, 103.53 / 255)}
     assert len(load_into(classifier(), weights, rounded)) == 1
 
@@ -188,7 +188,7 @@ def test_saved_weights_come_back_whole(tmp_path: Path) -> None:
 
 def test_weights_of_another_format_are_refused(tmp_path: Path) -> None:
     torch.save({"videonl_weights": {"format": 2}, "state_dict": {}}, tmp_path / "later.pt")
-    with pytest.raises(UserError, match="of format 2, this videonl reads 1"):
+    with pytest.raises(UserError, match="has format 2, but videonl reads 1"):
         read_weights(tmp_path / "later.pt")
     torch.save({"videonl_weights": {"format": 1, "color": 3}, "state_dict": {}}, tmp_path / "odd.pt")
     with pytest.raises(UserError, match="neither a checkpoint of videonl fit nor weights of videonl convert"):

@@ -84,6 +84,6 @@ def test_files_are_found_by_path_and_unknown_names_listed(tmp_path: Path) -> Non
     Weights(source.network.state_dict(), "x", source.settings).save(tmp_path / "own.pt")
     assert find_weights(str(tmp_path / "own.pt"), classifier()).network == source.settings
     with pytest.raises(
-        UserError, match=r"kinetics400/i3d_r51 is no file, and no published name; .*kinetics400/i3d_r50"
+        UserError, match=r"kinetics400/i3d_r51 is neither a file nor a known name; .*kinetics400/i3d_r50"
     ):
         find_weights("kinetics400/i3d_r51", classifier())

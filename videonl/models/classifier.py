@@ -110,6 +110,6 @@ def _options(width: int | None, dropout: float | None, others: dict[str, Any] | 
         if value is None:
             continue
         if name in options:
-            raise UserError(f"{name} is given twice: as {value}, and in backbone_options as {options[name]}")
+            raise UserError(f"{name} is set twice: to {value}, and in backbone_options to {options[name]}")
         options[name] = value
     return options

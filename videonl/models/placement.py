@@ -1,4 +1,4 @@
-"""Which block stands after which module of a backbone, and how it gets there."""
+"""Places blocks after modules of a backbone, and inserts them."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -142,13 +142,13 @@ def places_of(backbone: Backbone, insertion: Insertion) -> list[Place]:
 
 
 def _low_place(backbone: Backbone, insertion: Insertion) -> Place | None:
-    """What a block reads besides the features it follows; None for blocks that read nothing else."""
+    """The second input of a block; None for blocks with a single input."""
     name, low = insertion.block, insertion.low
     if not find_block(name).takes_low:
         if low is None:
             return None
         fusing = ", ".join(sorted(other for other, block in BLOCKS.items() if block.takes_low))
-        raise UserError(f"block {name!r} reads no second stage, so low: {low} has no meaning; these do: {fusing}")
+        raise UserError(f"block {name!r} takes no second stage, so low: {low} has no meaning; blocks that do: {fusing}")
     if low is None:
-        raise UserError(f"block {name!r} reads an earlier stage: give low, one of {', '.join(backbone.stages)}")
+        raise UserError(f"block {name!r} needs an earlier stage: set low to one of {', '.join(backbone.stages)}")
     return find_place(backbone, low)
