@@ -181,7 +181,7 @@ def test_two_evaluations_are_compared(videonl: Videonl, options: list[object], c
     videonl("evaluate", *options, *others)
     refused = videonl("compare", records[0], tmp_path / "c" / "evaluation.parquet")
     assert refused.code == 2
-    assert "not of the same videos; only A has 11" in refused.text
+    assert "do not have the same videos; only A has 11" in refused.text
 
 
 def test_awkward_names_of_files_and_classes(videonl: Videonl, trained: Path, clips: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class Calibration:
 
     Attributes:
         error: Expected calibration error (Guo et al. 2017, arXiv:1706.04599): the difference between confidence and
-            accuracy, averaged over the videos of equally wide bins of confidence. A bin has its upper edge.
+            accuracy, averaged over the videos of equally wide bins of confidence. Bins are right-closed.
         counts: Videos in each bin, (bins,).
         confidences: Mean confidence in each bin, (bins,); 0 in an empty one.
         accuracies: Accuracy in each bin, (bins,); 0 in an empty one.

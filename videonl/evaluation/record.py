@@ -33,7 +33,7 @@ COLUMNS = pa.schema(
 
 @dataclass(frozen=True)
 class EvaluationRecord:
-    """What was scored, and how.
+    """The scores of an evaluation, and its settings.
 
     Attributes:
         class_names: Names in the order of the logits.
@@ -92,17 +92,17 @@ def read_record(path: Path) -> EvaluationRecord:
             about = _checked(metadata_of(file.schema_arrow))
             rows = [score for batch in file.iter_batches(_ROWS) for score in from_rows(batch, about)]
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is no record of videonl test or videonl evaluate ({error})") from error
+        raise UserError(f"{path} is not a record of videonl test or videonl evaluate ({error})") from error
     return EvaluationRecord(about["class_names"], rows, about["about"], about["unreadable"])
 
 
 def _checked(about: dict[str, Any]) -> dict[str, Any]:
-    """The metadata, whose parts are what they are called."""
+    """The metadata, with its types checked."""
     for name in ("about", "unreadable"):
         if not isinstance(about[name], dict) or not all(isinstance(text, str) for text in about[name].values()):
-            raise ValueError(f"its {name!r} is no mapping of names to text")
+            raise ValueError(f"its {name!r} is not a mapping of names to text")
     if not isinstance(about["class_names"], list) or not all(isinstance(name, str) for name in about["class_names"]):
-        raise ValueError("its class names are no list of text")
+        raise ValueError("its class names are not a list of text")
     return about
 
 
