@@ -56,7 +56,7 @@ def test_label_outside_the_classes(refuse: Callable[..., str], clips: Path, tmp_
     video = next((clips / "train").glob("*/*.mp4"))
     (tmp_path / "val.csv").write_text(f"{video} sum_7\n")
     text = refuse("--data.val", tmp_path / "val.csv")
-    assert f"{tmp_path / 'val.csv'}:1: label 'sum_7' is none of the 2 classes (sum_0, sum_1)" in text
+    assert f"{tmp_path / 'val.csv'}:1: label 'sum_7' is not one of the 2 classes (sum_0, sum_1)" in text
 
 
 def test_data_of_other_classes_than_the_checkpoint(

@@ -61,6 +61,4 @@ def _refuse_others(what: str, a: set[str], b: set[str]) -> None:
             for name, rest in (("A", a - b), ("B", b - a))
             if rest
         ]
-        raise UserError(
-            f"the two evaluations do not have the same {what}; {'; '.join(parts)}. Evaluate both alike"
-        )
+        raise UserError(f"the two evaluations do not have the same {what}; {'; '.join(parts)}. Evaluate both alike")

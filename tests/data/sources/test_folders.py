@@ -60,7 +60,13 @@ def test_what_a_demuxer_opens_is_a_video_and_the_rest_is_counted(
     found = [entry.path.name for entry in read_source(str(tmp_path))]
     assert found == sorted(["a.mp4", "b.MTS", "c.ogv", "d.mxf", "no suffix", "e.unknown", "f.txt", "g.m2ts", "i.dat"])
     (told,) = caplog.messages
-    counts = ["1 hidden", "1 no video (.md)", "1 no video (.list)", "1 no video (.txt)", "1 beside the class folders"]
+    counts = [
+        "1 hidden",
+        "1 not a video (.md)",
+        "1 not a video (.list)",
+        "1 not a video (.txt)",
+        "1 beside the class folders",
+    ]
     assert all(count in told for count in counts)
 
 
