@@ -140,7 +140,7 @@ def test_a_network_without_blocks_says_so_and_what_to_do(
     assert refused.code == 2
     assert "no attention blocks inserted" in refused.text
     assert (
-        "choose a model whose configuration places blocks, or ask which places speak for a class: --evid"
+        "choose a model whose configuration inserts blocks, or use --evidence to show which positions supp"
         in refused.text
     )
     assert not (tmp_path / "out").exists()

@@ -194,7 +194,7 @@ def callback(name: str, options: str) -> list[str]:
     ("options", "told"),
     [
         (["--trainer.overfit_batches", "2"], "--data.train to a list of a few videos"),
-        (["--trainer.max_time", "00:01:00:00", "--trainer.max_epochs", "null"], "length is not known: set --trainer"),
+        (["--trainer.max_time", "00:01:00:00", "--trainer.max_epochs", "null"], "known number of steps: set --trainer"),
         (callback("LearningRateFinder", "{}"), "LearningRateFinder is not supported"),
         (callback("BatchSizeFinder", "{}"), "BatchSizeFinder is not supported"),
         (["--trainer.val_check_interval", "100"], "trainer.val_check_interval is 100, but an epoch has 2 batches"),

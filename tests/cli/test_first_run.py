@@ -24,7 +24,8 @@ HEADER = (
 )
 FIT = (
     *HEADER,
-    r"a validation scores 1 clip x 1 crop of 31 px of each video, always the same; a test 2 clips x 3 crops of 31 px",
+    r"validation scores 1 clip x 1 crop of 31 px of each video, always the same; "
+    r"a test scores 2 clips x 3 crops of 31 px",
     r"validation: batch \d of \d",
     r"epoch 1 of 1: step [12] of 2, loss \d\.\d{3}",
     r"epoch 1 of 1: loss \d\.\d{3}, validation top-1 \d+\.\d %, mean class \d+\.\d %, \d+ s",

@@ -65,7 +65,7 @@ def test_outputs_that_are_inputs_are_refused(
     ):
         refused = videonl(*words)
         assert refused.code == 2, words
-        assert "is read here, and would be lost" in refused.text, words
+        assert "is an input, and would be overwritten" in refused.text, words
         assert {path: path.read_bytes() for path in files} == files, words
     assert [path.name for path in film.parent.iterdir()] == [film.name]
 

@@ -108,8 +108,8 @@ def test_a_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(
     # On resuming, the rate is that of the configuration.
     diverged = videonl(*command, "--trainer.max_epochs", 2, "--model.optimization.lr", 1e38)
     assert diverged.code == 2
-    assert "holds numbers that are not finite after step 4: the training has diverged" in diverged.text
-    assert f"{last} holds the last good ones. Try a lower --model.optimization.lr" in diverged.text
+    assert "is not finite after step 4: the training has diverged" in diverged.text
+    assert f"{last} holds the last good weights. Try a lower --model.optimization.lr" in diverged.text
     assert "Traceback" not in diverged.text
     assert last.read_bytes() == before
 

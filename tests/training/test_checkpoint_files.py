@@ -69,7 +69,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, share: float) -> None:
 
 def test_weights_alone_are_no_checkpoint(tmp_path: Path) -> None:
     WholeCheckpoints().save_checkpoint(OLD, tmp_path / "weights.pth")
-    with pytest.raises(UserError, match=r"no checkpoint of a training; weights to start from go to --model\.weights"):
+    with pytest.raises(UserError, match=r"not a checkpoint of a training; use --model\.weights for initial weights"):
         WholeCheckpoints().load_checkpoint(tmp_path / "weights.pth")
 
 

@@ -248,7 +248,7 @@ def test_layers_without_evidence_say_why() -> None:
     with untouched(network), pytest.raises(UserError, match=r"at head: it puts out shape \(1, 3\)"):
         evidence_maps(network, "head", clip, NAMES)
     network.spare = nn.Conv3d(3, 3, 1)
-    with untouched(network), pytest.raises(UserError, match=r"at the spare: the network does not run it"):
+    with untouched(network), pytest.raises(UserError, match=r"at the spare: the module was not executed"):
         evidence_maps(network, "spare", clip, NAMES, "the spare")
     with pytest.raises(ValueError, match="one clip"):
         evidence_maps(network, "stem", clip[0], NAMES)

@@ -1,4 +1,4 @@
-"""What every attention block promises, whatever its mathematics."""
+"""The contract of every attention block."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
@@ -11,7 +11,7 @@ from videonl.registry import Registry
 
 
 class Gain(NamedTuple):
-    """How large the scale is that a block's change goes through last.
+    """The size of the last scale before a block's change is added.
 
     Attributes:
         value: The root of the mean square of the scale's entries; 0 where the block is at its start.
@@ -23,7 +23,7 @@ class Gain(NamedTuple):
 
 
 class AttentionBlock(nn.Module, ABC):
-    """A block that maps features to features of the same shape and can show what it reads.
+    """A block that maps features to features of the same shape and can show its attention.
 
     A block is built as ``Block(channels, *, ...)`` from plain data; wrong values raise ``ValueError`` at construction.
     It is the identity at initialization, so inserting it changes nothing about a pretrained network, unless
@@ -66,7 +66,7 @@ class AttentionBlock(nn.Module, ABC):
         """
 
     def attention(self, x: Tensor, queries: Tensor) -> Tensor:
-        """Weights with which some positions read all others: by default rows of ``factors``, or else uniform.
+        """Attention weights of some query positions: by default rows of ``factors``, otherwise uniform.
 
         Args:
             x: Features, (B, C, T, H, W).
@@ -80,7 +80,7 @@ class AttentionBlock(nn.Module, ABC):
         return torch.stack(rows) if rows else uniform_weights(x, queries, x.shape[2:])
 
     def factors(self, x: Tensor) -> Factors | None:
-        """Weights of all positions, in a form from which any row can be computed without the others.
+        """Attention weights of all positions, in a form that gives any row without the others.
 
         Args:
             x: Features of one clip, (1, C, T, H, W); a block that takes ``low`` takes it here too.
@@ -91,7 +91,7 @@ class AttentionBlock(nn.Module, ABC):
         return None
 
     def uniform_attention(self, features: tuple[Tensor, ...], queries: Tensor, keys: torch.Size) -> Tensor:
-        """The weights that some positions would have if every key matched them alike: the measure of all shares.
+        """The weights of some query positions if every key matched equally: the reference for all shares.
 
         By default uniform over the key grid; for weights that sum to one, what the block gives features that are all
         equal: uniform over the keys in reach, over hops one after another, or over bins.
@@ -111,7 +111,7 @@ class AttentionBlock(nn.Module, ABC):
         return uniform_weights(x, queries, keys)
 
     def gain(self) -> Gain | None:
-        """The scale that the block's change goes through last, and that starts at zero.
+        """The last scale before the block's change is added; it starts at zero.
 
         By default that of a parameter ``gamma``, of the norm ``norm``, or of the projection ``out``, in this order,
         of which the last has other units; None for a block that has none of them.
@@ -127,7 +127,7 @@ class AttentionBlock(nn.Module, ABC):
 
     @property
     def kind(self) -> str:
-        """What tables call the block: the short name of configurations, or that of its class."""
+        """The name of the block in tables: its short name in configurations, or the name of its class."""
         return next((name for name, block in BLOCKS.items() if type(self) is block), type(self).__name__)
 
 
@@ -147,7 +147,7 @@ def root_mean_square(parameters: list[nn.Parameter] | list[Tensor]) -> float:
 
 
 def require_features(x: Tensor, num_dims: int = 3) -> None:
-    """Refuses what no block can relate: features of another rank, an empty batch, an empty grid.
+    """Rejects features of another rank, an empty batch, or an empty grid.
 
     Raises:
         ValueError: When ``x`` is not (B, C, *grid) with a grid of ``num_dims`` axes and no axis of length 0.

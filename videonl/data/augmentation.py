@@ -56,12 +56,12 @@ class Augmentation:
     """Augmentation of training clips. One choice is made per clip and applies to all of its frames.
 
     Args:
-        short_side_px: Range from which the length of the frames' short side is drawn, out of which the crop is cut: a
+        short_side_px: Range from which the short side of the resized frame is drawn, from which the crop is cut: a
             crop of 224 at a short side of 320 shows 0.7 of the frame's short side.
-        resized_crop_area: Range from which the share of the frame's area is drawn that is cropped and resized, with an
-            aspect ratio from 3/4 to 4/3. Where this is set, it takes the place of short_side_px.
+        resized_crop_area: Range from which the fraction of the frame's area is drawn that is cropped and resized, with
+            an aspect ratio from 3/4 to 4/3. If set, it replaces short_side_px.
         flip_probability: Probability of mirroring left to right.
-        no_flip_classes: Names of classes whose clips are never mirrored, because left and right mean something.
+        no_flip_classes: Names of classes whose clips are not mirrored, because left and right matter.
         color: Changes of color.
         rand_augment: Further random operations, after the colors.
         erasing_probability: Probability that a box of 2 to 33 percent of the area is painted with the mean color, in

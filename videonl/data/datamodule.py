@@ -33,15 +33,15 @@ class ClipDataModule(LightningDataModule):
     Args:
         train: Source of the training videos.
         val: Source of the validation videos.
-        test: Source of the test videos, which are also those to predict, and then need no label.
-        root: Folder that relative sources, and relative paths in lists, are relative to.
+        test: Source of the test videos, also used for prediction, which needs no labels.
+        root: Base folder of relative sources, and of relative paths in lists.
         classes: Names of the classes in the order of their index, or a file of them, which also names the numeric
-            labels of lists. By default the sorted labels of the first source given.
-        clip: What the network expects of a clip.
-        augmentation: How training clips are varied.
+            labels of lists. By default the sorted labels of the first source.
+        clip: The clip format of the network.
+        augmentation: Augmentation of training clips.
         validation_views: Views per video for validation.
         test_views: Views per video for testing and predicting.
-        loading: How batches are loaded.
+        loading: Settings for loading batches.
 
     Raises:
         UserError: A source is missing or malformed, a label of an evaluation's video is not among the classes, or those

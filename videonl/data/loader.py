@@ -30,23 +30,23 @@ _SIGNS_OF_FULL_MEMORY = (
 
 @dataclass(frozen=True)
 class Loading:
-    """How batches are loaded.
+    """Settings for loading batches.
 
     Args:
         batch_size: Number of clips per batch and process. In evaluation the views of a video stay together, so a batch
             has at most this many views, or one video.
         num_workers: Number of worker processes that decode; 0 decodes in the main process.
         decoder: The video decoder: auto, pyav, decord or torchcodec.
-        seed: Seed of the order of the clips and of everything random about them.
+        seed: Seed of the order of the clips and of all randomness in them.
         clips_per_video: Number of random clips taken from each video that is decoded for training (repeated
             augmentation; Hoffer et al., 2020, arXiv 1901.09335). A batch then has batch_size / clips_per_video videos,
             and an epoch clips_per_video times as many clips as there are videos.
-        time_limit_seconds: How long reading a clip may take; then its file counts as unreadable, and the process that
-            hung in it is ended. 0 sets no limit, and there is none without workers or outside of Linux.
+        time_limit_seconds: Time limit for reading a clip. Beyond it, the file counts as unreadable, and the process
+            that reads it is ended. 0 sets no limit, and there is none without workers or outside of Linux.
         max_failed_share: Share of the videos that may be unreadable, and of the training videos that may have a label
-            outside the classes. By default 0.1 in a training, which stops beyond it and lists them; 5 may be, whatever
-            their share. By default none in a test, validation or prediction of its own, which
-            else ends with exit code 1, its results written.
+            outside the classes. By default 0.1 in a training, which stops beyond it and lists them; 5 are always
+            allowed. By default 0 in a test, validation or prediction, which otherwise ends with exit code 1 after it
+            has written its results.
     """
 
     batch_size: int = 8

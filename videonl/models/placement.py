@@ -32,10 +32,10 @@ class Insertion:
         block: Short name of the block, for example ``nonlocal``; or the dotted path of a class of your own.
         after: For each stage the 0-based indices of the residuals that the block follows, ``{res3: [1, 3]}``; or a list
             of places: a stage for its last residual, ``res4``; one residual, ``res4.3``; or any module by its path
-            within the network, ``layer3.1``. One place may stand alone, and so may a name of ``PLACEMENTS``.
+            within the network, ``layer3.1``. A single place or a name of ``PLACEMENTS`` needs no list.
         options: Keyword arguments of the block.
         low: For a block that reads a second, earlier part of the network: its place, as in the list form of ``after``.
-            The block gets what leaves it, blocks inserted there included.
+            The block gets the output of that place, including blocks inserted there.
     """
 
     block: str

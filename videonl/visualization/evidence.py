@@ -133,17 +133,17 @@ def grad_cam(features: Tensor, logits: Tensor, index: int) -> Tensor:
 
 
 def _require_grid(seen: Observation, network: nn.Module, layer: nn.Module, name: str) -> Tensor:
-    """What the layer put out when it last ran: (1, C, T', H', W')."""
+    """The output of the layer when it last ran: (1, C, T', H', W')."""
     if not seen.outputs:
-        raise UserError(f"cannot compute evidence at {name}: the network does not run it")
+        raise UserError(f"cannot compute evidence at {name}: the module was not executed")
     output = seen.outputs[-1]
     if not isinstance(output, Tensor) or output.ndim != 5:
         found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise UserError(f"cannot compute evidence at {name}: it puts out {found}; choose a layer of (B, C, T, H, W)")
+        raise UserError(f"cannot compute evidence at {name}: its output is {found}; choose a layer of (B, C, T, H, W)")
     if not isinstance(layer, nn.Conv3d) and _has_channels_last(network, output):
         raise UserError(
-            f"cannot compute evidence at {name}: it puts its channels last, (B, T, H, W, C), as layers of transformers "
-            "do; choose a layer of (B, C, T, H, W)"
+            f"cannot compute evidence at {name}: its output is channels-last, (B, T, H, W, C), as in transformers; "
+            "choose a layer of (B, C, T, H, W)"
         )
     return output
 
@@ -190,7 +190,7 @@ def last_features(network: nn.Module, clip: Tensor) -> str:
     convolutions = [path for path in grids if _sees_neighbors(modules[path])]
     if not convolutions:
         raise UserError(
-            "the network has no convolution over neighboring cells, whose features could be weighed; name a layer by "
+            "the network has no convolution over neighboring cells to use by default; choose a layer with "
             "--evidence_layer"
         )
     return _outermost(convolutions[-1], grids)

@@ -46,7 +46,7 @@ def read_features(network: nn.Module, blocks: Mapping[str, AttentionBlock], clip
     with torch.inference_mode(), evaluating(network), _hooked(blocks, note):
         returned: Tensor = network(clip)
     if missing := [name for name in blocks if name not in met]:
-        raise ValueError(f"the network did not run the blocks {missing}; hand in the blocks inserted into this network")
+        raise ValueError(f"the network did not run the blocks {missing}; pass the blocks inserted into this network")
     return returned
 
 
@@ -112,7 +112,7 @@ def observe(
             stack.enter_context(layer.register_forward_hook(part_from_here, prepend=True))
         logits: Tensor = network(clip.clone() if clip.is_inference() else clip)
     if missing := [name for name in blocks if name not in seen.features]:
-        raise ValueError(f"the network did not run the blocks {missing}; hand in the blocks inserted into this network")
+        raise ValueError(f"the network did not run the blocks {missing}; pass the blocks inserted into this network")
     return replace(seen, logits=logits)
 
 
@@ -140,7 +140,7 @@ def require_blocks(blocks: Mapping[str, AttentionBlock]) -> None:
     if not blocks:
         raise UserError(
             "the network has no attention blocks inserted, so there is no attention to show; choose a model whose "
-            "configuration places blocks, or ask which places speak for a class: --evidence"
+            "configuration inserts blocks, or use --evidence to show which positions support a class"
         )
 
 
@@ -169,7 +169,7 @@ def require_finite(name: str, weights: Tensor) -> None:
     if not weights.isfinite().all():
         raise UserError(
             f"block {name!r} computed attention weights that are not finite; its parameters or the clip hold NaN, "
-            "infinite or too large numbers: try another checkpoint, or run in float32"
+            "infinite or too large values: try another checkpoint, or run in float32"
         )
 
 

@@ -1,4 +1,4 @@
-"""What becomes of the attention blocks during a training: their gain, and how widely they attend."""
+"""The attention blocks during a training: their gain, and the entropy of their attention."""
 
 import logging
 from collections.abc import Mapping
@@ -77,12 +77,12 @@ class BlockDiagnostics(Callback):
 
 
 def _is_whole(trainer: Trainer) -> bool:
-    """Whether one process has all weights, and so can run the network by itself."""
+    """Whether one process has all weights, so that it can run the network by itself."""
     return trainer.world_size == 1 or isinstance(trainer.strategy, DDPStrategy)
 
 
 def fixed_clips(data: ClipDataModule, num_clips: int) -> Tensor:
-    """The middle clips of some videos, always the same, uint8 (B, 3, T, H, W); fewer where a file cannot be read."""
+    """The middle clips of some videos, always the same, uint8 (B, 3, T, H, W); fewer if a file cannot be read."""
     videos, loading = data.videos.get("val") or data.videos["train"], data.loading
     chosen = [videos[place * len(videos) // num_clips] for place in range(min(num_clips, len(videos)))]
     limit = loading.time_limit_seconds or None
@@ -95,7 +95,7 @@ def fixed_clips(data: ClipDataModule, num_clips: int) -> Tensor:
     )
     batch = next(iter(loader))
     for failure in batch["failures"]:
-        logger.warning("%s cannot be read and is left out of the blocks' diagnostics: %s", *failure)
+        logger.warning("%s cannot be read and is excluded from the blocks' diagnostics: %s", *failure)
     clips: Tensor = batch["clip"]
     return clips
 

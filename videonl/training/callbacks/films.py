@@ -1,4 +1,4 @@
-"""Films of what the blocks attend to, of the same clips again and again while a network trains."""
+"""Films the attention of the blocks on the same clips while a network trains."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ class FilmAttention(Callback):
         try:
             self._film(trainer, pl_module, self.directory / f"epoch_{epoch:04d}")
         except Exception as error:  # whatever it is, it must not end a training
-            logger.warning("no attention films of epoch %d: %s", epoch, error)
+            logger.warning("could not make the attention films of epoch %d: %s", epoch, error)
 
     def _film(self, trainer: Trainer, pl_module: LightningModule, folder: Path) -> None:
         assert isinstance(pl_module, ClipModule)

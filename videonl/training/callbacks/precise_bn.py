@@ -1,4 +1,4 @@
-"""Statistics of batch norms that belong to the weights that are evaluated."""
+"""Batch norm statistics that match the weights that are evaluated."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from videonl.training.moments import Moments, merged
 
 
 class PreciseBatchNorm(Callback):
-    """Recomputes the running statistics of batch norms over batches of training clips, with the weights held still.
+    """Recomputes the running statistics of batch norms over batches of training clips, with fixed weights.
 
     Before each validation, and at the end of a training whose last step was not validated: what is validated and saved
     then has the mean and the variance of its own weights, not the moving averages of earlier ones. The moments are
@@ -41,14 +41,14 @@ class PreciseBatchNorm(Callback):
         self._last_step = -1
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Sees that averaged weights are in place when their statistics are taken.
+        """Checks that averaged weights are in place before their statistics are computed.
 
         Raises:
             UserError: When they would not be.
         """
         callbacks = _callbacks(trainer)
         if _averages(callbacks[callbacks.index(self) :]):
-            raise UserError("trainer.callbacks: name the averaging of weights before PreciseBatchNorm")
+            raise UserError("trainer.callbacks: list the callback that averages weights before PreciseBatchNorm")
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Recomputes within a training."""

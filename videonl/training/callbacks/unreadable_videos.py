@@ -27,18 +27,18 @@ class _Tally:
         num_tried, reasons = self._everyones()
         if reasons and len(reasons) == num_tried:
             raise UserError(
-                f"none of the {num_tried} validation videos could be read, so there is no accuracy to go by:\n"
-                f"{_listed(reasons)}\nMend or replace them, or train without validation: --data.val null"
+                f"none of the {num_tried} validation videos could be read, so there is no accuracy:\n"
+                f"{_listed(reasons)}\nRepair or replace them, or train without validation: --data.val null"
             )
 
     def check(self, most: float) -> None:
-        """Raise a UserError when of all processes' videos more than this share could not be read."""
+        """Raise a UserError when more than this share of all processes' videos could not be read."""
         num_tried, reasons = self._everyones()
         if are_too_many(len(reasons), num_tried, most):
             raise UserError(
                 f"{len(reasons)} of {num_tried} videos could not be read, more than the share of {most:g} that "
                 f"--data.loading.max_failed_share allows:\n{_listed(reasons)}\n"
-                "Mend or remove them, or allow a larger share."
+                "Repair or remove them, or allow a larger share."
             )
 
     def _everyones(self) -> tuple[int, dict[str, str]]:
@@ -90,7 +90,7 @@ class UnreadableVideos(Callback):
 
     def _count(self, tally: _Tally, consequence: str) -> None:
         if tally.reasons:
-            logger.warning("videos that could not be read and %s: %d", consequence, len(tally.reasons))
+            logger.warning("unreadable videos that %s: %d", consequence, len(tally.reasons))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Names the batch's failures."""
