@@ -274,7 +274,7 @@ def test_layers_with_channels_last_are_refused() -> None:
     network = SwinTransformer3d([2, 4, 4], 24, [1, 1], [2, 2], [2, 3, 3], num_classes=3).eval()
     clip = clip_of((4, 24, 32), torch.float32)
     for layer in ("patch_embed", "features.0", "features.2", "norm"):
-        with pytest.raises(UserError, match=f"cannot compute evidence at {layer}: it puts its channels last"):
+        with pytest.raises(UserError, match=f"cannot compute evidence at {layer}: its output is channels-last"):
             evidence_maps(network, layer, clip, {1: "red"})
     (found,) = evidence_maps(network, "patch_embed.proj", clip, {1: "red"})
     assert found.grid == (2, 6, 8)
