@@ -15,6 +15,7 @@ from videonl.data.reading import scan as scan_module
 from videonl.data.reading.decoding import DECODERS, DecodingError, open_video
 from videonl.data.reading.frame_table import FrameTable
 from videonl.data.reading.scan import scan
+from videonl.data.reading.video_reader import with_recount
 from videonl.data.transforms import ClipFormat, Views
 from videonl.data.video import Video
 
@@ -89,6 +90,8 @@ def check_reading(path: Path, truth: torch.Tensor) -> None:
             with open_video(path, known=table) as reader:
                 assert reader.num_frames == len(truth)
                 assert torch.equal(reader.read(indices), truth[indices])
+                rising = sorted(indices)
+                assert torch.equal(torch.stack([*reader.frames(rising)]), truth[rising])
     for decoder in set(record.compared_backends) - {"pyav"}:
         with pytest.raises(DecodingError, match="not exact on it"):
             open_video(path, decoder)
@@ -132,6 +135,9 @@ def test_a_wrong_table_is_noticed_on_reading(tmp_path: Path, monkeypatch: pytest
     assert table.by_timestamp
     with open_video(path, known=table) as reader:
         assert torch.equal(reader.read(range(5, 19)), truth[5:19])
+        assert not reader.table.by_timestamp
+    with open_video(path, known=table) as reader:
+        assert torch.equal(with_recount(lambda: torch.stack([*reader.frames(range(5, 19))])), truth[5:19])
         assert not reader.table.by_timestamp
     monkeypatch.setattr(scan_module, "_kept", type(scan_module._kept)())
     assert examine(Task(path)).exact_backends == ["pyav"]  # examining decodes all, and corrects the table

@@ -22,6 +22,7 @@ from videonl.data.reading.decoding import DECODERS, DecodingError, check_decoder
 from videonl.data.reading.frame_table import FrameTable
 from videonl.data.reading.pyav_reader import PyAVReader
 from videonl.data.reading.scan import scan
+from videonl.data.reading.video_reader import VideoReader, with_recount
 from videonl.errors import UserError
 
 HEIGHT, WIDTH, NUM_FRAMES = 46, 62, 41
@@ -106,6 +107,9 @@ def test_every_frame_is_the_sequential_one_to_the_pixel(files: dict[str, Path], 
         assert torch.equal(reader.read(order), torch.stack([truth[index] for index in order]))
         for index in order[:13]:
             assert torch.equal(reader.read([index])[0], truth[index]), index
+        for wanted in (range(len(truth)), range(3, len(truth), 2), sorted(order[:5]), [0, len(truth) - 1]):
+            passed = zip(wanted, reader.frames(wanted), strict=True)
+            assert all(torch.equal(frame, truth[index]) for index, frame in passed), wanted
         announced = scan(files[name])
         assert reader.table == announced  # found by looking at packets, not by healing
 
@@ -258,6 +262,13 @@ def test_damage_gives_the_sequential_frames_or_an_error(
             assert torch.equal(reader.read([index])[0], truth[index])
         except (DecodingError, IndexError):
             continue
+    for reader in (open_video(path), PyAVReader(path, scan(path))):  # the damage is known, and is not
+        with_recount(lambda reader=reader: check_pass(reader, truth))
+
+
+def check_pass(reader: VideoReader, truth: list[torch.Tensor]) -> None:
+    given = zip(range(reader.num_frames), reader.frames(range(reader.num_frames)), strict=True)
+    assert all(torch.equal(frame, truth[index]) for index, frame in given)
 
 
 class Reads(Dataset[torch.Tensor]):

@@ -79,6 +79,8 @@ def test_frames_are_shown_as_the_matrix_says(tmp_path: Path, matrix: Matrix, dec
     frames = open_video(path, decoder).read([11, 3])
     expected = torch.from_numpy(np.stack([shown(stored[index], matrix) for index in (11, 3)]))
     torch.testing.assert_close(frames, expected, rtol=0, atol=0 if decoder == "auto" else 2)
+    passed = torch.stack([*open_video(path, decoder).frames([3, 11])])
+    assert torch.equal(passed, frames.flip(0))
 
 
 @matrices

@@ -1,7 +1,7 @@
 """Reads a video out of a shard: its bytes are fetched, and given to the decoder as a file."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -31,6 +31,14 @@ class ShardReader(VideoReader):
             raise type(error)(str(self.member), error.reason) from error
         finally:
             self.table = self._reader.table  # which may have been counted anew
+
+    def _pass_over(self, indices: Sequence[int]) -> Iterator[torch.Tensor]:
+        try:
+            yield from self._reader.frames(indices)
+        except DecodingError as error:
+            raise type(error)(str(self.member), error.reason) from error
+        finally:
+            self.table = self._reader.table
 
     def close(self) -> None:
         """Delete the copy."""

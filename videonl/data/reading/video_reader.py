@@ -1,8 +1,10 @@
 """The interface of every decoder, and their common error."""
 
+import itertools
+import operator
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -14,6 +16,7 @@ from videonl.data.reading.frame_table import FrameTable
 from videonl.errors import UserError
 
 Read = TypeVar("Read")
+_READ_AT_ONCE = 16  # frames, of readers that have no pass of their own
 
 
 class DecodingError(UserError):
@@ -35,7 +38,10 @@ class DecodingError(UserError):
 
 
 class FewerFramesError(DecodingError):
-    """A file that turned out to have fewer frames than its packets announced; its reader is updated."""
+    """A file that turned out, on reading, to have other frames than its packets announced, as a rule fewer.
+
+    Its reader has counted them since: choose frames anew.
+    """
 
 
 class VideoReader(ABC):
@@ -88,6 +94,34 @@ class VideoReader(ABC):
             FewerFramesError: ``num_frames`` is less than it was, and an index no longer below it.
             DecodingError: A frame cannot be decoded.
         """
+
+    def frames(self, indices: Sequence[int]) -> Iterator[torch.Tensor]:
+        """Decode frames one by one, in one pass over the file; memory does not grow with their number.
+
+        Each is the frame that :meth:`read` gives, to the bit. Where the file turns out to be damaged on the way, its
+        frames are counted anew, as :meth:`read` does, and the pass ends with an error even if the indices left exist:
+        the frames that were given may have another number now. Begin again (:func:`with_recount`).
+
+        Args:
+            indices: Frames in rising order, none twice.
+
+        Returns:
+            An iterator over uint8 RGB ``(H, W, 3)``, upright; close it to stop early.
+
+        Raises:
+            IndexError: An index is negative or not below ``num_frames``.
+            ValueError: The indices do not rise.
+            FewerFramesError: The file has other frames than its packets announced.
+            DecodingError: A frame cannot be decoded.
+        """
+        self._check_indices(indices)
+        if any(map(operator.ge, indices, itertools.islice(indices, 1, None))):
+            raise ValueError("the frames of a pass must be asked for in rising order, none twice")
+        return self._pass_over(indices) if len(indices) else iter(())
+
+    def _pass_over(self, indices: Sequence[int]) -> Iterator[torch.Tensor]:
+        for start in range(0, len(indices), _READ_AT_ONCE):
+            yield from self.read(indices[start : start + _READ_AT_ONCE])
 
     @abstractmethod
     def close(self) -> None:
