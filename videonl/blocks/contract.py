@@ -14,7 +14,7 @@ class Gain(NamedTuple):
     """The size of the last scale before a block's change is added.
 
     Attributes:
-        value: The root of the mean square of the scale's entries; 0 where the block is at its start.
+        value: The root of the mean square of the scale's entries; 0 at initialization.
         of: Which scale: the ``norm`` after the projection, a ``gamma``, or ``W``, the projection itself.
     """
 
@@ -26,20 +26,20 @@ class AttentionBlock(nn.Module, ABC):
     """A block that maps features to features of the same shape and can show its attention.
 
     A block is built as ``Block(channels, *, ...)`` from plain data; wrong values raise ``ValueError`` at construction.
-    It is the identity at initialization, so inserting it changes nothing about a pretrained network, unless
-    ``identity_at_init`` says otherwise; and no method may build an N x N tensor.
+    It is the identity at initialization, so inserting it does not change a pretrained network, unless
+    ``identity_at_init`` is False. No method may build an N x N tensor.
 
-    ``forward`` is all that a block must have. One that weighs positions says how by ``factors`` or ``attention``, of
-    which the second follows from the first. The rest has defaults.
+    A block only has to implement ``forward``. A block with attention also implements ``factors`` or ``attention``;
+    the second follows from the first. The rest has defaults.
 
     Attributes:
-        weights_sum_to_one: Whether what ``attention`` returns is a distribution over the keys. Two forms of the
-            non-local block have other weights, of the dot product even negative ones.
-        identity_at_init: Whether the block starts as the identity. A few published wrappers do not, and say so here.
+        weights_sum_to_one: Whether ``attention`` returns a distribution over the keys. Two forms of the
+            non-local block have other weights; those of the dot product may be negative.
+        identity_at_init: Whether the block is initialized as the identity. A few published wrappers are not.
         takes_low: Whether ``forward`` and ``attention`` take the features of an earlier stage as their last argument.
-        depends_on_query: Whether queries read differently. Global context blocks read the same for every position.
-        weighs_positions: Whether positions may be read differently from one another. Average pooling reads all alike,
-            so there is nothing to show. False for a class that has neither ``factors`` nor ``attention``.
+        depends_on_query: Whether attention differs between queries. It does not for global context blocks.
+        weighs_positions: Whether keys may have different weights. Average pooling weighs all equally, so there is
+            nothing to show. False for a class that has neither ``factors`` nor ``attention``.
     """
 
     weights_sum_to_one: bool = True
@@ -56,7 +56,7 @@ class AttentionBlock(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """Relates positions of the features to one another.
+        """Applies the block.
 
         Args:
             x: Features, (B, C, T, H, W) with any T, H, W >= 1.
@@ -93,8 +93,8 @@ class AttentionBlock(nn.Module, ABC):
     def uniform_attention(self, features: tuple[Tensor, ...], queries: Tensor, keys: torch.Size) -> Tensor:
         """The weights of some query positions if every key matched equally: the reference for all shares.
 
-        By default uniform over the key grid; for weights that sum to one, what the block gives features that are all
-        equal: uniform over the keys in reach, over hops one after another, or over bins.
+        By default uniform over the key grid; for weights that sum to one, the block's weights for constant features:
+        uniform over the keys in reach, over hops one after another, or over bins.
 
         Args:
             features: The block's inputs: x (B, C, T, H, W), and those of an earlier stage for blocks that take them.
@@ -113,8 +113,8 @@ class AttentionBlock(nn.Module, ABC):
     def gain(self) -> Gain | None:
         """The last scale before the block's change is added; it starts at zero.
 
-        By default that of a parameter ``gamma``, of the norm ``norm``, or of the projection ``out``, in this order,
-        of which the last has other units; None for a block that has none of them.
+        By default the parameter ``gamma``, the norm ``norm``, or the projection ``out``, in this order; the last one
+        has other units. None for a block that has none of them.
         """
         gamma = getattr(self, "gamma", None)
         weight = getattr(getattr(self, "norm", None), "weight", None)
@@ -137,12 +137,12 @@ register_block = BLOCKS.register
 
 
 def uniform_weights(x: Tensor, queries: Tensor, keys: torch.Size) -> Tensor:
-    """The same weight for every key: of features (B, C, T, H, W), (B, Q, T', H', W') that sum to 1 for each query."""
+    """The same weight for every key, which sum to 1 for each query: (B, C, T, H, W) -> (B, Q, T', H', W')."""
     return x.new_full((x.shape[0], len(queries), *keys), 1 / keys.numel())
 
 
 def root_mean_square(parameters: list[nn.Parameter] | list[Tensor]) -> float:
-    """Of all entries together."""
+    """The root mean square of all entries."""
     return float(torch.cat([parameter.detach().float().flatten() for parameter in parameters]).square().mean().sqrt())
 
 

@@ -18,7 +18,7 @@ Fusion = Literal["add", "multiply", "multiply_from_one"]
 
 @register_block("global_context")
 class GlobalContext(AttentionBlock):
-    """One vector for the whole clip, pooled, transformed, and fused with every position alike.
+    """One vector for the whole clip: pooled, transformed, and fused with every position in the same way.
 
     Source: the frame of figure 4 of arXiv:1904.11492. All positions are read in the same way, so the cost grows with N,
     not with its square. The last projection starts at 0: the block starts as the identity, but for ``multiply``, which

@@ -130,7 +130,7 @@ class ClipModule(LightningModule):
         self._collected.update(logits, batch["view"], batch["video"], batch["label"], batch["path"])
 
     def recognizer(self) -> Recognizer:
-        """What scores with the weights of now; they are copied where norms are folded."""
+        """The network that scores with the current weights; a copy if norms are folded."""
         channels_last = self.memory_format == torch.channels_last_3d
         return Recognizer(self.network, self.clip, self.views_per_step, channels_last, self.fold)
 

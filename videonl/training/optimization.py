@@ -52,7 +52,7 @@ class Optimization(Schedule):
             raise UserError(f"momentum must be at least 0 and below 1, got {self.momentum}")
 
     def scaled_to(self, num_clips: int) -> "Optimization":
-        """The same with the rate for steps of so many clips.
+        """The same with the rate for steps of this many clips.
 
         >>> Optimization(lr=0.01, lr_per_clips=64).scaled_to(16).lr
         0.0025

@@ -51,7 +51,7 @@ def assemble(foreign: Foreign, source: str) -> Weights:
     _refuse_misfits([*foreign.left_over, *unknown, *(found.keys() - expected.keys())], expected, state)
     if foreign.norm_epsilon is not None:
         _refuse_other_epsilon(network, foreign.norm_epsilon)
-    # In the network's order; counts of batches, which old norms lack, start anew.
+    # In the network's order; counts of batches, which old norms lack, start at 0.
     complete = {key: state.get(key, torch.tensor(0)).contiguous() for key in expected}
     return Weights(complete, source, settings, clip=dict(foreign.clip), reads=foreign.reads, license=foreign.license)
 

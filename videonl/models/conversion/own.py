@@ -1,4 +1,4 @@
-"""A file that videonl wrote, converted or trained, whose clips or class names are stated anew."""
+"""Changes the clips or class names of a file that videonl converted or trained."""
 
 from dataclasses import fields, replace
 from pathlib import Path

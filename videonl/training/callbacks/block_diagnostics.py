@@ -27,7 +27,7 @@ class BlockDiagnostics(Callback):
 
     ``gamma`` is the root mean square of the gains of the norm (or of a block's own ``gamma``) with which the block adds
     what it has read: 0 at the start, where a block is the identity. ``entropy`` is that of the attention weights
-    divided by the logarithm of the number of keys: 1 where a position reads all others alike, 0 where it reads but one;
+    divided by the logarithm of the number of keys: 1 for uniform attention, 0 for a single key;
     the mean over 64 evenly spaced queries of the same few clips each time. What a block does not have is not logged: a
     gain without a norm, an entropy where the weights are no distribution or are the same by construction (SE).
     ``videonl diagnose`` measures the same over a whole data set. A block whose softmax saturates is named once, with
@@ -37,7 +37,7 @@ class BlockDiagnostics(Callback):
     without gradients and without drawing random numbers.
 
     Args:
-        num_clips: Middle clips of so many videos, evenly spaced over those of the validation, or else the training.
+        num_clips: Number of videos, one middle clip each, evenly spaced in the validation set, or the training set.
 
     Raises:
         UserError: That is less than one.

@@ -21,7 +21,7 @@ class LastCheckpoint(Checkpoint):
 
     Args:
         path: The file.
-        every_num_steps: Write it as well when so many steps were made since it was last written; 0 for never.
+        every_num_steps: Also write it after this many steps since it was last written; 0 for never.
     """
 
     def __init__(self, path: Path, every_num_steps: int = 0) -> None:

@@ -22,7 +22,7 @@ _MAX_CLIPS = 4
 
 
 class FilmAttention(Callback):
-    """Films some validation clips every so many epochs, for each block at the position that it changed the most.
+    """Films some validation clips every few epochs, for each block at the position that it changed the most.
 
     The clips are the middle ones of the first video of each of the first four classes in the list of validation videos.
     The films go into ``epoch_0003/CLASS_VIDEO/BLOCK.mp4``, and to Weights & Biases where a run logs there. The process
