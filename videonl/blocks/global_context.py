@@ -20,9 +20,9 @@ Fusion = Literal["add", "multiply", "multiply_from_one"]
 class GlobalContext(AttentionBlock):
     """One vector for the whole clip: pooled, transformed, and fused with every position in the same way.
 
-    Source: the framework of figure 4 of arXiv:1904.11492. The context is the same for all positions, so the
-    cost grows with N, not with its square. The last projection starts at 0: the block starts as the identity, except for ``multiply``,
-    which starts as exactly ``0.5 x``.
+    Source: the framework of figure 4 of arXiv:1904.11492. The context is the same for all positions, so the cost grows
+    with N, not with its square. The last projection starts at 0: the block starts as the identity, except for
+    ``multiply``, which starts as exactly ``0.5 x``.
 
     Args:
         channels: Channels C of the features.
