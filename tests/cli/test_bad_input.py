@@ -217,7 +217,7 @@ def test_one_class(videonl: Videonl, small_config: Path, clips: Path, tmp_path: 
     source = ["--data.train", tmp_path / "train.csv", "--data.val", "null", "--data.test", "null"]
     refused = videonl("fit", "--config", small_config, "--run.dir", tmp_path / "run", *source)
     assert refused.code == 2
-    assert "there is but one class, sum_1" in refused.text
+    assert "there is only one class, sum_1" in refused.text
 
 
 def test_validation_of_nothing(videonl: Videonl, small_config: Path, trained: Path) -> None:

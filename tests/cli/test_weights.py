@@ -78,7 +78,7 @@ def test_training_starts_from_weights(
     pixels = ["--data.clip.mean", "[0.45,0.45,0.45]", "--data.clip.std", "[0.225,0.225,0.225]"]
     done = videonl("fit", "--config", small_config, "--run.dir", run, "--model.weights", converted, *frozen, *pixels)
     assert done.code == 0, done.text
-    assert "the head is new, for 2 classes" in done.text
+    assert "the head is newly initialized, for 2 classes" in done.text
     assert "are newly initialized as the identity: res3.3" in done.text
     state, given = trained_state(run), torch.load(public, weights_only=True)["model_state"]
     assert torch.equal(state["network.network.blocks.0.conv.weight"], given["blocks.0.conv.weight"])
@@ -99,7 +99,7 @@ def test_training_goes_on_from_an_earlier_run(
     best = trained / "checkpoints" / "last.ckpt"
     done = videonl("fit", "--config", small_config, "--run.dir", run, "--model.weights", best, *frozen)
     assert done.code == 0, done.text
-    assert "the head is new" not in done.text
+    assert "the head is newly initialized" not in done.text
     assert torch.equal(trained_state(run)[BLOCK_KEY], trained_state(trained)[BLOCK_KEY])
 
 

@@ -57,7 +57,9 @@ def test_a_head_that_averages_otherwise_is_said_and_loads() -> None:
     *_, said = load_into(target, weights_of(source), CLIP)
     assert "set model.network.init_args.backbone_options.head to windows_softmax" in said
     assert torch.equal(target.network.blocks[6].proj.weight, source.network.blocks[6].proj.weight)
-    *_, said = load_into(classifier(num_classes=5), weights_of(source), CLIP)  # where the head is new, it is its own
+    *_, said = load_into(
+        classifier(num_classes=5), weights_of(source), CLIP
+    )  # where the head is newly initialized, it is its own
     assert "backbone_options.head" not in said
 
 
@@ -71,7 +73,7 @@ def test_another_head_is_new_and_said(headless: bool) -> None:
         weights = replace(weights, state=state, network={**source.settings, "num_classes": None})
     said = load_into(target, weights, CLIP)
     why = "theirs.pt has none" if headless else "theirs.pt has one for 7 classes"
-    assert f"the head is new, for 5 classes: {why}" in said
+    assert f"the head is newly initialized, for 5 classes: {why}" in said
     assert torch.equal(target.network.blocks[6].proj.weight, fresh)
     assert torch.equal(target.network.blocks[0].conv.weight, source.network.blocks[0].conv.weight)
 
@@ -163,7 +165,7 @@ def test_one_block_goes_to_the_only_one(refusal) -> None:
     target = classifier([Insertion("nonlocal", {"res4": [2]})], seed=5)
     assert load_into(target, weights) == ["the block at res4.2 from block.pt; all other weights are new"]
     assert torch.equal(target.blocks["res4.2"].theta.weight, block.theta.weight)
-    assert "exactly one to load it to, has none" in refusal(classifier(), weights)
+    assert "exactly one to load it into, has none" in refusal(classifier(), weights)
     assert "has res3.1, res4.2" in refusal(classifier([NONLOCAL]), weights)
     scaled = classifier([Insertion("nonlocal", {"res4": [2]}, {"scale": True})])
     assert "set {scale: False}" in refusal(scaled, weights)

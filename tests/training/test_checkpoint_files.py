@@ -63,7 +63,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, share: float) -> None:
     path = tmp_path / "last.ckpt"
     WholeCheckpoints().save_checkpoint(NEW, path)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(UserError, match=f"checkpoint {path} cannot be read, it may be damaged"):
+    with pytest.raises(UserError, match=f"checkpoint {path} cannot be read and may be damaged"):
         WholeCheckpoints().load_checkpoint(path)
 
 

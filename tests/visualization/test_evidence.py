@@ -245,7 +245,7 @@ def test_last_features_end_before_the_grid_does() -> None:
 
 def test_layers_without_evidence_say_why() -> None:
     network, clip = Small(), clip_of()
-    with untouched(network), pytest.raises(UserError, match=r"at head: it puts out shape \(1, 3\)"):
+    with untouched(network), pytest.raises(UserError, match=r"at head: its output is shape \(1, 3\)"):
         evidence_maps(network, "head", clip, NAMES)
     network.spare = nn.Conv3d(3, 3, 1)
     with untouched(network), pytest.raises(UserError, match=r"at the spare: the module was not executed"):

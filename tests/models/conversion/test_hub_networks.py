@@ -140,7 +140,7 @@ def test_a_published_name_of_slowfast_counts_the_frames_of_its_slow_pathway(rand
     torch.save(state, tmp_path / "SLOWFAST_8x8_R50.pyth")
     assert convert(tmp_path / "SLOWFAST_8x8_R50.pyth", "pytorchvideo").clip["num_frames"] == 32
     torch.save(state, tmp_path / "SLOWFAST_4x16_R50.pyth")
-    with pytest.raises(UserError, match=r"its name says 4x16, .* state which"):
+    with pytest.raises(UserError, match=r"its name says 4x16, .* state the clip"):
         convert(tmp_path / "SLOWFAST_4x16_R50.pyth", "pytorchvideo")
 
 
