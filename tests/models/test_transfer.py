@@ -59,7 +59,7 @@ def test_a_head_that_averages_otherwise_is_said_and_loads() -> None:
     assert torch.equal(target.network.blocks[6].proj.weight, source.network.blocks[6].proj.weight)
     *_, said = load_into(
         classifier(num_classes=5), weights_of(source), CLIP
-    )  # where the head is newly initialized, it is its own
+    )  # a new head is its own
     assert "backbone_options.head" not in said
 
 
