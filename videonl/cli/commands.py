@@ -93,6 +93,6 @@ def usage() -> str:
             "usage: videonl COMMAND [--config FILE ...] [options]",
             "",
             *(line for lines in tasks for line in lines),
-            "videonl COMMAND --help lists a command's options; --num-clips is --num_clips too.",
+            "videonl COMMAND --help lists a command's options; --num-clips and --num_clips are the same.",
         ]
     )
