@@ -57,9 +57,7 @@ def test_a_head_that_averages_otherwise_is_said_and_loads() -> None:
     *_, said = load_into(target, weights_of(source), CLIP)
     assert "set model.network.init_args.backbone_options.head to windows_softmax" in said
     assert torch.equal(target.network.blocks[6].proj.weight, source.network.blocks[6].proj.weight)
-    *_, said = load_into(
-        classifier(num_classes=5), weights_of(source), CLIP
-    )  # a new head is its own
+    *_, said = load_into(classifier(num_classes=5), weights_of(source), CLIP)  # a new head is its own
     assert "backbone_options.head" not in said
 
 
