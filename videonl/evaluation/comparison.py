@@ -53,9 +53,9 @@ class Comparison:
         metrics: ``top1`` and ``mean_class``.
         fixed: Videos that A gets wrong and B right, highest confidence of B first.
         broken: Videos that A gets right and B wrong, highest confidence of B first.
-        p_value: Of McNemar's exact test: how likely so uneven a split of the changed videos would be by chance.
+        p_value: Of McNemar's exact test: the probability of a split of the changed videos at least this uneven by chance.
         classes: Every class that occurs, the most gained first.
-        about: How A and how B was done, by what: the records' ``about``, and ``average``.
+        about: The settings of A and B by name: the records' ``about``, and ``average``.
     """
 
     num_videos: int
@@ -95,11 +95,11 @@ def compare(a: EvaluationRecord, b: EvaluationRecord) -> Comparison:
     """Compares two evaluations of the same videos.
 
     Args:
-        a: The one to compare with.
-        b: The one asked about.
+        a: The baseline.
+        b: The evaluation to compare with it.
 
     Raises:
-        UserError: They are of other videos, classes or labels; the message says which.
+        UserError: Their videos, classes or labels differ; the message says which.
     """
     pairs = pairs_of(a, b)
     labels = np.array([pair.a.label for pair in pairs])

@@ -27,14 +27,14 @@ class Interval(NamedTuple):
 def bootstrap(statistic: Statistic, num_videos: int, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Interval:
     """95% percentile interval of a statistic over videos (Efron 1979).
 
-    The videos are drawn with replacement, as many as there are, again and again. The same seed and number of videos
+    Each resample draws as many videos as there are, with replacement. The same seed and number of videos
     draw the same resamples.
 
     Args:
         statistic: From counts (R, N), how often each video was drawn, to one value per resample (R,).
         num_videos: N.
-        num_resamples: How many times videos are drawn.
-        seed: Of the draws.
+        num_resamples: Number of resamples.
+        seed: Seed of the resamples.
     """
     values = np.concatenate([statistic(counts) for counts in _resamples(num_videos, num_resamples, seed)])
     low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -75,8 +75,8 @@ def mean_class_share_of(hits: Floats, labels: NDArray[np.int64]) -> Statistic:
 def hits_of(probabilities: Tensor, labels: Tensor, k: int = 1) -> Floats:
     """1 for each video whose class is among the k most probable, 0 otherwise, (N,).
 
-    Of classes that are equally probable the first counts as more so, as ``argmax`` has it, and what is no number (NaN)
-    is no hit: the share of hits is then the same wherever it is computed.
+    Among equally probable classes the first one counts as more probable, as in ``argmax``, and NaN is not a hit: the
+    share of hits is then the same wherever it is computed.
     """
     own = probabilities.gather(1, labels[:, None])
     is_earlier = torch.arange(probabilities.shape[1]) < labels[:, None]

@@ -39,8 +39,8 @@ class EvaluationRecord:
     Attributes:
         class_names: Names in the order of the logits.
         scores: One per video that could be read.
-        about: What was done, in words, such as ``{"views": "10 clips x 3 crops of 256 px"}``.
-        unreadable: Why a video has no score, by its file.
+        about: The settings in words, such as ``{"views": "10 clips x 3 crops of 256 px"}``.
+        unreadable: The reason why a video has no score, by its file.
     """
 
     class_names: list[str]
@@ -89,7 +89,7 @@ def read_record(path: Path) -> EvaluationRecord:
     """Reads what :func:`write_record` wrote.
 
     Raises:
-        UserError: The file is missing, or is no such record.
+        UserError: The file is missing, or is not such a record.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a .parquet file that videonl test or videonl evaluate wrote")
@@ -143,7 +143,7 @@ def to_rows(scores: Sequence[VideoScore], schema: pa.Schema) -> pa.RecordBatch:
 
 
 def from_rows(rows: pa.RecordBatch, about: Mapping[str, Any]) -> Iterator[VideoScore]:
-    """The scores again; label and average are looked up in the metadata."""
+    """The scores of the rows; label and average are looked up in the metadata."""
     index_of = {name: index for index, name in enumerate(about["class_names"])}
     average = about["average"]
     if average not in AVERAGES:
@@ -162,7 +162,7 @@ def from_rows(rows: pa.RecordBatch, about: Mapping[str, Any]) -> Iterator[VideoS
 
 
 def metadata_of(schema: pa.Schema) -> dict[str, Any]:
-    """Class names and what else :func:`schema_of` was given."""
+    """Class names and the other arguments of :func:`schema_of`."""
     metadata: dict[str, Any] = json.loads((schema.metadata or {})[_KEY])
     return metadata
 

@@ -25,22 +25,22 @@ logger = logging.getLogger(__name__)
 class BlockDiagnostics(Callback):
     """After each epoch logs ``blocks/NAME/gamma`` and ``blocks/NAME/entropy`` for every inserted block.
 
-    ``gamma`` is the root mean square of the gains of the norm (or of a block's own ``gamma``) with which the block adds
-    what it has read: 0 at the start, where a block is the identity. ``entropy`` is that of the attention weights
+    ``gamma`` is the root mean square of the gains of the norm (or of a block's own ``gamma``) that scales the block's
+    change: 0 at initialization, where a block is the identity. ``entropy`` is that of the attention weights
     divided by the logarithm of the number of keys: 1 for uniform attention, 0 for a single key;
-    the mean over 64 evenly spaced queries of the same few clips each time. What a block does not have is not logged: a
-    gain without a norm, an entropy where the weights are no distribution or are the same by construction (SE).
+    the mean over 64 evenly spaced queries of the same few clips each time. Not logged are the gain of a block without a
+    norm, and the entropy of weights that are not a distribution or are uniform by definition (SE).
     ``videonl diagnose`` measures the same over a whole data set. A block whose softmax saturates is named once, with
     what to change.
 
-    The training is not touched: the first process alone runs its network, on one clip at a time, in evaluation mode,
+    The training does not change: only the first process runs its network, on one clip at a time, in evaluation mode,
     without gradients and without drawing random numbers.
 
     Args:
         num_clips: Number of videos, one middle clip each, evenly spaced in the validation set, or the training set.
 
     Raises:
-        UserError: That is less than one.
+        UserError: ``num_clips`` is less than one.
     """
 
     def __init__(self, num_clips: int = 4) -> None:

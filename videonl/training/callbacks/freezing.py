@@ -1,4 +1,4 @@
-"""Fine-tuning in two stages: the new parts alone, then the whole network."""
+"""Fine-tuning in two stages: first the new parts, then the whole network."""
 
 import logging
 
@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 class FreezeBackbone(Callback):
     """Trains only the head and the inserted blocks for some epochs, then the backbone too.
 
-    Frozen, the backbone's weights and the statistics of its batch norms stay as they were loaded. The optimizer knows
-    all parameters from the start, so the backbone joins at the rate that the schedule has by then, and a training may
-    be resumed at any step. Lightning's ``BackboneFinetuning`` adds them later, which a schedule by step does not allow.
+    While frozen, the backbone's weights and the statistics of its batch norms stay as loaded. The optimizer has all
+    parameters from the start, so the backbone joins at the rate that the schedule has reached, and a training can
+    resume at any step. Lightning's ``BackboneFinetuning`` adds them later, which a schedule by step does not allow.
 
     Args:
-        num_epochs: For how many epochs.
+        num_epochs: Number of epochs with a frozen backbone.
     """
 
     def __init__(self, num_epochs: int) -> None:

@@ -26,15 +26,15 @@ class _Window:
 
 
 class Throughput(Callback):
-    """Logs clips per second of all processes together, and the share of the time in which they wait for data.
+    """Logs clips per second of all processes together, and the share of time that they wait for data.
 
-    Both are of training alone, without validations and without the start of the workers before the first batch:
-    ``throughput/clips_per_second`` and ``throughput/data_wait`` since the last time that metrics were logged, and with
-    ``_epoch`` of a whole epoch. The share is that of the process that waits most. An epoch that waits for more than
-    a tenth of its time is a warning that says what helps.
+    Both cover training only, without validations and without the start of the workers before the first batch:
+    ``throughput/clips_per_second`` and ``throughput/data_wait`` since metrics were last logged, and with ``_epoch``
+    over a whole epoch. The share is that of the process that waits longest. If an epoch waits for more than a tenth of
+    its time, a warning says what helps.
 
-    The device is waited for at the end of an epoch alone. Its queue holds a step or two, no more, so beyond these what
-    the loader lets wait is what the device lacks.
+    The device is synchronized at the end of an epoch only. Its queue holds a step or two, so beyond these, time spent
+    waiting for the loader is time that the device is idle.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Throughput(Callback):
         self._validation_begun = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begins."""
+        """Starts the clock."""
         self._step, self._epoch = _Window(), _Window()
         self._counted_until, self._waited_until = time.perf_counter(), _waited(trainer)
 

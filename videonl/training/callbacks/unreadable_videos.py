@@ -1,4 +1,4 @@
-"""Files that cannot be read: named, counted, and when they are too many, the end of the run."""
+"""Names and counts unreadable files, and ends the run if there are too many."""
 
 import logging
 from typing import Any
@@ -56,8 +56,8 @@ class UnreadableVideos(Callback):
 
     Args:
         max_share: Share of the videos beyond which the run stops and lists them. Five may always be unreadable. In
-            training the share is looked at every 50 batches and at the end of each epoch. Only a training is
-            stopped: what other evaluations found is written first.
+            training the share is checked every 50 batches and at the end of each epoch. Only a training is
+            stopped: other evaluations write their results first.
 
     Raises:
         UserError: From the hooks, when there are more.
@@ -74,7 +74,7 @@ class UnreadableVideos(Callback):
         checkpoint["videonl_unreadable"] = gathered((self._training.num_tried, self._training.reasons))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Goes on counting."""
+        """Restores the count."""
         everyones = checkpoint.get("videonl_unreadable", [])
         if len(everyones) == trainer.world_size:
             self._training.num_tried, self._training.reasons = everyones[trainer.global_rank]
