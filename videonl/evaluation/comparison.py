@@ -53,7 +53,7 @@ class Comparison:
         metrics: ``top1`` and ``mean_class``.
         fixed: Videos that A gets wrong and B right, highest confidence of B first.
         broken: Videos that A gets right and B wrong, highest confidence of B first.
-        p_value: Of McNemar's exact test: the probability of a split of the changed videos at least this uneven by chance.
+        p_value: Of McNemar's exact test: probability of a split of the changed videos at least this uneven by chance.
         classes: Every class that occurs, the most gained first.
         about: The settings of A and B by name: the records' ``about``, and ``average``.
     """

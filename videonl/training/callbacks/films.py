@@ -25,9 +25,9 @@ class FilmAttention(Callback):
     """Films some validation clips every few epochs, for each block at the position that it changed the most.
 
     The clips are the middle ones of the first video of each of the first four classes in the list of validation videos.
-    The films go into ``epoch_0003/CLASS_VIDEO/BLOCK.mp4``, and to Weights & Biases if a run logs there. Only the process
-    of rank 0 makes them, in evaluation mode and without drawing random numbers, so the training is the same to the
-    last bit. Failures are warnings.
+    The films go into ``epoch_0003/CLASS_VIDEO/BLOCK.mp4``, and to Weights & Biases if a run logs there. Only the
+    process of rank 0 makes them, in evaluation mode and without drawing random numbers, so the training is the same to
+    the last bit. Failures are warnings.
 
     Args:
         directory: Folder of the films.
