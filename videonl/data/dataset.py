@@ -21,8 +21,8 @@ _MAX_TRIES = 10
 class TrainingClips(Dataset[TrainingItem]):
     """Random clips of each video, which is decoded once, keyed by ``(epoch, index)``.
 
-    Everything random is a pure function of (seed, epoch, index): not of worker, process, or what was drawn before. A
-    video that cannot be decoded is replaced by the next in the list that can.
+    All randomness depends only on (seed, epoch, index), not on worker, process or earlier draws. A video that cannot be
+    decoded is replaced by the next one in the list that can.
 
     Args:
         videos: The videos.

@@ -27,14 +27,14 @@ def load_into(classifier: ClipClassifier, weights: Weights, clip: Mapping[str, A
 
     Args:
         classifier: The network that a configuration describes.
-        weights: What to start from.
+        weights: The initial weights.
         clip: The clip format that the network will be trained with, as plain data.
 
     Returns:
-        What the user should hear, a sentence each.
+        Messages for the user, one sentence each.
 
     Raises:
-        UserError: When weights are left over or missing, or the network would compute other numbers from them: another
+        UserError: When weights are left over or missing, or the network would compute other outputs with them: another
             stem, other options of a block, other mean and std. The message says what to set.
     """
     weights.require_frames()

@@ -22,14 +22,14 @@ class Weights:
 
     Attributes:
         state: By key of the classifier's network, which are those of the plain backbone's public checkpoints, or of the
-            block. Without the head's where the file had none.
+            block. Without those of the head if the file had none.
         source: The file or name they come from, and its layout.
         network: The classifier's settings, whose ``num_classes`` is None without a head; None for a single block.
         block: For a single block its short name and options, ``{"block": ..., "options": ...}``.
-        clip: What is known of the clips it was trained on, by the names of :class:`videonl.data.transforms.ClipFormat`.
-        class_names: Names of the classes, in the order of the logits, where they are known.
-        reads: What it reads where that is not RGB frames.
-        license: Restrictions on their use, where there are any.
+        clip: The known format of its training clips, by the names of :class:`videonl.data.transforms.ClipFormat`.
+        class_names: Names of the classes, in the order of the logits, if they are known.
+        reads: Its input if that is not RGB frames.
+        license: Restrictions on their use, if any.
     """
 
     state: Mapping[str, Tensor]
@@ -77,7 +77,7 @@ class Weights:
             )
 
     def build(self) -> ClipClassifier:
-        """The classifier these weights are of, with them, in eval mode.
+        """The classifier with these weights, in eval mode.
 
         Raises:
             UserError: When they are of a single block or lack the head, or do not fit their own description.

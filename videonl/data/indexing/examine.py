@@ -29,8 +29,8 @@ def make_index(
 ) -> list[IndexRow]:
     """Examine the files of a source and write ``output``, completely or not at all.
 
-    What an earlier run found, finished or not, for this index or another in its folder, is kept for files of the same
-    path, size and time of modification; what version 0.1 found is not.
+    Results of an earlier run, finished or not, for this index or another in its folder, are kept for files with the
+    same path, size and modification time; results of version 0.1 are not.
 
     Args:
         entries: The videos.
@@ -44,7 +44,7 @@ def make_index(
         One record for each entry, in their order.
 
     Raises:
-        UserError: The output cannot be written, the name of a file is no UTF-8, or a number is out of range.
+        UserError: The output cannot be written, the name of a file is not UTF-8, or a number is out of range.
     """
     require_limits(num_workers, limit_seconds)
     journal = Journal.beside(output)

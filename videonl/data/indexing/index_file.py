@@ -23,10 +23,10 @@ class IndexRow:
     """One row of an index; the columns of the file have these names.
 
     Args:
-        path: The video, relative to the folder of the index where it lies in that folder, else absolute.
-        label: The class, as written in the source; empty where the source gives none.
-        split: train, val, ...; empty where the source names none.
-        clip_id: What the clip was cut from (a YouTube id); empty where the source names none.
+        path: The video, relative to the folder of the index if it is in that folder, otherwise absolute.
+        label: The class, as written in the source; empty if the source has none.
+        split: train, val, ...; empty if the source has none.
+        clip_id: The video of the clip (a YouTube id); empty if the source has none.
         status: ``ok``; ``damaged``: every frame can be read, but the decoder had to conceal errors; ``broken``: cannot
             be read, or not all of it; ``missing``: there is no such file.
         reason: Why it is not ``ok``.
@@ -39,19 +39,19 @@ class IndexRow:
         height: Height in pixels, upright.
         rotation: Degrees by which the frames are turned counterclockwise to be upright.
         mirrored: Whether they are then mirrored left to right, as of front cameras.
-        pixel_aspect: Width over height of a pixel as players show it, such as ``16:11``; empty of square pixels.
+        pixel_aspect: Width over height of a pixel as players show it, such as ``16:11``; empty for square pixels.
         interlaced: Whether the first frame is two fields of different times, woven.
         num_frames: Number of frames.
-        fps: Frames per second, on average; empty for folders of frames, which do not say.
+        fps: Frames per second, on average; empty for folders of frames, which have no rate.
         duration_seconds: Number of frames over fps.
         key_frames: Indices of the frames at which decoding can begin.
         compared_backends: Decoders that were compared with sequential decoding.
-        exact_backends: Those of them with as many frames, and the same ones.
+        exact_backends: Those of them that returned exactly the same frames.
         checked: ``packets``, ``decode`` or ``compare``: how thoroughly.
         frame_table: The frames of a file without damage, as its readers list them (``FrameTable.to_text``): a training
             that reads the index need not look for them.
-        source_path: What a prepared video was made from.
-        source_hash: The ``content_hash`` of that.
+        source_path: The source of a prepared video.
+        source_hash: The ``content_hash`` of the source.
         psnr_db: PSNR of the brightness of a prepared video's frames against its source's, resized.
         shard: The shard a video is in, relative to the folder of the index; ``path`` then is its name there.
         offset_bytes: Where it begins in the shard; it ends ``num_bytes`` later.
@@ -95,7 +95,7 @@ class IndexRow:
 
     @property
     def trusted_table(self) -> str:
-        """``frame_table``, unless no decoder gave those frames, as version 0.1 wrote of files whose times mislead."""
+        """``frame_table``, unless no decoder returned those frames, as in tables of version 0.1 with misleading times."""
         return "" if self.compared_backends and not self.exact_backends else self.frame_table
 
     def location(self, index: Path | str) -> Path | ShardMember:

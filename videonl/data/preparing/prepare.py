@@ -49,7 +49,7 @@ def prepare(
 ) -> tuple[list[IndexRow], list[Failed]]:
     """Re-encode the usable videos of an index as ``output/CLASS/NAME.mp4``, with ``output/index.parquet``.
 
-    What an earlier run wrote, finished or not, is kept if neither source nor settings have changed. The sources are
+    Files of an earlier run, finished or not, are kept if neither source nor settings have changed. The sources are
     only read. Paths in the new index are relative, so the folder may move.
 
     Args:

@@ -32,16 +32,16 @@ def read_source(
     The official lists of Kinetics are such files too. Where labels are numbers, a file ``classes.txt`` beside the list
     names them.
 
-    An index is what ``videonl index`` writes, or a folder that holds one, or the URL of either. Its broken and missing
-    videos are left out, and a warning says how many, or kept to be counted.
+    An index is a file of ``videonl index``, or a folder that holds one, or the URL of either. Its broken and missing
+    videos are left out, with a warning that counts them, or kept to be counted.
 
-    ``python:FUNCTION:ARGUMENT`` is what a user's own function lists; see :func:`videonl.data.sources.own.read_own`.
+    ``python:FUNCTION:ARGUMENT`` calls a user's own function; see :func:`videonl.data.sources.own.read_own`.
 
     Args:
         source: Folder, list file or index, the latter two optionally with ``#split``.
-        root: What relative paths are relative to: the source itself, and the paths in a list. Without it the source is
+        root: Base folder of relative paths: of the source itself, and of the paths in a list. Without it the source is
             relative to the current folder and the paths in a list to the folder the list is in.
-        classes: A file of the names that numeric labels of a list stand for, instead of ``classes.txt``.
+        classes: A file with the names of numeric labels of a list, instead of ``classes.txt``.
         keep_unreadable: Keep the videos that an index calls broken or missing: an evaluation counts them.
 
     Returns:
@@ -76,7 +76,7 @@ def file_of_source(source: str, root: Path | None = None) -> Path:
     """The list or index that a source is read from, without its split; or its folder, or its URL.
 
     Raises:
-        UserError: There is none of that name.
+        UserError: It does not exist.
     """
     if is_url(source) or is_own_source(source):
         return Path(source)
@@ -92,7 +92,7 @@ def files_of_sources(text: str) -> list[Path]:
 def read_sources(text: str, root: Path | None = None, classes: Path | None = None) -> list[LabeledPath]:
     """List the videos of one source, or of several with commas between.
 
-    Of several, the videos of one whose own rows name no split are of the split that it is named after:
+    With several sources, videos without a split of their own get the split after which their source is named:
     ``train.csv,val.csv`` are the splits train and val.
 
     Args:
