@@ -95,7 +95,7 @@ class IndexRow:
 
     @property
     def trusted_table(self) -> str:
-        """``frame_table``, unless no decoder returned those frames, as in tables of version 0.1 with misleading times."""
+        """``frame_table``, unless no decoder returned those frames, as in some tables of version 0.1."""
         return "" if self.compared_backends and not self.exact_backends else self.frame_table
 
     def location(self, index: Path | str) -> Path | ShardMember:

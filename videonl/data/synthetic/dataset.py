@@ -95,8 +95,8 @@ def write_synthetic(
     """Write the data set as H.264 files ``DIR/{train,val,test}/sum_K/clip_00012.mp4``.
 
     The places of cue and probe are written to ``DIR/clues.csv``, and the settings to ``DIR/synthetic.json``. The files
-    are a pure function of the arguments, byte for byte with the same versions of PyAV and numpy. How often the pairs of cue
-    and probe occur in a split differs by one at most, and not at all where its number of clips is a multiple of
+    depend only on the arguments, byte for byte with the same versions of PyAV and numpy. The counts of the pairs of cue
+    and probe in a split differ by one at most, and are equal if its number of clips is a multiple of
     ``num_classes ** 2``.
 
     Args:
