@@ -102,7 +102,7 @@ def test_part_of_a_block_and_another_width_are_refused(refusal) -> None:
     text = refusal(classifier([NONLOCAL]), replace(weights, state=state))
     assert "blocks.3.res_blocks.1.block.g.bias is missing in the file" in text
     wide = ClipClassifier("i3d_r50", 7, width=6)
-    assert "blocks.0.conv.weight is (4, 3, 5, 7, 7) there and (6, 3, 5, 7, 7)" in refusal(
+    assert "blocks.0.conv.weight is (4, 3, 5, 7, 7) in the file and (6, 3, 5, 7, 7)" in refusal(
         wide, weights_of(classifier())
     )
 
@@ -168,7 +168,7 @@ def test_one_block_goes_to_the_only_one(refusal) -> None:
     scaled = classifier([Insertion("nonlocal", {"res4": [2]}, {"scale": True})])
     assert "set {scale: False}" in refusal(scaled, weights)
     elsewhere = classifier([Insertion("nonlocal", {"res3": [2]})])
-    assert "theta.weight is (32, 64, 1, 1, 1) there and (16, 32, 1, 1, 1)" in refusal(elsewhere, weights)
+    assert "theta.weight is (32, 64, 1, 1, 1) in the file and (16, 32, 1, 1, 1)" in refusal(elsewhere, weights)
 
 
 def test_saved_weights_come_back_whole(tmp_path: Path) -> None:

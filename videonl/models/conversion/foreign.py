@@ -56,7 +56,7 @@ class Stated:
         if missing:
             raise UserError(
                 "the weights alone do not determine how the network computes, and a guess could give other "
-                f"outputs; set {', '.join(missing)}"
+                f"outputs; state {', '.join(missing)}"
             )
 
 
