@@ -49,7 +49,7 @@ def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
         for output in existing:
             if is_same(output, given):
                 also = "" if str(output) == str(given) else f", the same file as {given}"
-                raise UserError(f"{output}{also} is read here, and would be lost. Write to another place")
+                raise UserError(f"{output}{also} is an input, and would be overwritten. Write to another place")
 
 
 def refuse_within(folder: Path, sources: Iterable[Path]) -> None:

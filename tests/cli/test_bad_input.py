@@ -53,7 +53,7 @@ def test_label_outside_the_classes(refuse: Callable[..., str], clips: Path, tmp_
     video = next((clips / "train").glob("*/*.mp4"))
     (tmp_path / "val.csv").write_text(f"{video} sum_7\n")
     text = refuse("--data.val", tmp_path / "val.csv")
-    assert f"{tmp_path / 'val.csv'}:1: label 'sum_7' is none of the 2 classes (sum_0, sum_1)" in text
+    assert f"{tmp_path / 'val.csv'}:1: label 'sum_7' is not one of the 2 classes (sum_0, sum_1)" in text
 
 
 def test_data_of_other_classes_than_the_checkpoint(
@@ -192,10 +192,10 @@ def callback(name: str, options: str) -> list[str]:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--trainer.overfit_batches", "2"], "give --data.train a list of a few videos"),
-        (["--trainer.max_time", "00:01:00:00", "--trainer.max_epochs", "null"], "length is not known: set --trainer"),
-        (callback("LearningRateFinder", "{}"), "LearningRateFinder cannot set the rates here"),
-        (callback("BatchSizeFinder", "{}"), "BatchSizeFinder cannot set the batch size here"),
+        (["--trainer.overfit_batches", "2"], "--data.train to a list of a few videos"),
+        (["--trainer.max_time", "00:01:00:00", "--trainer.max_epochs", "null"], "known number of steps: set --trainer"),
+        (callback("LearningRateFinder", "{}"), "LearningRateFinder is not supported"),
+        (callback("BatchSizeFinder", "{}"), "BatchSizeFinder is not supported"),
         (["--trainer.val_check_interval", "100"], "trainer.val_check_interval is 100, but an epoch has 2 batches"),
         (callback("EarlyStopping", "{monitor: val/top5}"), "metric `val/top5` which is not available"),
         (["--trainer.strategy", "ddp_spawn"], "trainer.strategy: ddp_spawn starts its processes from within"),
@@ -225,7 +225,7 @@ def test_one_class(videonl: Videonl, small_config: Path, clips: Path, tmp_path: 
     source = ["--data.train", tmp_path / "train.csv", "--data.val", "null", "--data.test", "null"]
     refused = videonl("fit", "--config", small_config, "--run.dir", tmp_path / "run", *source)
     assert refused.code == 2
-    assert "there is but one class, sum_1" in refused.text
+    assert "there is only one class, sum_1" in refused.text
 
 
 def test_validation_of_nothing(videonl: Videonl, small_config: Path, trained: Path) -> None:

@@ -98,7 +98,7 @@ def test_mistakes_about_a_model_are_named(
     ("options", "message"),
     [
         (("--blocks", "gcc"), "unknown block 'gcc'; the blocks are: gaussian, embedded_gaussian, dot_product"),
-        (("--positions", "35,x"), "--positions must be positive whole numbers with commas between, got '35,x'"),
+        (("--positions", "35,x"), "--positions must be positive whole numbers separated by commas, got '35,x'"),
         (("--channels", "0"), "--channels must be at least 1, got 0"),
     ],
 )

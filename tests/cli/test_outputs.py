@@ -71,7 +71,7 @@ def test_outputs_that_are_inputs_are_refused(
     ):
         refused = videonl(*words)
         assert refused.code == 2, words
-        assert "is read here, and would be lost" in refused.text, words
+        assert "is an input, and would be overwritten" in refused.text, words
         assert {path: path.read_bytes() for path in files} == files, words
     assert [path.name for path in film.parent.iterdir()] == [film.name]
 
@@ -189,7 +189,7 @@ def test_a_class_whose_name_is_no_text_is_evaluated(
 @pytest.mark.parametrize(
     ("redirected", "said"),
     [
-        (">&-", "standard output is closed; send it to a file, or to /dev/null"),
+        (">&-", "standard output is closed; redirect it to a file, or to /dev/null"),
         (">/dev/full", "standard output cannot be written (No space left on device)"),
     ],
 )
@@ -211,5 +211,5 @@ def test_shared_memory_that_is_too_small_is_named(small_config: Path, tmp_path: 
     command = f"{mount} && exec {sys.executable} -W ignore -m videonl fit {words}"
     ended = subprocess.run(["unshare", "-m", "bash", "-c", command], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert "found no room for their batches in the memory they share, /dev/shm" in ended.stderr
+    assert "ran out of shared memory (/dev/shm) for their batches" in ended.stderr
     assert "Traceback" not in ended.stderr

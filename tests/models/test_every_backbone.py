@@ -205,7 +205,7 @@ def test_settings_of_earlier_checkpoints_still_build() -> None:
     [
         ("r3d_18", {"width": 16}, ["unknown option 'width' of backbone 'r3d_18'", "none"]),
         ("i3d_inception", {"width": 16}, ["'width'", "dropout"]),
-        ("s3d", {"dropout": 0.1, "backbone_options": {"dropout": 0.2}}, ["dropout is given twice", "0.1", "0.2"]),
+        ("s3d", {"dropout": 0.1, "backbone_options": {"dropout": 0.2}}, ["dropout is set twice", "0.1", "0.2"]),
         (X3D, {"width": 16}, [X3D, "width"]),
     ],
 )

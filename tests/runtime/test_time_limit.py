@@ -73,7 +73,7 @@ def test_files_are_not_blamed_where_no_process_can_be_started(limited: TimeLimit
     with pytest.raises(EndedCallError, match="died"):
         limited("x")
     for _ in range(2):
-        with pytest.raises(UserError, match="a process that loads videos was killed"):
+        with pytest.raises(UserError, match="a worker process was killed"):
             limited("x")
 
 

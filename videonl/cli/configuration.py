@@ -124,7 +124,7 @@ def load(path: Path, extending: tuple[Path, ...] = (), visit: Visit | None = Non
     """
     path = path.resolve()
     if path in extending:
-        raise UserError(f"{path} extends itself, by way of {' and '.join(str(other) for other in extending)}")
+        raise UserError(f"{path} extends itself through {' and '.join(str(other) for other in extending)}")
     own = _read(path)
     rename_keys(own, str(path))
     if visit is not None:
@@ -161,7 +161,7 @@ def _find(name: str, folder: Path) -> Path:
     for path in (folder / name, shipped_configs() / name):
         if path.is_file():
             return path
-    raise UserError(f"configuration {folder / name} does not exist, nor {name} among those in {shipped_configs()}")
+    raise UserError(f"configuration {folder / name} does not exist, and {shipped_configs()} has no {name}")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -4,5 +4,5 @@ import os
 
 
 def default_workers() -> int:
-    """One process for each core that this one may use."""
+    """One process for each core that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -63,7 +63,7 @@ def _cause(error: OSError) -> str:
         print(flush=True)  # what failed may have been printing
     except OSError as failed:
         _drop_output()
-        return f"standard output cannot be written ({failed.strerror}); send it to another place"
+        return f"standard output cannot be written ({failed.strerror}); redirect it to another place"
     return str(error)
 
 
@@ -147,7 +147,7 @@ def _open_standard_streams() -> None:
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
     if sys.stdout is None:
-        print("videonl: error: standard output is closed; send it to a file, or to /dev/null", file=sys.stderr)
+        print("videonl: error: standard output is closed; redirect it to a file, or to /dev/null", file=sys.stderr)
         sys.exit(2)
 
 

@@ -34,7 +34,7 @@ def prepare(
     """Re-encodes the usable videos of an index as small H.264 files with many key frames, which decode fast.
 
     Frame i stays frame i, timestamps are kept, sound is dropped, rotation is applied. The sources are only read. An
-    interrupted run goes on where it was, and files appear whole or not at all.
+    interrupted run resumes, and files appear complete or not at all.
 
     Args:
         index: What ``videonl index`` wrote.
@@ -42,8 +42,8 @@ def prepare(
         short_side_px: Length of the shorter side; smaller videos keep their size.
         key_frame_every: Distance of key frames, in frames.
         crf: Quality: constant rate factor of x264, from 0 (lossless) to 51.
-        preset: Preset of x264: the slower, the smaller the files.
-        shards: Also pack them into tar files for object storage, in ``shards`` of that folder.
+        preset: Preset of x264: slower presets give smaller files.
+        shards: Also pack the videos into tar files for object storage, in the subfolder ``shards``.
         shard_mb: Size of a shard in megabytes.
         num_workers: Number of processes; by default one for each core.
         time_limit: Seconds for each video.
@@ -81,5 +81,5 @@ def _summary(sources: Sequence[IndexRow], records: Sequence[IndexRow], failed: S
     return [
         *lines,
         f"{len(records)} videos, {before:.1f} MB before and {after:.1f} MB now; "
-        f"PSNR {median:.1f} dB in the median, {worst:.1f} at worst",
+        f"PSNR: median {median:.1f} dB, worst {worst:.1f} dB",
     ]

@@ -39,7 +39,7 @@ def callbacks(
     logs: bool = True,
     checkpoint: str | None = None,
 ) -> list[Callback]:
-    """What every run has beside the callbacks that its configuration names."""
+    """The callbacks that every run has in addition to those of its configuration."""
     every: list[Callback] = [
         EndTogether(),
         Continuation(),

@@ -8,10 +8,11 @@ from videonl.terminal import Console
 
 
 def synth(directory: Path, **settings: int) -> None:
-    """Write a data set of small videos whose labels can only be read by relating two distant places in spacetime.
+    """Writes a data set of small videos whose labels depend on two distant positions in spacetime.
 
-    A cue shows at the left in the first two frames, a probe at the right in the last two, and the label is the sum of
-    their shapes. The folders train, val and test serve as --data.train and so on; clues.csv says where the shapes are.
+    A cue appears at the left in the first two frames, a probe at the right in the last two, and the label is the sum of
+    their shapes. The folders train, val and test serve as --data.train and so on; clues.csv records where the shapes
+    are.
 
     Args:
         directory: Where to write; must be empty or absent.

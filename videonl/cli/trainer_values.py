@@ -62,7 +62,7 @@ def require_trainer_values(trainer: Mapping[str, Any], seed: bool | int, subcomm
     )
     for name in (*NOT_NOTHING, used):
         if trainer[name] == 0:
-            raise UserError(f"trainer.{name} must not be 0, which leaves nothing to do; leave it out")
+            raise UserError(f"trainer.{name} must not be 0, which leaves nothing to do; remove it")
 
 
 def require_usable(callbacks: Sequence[Callback]) -> None:
@@ -74,13 +74,13 @@ def require_usable(callbacks: Sequence[Callback]) -> None:
     for callback in callbacks:
         if isinstance(callback, LearningRateFinder):
             raise UserError(
-                "trainer.callbacks: LearningRateFinder cannot set the rates here, which a schedule moves at every "
-                "step and which differ by layer; compare short trainings with several --model.optimization.lr"
+                "trainer.callbacks: LearningRateFinder is not supported: rates follow a schedule by step and "
+                "differ by layer; compare short trainings with several --model.optimization.lr"
             )
         if isinstance(callback, BatchSizeFinder):
             raise UserError(
-                "trainer.callbacks: BatchSizeFinder cannot set the batch size here; `videonl summary` predicts the "
-                "memory of a batch, and --data.loading.batch_size sets its size"
+                "trainer.callbacks: BatchSizeFinder is not supported; `videonl summary` predicts the memory of a "
+                "batch, and --data.loading.batch_size sets its size"
             )
 
 
@@ -98,8 +98,8 @@ def require_validations(trainer: Mapping[str, Any], num_batches: int) -> None:
     within_epochs = trainer["check_val_every_n_epoch"] is not None
     if within_epochs and isinstance(interval, int) and interval > num_batches:
         raise UserError(
-            f"trainer.val_check_interval is {interval}, but an epoch has {num_batches} batches: give at most as many, "
-            "or count batches over all epochs with --trainer.check_val_every_n_epoch null"
+            f"trainer.val_check_interval is {interval}, but an epoch has {num_batches} batches: use at most that "
+            "many, or count batches over all epochs with --trainer.check_val_every_n_epoch null"
         )
 
 

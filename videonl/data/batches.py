@@ -1,4 +1,4 @@
-"""What data sets return for a video, and how that becomes a batch.
+"""Items that data sets return for a video, and batches of them.
 
 Clips are uint8 ``(C, T, H, W)`` with the channels innermost in memory.
 """
@@ -21,7 +21,7 @@ class Failure(NamedTuple):
 class TrainingItem(TypedDict):
     """Clips of one video: ``clip`` uint8 ``(R, C, T, H, W)``.
 
-    ``video`` is the index drawn; ``failures`` are the videos that this one stands in for.
+    ``video`` is the index drawn; ``failures`` are the videos that this one replaces.
     """
 
     clip: torch.Tensor
@@ -31,7 +31,7 @@ class TrainingItem(TypedDict):
 
 
 class TrainingBatch(TypedDict):
-    """Clips: ``clip`` uint8 ``(B, C, T, H, W)``, ``label`` int64 ``(B,)``, ``video`` the index drawn for each.
+    """Clips: ``clip`` uint8 ``(B, C, T, H, W)``, ``label`` int64 ``(B,)``, ``video`` the drawn index of each.
 
     With several clips per video, the first clips of all videos come first, then the second ones, and so on: neighbors,
     which mixup blends, are different videos.

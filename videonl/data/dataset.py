@@ -21,8 +21,8 @@ _MAX_TRIES = 10
 class TrainingClips(Dataset[TrainingItem]):
     """Random clips of each video, which is decoded once, keyed by ``(epoch, index)``.
 
-    Everything random is a pure function of (seed, epoch, index): not of worker, process, or what was drawn before. A
-    video that cannot be decoded is replaced by the next in the list that can.
+    All randomness depends only on (seed, epoch, index), not on worker, process or earlier draws. A video that cannot be
+    decoded is replaced by the next one in the list that can.
 
     Args:
         videos: The videos.
@@ -74,7 +74,7 @@ class TrainingClips(Dataset[TrainingItem]):
             else:
                 return {"clip": clip, "video": index, "label": video.label, "failures": failures}
         listed = "\n".join(f"  {failure.path}: {failure.reason}" for failure in failures)
-        raise UserError(f"none of {len(failures)} videos in a row can be decoded:\n{listed}\nMend or remove them.")
+        raise UserError(f"none of {len(failures)} videos in a row can be decoded:\n{listed}\nRepair or remove them.")
 
     def _random_clips(self, key: tuple[int, int, Video]) -> torch.Tensor:
         with key[-1].open(self.decoder) as reader:

@@ -1,4 +1,4 @@
-"""Reading clips so that a bad file does no harm."""
+"""Reads clips such that a bad file does not stop a run."""
 
 import ctypes
 import sys
@@ -18,7 +18,7 @@ _READS_PER_TIDYING = 64
 
 
 class Guarded(Generic[Key]):
-    """Reads clips so that a bad file is a :class:`DecodingError` and nothing worse.
+    """Reads clips such that a bad file only raises a :class:`DecodingError`.
 
     Args:
         read: From a key to clips ``(N, C, T, H, W)``.
@@ -60,7 +60,7 @@ class Guarded(Generic[Key]):
 
 
 def give_back_freed_memory() -> None:
-    """Have glibc return to the system what lies free between blocks in use: by itself it returns the end alone.
+    """Make glibc return free memory between used blocks to the system: by itself it only returns the end.
 
     Decoders' buffers of many sizes otherwise leave ever more holes.
     """

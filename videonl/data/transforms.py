@@ -22,19 +22,19 @@ MOST_VIEWS = 10**4  # clips of a video, or crops of a clip
 
 @dataclass(frozen=True)
 class ClipFormat:
-    """What the network expects of a clip; travels with the checkpoint.
+    """The clip format of a network, which is stored in the checkpoint.
 
     Args:
         num_frames: Number of frames in a clip.
         stride_frames: Distance between consecutive frames of a dense clip, in frames of the video.
-        stride_seconds: The same in seconds, for videos of differing or variable frame rate; where this is set, it takes
-            the place of stride_frames.
+        stride_seconds: The same in seconds, for videos of differing or variable frame rate; if set, it
+            replaces stride_frames.
         short_side_px: Length to which the short side of a frame is resized for evaluation.
         crop_px: Side of the square crop that the network sees.
         mean: Mean of each RGB channel, on a scale from 0 to 1.
         std: Standard deviation of each RGB channel, on a scale from 0 to 1.
-        sampling: Which frames make a clip: dense, uniform, segment or random (see ``sampling``), or a user's own by
-            name or dotted path, of which the path is kept.
+        sampling: How the frames of a clip are selected: dense, uniform, segment or random (see ``sampling``), or a
+            function or class of the user by name or dotted path; the path is stored.
     """
 
     num_frames: int = 8
@@ -59,7 +59,7 @@ class ClipFormat:
         find_sampler(self.sampling)
         object.__setattr__(self, "sampling", SAMPLINGS.stored_name(self.sampling))  # also found by other processes
         in_time = self.stride_seconds is None or (0 < self.stride_seconds <= HOUR and self.sampling == "dense")
-        message = f"stride_seconds must be above 0 and at most {HOUR}, and goes with sampling: dense"
+        message = f"stride_seconds must be above 0 and at most {HOUR}, and requires sampling: dense"
         require(in_time, f"{message}; got {self.stride_seconds} and {self.sampling}")
 
     def describe(self) -> str:
@@ -77,12 +77,12 @@ class ClipFormat:
 
 @dataclass(frozen=True)
 class Views:
-    """How many views of a video are scored and averaged.
+    """The views of a video that are scored and averaged.
 
     Args:
         num_clips: Number of clips, evenly spaced in time; a single one is centered.
         num_crops: Number of square crops of each clip, evenly spaced along its longer side; a single one is centered.
-        crop_px: Side of the crops where it is not the clip format's: networks trained on 224 are tested on 256.
+        crop_px: Side of the crops if it differs from the clip format's: networks trained on 224 are tested on 256.
         fully_convolutional: Score the whole resized frame instead of crops of it.
     """
 

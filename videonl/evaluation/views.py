@@ -1,4 +1,4 @@
-"""From the scores of views to one score per video, whatever the number of processes."""
+"""Averages the scores of views to one score per video, for any number of processes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,12 +55,12 @@ class VideoScore:
 
     @cached_property
     def probabilities(self) -> Tensor:
-        """Of every class, averaged over the views, (K,) float64."""
+        """Probabilities of every class, averaged over the views, (K,) float64."""
         return average_views(self.logits, self.average)
 
     @property
     def is_finite(self) -> bool:
-        """Whether its probabilities are numbers; a network whose weights or features overflow gives others."""
+        """Whether its probabilities are finite; they are not if weights or features overflow."""
         return bool(self.probabilities.isfinite().all())
 
     @property
@@ -128,7 +128,7 @@ class VideoScores:
         self._unreadable |= unreadable
 
     def gather(self) -> list[VideoScore]:
-        """Brings together the videos of all processes.
+        """Gathers the videos of all processes.
 
         Returns:
             One score per video, in the order of the data set, the same in every process.
@@ -137,7 +137,7 @@ class VideoScores:
         return [everything[video] for video in sorted(everything)]
 
     def gather_unreadable(self) -> dict[str, str]:
-        """Brings together what could not be read: the reason by the file, sorted, the same in every process."""
+        """Gathers the unreadable videos of all processes: the reason by file, sorted, the same in every process."""
         return dict(sorted(_of_all_processes(list(self._unreadable.items()))))
 
 
@@ -158,7 +158,7 @@ def _exchanged(own: T) -> list[T]:
 
 
 def require_finite(scores: Sequence[VideoScore]) -> None:
-    """Refuses scores that are not numbers: what they would say about accuracy is nothing.
+    """Rejects scores that are not finite, because they have no accuracy.
 
     Raises:
         UserError: Naming one of the videos, and what may be the matter.
@@ -166,7 +166,7 @@ def require_finite(scores: Sequence[VideoScore]) -> None:
     if others := [score.path for score in scores if not score.is_finite]:
         raise UserError(
             f"the scores of {len(others)} of {len(scores)} videos, such as {others[0]}, are not finite, so there is no "
-            "accuracy: the weights hold NaN, or numbers became too large; take another checkpoint, or test in float32 "
+            "accuracy: the weights hold NaN, or values overflowed; use another checkpoint, or test in float32 "
             "(--trainer.precision 32)"
         )
 

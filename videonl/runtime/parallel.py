@@ -1,4 +1,4 @@
-"""Processes that work on files: how they start and end, and a function over many, where a hang costs but one."""
+"""Worker processes: how they start and end, and a parallel map in which a hang costs a single item."""
 
 import ctypes
 import functools
@@ -32,7 +32,7 @@ class NoResult(NamedTuple):
 
 
 def require_limits(num_workers: int, limit_seconds: float) -> None:
-    """Refuses numbers of processes and time limits that :func:`map_limited` cannot keep.
+    """Checks the number of processes and the time limit for :func:`map_limited`.
 
     Raises:
         UserError: Naming the option of the command line, ``num_workers`` or ``time_limit``.
@@ -110,7 +110,7 @@ class _KeepingLocks:
 
 
 def safe_context(*modules: str) -> BaseContext:
-    """Starts processes that are no forks of this one, which should call :func:`end_with_starter`.
+    """Starts processes that are not forks of this one; they should call :func:`end_with_starter`.
 
     A fork of a process with threads inherits the locks that these hold at that moment, such as the C library's while
     gloo's or NCCL's threads start, and may then hang before it runs a line. So, on Linux, a server without threads
@@ -149,7 +149,7 @@ def _start_server(modules: tuple[str, ...]) -> None:
     first.join()
     if first.exitcode:
         raise UserError(
-            "no process can be started to load videos; above is why. "
+            "no worker process could be started; see the reason above. "
             "A script must do its work below `if __name__ == '__main__':`, as each process imports it"
         )
 

@@ -1,4 +1,4 @@
-"""How far long work is."""
+"""Progress of long work."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from videonl.terminal import Console, Pace
 
 @contextmanager
 def progress_bar(verb: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, or a line now and then; what it yields is told the number done and the number of all."""
+    """A progress bar on stderr, or a line now and then; call what it yields with the number done and the total."""
     console = Console(stderr=True)
     if not console.is_terminal:
         pace = Pace()

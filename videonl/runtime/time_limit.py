@@ -61,7 +61,7 @@ class TimeLimited(Generic[Key]):
 
     @staticmethod
     def is_available() -> bool:
-        """Whether this system has what it takes."""
+        """Whether this system supports it."""
         return sys.platform == "linux"
 
     def __call__(self, key: Key) -> torch.Tensor:
@@ -106,7 +106,7 @@ class _Child:
             nursery.sendall(_ASK)
             message, (handle, memory), _, _ = socket.recv_fds(nursery, _PID.size, 2)
         except (ConnectionError, ValueError) as error:  # no fault of the file's, and no other could be read
-            raise UserError("a process that loads videos was killed, mostly for want of memory") from error
+            raise UserError("a worker process was killed, most likely because memory ran out") from error
         (self.pid,) = _PID.unpack(message)
         with socket.socket(fileno=handle) as end:
             end.settimeout(seconds)

@@ -113,7 +113,7 @@ def _content(folder: Path) -> _Content:
             _place(path, content).append(path)
     except OSError as error:
         raise UserError(
-            f"{error.filename or folder} cannot be listed ({error.strerror or error}). Allow it, or take it away."
+            f"{error.filename or folder} cannot be listed ({error.strerror or error}). Allow access, or remove it."
         ) from error
     return content
 
@@ -147,15 +147,15 @@ def _of_class(folder: Path, content: _Content, left_out: dict[Path, str]) -> lis
     nested = _nested(content, left_out, (os.path.realpath(folder),))
     if content.videos and nested and folder.name.lower() in _SPLIT_NAMES:
         raise UserError(
-            f"{folder}: named like a split, it holds videos such as {content.videos[0].name} beside folders of videos "
-            f"such as {nested[0].parent.name}. Move the former into class folders, or name another folder."
+            f"{folder}: is named like a split, but holds videos such as {content.videos[0].name} beside folders of "
+            f"videos such as {nested[0].parent.name}. Move the former into class folders, or choose another folder."
         )
     if content.videos:
         return sorted([*content.videos, *nested])
     if nested:
         raise UserError(
-            f"{folder}: no videos in this class folder, but in folders below it, such as {nested[0]}. Where those are "
-            f"the classes, name {folder} as the source; else move the videos up, or write a list of 'path,label'."
+            f"{folder}: no videos in this class folder, only in folders below it, such as {nested[0]}. If those are "
+            f"the classes, use {folder} as the source; otherwise move the videos up, or write a list of 'path,label'."
         )
     raise UserError(
         f"{folder}: no videos in this class folder, neither files that FFmpeg opens nor folders of frames. Add some, "
@@ -176,7 +176,7 @@ def _nested(content: _Content, left_out: dict[Path, str], above: tuple[str, ...]
 
 
 def _no_videos(content: _Content) -> dict[Path, str]:
-    return {path: "hidden" if path.name.startswith(".") else f"no video ({path.suffix})" for path in content.others}
+    return {path: "hidden" if path.name.startswith(".") else f"not a video ({path.suffix})" for path in content.others}
 
 
 def _counted(left_out: Mapping[Path, str]) -> str:

@@ -1,6 +1,6 @@
-"""A made-up data set whose labels can only be read by relating two distant places in spacetime.
+"""A synthetic data set whose labels depend on two distant positions in spacetime.
 
-A cue, one of K shapes, shows in the first two frames in the left third; a probe, one of the same shapes, in the last
+A cue, one of K shapes, appears in the first two frames in the left third; a probe, one of the same shapes, in the last
 two in the right third. The label is ``(cue + probe) mod K``. All pairs occur equally often, so neither the cue nor the
 probe alone says anything about the label, and no network whose view spans only one of them can beat chance.
 """
@@ -36,7 +36,7 @@ CLUES_FILE = "clues.csv"
 
 @dataclass(frozen=True)
 class SyntheticSettings:
-    """Everything that the data set is a function of.
+    """The settings that determine the data set.
 
     Args:
         num_classes: Number of classes, and of shapes, from 2 to 6.
@@ -79,7 +79,7 @@ class SyntheticSettings:
 
 
 class Clue(NamedTuple):
-    """Where a clip's label can be read: one row of ``clues.csv``; ``path`` is relative to the data set."""
+    """The places of cue and probe in a clip: one row of ``clues.csv``; ``path`` is relative to the data set."""
 
     path: str
     split: str
@@ -95,9 +95,9 @@ def write_synthetic(
 ) -> bool:
     """Write the data set as H.264 files ``DIR/{train,val,test}/sum_K/clip_00012.mp4``.
 
-    Where cue and probe are is written to ``DIR/clues.csv``, and the settings to ``DIR/synthetic.json``. The files are a
-    pure function of the settings, byte for byte with the same versions of PyAV and numpy. How often the pairs of cue
-    and probe occur in a split differs by one at most, and not at all where its number of clips is a multiple of
+    The places of cue and probe are written to ``DIR/clues.csv``, and the settings to ``DIR/synthetic.json``. The files
+    depend only on the settings, byte for byte with the same versions of PyAV and numpy. The counts of the pairs of cue
+    and probe in a split differ by one at most, and are equal if its number of clips is a multiple of
     ``num_classes ** 2``.
 
     Args:
@@ -177,10 +177,10 @@ def _is_there(directory: Path, settings: SyntheticSettings) -> bool:
     for name in (_SETTINGS_FILE, _UNFINISHED_FILE):
         if (directory / name).exists():
             if _read_json(directory / name) != _described(settings):
-                raise UserError(f"{directory}: holds a data set with other settings ({name}). Name another folder.")
+                raise UserError(f"{directory}: holds a data set with other settings ({name}). Choose another folder.")
             return name == _SETTINGS_FILE
     if any(path.name != LOCK for path in directory.iterdir()):
-        raise UserError(f"{directory}: not empty, and no data set of ours. Name another folder.")
+        raise UserError(f"{directory}: is not empty, and not a data set of videonl synth. Choose another folder.")
     return False
 
 

@@ -1,4 +1,4 @@
-"""How a run of several processes ends when one of them does."""
+"""Ends all processes of a run when one of them ends."""
 
 import atexit
 import os
@@ -51,7 +51,7 @@ class EndTogether(Callback):
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *indices: int
     ) -> None:
-        """Ends when told to, as the trainer does within its other loops."""
+        """Ends on request, as the trainer does within its other loops."""
         if trainer.received_sigterm:
             raise SIGTERMException
 

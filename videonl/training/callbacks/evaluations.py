@@ -19,20 +19,20 @@ logger = logging.getLogger(__name__)
 
 
 class ValidationViews(Callback):
-    """Says before the first validation which views it takes, and how the test differs."""
+    """Logs before the first validation which views it takes, and how the test differs."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Logs both."""
         data: ClipDataModule = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's loops
         if trainer.is_global_zero and stage in ("fit", "validate") and "val" in data.videos:
             validation, test = (views.describe(data.clip) for views in (data.validation_views, data.test_views))
-            logger.info("a validation scores %s of each video, always the same; a test %s", validation, test)
+            logger.info("validation scores %s of each video, always the same; a test scores %s", validation, test)
 
 
 class WriteScores(Callback):
-    """After ``test`` and ``predict``: a record of every video's views; for ``test`` also a report.
+    """After ``test`` and ``predict``, writes a record of every video's views; for ``test`` also a report.
 
-    What ``test`` and ``validate`` found is printed.
+    The accuracies of ``test`` and ``validate`` are printed.
 
     Args:
         directory: Where ``test.parquet``, ``test.html``, ``test_confusion.png`` and ``predictions.parquet`` go.
