@@ -157,24 +157,23 @@ def test_the_clock_never_falls() -> None:
 
 WRITER = """
 import sys, time
-sys.path.insert(0, sys.argv[3])
-from tests.conftest import frame_with_index
-import av
-with av.open(sys.argv[1], "w", format="mpegts", options={"flush_packets": "1"}) as container:
+import av, numpy
+options = {"flush_packets": "1"} if sys.argv[3] == "mpegts" else {"rtsp_transport": "tcp"}
+with av.open(sys.argv[1], "w", format=sys.argv[3], options=options) as container:
     stream = container.add_stream("libx264", rate=24, options={"g": "5", "tune": "zerolatency"})
     stream.height, stream.width, stream.pix_fmt = 46, 62, "yuv420p"
     for index in range(int(sys.argv[2])):
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(frame_with_index(index, 46, 62), format="rgb24")))
+        picture = numpy.full((46, 62, 3), 5 * index % 256, numpy.uint8)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         time.sleep(1 / 48)
     container.mux(stream.encode(None))
 """
 
 
 @contextmanager
-def writing(target: Path | str, num_frames: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that encodes a transport stream frame by frame."""
-    root = str(Path(__file__).resolve().parents[2])
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(target), str(num_frames), root])
+def writing(target: Path | str, num_frames: int, format: str = "mpegts") -> Iterator[subprocess.Popen[bytes]]:
+    """A process that encodes a stream frame by frame."""
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(target), str(num_frames), format])
     try:
         yield process
     finally:
@@ -224,6 +223,20 @@ def test_a_growing_file_is_followed_until_it_grows_no_more(model: Model, tmp_pat
     assert frames[-1].frames[-1] == 38
 
 
+@pytest.mark.slow
+def test_an_rtsp_session(model: Model) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"rtsp://127.0.0.1:{free.getsockname()[1]}/live"
+    options = {"rtsp_flags": "listen", "listen_timeout": "60"}  # as a server would, FFmpeg waits for who sends
+    with model.stream(address, 0.25, reconnect=False, options=options) as stream:
+        time.sleep(1)  # until it listens
+        with writing(address, 96, "rtsp"):
+            found = list(stream)
+    assert len(found) >= 5
+    assert all(later.time_seconds > earlier.time_seconds for earlier, later in itertools.pairwise(found))
+
+
 class Server(http.server.ThreadingHTTPServer):
     """Serves one file; ``faults`` says of each answer after how many bytes it breaks or stalls."""
 
@@ -242,7 +255,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
     server: Server
 
-    def do_GET(self) -> None:  # noqa: N802  # http.server's name
+    def do_GET(self) -> None:  # http.server's name
         fault, after = self.server.faults.pop(0) if self.server.faults else ("", len(self.server.content))
         self.server.num_asked += 1
         if fault == "refuse":

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -239,7 +240,7 @@ class Capture:
         if self._failures:
             self.handover.count(reconnects=1)
             self._failures = 0
-        pixels = self._cut(Pictures(self.source.name, self._reformatter).picture(frame))
+        pixels = self._cut(Pictures(Path(self.source.name), self._reformatter).picture(frame))
         clip = self._rolling.add(LiveFrame(self.handover.counts.frames, seconds, time.monotonic(), pixels))
         self.handover.count(frames=1)
         if clip is not None:
