@@ -31,6 +31,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "app": Command("app", "app", "a page to try a network in a browser, with Gradio"),
     "attention": Command(
         "attention", "attention", "show what the inserted blocks attend to in a video, and what speaks for a class"
     ),
@@ -75,7 +76,7 @@ TASKS = {
     "data": ("index", "doctor", "prepare", "synth"),
     "train": ("summary", "fit", "demo"),
     "evaluate": ("validate", "test", "evaluate", "report", "compare"),
-    "use": ("predict", "stream", "export"),
+    "use": ("predict", "stream", "app", "export"),
     "look": ("attention", "diagnose"),
     "weights": ("models", "convert"),
     "measure": ("bench",),
