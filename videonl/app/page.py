@@ -4,6 +4,7 @@ from html import escape
 from typing import Any
 
 from videonl.app.answers import Answers, explained
+from videonl.app.sheet import as_html
 from videonl.inference import Model
 from videonl.terminal import printable
 
@@ -29,7 +30,7 @@ def build_page(model: Model, num_clips: int) -> Any:
         return explained(answer, problem)
 
     def attend(video: str | None, event: gradio.SelectData) -> Any:
-        return explain(answers.attention)(video, *(int(place) for place in event.index))
+        return as_html(explain(answers.attention)(video, *(int(place) for place in event.index)))
 
     names = list(model.class_names)
     with gradio.Blocks(title="videonl", analytics_enabled=False) as page:
@@ -39,18 +40,17 @@ def build_page(model: Model, num_clips: int) -> Any:
                 label="Video",
                 sources=["upload", "webcam"],
                 webcam_options=gradio.WebcamOptions(mirror=False),  # the network was not trained on mirror images
-                height=320,
                 elem_id="video",
             )
             label = gradio.Label(label="Top classes", num_top_classes=5, elem_id="classes")
         timeline = gradio.Plot(label="Over time", elem_id="timeline")
-        options = {"interactive": False, "format": "png", "buttons": ["fullscreen"]}
-        frames = gradio.Image(label="The middle clip: click a point to see its attention", elem_id="frames", **options)
-        attention = gradio.Gallery(
-            label="Attention", columns=1, object_fit="contain", format="png", height="auto", elem_id="attention"
-        )
-        chosen = gradio.Dropdown(names, label="Evidence for the class", value=None, elem_id="class")
-        evidence = gradio.Image(label="Evidence (Grad-CAM)", elem_id="evidence", **options)
+        options = {"interactive": False, "show_label": False, "format": "png", "buttons": ["fullscreen"]}
+        gradio.Markdown("## The middle clip\nClick a point to see what it attends to.")
+        frames = gradio.Image(elem_id="frames", **options)
+        attention = gradio.HTML(elem_id="attention")
+        gradio.Markdown("## Evidence\nWhere the clip speaks for a class, by Grad-CAM.")
+        chosen = gradio.Dropdown(names, label="Class", value=None, elem_id="class")
+        evidence = gradio.Image(elem_id="evidence", **options)
 
         cleared = [label, timeline, frames, attention, evidence]
         video.clear(lambda: [None] * len(cleared), None, cleared, api_visibility="private")
@@ -59,6 +59,7 @@ def build_page(model: Model, num_clips: int) -> Any:
             video,
             [label, chosen, frames, attention],
             api_visibility="private",
+            show_progress_on=label,
         )
         asked.success(explain(answers.evidence), [video, chosen], evidence, api_visibility="private")
         asked.success(explain(answers.timeline), video, timeline, api_visibility="private")

@@ -1,12 +1,16 @@
 """The frames of a clip side by side, as one picture that can be clicked."""
 
+import base64
+import io
 from collections.abc import Sequence
+from html import escape
 from typing import NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from videonl.terminal import printable
 from videonl.visualization import ShownClip
 from videonl.visualization.drawing import enlarged, marked, overlay, query_frame
 from videonl.visualization.grid import Position
@@ -76,3 +80,18 @@ def lit(clip: ShownClip, shown: SpacetimeMap) -> Image.Image:
     if asking is not None:
         tiles = [marked(tile, shown, faint=number != asking) for number, tile in enumerate(tiles)]
     return Sheet(clip.size).picture(tiles)
+
+
+def as_html(pictures: Sequence[tuple[Image.Image, str]]) -> str:
+    """Pictures below one another, each under its title."""
+    return "".join(
+        f'<figure style="margin:0 0 1em"><figcaption>{escape(printable(title))}</figcaption>'
+        f'<img style="width:100%" src="data:image/png;base64,{_png(picture)}"></figure>'
+        for picture, title in pictures
+    )
+
+
+def _png(picture: Image.Image) -> str:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
