@@ -24,6 +24,7 @@ from videonl.inference.windows import LEAST_SECONDS
 
 _log = logging.getLogger(__name__)
 _MOST_BACKOFF_SECONDS = 30
+_CAMERA_OVER_HTTP = "mpjpeg"  # FFmpeg's name of pictures in multipart/x-mixed-replace
 _ENDS_WITHIN_SECONDS = 2.0  # of closing, but for FFmpeg's reading from the network
 
 
@@ -166,6 +167,7 @@ class Capture:
         self._reformatter = VideoReformatter()  # it keeps what it prepared for a size
         self._clock = StreamClock()
         self._over = threading.Event()
+        self._endless = False
         self._failures = 0  # of opening since the last frame
         self._thread = threading.Thread(target=self._run, name="videonl-capture", daemon=True)
         self._thread.start()
@@ -205,7 +207,7 @@ class Capture:
             if may and self.handover.counts.frames:
                 return error.reason
             raise
-        return "ended" if may and self.source.kind != "download" and self.handover.counts.frames else None
+        return "ended" if may and self._endless and self.handover.counts.frames else None
 
     def _back_off(self, fault: str) -> None:
         seconds = min(2**self._failures, _MOST_BACKOFF_SECONDS)
@@ -217,6 +219,7 @@ class Capture:
         limit, options = self.streaming.time_limit_seconds, self.streaming.options
         with open_live(self.source, limit, options, self._over) as container:
             stream = first_video(self.source, container)
+            self._endless = self.source.kind != "download" or container.format.name == _CAMERA_OVER_HTTP
             has_length = self.source.kind == "file" or (self.source.kind == "download" and bool(container.duration))
             frames = decode(container, stream)
             if has_length:  # begun again, it is the same video
