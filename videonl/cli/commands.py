@@ -31,6 +31,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "app": Command("app", "app", "a page to try a network in a browser, with Gradio"),
     "attention": Command(
         "attention", "attention", "show what the inserted blocks attend to in a video, and the evidence for a class"
     ),
@@ -63,6 +64,9 @@ COMMANDS = {
     "models": Command("models", "models", "list the backbones and blocks"),
     "prepare": Command("prepare", "prepare", "re-encode the videos of an index for fast training", positional=True),
     "report": Command("report", "report", "rebuild the report of an evaluation from its record", positional=True),
+    "stream": Command(
+        "stream", "parse", "the best classes of a camera, an address, a pipe or a file, as it comes", parses=True
+    ),
     "summary": Command(
         "summary", "summary", "sizes, cost and memory of a configuration's network, before training", parses=True
     ),
@@ -75,7 +79,7 @@ TASKS = {
     "data": ("index", "doctor", "prepare", "synth"),
     "train": ("summary", "fit", "demo"),
     "evaluate": ("validate", "test", "evaluate", "report", "compare"),
-    "use": ("predict", "export"),
+    "use": ("predict", "stream", "app", "export"),
     "look": ("attention", "diagnose"),
     "weights": ("models", "convert"),
     "measure": ("bench",),
