@@ -39,10 +39,11 @@ MAY_IMPORT = {
         *("pickles", "terminal", "files", "outputs", "names", "errors"),
     },
     "visualization": {"blocks", "ops", "data.reading.decoding", "files", "names", "errors"},
+    "app": {"inference", "visualization", "data", "terminal", "errors"},
     "cli": {
         *("data", "models", "training", "visualization", "evaluation", "benchmarks", "blocks", "backbones", "ops"),
         *("profiling", "diagnostics", "inference", "tasks", "runtime", "registry", "pickles", "terminal", "files"),
-        *("outputs", "names", "errors"),
+        *("app", "outputs", "names", "errors"),
     },
     "__init__": {"blocks", "backbones", "models", "inference", "data"},  # by name, when it is asked for
     "__main__": {"cli"},
@@ -53,6 +54,7 @@ CONFINED = {
     "pytorch_lightning": (),
     "lightning_fabric": (),
     "wandb": ("training.callbacks", "cli"),
+    "gradio": ("app",),
 }
 CATCH_ALLS = {"utils", "util", "helpers", "common", "misc"}
 

@@ -80,7 +80,7 @@ def test_names_that_are_numbers_stay_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("blank.txt", "serve\n\nlob\n", "class 1 has no name; a blank line would move"),
+        ("blank.txt", "serve\n\nlob\n", "class 1 has no name; a blank line would shift"),
         ("twice.txt", "serve\nlob\nserve\n", "class 0 and class 2 are both named 'serve'"),
         ("empty.txt", "\n", "names no classes"),
         ("gap.json", '{"serve": 0, "lob": 2}', "its indices do not count the classes one by one"),

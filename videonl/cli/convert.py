@@ -15,14 +15,14 @@ from videonl.outputs import check_file
 from videonl.terminal import Console
 
 DESCRIPTION = """Converts a checkpoint of another project to a file for model.weights. No code in the checkpoint runs.
-Every key and shape is compared; what does not fit, or cannot be known, is refused."""
+Every key and shape must match; anything that does not match or is not known is an error."""
 
 
 def parse(arguments: list[str]) -> None:
-    """Runs a command line: ``--from`` is a word of Python, so no parameter can be named after it."""
+    """Runs a command line: ``from`` is a keyword of Python, so no parameter can have this name."""
     parser = Parser(prog="videonl convert", description=DESCRIPTION)
     parser.add_argument("checkpoint", type=Path, help="The file to convert.")
-    parser.add_argument("--from", type=Layout, required=True, help="Whose file it is.")
+    parser.add_argument("--from", type=Layout, required=True, help="The project that wrote the file.")
     parser.add_argument("--out", type=Path, required=True, help="Where to write the weights.")
     parser.add_function_arguments(convert, skip={"checkpoint", "layout", "out"})
     words = parser.parse_args(arguments).as_dict()
@@ -42,16 +42,16 @@ def convert(
     clip: str | None = None,
     classes: str | None = None,
 ) -> None:
-    """States what the file does not say. Where one that is needed is missing, the message tells where to look it up.
+    """Sets what the file does not record. If a required option is missing, the message says where to look it up.
 
     Args:
         checkpoint: The file to convert.
-        layout: Whose file it is.
+        layout: The project that wrote the file.
         out: Where to write the weights.
         backbone: Our name of the network, such as i3d_r50.
         strides: Temporal strides of the stem and of the pool after it, such as 2,2.
         pool_padding: Padding of that pool in height and width, 0 or 1.
-        pairwise: Function of the non-local blocks: embedded_gaussian or dot_product.
+        pairwise: Pairwise function of the non-local blocks: embedded_gaussian or dot_product.
         scale: Whether the blocks divide by the root of their inner channels before softmax.
         subsample: Whether the blocks pool their keys and values.
         clip: Frames and stride of the clips it was trained on, such as 32x2; by default as the file says, or as
@@ -84,7 +84,7 @@ def convert(
 
 
 def _told(weights: Weights) -> list[str]:
-    """What was found, a line each."""
+    """The findings, one per line."""
     told = [] if weights.block is None else [f"one block: {weights.block}"]
     if weights.network is not None:
         built = {name: weights.network[name] for name in ("width", "backbone_options") if weights.network[name]}
@@ -108,8 +108,8 @@ def _about_head(network: dict[str, Any]) -> list[str]:
     if head.window is None:
         return []
     return [
-        f"head: averages the {head.averaged} of windows of {head.window} x {head.window} cells, as the project's own "
-        "does; it makes a difference for clips larger than those of the training"
+        f"head: averages the {head.averaged} of windows of {head.window} x {head.window} cells, as in the source "
+        "project; this matters for clips larger than those of the training"
     ]
 
 
@@ -119,7 +119,7 @@ def _about_classes(num_classes: int | None, names: list[str] | None) -> str:
     if names:
         return f"classes: {num_classes}, {names[0]} to {names[-1]}"
     known = "".join(f"; if they are those of {name}: --classes {name}" for name in lists_of(num_classes))
-    return f"classes: {num_classes}, without names, which --classes FILE gives{known}"
+    return f"classes: {num_classes}, without names; name them with --classes FILE{known}"
 
 
 def _about_clip(clip: dict[str, Any]) -> str:

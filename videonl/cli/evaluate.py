@@ -3,7 +3,6 @@
 import hashlib
 from pathlib import Path
 
-from videonl.cli.long_work import progress_bar
 from videonl.cli.refusals import require_at_least
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.loader import Loading
@@ -19,9 +18,10 @@ from videonl.evaluation.unfinished import UnfinishedEvaluation
 from videonl.files import LOCK, locked
 from videonl.inference import VIEWS_PER_STEP, Recognizer, score_videos
 from videonl.models.checkpoints import load_trained
-from videonl.outputs import check_folder, refuse_inputs
+from videonl.outputs import check_folder, refuse_inputs, refuse_within
 from videonl.profiling import require_clip
 from videonl.runtime.device import device_of
+from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console
 
 
@@ -81,8 +81,10 @@ def evaluate(
     if not 0 <= max_failed_share <= 1:
         raise UserError(f"--max_failed_share must be in [0, 1], got {max_failed_share}")
     check_folder(out)
+    videos_of = file_of_source(source, root)
     paths = [out / name for name in ("evaluation.part", *names_of("evaluation"))]
-    refuse_inputs(paths, [checkpoint, file_of_source(source, root)])
+    refuse_inputs(paths, [checkpoint, videos_of])
+    refuse_within(out, [videos_of])
     trained = load_trained(checkpoint, trust_code)
     clip = ClipFormat(**trained.clip)
     if num_crops is None:

@@ -39,9 +39,9 @@ def export(
         out: The file to write. It is kept only if its logits agree with the network's.
         num_frames: Frames of a clip; by default as in training.
         size_px: Height and width of a clip; by default as in training.
-        batch_size: A fixed number of clips; by default any number.
-        tolerance: How far the logits may differ, relative to the largest.
-        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
+        batch_size: A fixed number of clips per batch; by default any number.
+        tolerance: Largest difference of the logits, relative to the largest logit.
+        trust_code: Run any code that the checkpoint names; only for files that you trust.
     """
     require_at_least(1, MOST_FRAMES, num_frames=num_frames)
     require_at_least(1, MOST_PIXELS, size_px=size_px)
@@ -78,7 +78,7 @@ def export(
 
 
 def _saturated(network: ClipClassifier, clips: torch.Tensor) -> str:
-    """Sentences that name the blocks which amplify rounding."""
+    """Sentences that name the blocks that amplify rounding."""
     softmaxes = measure_softmax(network, network.blocks, clips)
     texts = {name: saturation(softmax.num_read, softmax.affinity) for name, softmax in softmaxes.items()}
     return "".join(f" Block {name} {text}." for name, text in texts.items() if text)

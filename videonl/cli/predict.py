@@ -18,7 +18,7 @@ from videonl.inference import VIEWS_PER_STEP, Model, Prediction, Predictions
 from videonl.inference.loading import Precision, find_trained
 from videonl.inference.predicting import Asked, predict_videos
 from videonl.inference.predictions import format_of
-from videonl.outputs import check_file
+from videonl.outputs import check_file, refuse_within
 from videonl.terminal import Console, printable
 
 _FEW = 8  # videos, which one process reads before others would have started; each has a table of its own
@@ -113,6 +113,8 @@ def predict(
         format_of(out)
         check_file(out, [checkpoint])
     sources = [str(local_video(name)) for name in source]
+    if out is not None:
+        refuse_within(out.parent, map(Path, sources))
     many = len(read_videos(sources)) > _FEW
     workers = (2 if many else 0) if num_workers is None else num_workers
     trained = find_trained(checkpoint, classes, trust_code)

@@ -1,4 +1,4 @@
-"""What a report says of its making."""
+"""The settings that a report states."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -34,5 +34,5 @@ def describe_source(source: str, root: object = None) -> str:
 
 
 def today() -> dict[str, str]:
-    """The day, which is not what an evaluation is resumed by."""
+    """Today's date, which does not matter for resuming an evaluation."""
     return {"date": date.today().isoformat()}

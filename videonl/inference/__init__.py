@@ -5,6 +5,7 @@ from videonl.inference.prediction import Prediction
 from videonl.inference.predictions import Predictions
 from videonl.inference.recognizer import VIEWS_PER_STEP, Recognizer, network_input
 from videonl.inference.scoring import score_videos
+from videonl.inference.stream import Stream, StreamPrediction
 from videonl.inference.windows import Window, Windows, scored
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "Prediction",
     "Predictions",
     "Recognizer",
+    "Stream",
+    "StreamPrediction",
     "Window",
     "Windows",
     "load",

@@ -1,6 +1,6 @@
 """The front door: a trained network that is asked about files and frames."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +12,14 @@ from videonl.data.reading.array_reader import ArrayReader, Frames
 from videonl.data.sources.videos import is_one_video
 from videonl.data.transforms import ClipFormat, Views
 from videonl.evaluation import Average, EvaluationRecord
+from videonl.inference.capture import Streaming
 from videonl.inference.loading import Precision, dtype_of, find_trained
 from videonl.inference.maps import Maps
 from videonl.inference.predicting import Asked, predict_videos
 from videonl.inference.prediction import Prediction
 from videonl.inference.recognizer import VIEWS_PER_STEP, SharedRecognizer
 from videonl.inference.seeing import attention_in, evidence_in, finite
+from videonl.inference.stream import Stream
 from videonl.inference.videos import VideoLike, is_frames, name_of, open_any
 from videonl.models.checkpoints import Trained
 from videonl.runtime.device import device_of
@@ -176,6 +178,46 @@ class Model:
         """
         asked = Asked([source], Views(num_clips, num_crops), average, decoder, num_workers)
         return predict_videos(self.recognizer, self.class_names, asked, None, progress).record
+
+    def stream(
+        self,
+        source: int | str | Path,
+        stride_seconds: float = 0.5,
+        *,
+        realtime: bool = True,
+        follow: bool = False,
+        partial: bool = False,
+        reconnect: bool = True,
+        time_limit_seconds: float | None = 30,
+        options: Mapping[str, str] | None = None,
+    ) -> Stream:
+        """Predicts the newest clip of a stream, over and over; it never queues more than one.
+
+        The first prediction comes when the frames reach over a whole clip. After a gap, such as a lost connection, it
+        is the same again.
+
+        Args:
+            source: The index of a camera, a device, ``rtsp://`` and other addresses, a file, a named pipe, or ``-`` for
+                standard input.
+            stride_seconds: From one clip to the next. Where the network takes longer, clips are skipped and counted.
+            realtime: Read a file at the pace of its timestamps. ``False`` reads it as fast as the network follows, and
+                skips nothing; a pipe and a download then wait, too.
+            follow: The file is still being written. It ends when nothing was added for the time limit.
+            partial: Predict from the first frame on, which stands for those before it.
+            reconnect: Open a camera or an address again after a fault, in 1, 2, 4 and at most 30 s.
+            time_limit_seconds: How long the source may give nothing, which then is a fault; ``None`` for ever.
+            options: FFmpeg's own, such as ``{"framerate": "30"}`` of a camera.
+
+        Returns:
+            An iterator over :class:`StreamPrediction`, which a ``with`` block closes.
+
+        Raises:
+            UserError: There is no such source, or the network does not take clips of consecutive frames.
+        """
+        streaming = Streaming(
+            stride_seconds, realtime, follow, partial, reconnect, time_limit_seconds, dict(options or {})
+        )
+        return Stream(self.recognizer, self.class_names, source, streaming)
 
     def attention(
         self,

@@ -99,7 +99,7 @@ def _trace(network: nn.Module, clip: Tensor, any_batch: bool) -> torch.export.Ex
     try:
         return torch.export.export(network, (example,), dynamic_shapes=open_axes)
     except Exception as error:
-        raise UserError(f"torch.export cannot express this network: {_reason(error)}") from error
+        raise UserError(f"this network cannot be exported by torch.export: {_reason(error)}") from error
 
 
 def _write_torch(program: torch.export.ExportedProgram, path: Path) -> Callable[[Tensor], Tensor]:
@@ -120,8 +120,8 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[s
         )
     except Exception as error:
         raise UserError(
-            f"ONNX has no way to express this network ({_reason(error)}); --format torch-export has. Of videonl's "
-            "blocks this concerns the non-local block with pairwise: concatenation"
+            f"this network cannot be exported to ONNX ({_reason(error)}); use --format torch-export. Among videonl's "
+            "blocks, this concerns the non-local block with pairwise: concatenation"
         ) from error
     assert converted is not None
     converted.model.metadata_props.update({name: json.dumps(value) for name, value in about.items()})
@@ -132,7 +132,7 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[s
 
 def _compare(found: Tensor, expected: Tensor) -> Agreement:
     if found.shape != expected.shape:
-        raise UserError(f"the exported program gives {tuple(found.shape)}, the network {tuple(expected.shape)}")
+        raise UserError(f"the exported program returns {tuple(found.shape)}, the network {tuple(expected.shape)}")
     probabilities = (found.double().softmax(dim=-1) - expected.double().softmax(dim=-1)).abs().max()
     return Agreement(_relative(found, expected), float(probabilities))
 
@@ -153,7 +153,7 @@ def _told(agreement: Agreement, rounding: float, tolerance: float) -> str:
         f"the exported program differs from the network by {agreement.logits:.1e} of the largest logit, which is more "
         f"than {tolerance:.1e}, and by {agreement.probabilities:.1e} in the probabilities; it was not kept. "
         + (f"Rounding explains it: {own}" if explained else f"This is more than rounding: {own}")
-        + ". To keep the file all the same, raise --tolerance"
+        + ". To keep the file anyway, raise --tolerance"
     )
 
 

@@ -1,4 +1,4 @@
-"""Published weights by name, from where the libraries that publish them keep them."""
+"""Published weights by name, from the sites of the libraries that publish them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from videonl.pickles import refusal_of_code
 
 @dataclass(frozen=True)
 class Published:
-    """Where weights are kept.
+    """Where weights are stored.
 
     Attributes:
         layout: Whose names they have.
@@ -50,7 +50,7 @@ def find_weights(name: str, classifier: ClipClassifier) -> Weights:
         return read_weights(Path(name))
     if name in PUBLISHED:
         return download(name, classifier)
-    raise UserError(f"model.weights {name} is no file, and no published name; these are: {', '.join(PUBLISHED)}")
+    raise UserError(f"model.weights {name} is neither a file nor a known name; known names are: {', '.join(PUBLISHED)}")
 
 
 def download(name: str, classifier: ClipClassifier | None = None) -> Weights:
@@ -75,8 +75,8 @@ def download(name: str, classifier: ClipClassifier | None = None) -> Weights:
         )
     except Exception as error:  # of the network, the disk, or a damaged file
         missing = (
-            f"{name} cannot be had ({next(iter(str(error).splitlines()), type(error).__name__)}); without internet, "
-            f"put the file of {url} at {cached}"
+            f"{name} could not be downloaded ({next(iter(str(error).splitlines()), type(error).__name__)}); without "
+            f"internet, put the file of {url} at {cached}"
         )
         raise UserError(refusal_of_code(cached) or missing) from error
     stated = published.stated

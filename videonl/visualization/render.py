@@ -77,7 +77,7 @@ def film(
         UserError: the file cannot be written under this name, or ``fps`` is not between 0.1 and 240.
     """
     if not 0.1 <= fps <= 240:
-        raise UserError(f"fps {fps} is not between 0.1 and 240; 4 is a good pace to look at attention")
+        raise UserError(f"fps {fps} is not between 0.1 and 240; 4 is a good rate for viewing attention")
     maps = [shown] if beside is None else [shown, beside]
     pictures = _pictures(frames, maps, max(round(fps), 1), seconds)
     write, suffix = (_write_gif, ".gif") if Path(path).suffix.lower() == ".gif" else (_write_mp4, ".mp4")

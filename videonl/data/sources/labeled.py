@@ -1,4 +1,4 @@
-"""Which videos there are and what label each has, from any kind of source."""
+"""Lists the videos of any kind of source, with their labels."""
 
 import glob
 import logging
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 def read_source(
     source: str, root: Path | None = None, classes: Path | None = None, keep_unreadable: bool = False
 ) -> list[LabeledPath]:
-    """List the videos of a folder, a list file, or an index, with their labels where the source gives them.
+    """List the videos of a folder, a list file, or an index, with their labels if the source has them.
 
     A folder holds one folder per class (``class/clip.mp4``, or ``class/clip/img_00001.jpg``), or ``train``, ``val`` and
     ``test`` that do, or videos alone, which then have no label. A list file holds one video per line, ``path label``,
@@ -35,16 +35,16 @@ def read_source(
     files of a split of HMDB51, ``'*_test_split1.txt#train'``; see :mod:`videonl.data.sources.official`. Where labels
     are numbers, a file ``classes.txt`` beside the list names them.
 
-    An index is what ``videonl index`` writes, or a folder that holds one, or the URL of either. Its broken and missing
-    videos are left out, and a warning says how many, or kept to be counted.
+    An index is a file of ``videonl index``, or a folder that holds one, or the URL of either. Its broken and missing
+    videos are left out, with a warning that counts them, or kept to be counted.
 
-    ``python:FUNCTION:ARGUMENT`` is what a user's own function lists; see :func:`videonl.data.sources.own.read_own`.
+    ``python:FUNCTION:ARGUMENT`` calls a user's own function; see :func:`videonl.data.sources.own.read_own`.
 
     Args:
         source: Folder, list file or index, the latter two optionally with ``#split``.
-        root: What relative paths are relative to: the source itself, and the paths in a list. Without it the source is
+        root: Base folder of relative paths: of the source itself, and of the paths in a list. Without it the source is
             relative to the current folder and the paths in a list to the folder the list is in.
-        classes: A file of the names that numeric labels of a list stand for, instead of ``classes.txt``.
+        classes: A file with the names of numeric labels of a list, instead of ``classes.txt``.
         keep_unreadable: Keep the videos that an index calls broken or missing: an evaluation counts them.
 
     Returns:
@@ -97,7 +97,7 @@ def file_of_source(source: str, root: Path | None = None) -> Path:
     """The list or index that a source is read from, without its split; or its folder, or its URL.
 
     Raises:
-        UserError: There is none of that name.
+        UserError: It does not exist.
     """
     if is_url(source) or is_own_source(source):
         return Path(source)
@@ -115,7 +115,7 @@ def files_of_sources(text: str) -> list[Path]:
 def read_sources(text: str, root: Path | None = None, classes: Path | None = None) -> list[LabeledPath]:
     """List the videos of one source, or of several with commas between.
 
-    Of several, the videos of one whose own rows name no split are of the split that it is named after:
+    With several sources, videos without a split of their own get the split after which their source is named:
     ``train.csv,val.csv`` are the splits train and val.
 
     Args:
@@ -138,7 +138,7 @@ def read_sources(text: str, root: Path | None = None, classes: Path | None = Non
         everything += [entry if entry.split else entry._replace(split=split) for entry in entries]
     unsplit = sum(not entry.split for entry in everything)
     if len(sources) > 1 and unsplit:
-        _log.warning("%d of %d videos are of no split: name lists train.csv, val.csv", unsplit, len(everything))
+        _log.warning("%d of %d videos have no split: name the lists train.csv, val.csv", unsplit, len(everything))
     return everything
 
 
@@ -154,7 +154,7 @@ def _locate(source: str, root: Path | None) -> tuple[Path, str | None]:
     if hash_sign and os.path.lexists(path):
         return path, split
     missing = path if hash_sign else whole
-    hint = f" (relative sources are taken relative to --data.root {root})" if root else ""
+    hint = f" (relative sources are relative to --data.root {root})" if root else ""
     raise UserError(f"{missing}: no such folder or list file{hint}. Name a folder of class folders, or a CSV list.")
 
 

@@ -84,7 +84,7 @@ def fields_of(line: Line, separator: str) -> list[str]:
 
 
 def check_length(path: str, origin: str) -> None:
-    """Refuses a path that no file can have.
+    """Rejects a path that is too long for a file.
 
     Raises:
         UserError: It, or a name in it, is too long.
@@ -92,7 +92,7 @@ def check_length(path: str, origin: str) -> None:
     longest = max(len(name.encode(errors="surrogateescape")) for name in path.split("/"))
     if longest > _NAME_BYTES or len(path.encode(errors="surrogateescape")) > _PATH_BYTES:
         raise UserError(
-            f"{origin}: no file can have so long a name ({longest} bytes, at most {_NAME_BYTES}): {path[:60]!r}..."
+            f"{origin}: the file name is too long ({longest} bytes, at most {_NAME_BYTES}): {path[:60]!r}..."
         )
 
 

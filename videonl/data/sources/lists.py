@@ -129,10 +129,10 @@ def _is_video(name: str, base: Path) -> bool:
 def _entry(line: Line, video: str, label: str | None, split: str, base: Path) -> LabeledPath:
     if not video or label == "":
         raise UserError(
-            f"{line.origin}: needs a path and a label, but reads {line.text!r}. Write 'path label' or 'path,label'."
+            f"{line.origin}: needs a path and a label, got {line.text!r}. Write 'path label' or 'path,label'."
         )
     if is_url(video):
-        raise UserError(f"{line.origin}: {video} is a URL, and lists hold files. Download it, or pack shards.")
+        raise UserError(f"{line.origin}: {video} is a URL, but lists hold files. Download it, or pack shards.")
     check_length(video, line.origin)
     check_one_label(label or "", line.origin)
     return LabeledPath(base / os.path.expanduser(video), label, line.origin, split)
@@ -142,7 +142,7 @@ def _check_split(path: Path, split: str | None, splits: Sequence[str]) -> None:
     if split is None or split in splits:
         return
     if not any(splits):
-        raise UserError(f"{path}: '#{split}' needs a header row with a column 'split', and there is none.")
+        raise UserError(f"{path}: '#{split}' needs a header row with a column 'split', but there is none.")
     raise UserError(f"{path}: no rows with split {split!r}. The splits are: {shorten(sorted(set(splits)))}.")
 
 
@@ -154,10 +154,9 @@ def _check_files(path: Path, entries: Sequence[LabeledPath], base: Path) -> None
     if any("\\" in str(video) for video in paths):
         remedy = "Write / between folders, not the backslashes of Windows."
     elif not any(video.is_relative_to(base) for video in paths):
-        remedy = "The paths are absolute, so that no root changes them: correct them."
+        remedy = "The paths are absolute, so no root applies to them: correct them."
     else:
-        remedy = f"Relative paths were taken relative to {base}; set --data.root (or --root) to the folder they are "
-        remedy += "relative to."
+        remedy = f"Relative paths were resolved against {base}; set --data.root (or --root) to their base folder."
     label = "no label" if entries[0].label is None else f"the label {entries[0].label!r}"
     raise UserError(
         f"{path}: none of the first files listed exists. {entries[0].origin} was read as {paths[0]} with {label}. "

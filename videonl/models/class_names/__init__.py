@@ -46,7 +46,7 @@ def class_names(source: str | Path) -> list[str]:
 
 
 def lists_of(num_classes: int) -> list[str]:
-    """The published lists with so many names.
+    """The published lists with this number of names.
 
     >>> lists_of(600)
     ['kinetics600']
@@ -59,7 +59,7 @@ def _require_each_once(path: Path, names: Sequence[str]) -> None:
         raise UserError(f"{path} names no classes; write one name per line")
     for index, name in enumerate(names):
         if not name:
-            raise UserError(f"{path}: class {index} has no name; a blank line would move the classes after it")
+            raise UserError(f"{path}: class {index} has no name; a blank line would shift the classes after it")
         if (first := names.index(name)) != index:
             raise UserError(f"{path}: class {first} and class {index} are both named {name!r}")
 

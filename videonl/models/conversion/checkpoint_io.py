@@ -1,4 +1,4 @@
-"""Checkpoints from strangers, read without running any code in them."""
+"""Reads untrusted checkpoints without running any code in them."""
 
 import pickle
 import warnings
@@ -27,12 +27,12 @@ WRAPPINGS = ("state_dict", "model_state", "model_state_dict", "model")
 
 
 class ArraysOnly(pickle.Unpickler):
-    """Unpickles plain data and numpy arrays, and refuses everything else before it is called."""
+    """Unpickles plain data and numpy arrays, and rejects everything else before it is called."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Admits what arrays are made of."""
         if (module, name) not in ARRAY_PARTS:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no part of a numpy array")
+            raise pickle.UnpicklingError(f"it uses {module}.{name}, which is not part of a numpy array")
         # numpy 2 moved the module, and warns where the old name is used.
         return super().find_class(_present(module), name)
 
@@ -143,10 +143,10 @@ def _present(module: str) -> str:
 
 def _require_file(path: Path) -> None:
     if not path.is_file():
-        raise UserError(f"{path} does not exist or is no file")
+        raise UserError(f"{path} does not exist or is not a file")
 
 
 def _first_sentence(error: Exception) -> str:
-    """Torch goes on to suggest weights_only=False, which is what this module is here to avoid."""
+    """Only the first sentence: the next one suggests weights_only=False, which would run code in the file."""
     text = next(iter(str(error).splitlines()), "") or type(error).__name__
     return text.split(". ")[0]

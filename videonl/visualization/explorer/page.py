@@ -129,7 +129,7 @@ def _block(name: str, block: AttentionBlock, seen: Observation, size: Position) 
     return {
         "name": name,
         "quantity": "weight",
-        "note": "" if block.depends_on_query else "This block reads the same places for every query.",
+        "note": "" if block.depends_on_query else "This block attends to the same positions for every query.",
         "grid": list(features[0].shape[2:]),
         "mostChanged": changed,
         **_packed(_pack(name, block, features)),
