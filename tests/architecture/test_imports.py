@@ -31,8 +31,8 @@ MAY_IMPORT = {
     "diagnostics": {"visualization", "blocks", "evaluation", "data", "terminal", "files", "names", "errors"},
     "tasks": {"evaluation", "registry", "errors"},
     "inference": {
-        *("models", "backbones", "blocks", "data", "visualization", "evaluation", "runtime", "outputs", "files"),
-        *("terminal", "names", "errors"),
+        *("models", "backbones", "blocks", "data", "visualization", "evaluation"),
+        *("runtime", "terminal", "files", "outputs", "names", "errors"),
     },
     "training": {
         *("inference", "tasks", "data", "evaluation", "visualization", "diagnostics", "profiling", "runtime"),

@@ -1,9 +1,7 @@
 """Scoring the videos of a data set, one after the other: the road of ``evaluate``, ``predict`` and the Python API."""
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from torch.utils.data import DataLoader, Subset
 
@@ -13,6 +11,7 @@ from videonl.data.loader import naming_shared_memory, worker_options
 from videonl.evaluation import Average, VideoScore, VideoScores
 from videonl.evaluation.unfinished import UnfinishedEvaluation
 from videonl.inference.recognizer import Recognizer
+from videonl.runtime.ahead import ahead
 
 _AHEAD = 2  # videos that are read while one is scored, where no worker process does it
 _log = logging.getLogger(__name__)
@@ -57,31 +56,17 @@ def score_videos(
 def _batches(data: EvaluationVideos, missing: Sequence[int], num_workers: int) -> Iterator[EvaluationBatch]:
     """One video at a time: each is on disk as soon as it is scored, and whole frames differ in size."""
     if num_workers == 0:
-        yield from _read_ahead(data, missing)
+        # Worker processes would import the user's script anew, which not every script allows; decoders let other
+        # threads run meanwhile.
+        yield from ahead(_read(data, missing), _AHEAD)
         return
     with naming_shared_memory():
         yield from DataLoader(Subset(data, missing), collate_fn=collate_evaluation, **worker_options(num_workers))
 
 
-def _read_ahead(data: EvaluationVideos, missing: Sequence[int]) -> Iterator[EvaluationBatch]:
-    # Worker processes would import the script of the user anew, which not every script allows; decoders let other
-    # threads run meanwhile.
-    with ThreadPoolExecutor(1, "videonl-reading") as reading:
-        waiting: deque[Future[EvaluationBatch]] = deque()
-        try:
-            for video in missing:
-                waiting.append(reading.submit(_read, data, video))
-                if len(waiting) > _AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _read(data: EvaluationVideos, video: int) -> EvaluationBatch:
-    return collate_evaluation([data[video]])
+def _read(data: EvaluationVideos, missing: Sequence[int]) -> Generator[EvaluationBatch, None, None]:
+    for video in missing:
+        yield collate_evaluation([data[video]])
 
 
 def _scores_of(recognizer: Recognizer, average: Average, batch: EvaluationBatch) -> list[VideoScore]:

@@ -33,14 +33,14 @@ class ArrayReader(VideoReader):
     def __init__(self, frames: Frames | Sequence[Frames], fps: float | None = None) -> None:
         require_within(1 / _MOST_FPS, _MOST_FPS, fps=fps)
         self.path = Path("frames")
-        self.frames = as_frames(frames)
+        self._frames = as_frames(frames)
         rate = fps or _NOMINAL_FPS
         self.table = FrameTable(
             container="array",
             codec="rawvideo",
             stream_index=0,
             file_size_bytes=0,
-            timestamps_pts=tuple(round(index * _TICKS / rate) for index in range(len(self.frames))),
+            timestamps_pts=tuple(round(index * _TICKS / rate) for index in range(len(self._frames))),
             time_base=(1, _TICKS),
             nominal_fps=rate,
         )
@@ -48,7 +48,7 @@ class ArrayReader(VideoReader):
     def read(self, indices: Sequence[int]) -> torch.Tensor:
         """See :meth:`VideoReader.read`."""
         self._check_indices(indices)
-        return self.frames[list(indices)]
+        return self._frames[list(indices)]
 
     def close(self) -> None:
         """Nothing is open."""
