@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "tasks": {"evaluation", "registry", "errors"},
     "inference": {
         *("models", "backbones", "blocks", "data", "visualization", "evaluation"),
-        *("runtime", "terminal", "files", "outputs", "names", "errors"),
+        *("runtime", "profiling", "terminal", "files", "outputs", "names", "errors"),
     },
     "training": {
         *("inference", "tasks", "data", "evaluation", "visualization", "diagnostics", "profiling", "runtime"),

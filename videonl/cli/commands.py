@@ -56,6 +56,7 @@ COMMANDS = {
     "export": Command(
         "export", "export", "write a network as ONNX or as a torch.export program, checked against eager"
     ),
+    "features": Command("features", "parse", "features of the windows of videos, one file each", parses=True),
     "index": Command("index", "index", "examine every video of a data set and write what it is", positional=True),
     "models": Command("models", "models", "list the backbones and blocks there are"),
     "prepare": Command("prepare", "prepare", "re-encode the videos of an index for fast training", positional=True),
@@ -72,7 +73,7 @@ TASKS = {
     "data": ("index", "doctor", "prepare", "synth"),
     "train": ("summary", "fit", "demo"),
     "evaluate": ("validate", "test", "evaluate", "report", "compare"),
-    "use": ("predict", "export"),
+    "use": ("predict", "features", "export"),
     "look": ("attention", "diagnose"),
     "weights": ("models", "convert"),
     "measure": ("bench",),

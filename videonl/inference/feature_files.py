@@ -24,7 +24,9 @@ def require_format(kind: str) -> None:
     if kind not in SUFFIXES:
         raise UserError(f"unknown format {kind!r}; choose one of {', '.join(get_args(FeatureFormat))}")
     if kind == "hdf5" and find_spec("h5py") is None:
-        raise UserError('the format hdf5 needs h5py, which is not installed. Use npz, or: pip install "videonl[features]"')
+        raise UserError(
+            'the format hdf5 needs h5py, which is not installed. Use npz, or: pip install "videonl[features]"'
+        )
 
 
 def save_features(features: Features, path: Path, kind: FeatureFormat) -> None:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from videonl.data.reading.video_reader import DecodingError, with_recount
 from videonl.data.sources.entry import LabeledPath
@@ -18,10 +18,11 @@ from videonl.errors import UserError
 from videonl.evaluation.about import describe_network
 from videonl.files import LOCK, locked, write_text
 from videonl.inference.feature_files import SUFFIXES, FeatureFormat, save_features
-from videonl.inference.features import Asked, features_of
+from videonl.inference.features import FeatureOptions, features_of, layer_for
 from videonl.inference.layer import Layer
 from videonl.inference.predicting import fingerprint
 from videonl.inference.recognizer import Recognizer
+from videonl.inference.windows import TooShortError
 from videonl.names import file_names
 from videonl.outputs import check_folder
 from videonl.terminal import printable
@@ -29,6 +30,7 @@ from videonl.terminal import printable
 ABOUT = "features.json"
 VIDEOS = "videos.csv"
 _VERSION = "videonl"  # the one entry that may differ when the work goes on
+Progress: TypeAlias = Callable[[int, int], None]
 _log = logging.getLogger(__name__)
 
 
@@ -46,15 +48,19 @@ class Written(NamedTuple):
     reason: str = ""
 
 
+def _silent(done: int, total: int) -> None:
+    pass
+
+
 def write_features(
     recognizer: Recognizer,
     entries: Sequence[LabeledPath],
     out: Path,
-    asked: Asked,
+    options: FeatureOptions,
     about: dict[str, Any],
     kind: FeatureFormat = "npy",
     decoder: str = "auto",
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = _silent,
 ) -> list[Written]:
     """Writes the features of videos, one file each, named after it; interrupted, the same call goes on.
 
@@ -65,7 +71,7 @@ def write_features(
         recognizer: The network.
         entries: The videos.
         out: The folder. Files of videos that are there are kept.
-        asked: Which windows, and which features of them.
+        options: Which windows, and which features of them.
         about: What ``features.json`` is to say besides, as plain data.
         kind: Format of the files.
         decoder: Who decodes.
@@ -76,18 +82,17 @@ def write_features(
             no such layer.
     """
     check_folder(out)
-    layer = Layer(recognizer, asked.layer, asked.pool)
-    whole = {**about, "clip": asdict(recognizer.clip), **asdict(asked.resolved(recognizer.clip)), "format": kind}
+    layer = layer_for(recognizer, options)
+    whole = {**about, "clip": asdict(recognizer.clip), **asdict(options.resolved(recognizer.clip)), "format": kind}
     names = file_names([str(entry.path) for entry in entries])
     written = []
     with locked(out / LOCK, f"features are written to {out}"):
         _agree(out / ABOUT, json.loads(json.dumps(whole)))
         for number, (entry, name) in enumerate(zip(entries, names, strict=True)):
             path = out / f"{name}{SUFFIXES[kind]}"
-            told = progress if len(entries) == 1 else lambda done, total: None
-            if not path.is_file():
-                reason = _write(layer, entry, path, asked, kind, decoder, told)
-            written.append(Written(str(entry.path), path.name if path.is_file() else "", "" if path.is_file() else reason))
+            of_windows = progress if len(entries) == 1 else _silent
+            reason = "" if path.is_file() else _write(layer, entry, path, options, kind, decoder, of_windows)
+            written.append(Written(str(entry.path), "" if reason else path.name, reason))
             if len(entries) > 1:
                 progress(number + 1, len(entries))
         write_text(out / VIDEOS, _as_csv(written))
@@ -98,10 +103,10 @@ def _write(
     layer: Layer,
     entry: LabeledPath,
     path: Path,
-    asked: Asked,
+    options: FeatureOptions,
     kind: FeatureFormat,
     decoder: str,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> str:
     """Writes the features of one video; returns why that cannot be done, or nothing."""
     if entry.unreadable:
@@ -109,7 +114,7 @@ def _write(
     try:
         with Video(entry.path, UNKNOWN, entry.frame_table).open(decoder) as reader:
             features = with_recount(
-                lambda: features_of(layer.recognizer, reader, asked, progress=progress, layer=layer)
+                lambda: features_of(layer.recognizer, reader, options, progress=progress, layer=layer)
             )
     except (DecodingError, TooShortError) as error:
         _log.warning("skipped %s", error)
@@ -133,8 +138,8 @@ def _agree(path: Path, about: dict[str, Any]) -> None:
         if differing:
             name = differing[0]
             raise UserError(
-                f"{path.parent} holds features of another {name}: {there.get(name)!r}, and {about.get(name)!r} is asked "
-                "for. Give another --out, or remove the folder"
+                f"{path.parent} holds features of another {name}: {there.get(name)!r}, and {about.get(name)!r} is "
+                "asked for. Give another --out, or remove the folder"
             )
         return
     write_text(path, json.dumps(about, indent=1) + "\n")
@@ -150,8 +155,10 @@ def _as_csv(written: Sequence[Written]) -> str:
 
 def about_network(recognizer: Recognizer, source: str) -> dict[str, Any]:
     """What tells a network from others: its parts, and the SHA-256 of its file, or of its weights where it has none."""
-    path = Path(source)
-    if path.is_file():
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else ""
-    return {"network": describe_network(recognizer.network), "weights": source, "weights_sha256": digest or fingerprint(recognizer)}
+    digest = hashlib.sha256()
+    if Path(source).is_file():
+        with Path(source).open("rb") as file:
+            for block in iter(lambda: file.read(2**20), b""):
+                digest.update(block)
+    told = digest.hexdigest() if Path(source).is_file() else fingerprint(recognizer)
+    return {"weights": source, "weights_sha256": told, "network": describe_network(recognizer.network)}

@@ -14,13 +14,14 @@ from videonl.errors import MOST_FRAMES, UserError, require_within
 from videonl.inference.layer import POOL, Layer, Pool
 from videonl.inference.recognizer import Recognizer
 from videonl.inference.windows import Last, Window, Windows, default_batch_size, passed, require_dense
+from videonl.profiling import require_clip
 
 CROPS = (1, 3, 10)
 TIMES = ("start_seconds", "center_seconds", "end_seconds", "first_frame", "last_frame")
 
 
 @dataclass(frozen=True)
-class Asked:
+class FeatureOptions:
     """Which features are asked for.
 
     Args:
@@ -55,7 +56,7 @@ class Asked:
                 listed = ", ".join(map(str, allowed))
                 raise UserError(f"{name} must be one of {listed}, got {getattr(self, name)!r}")
 
-    def resolved(self, clip: ClipFormat) -> "Asked":
+    def resolved(self, clip: ClipFormat) -> "FeatureOptions":
         """With the numbers that a network's clip format gives where none were asked for.
 
         Raises:
@@ -65,7 +66,9 @@ class Asked:
         num_frames = self.window_frames or clip.num_frames
         stride_frames = self.stride_frames
         if stride_frames is None and clip.stride_seconds is not None:
-            raise UserError("the network's clips are measured in seconds; name the frames between windows: stride_frames")
+            raise UserError(
+                "the network's clips are measured in seconds; name the frames between windows: stride_frames"
+            )
         return replace(
             self,
             window_frames=num_frames,
@@ -83,8 +86,8 @@ class Asked:
         clip = replace(clip, num_frames=whole.window_frames)
         crops = {"ten_crops": True} if self.crops == 10 else {"num_crops": self.crops}
         if self.centered:
-            return Windows.centered(reader, clip, whole.stride_frames, **crops)  # type: ignore[arg-type]  # of either type
-        return Windows.every_frames(reader, clip, whole.stride_frames, self.last, **crops)  # type: ignore[arg-type]  # too
+            return Windows.centered(reader, clip, whole.stride_frames, **crops)
+        return Windows.every_frames(reader, clip, whole.stride_frames, self.last, **crops)
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class Features:
 def features_of(
     recognizer: Recognizer,
     reader: VideoReader,
-    asked: Asked = Asked(),
+    options: FeatureOptions = FeatureOptions(),
     batch_size: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     layer: Layer | None = None,
@@ -128,7 +131,7 @@ def features_of(
     Args:
         recognizer: The network.
         reader: The video.
-        asked: Which windows, and which features of them.
+        options: Which windows, and which features of them.
         batch_size: Windows in one forward pass; by default one on a CPU.
         progress: Is told the number of windows done, and of all.
         layer: The layer that is asked for, where it is at hand: to find it takes as long as a few windows.
@@ -138,13 +141,13 @@ def features_of(
         FewerFramesError: The video turned out to be damaged; ask again (``with_recount``).
         DecodingError: A frame cannot be decoded.
     """
-    windows = asked.windows(reader, recognizer.clip)
-    layer = layer or Layer(recognizer, asked.layer, asked.pool)
+    windows = options.windows(reader, recognizer.clip)
+    layer = layer or layer_for(recognizer, options)
     values: npt.NDArray[np.float32] | None = None
     seen: list[Window] = []
     size = batch_size or default_batch_size(recognizer, windows)
     for window, rows in passed(windows, layer, size):
-        row = (rows[0] if asked.crops == 1 else rows).cpu().numpy()
+        row = (rows[0] if options.crops == 1 else rows).cpu().numpy()
         values = np.empty((len(windows), *row.shape), np.float32) if values is None else values
         values[window.number] = row
         seen.append(window)
@@ -154,3 +157,15 @@ def features_of(
         values,
         *(np.array([getattr(window, name) for window in seen]) for name in TIMES),
     )
+
+
+def layer_for(recognizer: Recognizer, options: FeatureOptions) -> Layer:
+    """The layer that is asked for.
+
+    Raises:
+        UserError: There is none, or the network does not take clips of so few frames.
+    """
+    num_frames = options.resolved(recognizer.clip).window_frames or 0
+    side_px = recognizer.clip.crop_px
+    require_clip(recognizer.network, (num_frames, side_px, side_px))
+    return Layer(recognizer, options.layer, options.pool)

@@ -95,7 +95,9 @@ def linear_head(network: nn.Module) -> nn.Linear | nn.Conv3d:
     heads = [network.network.get_submodule(path) for path in paths] if isinstance(network, ClipClassifier) else []
     if len(heads) == 1 and isinstance(heads[0], nn.Linear | nn.Conv3d):
         return heads[0]
-    raise UserError(f"the network has no single linear head, so there is no layer {POOL}; name a stage or a module path")
+    raise UserError(
+        f"the network has no single linear head, so there is no layer {POOL}; name a stage or a module path"
+    )
 
 
 def _module(network: nn.Module, name: str) -> nn.Module:
