@@ -63,7 +63,8 @@ def test_they_are_what_the_network_computes_on_each_window(model: Model, video: 
         handle = stage.register_forward_hook(lambda module, inputs, output: seen.append(output.double()))
         with torch.inference_mode():
             for window in windows:
-                model.network(model.preprocess(reader.read(range(window.last_frame + 1))[list(window.frames)]))
+                views = ViewTransform(model.clip, Views())(reader.read(window.frames).permute(0, 3, 1, 2), [range(5)])
+                model.network(model.recognizer.inputs(views))
         handle.remove()
     mean = model.features(video, stride_frames=6, layer="res4")
     whole = model.features(video, stride_frames=6, layer="res4", pool="none")
@@ -106,7 +107,6 @@ def test_a_short_video_is_completed_or_refused(model: Model, tmp_path: Path) -> 
     ("options", "message"),
     [
         ({"layer": "res9"}, r"'res9' is neither a stage \(res2, res3, res4, res5\).*or layer pool"),
-        ({"layer": "blocks.6.dropout"}, r"blocks\.6\.dropout puts out shape"),
         ({"pool": "max"}, "pool must be one of mean, none, got 'max'"),
         ({"crops": 5}, "crops must be one of 1, 3, 10, got 5"),
         ({"last": "keep"}, "last must be one of repeat, drop"),
@@ -119,11 +119,15 @@ def test_what_there_is_not_is_refused(model: Model, video: Path, options: dict[s
         model.features(video, **options)
 
 
-def test_a_layer_that_does_not_run(model: Model, video: Path) -> None:
-    layer = Layer(model.recognizer, "res4")
+def test_layers_that_have_no_features_on_a_grid(model: Model) -> None:
+    views, layer = torch.zeros(1, 3, 5, 31, 31, dtype=torch.uint8), Layer(model.recognizer, "res4")
+    assert Layer(model.recognizer, "blocks.6.proj", "none")(views, torch.zeros(1)).shape == (1, 5, 1, 1, 1)
+    layer.module = model.recognizer.network
+    with pytest.raises(UserError, match=r"res4 puts out shape \(1, 5\); choose a layer of \(B, C, T, H, W\)"):
+        layer(views, torch.zeros(1))
     layer.module = torch.nn.Identity()
     with pytest.raises(UserError, match="the network does not run res4"):
-        layer(torch.zeros(1, 3, 5, 31, 31, dtype=torch.uint8), torch.zeros(1))
+        layer(views, torch.zeros(1))
 
 
 @pytest.fixture(scope="module")
@@ -216,18 +220,19 @@ def test_a_folder_with_a_bad_file_costs_one_row_and_goes_on(
 
 
 def test_one_video_and_its_mistakes(run: Callable[..., tuple[int, str]], video: Path, tmp_path: Path) -> None:
-    code, text = run(video, "--centered", "--stride_frames", 4, "--layer", "res4.1", "--pool", "none", "--crops", 3)
+    words = ("--centered", "--stride_frames", 4, "--layer", "res4.1", "--pool", "none", "--crops", 3)
+    code, text = run(video, *words)
     assert (code, "features of 1 of 1 videos" in text) == (0, True)
     assert np.load(tmp_path / "out" / "video.npy").shape[:2] == (11, 3)
     assert (tmp_path / "out" / "video.times.csv").is_file()
-    for words, message in (
+    for mistake, message in (
         ((), "name a video, a folder, a list or a pattern"),
-        ((tmp_path / "gone.mp4",), "no such file"),
+        ((tmp_path / "gone.mp4", *words), "gone.mp4: no such file"),
         ((video, "--layer", "res9"), "'res9' is neither a stage"),
         ((video, "--stride_frames", "0"), "stride_frames must be at least 1"),
-        ((video, "--window_frames", "99", "--last", "drop", "--format", "npz"), "holds features of another"),
+        ((video, "--window_frames", "9"), "holds features of another centered: True, and False is asked for"),
     ):
-        code, text = run(*words)
+        code, text = run(*mistake)
         assert (code, message in text) == (2, True), text
 
 

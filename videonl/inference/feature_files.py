@@ -94,7 +94,7 @@ def _write_parquet(features: Features, path: Path) -> None:
 def _write_hdf5(features: Features, path: Path) -> None:
     import h5py
 
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", locking=False) as file:  # which is locked already
         for name, array in _arrays(features).items():
             file.create_dataset(name, data=array)
 

@@ -71,11 +71,9 @@ class Layer:
 
     def _on_grid(self, features: Any) -> Tensor:
         """(V, C, T, H, W), of whatever the layer put out or the head sees."""
-        if self.name == POOL:
-            if isinstance(self.module, nn.Linear):  # which sees channels last
-                features = features.reshape(len(features), *(1,) * (5 - features.ndim), *features.shape[1:])
-                features = features.permute(0, 4, 1, 2, 3)
-            return features  # type: ignore[no-any-return]  # a tensor, as linear layers take no other
+        if isinstance(features, Tensor) and isinstance(self.module, nn.Linear):  # takes and gives channels last
+            grid = features.reshape(len(features), *(1,) * (5 - features.ndim), *features.shape[1:])
+            return grid.permute(0, 4, 1, 2, 3)
         if not isinstance(features, Tensor) or features.ndim != 5:
             found = f"shape {tuple(features.shape)}" if isinstance(features, Tensor) else type(features).__name__
             raise UserError(f"{self.name} puts out {found}; choose a layer of (B, C, T, H, W)")
