@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "ops": set(),
     "blocks": {"ops", "registry", "errors"},
     "profiling": {"errors"},
-    "benchmarks": {"models", "backbones", "blocks", "ops", "data", "runtime", "profiling", "errors"},
+    "benchmarks": {"inference", "models", "backbones", "blocks", "ops", "data", "runtime", "profiling", "errors"},
     "backbones": {"registry", "errors"},
     "models": {"backbones", "blocks", "registry", "pickles", "terminal", "files", "errors"},
     "data": {"runtime", "registry", "terminal", "files", "outputs", "errors"},

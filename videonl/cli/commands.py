@@ -35,7 +35,10 @@ COMMANDS = {
         "attention", "attention", "show what the inserted blocks attend to in a video, and what speaks for a class"
     ),
     "bench": Command(
-        "benches", "BENCHES", "time blocks, a whole model, or the loading of videos, against others", positional=True
+        "benches",
+        "BENCHES",
+        "time blocks, a whole model, the loading of videos, or windows of a long one, against others",
+        positional=True,
     ),
     "convert": Command("convert", "parse", "turn another project's checkpoint into weights to start from", parses=True),
     "compare": Command("compare", "compare", "what one evaluation has right that another has wrong", positional=True),
