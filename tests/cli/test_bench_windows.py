@@ -18,7 +18,7 @@ SMALL = [f"--{name}={value}" for name, value in OPTIONS.items()]
 def test_json_is_one_object_a_line_and_both_sides_agree(
     tmp_path: Path, encode_video: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    path = encode_video(tmp_path / "a.mp4", num_frames=61)
+    path = encode_video(tmp_path / "a.mp4", num_frames=61, width=66)  # 53 resized: an odd margin
     assert main(["bench", "windows", str(path), *SMALL, "--json"]) == 0
     rows: list[dict[str, Any]] = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert rows[0]["peer"] == "pyav" and rows[0]["difference"] < 1e-4

@@ -148,7 +148,8 @@ def _score(job: Job, frames: Tensor) -> Tensor:
     """The network's logits of (T, H, W, C), resized and cropped with torchvision."""
     clip = job.recognizer.clip
     resized = vision.resize(frames.permute(0, 3, 1, 2), [clip.short_side_px], antialias=True)
-    views = vision.center_crop(resized, [clip.crop_px, clip.crop_px])
+    top, left = ((side_px - clip.crop_px) // 2 for side_px in resized.shape[-2:])
+    views = vision.crop(resized, top, left, clip.crop_px, clip.crop_px)
     return job.recognizer.logits(views.permute(1, 0, 2, 3)[None])
 
 
