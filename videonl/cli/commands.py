@@ -38,7 +38,7 @@ COMMANDS = {
     "bench": Command(
         "benches",
         "BENCHES",
-        "time blocks, a whole model or video loading against peers",
+        "time blocks, a whole model, video loading, or windows of a long video against peers",
         positional=True,
     ),
     "convert": Command("convert", "parse", "turn another project's checkpoint into weights to start from", parses=True),
@@ -60,6 +60,7 @@ COMMANDS = {
     "export": Command(
         "export", "export", "write a network as ONNX or as a torch.export program, checked against eager"
     ),
+    "features": Command("features", "parse", "features of the windows of videos, one file each", parses=True),
     "index": Command("index", "index", "examine every video of a data set and write an index", positional=True),
     "models": Command("models", "models", "list the backbones and blocks"),
     "prepare": Command("prepare", "prepare", "re-encode the videos of an index for fast training", positional=True),
@@ -79,7 +80,7 @@ TASKS = {
     "data": ("index", "doctor", "prepare", "synth"),
     "train": ("summary", "fit", "demo"),
     "evaluate": ("validate", "test", "evaluate", "report", "compare"),
-    "use": ("predict", "stream", "app", "export"),
+    "use": ("predict", "features", "stream", "app", "export"),
     "look": ("attention", "diagnose"),
     "weights": ("models", "convert"),
     "measure": ("bench",),

@@ -22,7 +22,7 @@ from videonl.outputs import check_file, refuse_within
 from videonl.terminal import Console, printable
 
 _FEW = 8  # videos, which one process reads before others would have started; each has a table of its own
-_SWITCHES = ("--trust_code", "-h", "--help")
+_HELP = ("-h", "--help")
 
 
 def parse(words: list[str]) -> None:
@@ -38,8 +38,8 @@ def parse(words: list[str]) -> None:
     predict(sources, **options_given)
 
 
-def split_sources(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The sources, and the options.
+def split_sources(words: Sequence[str], switches: Sequence[str] = ("--trust_code",)) -> tuple[list[str], list[str]]:
+    """The sources, and the options, of which ``switches`` need no value.
 
     >>> split_sources(["a.mp4", "--top", "3", "b.mp4", "--trust_code", "--video", "c.mp4", "d.mp4"])
     (['a.mp4', 'b.mp4', 'c.mp4', 'd.mp4'], ['--top', '3', '--trust_code'])
@@ -56,9 +56,9 @@ def split_sources(words: Sequence[str]) -> tuple[list[str], list[str]]:
                 sources.append("")
         elif not word.startswith("-"):
             sources.append(word)
-        elif equals or name in _SWITCHES or not rest:
+        elif equals or name in (*switches, *_HELP) or not rest:
             options.append(word)
-            if not equals and name == "--trust_code" and rest and rest[0].lower() in ("true", "false"):
+            if not equals and name in switches and rest and rest[0].lower() in ("true", "false"):
                 options.append(rest.pop(0))
         else:
             options += [word, rest.pop(0)]

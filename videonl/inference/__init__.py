@@ -1,5 +1,6 @@
 """From videos to scores: the one road that training's evaluations, every command and the Python API take."""
 
+from videonl.inference.features import Features
 from videonl.inference.model import Model, load
 from videonl.inference.prediction import Prediction
 from videonl.inference.predictions import Predictions
@@ -10,6 +11,7 @@ from videonl.inference.windows import Window, Windows, scored
 
 __all__ = [
     "VIEWS_PER_STEP",
+    "Features",
     "Model",
     "Prediction",
     "Predictions",
