@@ -10,7 +10,7 @@ from torch import Tensor
 
 from videonl.blocks.contract import AttentionBlock
 from videonl.blocks.factors import Factors, HopWeights, ProductWeights
-from videonl.visualization.explorer.packing import Kind, pack
+from videonl.visualization.web.packing import Kind, pack
 from videonl.visualization.features import require_finite
 
 TOLERANCE = 0.01
