@@ -30,7 +30,10 @@ MAY_IMPORT = {
     "evaluation": {"data.reading.decoding", "terminal", "files", "outputs", "names", "errors"},
     "diagnostics": {"visualization", "blocks", "evaluation", "data", "terminal", "files", "names", "errors"},
     "tasks": {"evaluation", "registry", "errors"},
-    "inference": {"models", "backbones", "blocks", "data", "visualization", "evaluation", "errors"},
+    "inference": {
+        *("models", "backbones", "blocks", "data", "visualization", "evaluation"),
+        *("runtime", "terminal", "files", "outputs", "names", "errors"),
+    },
     "training": {
         *("inference", "tasks", "data", "evaluation", "visualization", "diagnostics", "profiling", "runtime"),
         *("pickles", "terminal", "files", "outputs", "names", "errors"),

@@ -29,6 +29,9 @@ import torch
 from videonl.errors import UserError
 from videonl.registry import Registry
 
+ROUNDING_SECONDS = 1e-6
+"""Times that differ by less are the same."""
+
 
 class Sampler(Protocol):
     """A way of sampling, whose class users may write: it is built without arguments, and keeps nothing."""
@@ -250,9 +253,23 @@ def even_clips_in_time(
 def _clip_at(share: float, timestamps_seconds: torch.Tensor, num_frames: int, stride_seconds: float) -> list[int]:
     last_start = max(0.0, float(timestamps_seconds[-1]) - (num_frames - 1) * stride_seconds)
     times = share * last_start + torch.arange(num_frames, dtype=torch.float64) * stride_seconds
+    return frames_shown_at(times, timestamps_seconds)
+
+
+def frames_shown_at(times_seconds: torch.Tensor, timestamps_seconds: torch.Tensor) -> list[int]:
+    """The frames on screen at some times; the first before its time, and the last for ever.
+
+    >>> frames_shown_at(torch.tensor([-1.0, 0.35, 9.0]), torch.tensor([0.0, 0.1, 0.3, 0.4]))
+    [0, 2, 3]
+
+    Args:
+        times_seconds: Any times.
+        timestamps_seconds: When each frame of the video is shown, ``(video_num_frames,)``, increasing from 0.
+    """
     # A frame is on screen from its timestamp on; a microsecond forgives the rounding of products.
-    shown = torch.searchsorted(timestamps_seconds.double(), times + 1e-6, right=True) - 1
-    return [int(index) for index in shown]
+    shown = torch.searchsorted(timestamps_seconds.double(), times_seconds.double() + ROUNDING_SECONDS, right=True) - 1
+    indices: list[int] = shown.clamp_min(0).tolist()
+    return indices
 
 
 def _places(num_clips: int) -> list[float]:

@@ -155,16 +155,49 @@ class ViewTransform:
             uint8 ``(V, C, T, crop, crop)``, clip by clip, and crop by crop within a clip. Whole frames make one
             "crop" as high and wide as they are.
         """
-        frames = _resize_short_side(frames, self.short_side_px).permute(0, 2, 3, 1)  # (T, C, H, W) -> (T, H, W, C)
-        height_px, width_px, corners = frames.shape[1], frames.shape[2], [(0, 0)]
-        if not self.whole:
-            corners = crop_corners(height_px, width_px, self.crop_px, self.num_crops)
-            height_px = width_px = self.crop_px
-        views = frames.new_empty(len(clips) * len(corners), len(clips[0]), height_px, width_px, frames.shape[-1])
-        for view, (clip, (top, left)) in zip(views, itertools.product(clips, corners), strict=True):
+        cuts = self.cuts(frames)
+        views = frames.new_empty(len(clips) * len(cuts), len(clips[0]), *cuts[0].shape[1:])
+        for view, (clip, cut) in zip(views, itertools.product(clips, cuts), strict=True):
             for place, index in enumerate(clip):
-                view[place] = frames[index, top : top + height_px, left : left + width_px]
+                view[place] = cut[index]
         return views.permute(0, 4, 1, 2, 3)  # (V, T, H, W, C) -> (V, C, T, H, W)
+
+    def cuts(self, frames: torch.Tensor) -> list[torch.Tensor]:
+        """The crops of frames, each of which is resized once.
+
+        Args:
+            frames: uint8 ``(T, C, H, W)``.
+
+        Returns:
+            For each crop uint8 ``(T, crop, crop, C)``; they may share memory.
+        """
+        frames = _resize_short_side(frames, self.short_side_px).permute(0, 2, 3, 1)  # (T, C, H, W) -> (T, H, W, C)
+        return [frames] if self.whole else self._crops(frames)
+
+    def _crops(self, frames: torch.Tensor) -> list[torch.Tensor]:
+        corners = crop_corners(frames.shape[1], frames.shape[2], self.crop_px, self.num_crops)
+        return crops_at(corners, frames, self.crop_px)
+
+
+class TenCrops(ViewTransform):
+    """Cut the four corners and the center, then those of the mirrored frame, as torchvision's ``TenCrop`` does.
+
+    Args:
+        clip_format: What the network expects.
+    """
+
+    def __init__(self, clip_format: ClipFormat) -> None:
+        super().__init__(clip_format, Views(num_crops=10))
+
+    def _crops(self, frames: torch.Tensor) -> list[torch.Tensor]:
+        bottom, right = frames.shape[1] - self.crop_px, frames.shape[2] - self.crop_px
+        corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2))]
+        return [crop for picture in (frames, frames.flip(2)) for crop in crops_at(corners, picture, self.crop_px)]
+
+
+def crops_at(corners: Sequence[tuple[int, int]], frames: torch.Tensor, crop_px: int) -> list[torch.Tensor]:
+    """Square crops of frames (T, H, W, C) by their top left corners, without copying."""
+    return [frames[:, top : top + crop_px, left : left + crop_px] for top, left in corners]
 
 
 def crop_corners(height_px: int, width_px: int, crop_px: int, num_crops: int) -> list[tuple[int, int]]:

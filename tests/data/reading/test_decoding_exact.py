@@ -22,7 +22,7 @@ from videonl.data.reading.decoding import DECODERS, DecodingError, check_decoder
 from videonl.data.reading.frame_table import FrameTable
 from videonl.data.reading.pyav_reader import PyAVReader
 from videonl.data.reading.scan import scan
-from videonl.data.reading.video_reader import FewerFramesError, VideoReader, with_recount
+from videonl.data.reading.video_reader import VideoReader, with_recount
 from videonl.errors import UserError
 
 HEIGHT, WIDTH, NUM_FRAMES = 46, 62, 41

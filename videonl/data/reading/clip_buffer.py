@@ -47,7 +47,7 @@ class Pictures:
         return self.shown(lines.reshape(*lines.shape[:-1], -1, 3), rows=0)
 
     def shown(self, stored: npt.NDArray[np.uint8], rows: int) -> torch.Tensor:
-        """Stored frames, turned and mirrored as the display matrix says; ``rows`` is the dimension of rows of pixels."""
+        """Stored frames, turned and mirrored as the display matrix says; the dimension ``rows`` is that of lines."""
         if self.layout is None:
             raise ValueError("no frame was converted")
         return upright(torch.from_numpy(stored), self.layout[-1], rows)

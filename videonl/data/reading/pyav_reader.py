@@ -67,7 +67,7 @@ class PyAVReader(VideoReader):
 
     def _pass_over(self, indices: Sequence[int]) -> Iterator[torch.Tensor]:
         """See :meth:`VideoReader.frames`: one decode, which seeks over gaps alone."""
-        pictures = Pictures(self.path, self._reformatter)
+        pictures = Pictures(self.path, VideoReformatter())  # its own: a pass may run in another thread than a read
         num_given = 0
         for num_given, frame in enumerate(self._found(indices), start=1):  # noqa: B007  # read after the loop
             yield pictures.picture(frame)
