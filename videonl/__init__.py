@@ -3,7 +3,27 @@
 from typing import Any
 
 # The front door: where its names live. They are imported when they are first used, for torch takes seconds.
+_BLOCKS = (
+    "AsymmetricFusion",
+    "AsymmetricPyramid",
+    "Axial",
+    "CrissCross",
+    "GC",
+    "GlobalContext",
+    "NonLocal",
+    "SE",
+    "SNL",
+)
 _NAMES = {
+    **dict.fromkeys(_BLOCKS, "videonl.blocks"),
+    "ClipClassifier": "videonl.models",
+    "Insertion": "videonl.models",
+    "Model": "videonl.inference",
+    "Prediction": "videonl.inference",
+    "VideoReader": "videonl.data.reading.decoding",
+    "insert": "videonl.models",
+    "load": "videonl.inference",
+    "open_video": "videonl.data.reading.decoding",
     "register_backbone": "videonl.backbones",
     "register_block": "videonl.blocks",
     "register_sampling": "videonl.data.sampling",
@@ -23,7 +43,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_NAMES]
+    return [*globals(), *__all__]
 
 
 def _version() -> str:

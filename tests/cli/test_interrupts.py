@@ -121,7 +121,7 @@ def test_other_commands_end_with_the_code_of_their_signal(
     own = ["--checkpoint", trained / "checkpoints" / "best.ckpt"]
     for place, function, words in (
         ("models.export", "_compare", ["export", *own, "--format", "torch-export", "--out", tmp_path / "net.pt2"]),
-        ("cli.evaluate", "_scored", ["evaluate", *own, "--source", clips / "test", "--out", tmp_path]),
+        ("cli.evaluate", "score_videos", ["evaluate", *own, "--source", clips / "test", "--out", tmp_path]),
         ("data.indexing.examine", "_row", ["index", clips / "val", "--out", tmp_path / "i.parquet"]),
     ):
         monkeypatch.setattr(f"videonl.{place}.{function}", partial(tell, number))

@@ -9,7 +9,6 @@ from rich.markup import escape
 from torch import Tensor
 
 from videonl.blocks import AttentionBlock
-from videonl.cli.attention_evidence import AUTO, find_classes, find_layer
 from videonl.cli.attention_files import Film, write_files, write_page
 from videonl.cli.refusals import local_video, require_finite_scores
 from videonl.data.located_clip import LocatedClip, read_middle_clip
@@ -17,6 +16,7 @@ from videonl.data.sampling import clip_span
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.inference import Recognizer
+from videonl.inference.choices import AUTO, find_classes, find_layer
 from videonl.models import ClipClassifier
 from videonl.models.checkpoints import Trained, load_trained
 from videonl.outputs import check_folder, refuse_inputs

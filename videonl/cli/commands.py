@@ -8,7 +8,7 @@ TRAINER_COMMANDS = {
     "fit": "train a network",
     "validate": "accuracy of a checkpoint on the validation videos",
     "test": "accuracy with several views per video, a record of every view, a report",
-    "predict": "score the test videos, or with --video FILE --checkpoint CKPT single videos",
+    "predict": "the best classes of videos: files, folders, lists; or, with --config, of a run's test videos",
 }
 
 
@@ -67,7 +67,7 @@ COMMANDS = {
         "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
     ),
 }
-PREDICT_VIDEO = Command("predict", "predict", "the best classes of single videos")
+PREDICT_VIDEO = Command("predict", "parse", "the best classes of videos", parses=True)
 TASKS = {
     "data": ("index", "doctor", "prepare", "synth"),
     "train": ("summary", "fit", "demo"),

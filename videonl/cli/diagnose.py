@@ -7,7 +7,6 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader
 
-from videonl.cli.device import device_of
 from videonl.cli.long_work import progress_bar
 from videonl.cli.refusals import require_at_least
 from videonl.data.batches import Failure
@@ -29,6 +28,7 @@ from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.inference import Recognizer
 from videonl.models.checkpoints import load_trained
 from videonl.outputs import check_folder, refuse_inputs
+from videonl.runtime.device import device_of
 from videonl.terminal import Console
 
 logger = logging.getLogger(__name__)

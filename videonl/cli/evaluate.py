@@ -1,34 +1,28 @@
 """``videonl evaluate``: the accuracy of a checkpoint on any videos, without a configuration."""
 
 import hashlib
-import logging
 from pathlib import Path
 
-from torch.utils.data import DataLoader, Subset
-
-from videonl.cli.device import device_of
 from videonl.cli.long_work import progress_bar
 from videonl.cli.refusals import require_at_least
-from videonl.data.batches import EvaluationBatch, collate_evaluation
 from videonl.data.dataset import EvaluationVideos
-from videonl.data.loader import Loading, naming_shared_memory, worker_options
+from videonl.data.loader import Loading
 from videonl.data.reading.decoding import check_decoder
 from videonl.data.sources.labeled import file_of_source, read_source
 from videonl.data.sources.labels import UNKNOWN, assign_known
 from videonl.data.transforms import MOST_VIEWS, ClipFormat, Views, ViewTransform
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError
-from videonl.evaluation import Average, EvaluationRecord, VideoScore, VideoScores
+from videonl.evaluation import Average, EvaluationRecord
 from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.evaluation.report import NUM_MISTAKES, names_of, print_evaluation, require_readable, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
 from videonl.files import LOCK, locked
-from videonl.inference import VIEWS_PER_STEP, Recognizer
+from videonl.inference import VIEWS_PER_STEP, Recognizer, score_videos
 from videonl.models.checkpoints import load_trained
 from videonl.outputs import check_folder, refuse_inputs
 from videonl.profiling import require_clip
+from videonl.runtime.device import device_of
 from videonl.terminal import Console
-
-logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -112,7 +106,8 @@ def evaluate(
         with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:
             if unfinished.scores:
                 console.print(f"going on: {len(unfinished.scores)} of {len(videos)} videos are scored already")
-            scores, unreadable = _scored(recognizer, average, data, unfinished, num_workers)
+            with progress_bar("scoring") as progress:
+                scores, unreadable = score_videos(recognizer, average, data, unfinished, num_workers, progress)
         record = EvaluationRecord(trained.class_names, scores, about | today(), unreadable)
         written = write_evaluation(out, "evaluation", record, num_mistakes)
         unfinished.path.unlink()
@@ -125,35 +120,6 @@ def evaluate(
     for path in written if record.labeled else written[:1]:
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)
     require_readable(unreadable, len(scores), max_failed_share)
-
-
-def _scored(
-    recognizer: Recognizer, average: Average, data: EvaluationVideos, unfinished: UnfinishedEvaluation, num_workers: int
-) -> tuple[list[VideoScore], dict[str, str]]:
-    """Scores what is not scored yet; returns everything, and why some videos have no score."""
-    scores = {score.video: score for score in unfinished.scores}
-    missing = [video for video in range(len(data)) if video not in scores]
-    # One video at a time: each is on disk as soon as it is scored, and whole frames differ in size.
-    loader = DataLoader(Subset(data, missing), collate_fn=collate_evaluation, **worker_options(num_workers))
-    unreadable: dict[str, str] = {}
-    with progress_bar("scoring") as progress, naming_shared_memory():
-        for batch in loader:
-            for failure in batch["failures"]:
-                logger.warning("skipped %s: %s", failure.path, failure.reason)
-                unreadable[failure.path] = failure.reason
-            for score in _scores_of(recognizer, average, batch):
-                scores[score.video] = score
-                unfinished.add(score)
-            progress(len(scores) + len(unreadable), len(data))
-    return [scores[video] for video in sorted(scores)], unreadable
-
-
-def _scores_of(recognizer: Recognizer, average: Average, batch: EvaluationBatch) -> list[VideoScore]:
-    collected = VideoScores(average)
-    if len(batch["video"]):
-        logits = recognizer.logits(batch["clip"])
-        collected.update(logits, batch["view"], batch["video"], batch["label"], batch["path"])
-    return collected.gather()
 
 
 def _digest(content: bytes) -> str:

@@ -1,32 +1,10 @@
 """What commands that work through many files share: a progress bar, and the number of processes."""
 
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from videonl.runtime.progress import progress_bar
 
-from videonl.terminal import Console, Pace
-
-
-@contextmanager
-def progress_bar(verb: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, or a line now and then; what it yields is told the number done and the number of all."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        pace = Pace()
-        yield lambda done, total: _tell(f"{verb}: {done} of {total}") if pace.is_due() else None
-        return
-    columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    # Left to itself, rich would send to stderr what is printed meanwhile.
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task(verb, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+__all__ = ["default_workers", "progress_bar"]
 
 
 def default_workers() -> int:

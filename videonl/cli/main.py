@@ -70,7 +70,7 @@ def _dispatch(command: str, arguments: list[str], verbose: bool) -> None:
     set_up_messages(verbose)
     start_safely()
     arguments = rename_words(command, arguments)
-    if command == "predict" and any(word.split("=")[0] == "--video" for word in arguments):
+    if command == "predict" and {"--video", "--checkpoint"} & {word.split("=")[0] for word in arguments}:
         _run(command, PREDICT_VIDEO, arguments)
     elif command in TRAINER_COMMANDS and {"-h", "--help"} & {*arguments}:
         print(short_help(command))

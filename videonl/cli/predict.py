@@ -1,78 +1,173 @@
-"""``videonl predict --video FILE``: the best classes of single videos."""
+"""``videonl predict SOURCE... --checkpoint CKPT``: the best classes of videos."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
-from torch import Tensor
 
-from videonl.cli.refusals import local_video, require_at_least, require_finite_scores
-from videonl.data.dataset import read_views
-from videonl.data.reading.decoding import DecodingError
-from videonl.data.sources.labels import UNKNOWN
-from videonl.data.transforms import ClipFormat, Views
-from videonl.data.video import Video
-from videonl.evaluation.views import average_views
-from videonl.inference import Recognizer
-from videonl.models.checkpoints import load_trained
+from videonl.cli.configuration import expand
+from videonl.cli.parsing import Parser
+from videonl.cli.refusals import local_video, require_at_least
+from videonl.data.loader import Loading
+from videonl.data.sources.videos import read_videos
+from videonl.data.transforms import MOST_VIEWS, Views
+from videonl.errors import MOST_SECONDS, MOST_WORKERS, IncompleteError, UserError
+from videonl.evaluation import Average
+from videonl.inference import VIEWS_PER_STEP, Model, Prediction, Predictions
+from videonl.inference.loading import Precision, find_trained
+from videonl.inference.predicting import Asked, predict_videos
+from videonl.inference.predictions import format_of
+from videonl.outputs import check_file
 from videonl.terminal import Console, printable
 
-logger = logging.getLogger(__name__)
+_FEW = 8  # videos, which one process reads before others would have started; each has a table of its own
+_SWITCHES = ("--trust_code", "-h", "--help")
+
+
+def parse(words: list[str]) -> None:
+    """Runs a command line, in which sources stand anywhere: the parser's own would have to stand together."""
+    parser = Parser(prog="videonl predict", usage="videonl predict SOURCE... --checkpoint CKPT [options]")
+    parser.add_argument("--config", action="config", help="A file of these options.")
+    parser.add_function_arguments(predict, skip={"source"})
+    sources, options = split_sources(words)
+    given = parser.parse_args(expand(options, lambda path, content: None))
+    if not sources:
+        raise UserError("name a video, a folder, a list or a pattern: videonl predict SOURCE... --checkpoint CKPT")
+    options_given = {name: value for name, value in given.as_dict().items() if name != "config"}
+    predict(sources, **options_given)
+
+
+def split_sources(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The sources, and the options.
+
+    >>> split_sources(["a.mp4", "--top", "3", "b.mp4", "--trust_code", "--video", "c.mp4", "d.mp4"])
+    (['a.mp4', 'b.mp4', 'c.mp4', 'd.mp4'], ['--top', '3', '--trust_code'])
+    """
+    sources: list[str] = []
+    options: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name == "--video":  # as version 0.1 had them
+            sources += [value] if equals else []
+            if not equals and (not rest or rest[0].startswith("--")):
+                sources.append("")
+        elif not word.startswith("-"):
+            sources.append(word)
+        elif equals or name in _SWITCHES or not rest:
+            options.append(word)
+            if not equals and name == "--trust_code" and rest and rest[0].lower() in ("true", "false"):
+                options.append(rest.pop(0))
+        else:
+            options += [word, rest.pop(0)]
+    return sources, options
 
 
 def predict(
-    video: list[str],
+    source: list[str],
     checkpoint: Path,
+    out: Path | None = None,
+    top: int = 5,
     num_clips: int = 10,
     num_crops: int = 3,
-    top: int = 5,
+    average: Average = "softmax",
+    classes: str | None = None,
+    views_per_step: int = VIEWS_PER_STEP,
+    num_workers: int | None = None,
     decoder: str = "auto",
+    device: str = "auto",
+    precision: Precision = "auto",
+    time_limit: float = Loading.time_limit_seconds,
     trust_code: bool = False,
 ) -> None:
-    """Prints the most probable classes of videos, averaged over the views of each.
+    """Prints the most probable classes of videos, averaged over the views of each, or writes them to a file.
 
     Args:
-        video: A video file, or several.
-        checkpoint: A checkpoint of ``videonl fit``, or converted weights with a classifier.
+        source: Video files, folders of frames, folders of videos, patterns, lists, indexes.
+        checkpoint: A checkpoint of videonl fit, the folder of a run, converted weights, or a published name such as
+            kinetics400/i3d_r50.
+        out: The file to write: .csv and .json hold the best classes, .parquet every view. Interrupted, the command goes
+            on where it stopped when it is given again.
+        top: How many classes to print, and to write to .csv and .json.
         num_clips: Clips, evenly spaced in time.
         num_crops: Crops of each clip, evenly spaced along its longer side.
-        top: How many classes to print.
-        decoder: ``auto``, ``pyav``, ``decord`` or ``torchcodec``.
+        average: What is averaged over the views of a video, softmax or logits.
+        classes: Names of the classes where the checkpoint has none: a file with one name per line, or kinetics400,
+            kinetics600, kinetics700.
+        views_per_step: Most views scored in one forward pass.
+        num_workers: Processes that decode; 0 decodes in the main process, which is the default for a few videos, else
+            2.
+        decoder: auto, pyav, decord or torchcodec.
+        device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
+        precision: float32, bfloat16, or float16 on a GPU; auto is float32.
+        time_limit: Seconds that reading a clip may take in a process that decodes. 0 sets no limit.
         trust_code: Let the checkpoint name any code, which is run; say so for your own files.
     """
-    console = Console()
     require_at_least(1, top=top)
-    videos = [local_video(name) for name in video]
-    trained = load_trained(checkpoint, trust_code)
-    recognizer, views = Recognizer(trained.network, ClipFormat(**trained.clip)), Views(num_clips, num_crops)
-    failures = []
-    for path in videos:
-        try:
-            with console.status("reading and scoring"):
-                logits = recognizer.logits(read_views(Video(path, UNKNOWN), recognizer.clip, views, decoder))
-        except DecodingError as error:
-            failures.append(error)
-            if len(videos) > 1:
-                logger.error("%s", error)
-            continue
-        require_finite_scores(logits, checkpoint.name)
-        probabilities = average_views(logits)
-        console.print(_table(path, views.describe(recognizer.clip), probabilities, trained.class_names, top))
-    if len(failures) < len(videos) and not trained.are_classes_named:
-        again = f"videonl convert {checkpoint} --from videonl --classes FILE --out NEW_FILE"
-        console.print(f"the checkpoint does not name its classes: {again}", soft_wrap=True, markup=False)
-    if len(videos) == len(failures) == 1:
-        raise failures[0]
-    if failures:
-        raise SystemExit(1)
+    require_at_least(1, MOST_VIEWS, num_clips=num_clips, num_crops=num_crops, views_per_step=views_per_step)
+    require_at_least(0, MOST_WORKERS, num_workers=num_workers)
+    require_at_least(0, MOST_SECONDS, time_limit=time_limit)
+    if out is not None:
+        format_of(out)
+        check_file(out, [checkpoint])
+    sources = [str(local_video(name)) for name in source]
+    many = len(read_videos(sources)) > _FEW
+    workers = (2 if many else 0) if num_workers is None else num_workers
+    trained = find_trained(checkpoint, classes, trust_code)
+    model = Model(trained, device, precision, views_per_step)
+    asked = Asked(sources, Views(num_clips, num_crops), average, decoder, workers, time_limit or None)
+    console = Console()
+    predictions = predict_videos(model.recognizer, model.class_names, asked, out, top=top)
+    scored = asked.views.describe(model.clip)
+    if out is not None:
+        _say(console, f"{out}: {len(predictions)} videos, {scored}")
+    elif many:
+        console.print(_overview(predictions, scored))
+    else:
+        for prediction in predictions:
+            console.print(_table(prediction, scored, top))
+    if len(predictions) and not trained.are_classes_named:
+        _say(console, "the checkpoint does not name its classes; --classes FILE does, or --classes kinetics400")
+    _require_all(predictions)
 
 
-def _table(video: Path, scored: str, probabilities: Tensor, class_names: Sequence[str], top: int) -> Table:
-    table = Table(title=f"{escape(printable(video.name))}: {scored}")
+def _require_all(predictions: Predictions) -> None:
+    """Says which videos could not be read, if any.
+
+    Raises:
+        UserError: The only one could not.
+        IncompleteError: Some could not.
+    """
+    unreadable = predictions.unreadable
+    if not unreadable:
+        return
+    listed = "\n".join(f"  {path}: {reason}" for path, reason in unreadable.items())
+    if len(predictions.names) == 1:
+        raise UserError(listed.strip())
+    raise IncompleteError(f"{len(unreadable)} of {len(predictions.names)} videos could not be read:\n{listed}")
+
+
+def _table(prediction: Prediction, scored: str, top: int) -> Table:
+    table = Table(title=f"{escape(printable(Path(prediction.video).name))}: {scored}")
     table.add_column("class")
     table.add_column("probability", justify="right")
-    for index in probabilities.argsort(descending=True)[:top].tolist():
-        table.add_row(escape(class_names[index]), f"{100 * float(probabilities[index]):.2f} %")
+    for name, probability in prediction.top(top):
+        table.add_row(escape(name), f"{100 * probability:.2f} %")
     return table
+
+
+def _overview(predictions: Predictions, scored: str) -> Table:
+    table = Table(title=f"{len(predictions)} videos: {scored}")
+    for column in ("video", "class"):
+        table.add_column(column, overflow="fold")
+    table.add_column("probability", justify="right")
+    for prediction in predictions:
+        cells = (escape(printable(prediction.video)), escape(prediction.label))
+        table.add_row(*cells, f"{100 * prediction.probability:.2f} %")
+    return table
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False, highlight=False)

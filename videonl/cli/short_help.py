@@ -7,14 +7,16 @@ _FORMS = {
     "fit": "videonl fit --config FILE [--config FILE ...] [options]",
     "validate": "videonl validate --config RUN/config.yaml [options]",
     "test": "videonl test --config RUN/config.yaml [options]",
-    "predict": "videonl predict --video FILE --checkpoint CKPT [options]\n"
+    "predict": "videonl predict SOURCE... --checkpoint CKPT [options]\n"
     "       videonl predict --config RUN/config.yaml [options]",
 }
 _VIDEO = {
-    "--video FILE": "the video to score; the other options of this form are:",
-    "--checkpoint FILE": "a checkpoint of fit, or converted weights",
+    "SOURCE...": "files, folders, lists, patterns; options of this form:",
+    "--checkpoint FILE": "a checkpoint, a run, converted weights, a published name",
+    "--out FILE": "write .csv, .json or .parquet; resumes when interrupted",
     "--num_clips N, --num_crops N": "views whose scores are averaged (10 x 3)",
     "--top N": "how many classes to print (5)",
+    "--classes FILE": "names of the classes, where the checkpoint has none",
     "--trust_code": "let the checkpoint name any code as its backbone",
 }
 _COMMON = {
@@ -60,7 +62,7 @@ def short_help(command: str) -> str:
         command: One of ``TRAINER_COMMANDS``.
     """
     parts = {
-        "one video": _VIDEO if command == "predict" else {},
+        "videos": _VIDEO if command == "predict" else {},
         "run": _COMMON,
         "data": _DATA,
         "training": _TRAINING if command == "fit" else {},

@@ -150,7 +150,12 @@ def read_views(video: Video, clip_format: ClipFormat, views: Views, decoder: str
         DecodingError: The video cannot be decoded.
     """
     with video.open(decoder) as reader:
-        return with_recount(lambda: _all_views(reader, clip_format, views))
+        return views_of(reader, clip_format, views)
+
+
+def views_of(reader: VideoReader, clip_format: ClipFormat, views: Views) -> torch.Tensor:
+    """As :func:`read_views`, of an open video."""
+    return with_recount(lambda: _all_views(reader, clip_format, views))
 
 
 def _all_views(reader: VideoReader, clip_format: ClipFormat, views: Views) -> torch.Tensor:

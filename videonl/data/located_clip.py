@@ -78,8 +78,13 @@ def read_middle_clip(path: Path | str | ShardMember, clip_format: ClipFormat, de
         DecodingError: The video cannot be decoded.
     """
     with open_video(path, decoder) as reader:
-        indices, frames = with_recount(lambda: _middle_frames(reader, clip_format))
-        seconds = reader.timestamps_seconds[indices]
+        return middle_clip_of(reader, clip_format)
+
+
+def middle_clip_of(reader: VideoReader, clip_format: ClipFormat) -> LocatedClip:
+    """As :func:`read_middle_clip`, of an open video."""
+    indices, frames = with_recount(lambda: _middle_frames(reader, clip_format))
+    seconds = reader.timestamps_seconds[indices]
     views = ViewTransform(clip_format, Views())
     (pixels,) = views(frames.permute(0, 3, 1, 2), [range(len(indices))])  # (T, H, W, C) -> (T, C, H, W)
     crop = middle_crop(frames.shape[1], frames.shape[2], clip_format)

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import torch
 
 from videonl.errors import UserError
-from videonl.evaluation.views import AVERAGES, Average, VideoScore
+from videonl.evaluation.metrics import accuracies
+from videonl.evaluation.views import AVERAGES, Average, VideoScore, require_finite, stack
 from videonl.files import whole_path
 from videonl.terminal import printable
 
@@ -29,6 +30,7 @@ COLUMNS = pa.schema(
         ("views", pa.list_(VIEW)),
     ]
 )
+ERROR = pa.field("error", pa.string())
 
 
 @dataclass(frozen=True)
@@ -57,26 +59,43 @@ class EvaluationRecord:
         """The scores of the videos whose class is known."""
         return [score for score in self.scores if score.label >= 0]
 
+    @property
+    def accuracies(self) -> dict[str, float]:
+        """Top-1, mean class and, of more than five classes, top-5 accuracy of the videos whose class is known.
+
+        Raises:
+            UserError: There are no such videos, or their scores are not finite.
+        """
+        if not self.labeled:
+            raise UserError("no video has a label that the network knows, so there is no accuracy")
+        require_finite(self.labeled)
+        return accuracies(*stack(self.labeled))
+
     def averaged_by(self, average: Average) -> "EvaluationRecord":
         """The same views, averaged in another way."""
         return replace(self, scores=[replace(score, average=average) for score in self.scores])
 
 
-def write_record(path: Path, record: EvaluationRecord) -> None:
+def write_record(path: Path, record: EvaluationRecord, with_unreadable: bool = False) -> None:
     """Writes a record; it replaces an older one only when complete.
 
     Args:
         path: The Parquet file.
         record: What to write. Equal records make equal files, byte for byte.
+        with_unreadable: Write a row also for each video that could not be read, with the reason in a column ``error``.
 
     Raises:
         UserError: It cannot be written there.
     """
     about = {"average": record.average, "about": record.about, "unreadable": record.unreadable}
     schema = schema_of(record.class_names, about)
-    with whole_path(path) as unfinished, pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+    written = schema.append(ERROR) if with_unreadable else schema
+    with whole_path(path) as unfinished, pq.ParquetWriter(unfinished, written, compression="zstd") as writer:
         for start in range(0, len(record.scores), _ROWS):
-            writer.write_batch(to_rows(record.scores[start : start + _ROWS], schema))
+            rows = to_rows(record.scores[start : start + _ROWS], schema)
+            writer.write_batch(rows.append_column(ERROR, pa.nulls(len(rows), ERROR.type)) if with_unreadable else rows)
+        if with_unreadable and record.unreadable:
+            writer.write_batch(_unreadable_rows(record.unreadable, written))
 
 
 def read_record(path: Path) -> EvaluationRecord:
@@ -94,6 +113,14 @@ def read_record(path: Path) -> EvaluationRecord:
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is no record of videonl test or videonl evaluate ({error})") from error
     return EvaluationRecord(about["class_names"], rows, about["about"], about["unreadable"])
+
+
+def _unreadable_rows(unreadable: Mapping[str, str], schema: pa.Schema) -> pa.RecordBatch:
+    columns = {"path": list(unreadable), ERROR.name: list(unreadable.values())}
+    empty = [None] * len(unreadable)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(columns.get(field.name, empty), type=field.type) for field in schema], schema=schema
+    )
 
 
 def _checked(about: dict[str, Any]) -> dict[str, Any]:
@@ -134,6 +161,8 @@ def from_rows(rows: pa.RecordBatch, about: Mapping[str, Any]) -> Iterator[VideoS
     average = about["average"]
     if average not in AVERAGES:
         raise ValueError(f"unknown average {average!r}")
+    if ERROR.name in rows.schema.names:
+        rows = rows.filter(rows[ERROR.name].is_null())
     views = rows["views"]
     flat = views.flatten()
     logits = torch.from_numpy(flat.field("logits").flatten().to_numpy().copy()).view(len(flat), -1)

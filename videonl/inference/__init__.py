@@ -1,6 +1,22 @@
-"""From clips to scores: the one road that training's evaluations and every command take."""
+"""From videos to scores: the one road that training's evaluations, every command and the Python API take."""
 
+from videonl.inference.model import Model, load
+from videonl.inference.prediction import Prediction
+from videonl.inference.predictions import Predictions
 from videonl.inference.recognizer import VIEWS_PER_STEP, Recognizer, network_input
+from videonl.inference.scoring import score_videos
 from videonl.inference.windows import Window, Windows, scored
 
-__all__ = ["VIEWS_PER_STEP", "Recognizer", "Window", "Windows", "network_input", "scored"]
+__all__ = [
+    "VIEWS_PER_STEP",
+    "Model",
+    "Prediction",
+    "Predictions",
+    "Recognizer",
+    "Window",
+    "Windows",
+    "load",
+    "network_input",
+    "score_videos",
+    "scored",
+]

@@ -1,6 +1,8 @@
 """A network as it is used: raw clips in, logits out."""
 
+import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +65,10 @@ class Recognizer:
         weight = next(self.network.parameters())
         return network_input(views.to(weight.device), self.clip, weight.dtype, self.memory_format)
 
+    def alone(self) -> AbstractContextManager[object]:
+        """While this lasts no other thread runs the network, where several threads may."""
+        return nullcontext()
+
     def logits(self, views: Tensor) -> Tensor:
         """Scores the views of one video, at most ``views_per_step`` in one forward pass, without gradients.
 
@@ -72,7 +78,7 @@ class Recognizer:
         Returns:
             Logits (V, K), on the network's device.
         """
-        with torch.inference_mode():
+        with self.alone(), torch.inference_mode():
             return torch.cat([self.network(self.inputs(part)) for part in views.split(self.views_per_step)])
 
     def logits_of_videos(self, views: Tensor, video: Tensor) -> Tensor:
@@ -94,6 +100,21 @@ class Recognizer:
                 logits: Tensor = self.network(self.inputs(views))
             return logits
         return torch.cat([self.logits(part) for part in views.split(sizes)])
+
+
+class SharedRecognizer(Recognizer):
+    """A recognizer for several threads, of which one at a time runs the network.
+
+    Hooks of one thread would see the clip of another, and blocks that read an earlier stage its features.
+    """
+
+    def __init__(self, network: nn.Module, clip: ClipFormat, views_per_step: int = VIEWS_PER_STEP) -> None:
+        super().__init__(network, clip, views_per_step)
+        self._lock = threading.RLock()
+
+    def alone(self) -> AbstractContextManager[object]:
+        """See :meth:`Recognizer.alone`."""
+        return self._lock
 
 
 def network_input(clips: Tensor, clip: ClipFormat, dtype: torch.dtype, memory_format: torch.memory_format) -> Tensor:

@@ -1,7 +1,8 @@
 """Trained networks back from the checkpoints of ``videonl fit``, and from converted weights."""
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,18 @@ class Trained:
             f"it answers otherwise; state the frames and their stride, such as 32x2: {again}"
         )
 
+    def named(self, class_names: Sequence[str]) -> "Trained":
+        """The same network, whose classes have these names, in the order of the logits.
+
+        Raises:
+            UserError: It has another number of classes.
+        """
+        if len(class_names) != len(self.class_names):
+            raise UserError(
+                f"{self.source} has {len(self.class_names)} classes, and {len(class_names)} names were given"
+            )
+        return replace(self, class_names=[printable(name) for name in class_names])
+
     @property
     def are_classes_named(self) -> bool:
         """Whether the file knows names of the classes, and not their number alone."""
@@ -75,7 +88,17 @@ def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
         UserError: When the file is missing, is no checkpoint, was not written by videonl, names code that is not
             trusted, or holds a network that reads no RGB frames.
     """
-    weights = read_weights(Path(path))
+    return trained_of(read_weights(Path(path)), path, trust_code)
+
+
+def trained_of(weights: Weights, path: str | Path, trust_code: bool = False) -> Trained:
+    """The network that some weights are of, as :func:`load_trained` returns and refuses it.
+
+    Args:
+        weights: Of a whole classifier.
+        path: Where they come from.
+        trust_code: As for :func:`load_trained`.
+    """
     weights.require_frames()
     try:
         if weights.network is not None and not trust_code:

@@ -86,8 +86,10 @@ class Weights:
             raise UserError(f"{self.source} holds one block, not a network; give it to a network by model.weights")
         if self.network["num_classes"] is None:
             raise UserError(f"{self.source} has no classifier: train one from it, by model.weights")
-        # How it ran in training says nothing about how it is to run now.
-        classifier = ClipClassifier.from_settings({**self.network, "execution": {}})
+        # Weights that are drawn and then replaced are not to change what the caller draws next.
+        with torch.random.fork_rng(devices=[]):
+            # How it ran in training says nothing about how it is to run now.
+            classifier = ClipClassifier.from_settings({**self.network, "execution": {}})
         try:
             classifier.network.load_state_dict(self.state)
         except RuntimeError as error:

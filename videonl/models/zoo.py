@@ -53,13 +53,20 @@ def find_weights(name: str, classifier: ClipClassifier) -> Weights:
     raise UserError(f"model.weights {name} is no file, and no published name; these are: {', '.join(PUBLISHED)}")
 
 
-def download(name: str, classifier: ClipClassifier) -> Weights:
+def download(name: str, classifier: ClipClassifier | None = None) -> Weights:
     """Published weights through torch.hub, which keeps them in its cache.
 
+    Args:
+        name: One of ``PUBLISHED``.
+        classifier: The network they are meant for, which weights of images are inflated to.
+
     Raises:
-        UserError: When they are not in the cache and cannot be downloaded.
+        UserError: When they are not in the cache and cannot be downloaded, or are of images and no network is given.
     """
     published = PUBLISHED[name]
+    if classifier is None and name.startswith("imagenet/"):
+        videos = ", ".join(other for other in PUBLISHED if not other.startswith("imagenet/"))
+        raise UserError(f"{name} classifies images, not videos; these classify videos: {videos}")
     url, names = published.url()
     cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     try:
@@ -73,10 +80,10 @@ def download(name: str, classifier: ClipClassifier) -> Weights:
         )
         raise UserError(refusal_of_code(cached) or missing) from error
     stated = published.stated
-    if name.startswith("imagenet/"):
+    if classifier is not None and name.startswith("imagenet/"):
         stated = replace(stated, backbone=classifier.settings["backbone"])
     weights = convert_content(content, published.layout, stated, name)
-    if name.startswith("imagenet/"):
+    if classifier is not None and name.startswith("imagenet/"):
         assert weights.network is not None
         # Images say nothing of strides in time, so the network keeps its own.
         weights.network["backbone_options"] = classifier.settings["backbone_options"]

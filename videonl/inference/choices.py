@@ -1,4 +1,4 @@
-"""Which classes and which layer ``videonl attention --evidence`` means."""
+"""Which classes and which layer somebody means who asks for evidence."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches

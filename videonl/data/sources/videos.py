@@ -1,0 +1,81 @@
+"""The videos that people name: files, folders, lists, patterns and URLs, with or without labels."""
+
+import glob
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from videonl.data.reading.frame_folder_reader import is_frame_folder
+from videonl.data.reading.probe import opens_as_video
+from videonl.data.reading.shard_member import is_url
+from videonl.data.sources.entry import LabeledPath, is_video_name
+from videonl.data.sources.labeled import read_source
+from videonl.data.sources.own import is_own_source
+from videonl.errors import UserError
+
+_log = logging.getLogger(__name__)
+
+
+def is_one_video(source: str) -> bool:
+    """Whether a source is a single video: a video file, or a folder of frames. A missing one of such a name is."""
+    path = Path(os.path.expanduser(source))
+    if is_url(source) or is_own_source(source) or not source:
+        return False
+    if os.path.isdir(path):
+        return is_frame_folder(path) and not any(is_video_name(name) for name in os.listdir(path))
+    return (is_video_name(path.name) and not _is_pattern(source)) or opens_as_video(path)
+
+
+def read_videos(sources: Iterable[str | Path]) -> list[LabeledPath]:
+    """Lists the videos of some sources, in their order; one that several sources name is listed once.
+
+    Args:
+        sources: Video files, folders of frames, patterns such as ``clips/*.mp4``, and whatever
+            :func:`videonl.data.sources.labeled.read_source` reads: folders of videos, lists, indexes.
+
+    Raises:
+        UserError: There are none, or a source is missing or malformed. A video file that is missing is listed: who
+            reads it says so, and goes on with the others.
+    """
+    found = [entry for source in sources for entry in _read(os.fspath(source))]
+    listed: dict[str, LabeledPath] = {}
+    for entry in found:
+        listed.setdefault(str(entry.path), entry)
+    if len(listed) < len(found):
+        _log.warning("%d videos are named more than once, and count once", len(found) - len(listed))
+    if not found:
+        raise UserError("no videos are named; give files, folders or lists")
+    return list(listed.values())
+
+
+def _read(source: str) -> list[LabeledPath]:
+    if not source:
+        raise UserError("an empty name names no video; give the path of a file, a folder or a list")
+    path = Path(os.path.expanduser(source))
+    if is_one_video(source):
+        return [LabeledPath(path, None, source)]
+    if os.path.lexists(path) or not _is_pattern(source):
+        _require_no_stream(source)
+        if not (os.path.lexists(path) or "#" in source or is_url(source) or is_own_source(source)):
+            raise UserError(f"{source}: no such file or folder. Name videos, folders of videos, or lists")
+        return read_source(source, keep_unreadable=True)
+    matches = sorted(glob.glob(str(path), recursive=True))
+    if not matches and is_video_name(path.name):
+        return [LabeledPath(path, None, source)]
+    if not matches:
+        raise UserError(f"{source} matches no file")
+    return [entry for match in matches for entry in _read(match)]
+
+
+def _require_no_stream(source: str) -> None:
+    name = source.partition("?")[0]
+    if is_url(source) and (is_video_name(Path(name).name) or source.split("://")[0] in ("rtsp", "rtmp", "udp", "rtp")):
+        raise UserError(
+            f"{source} is a URL, and videos are read from files; save it first, such as by "
+            f"ffmpeg -i {source} -c copy clip.mkv. Live streams are read by videonl stream"
+        )
+
+
+def _is_pattern(source: str) -> bool:
+    return glob.has_magic(source) and not is_url(source)

@@ -1,0 +1,68 @@
+"""A trained network by the name of whatever holds it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+import torch
+
+from videonl.errors import UserError
+from videonl.models.checkpoints import Trained, load_trained, trained_of
+from videonl.models.class_names import class_names
+from videonl.models.zoo import PUBLISHED, download
+
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+_IN_RUN = ("checkpoints/best.ckpt", "checkpoints/last.ckpt")
+
+
+def find_trained(
+    source: str | Path, classes: str | Path | Sequence[str] | None = None, trust_code: bool = False
+) -> Trained:
+    """A trained network from a file, a run, or a published name.
+
+    Args:
+        source: A checkpoint of ``videonl fit``, the folder of a run (its best checkpoint), converted weights with a
+            classifier, or a published name such as ``kinetics400/i3d_r50``.
+        classes: Names for the classes: a list of them, a file, or a published list such as ``kinetics400``.
+        trust_code: Let the file name any code as its network, which is run; say so for your own files.
+
+    Raises:
+        UserError: There is no such network, or it has another number of classes.
+    """
+    trained = _find(source, trust_code)
+    if classes is None:
+        return trained
+    return trained.named(class_names(classes) if isinstance(classes, str | Path) else list(classes))
+
+
+def _find(source: str | Path, trust_code: bool) -> Trained:
+    name, path = str(source), Path(source).expanduser()
+    if path.is_dir():
+        return load_trained(_checkpoint_of(path), trust_code)
+    if not path.exists() and name in PUBLISHED:
+        return trained_of(download(name), name, trust_code)
+    if not path.exists() and not path.suffix:
+        known = ", ".join(each for each in PUBLISHED if not each.startswith("imagenet/"))
+        raise UserError(f"{name} is no checkpoint, no folder of a run, and no published name; these are: {known}")
+    return load_trained(path, trust_code)
+
+
+def _checkpoint_of(run: Path) -> Path:
+    for name in _IN_RUN:
+        if (run / name).is_file():
+            return run / name
+    raise UserError(f"{run} holds no trained network: there is no {' and no '.join(_IN_RUN)} in it")
+
+
+def dtype_of(precision: str, device: torch.device) -> torch.dtype:
+    """The type of the numbers that a network computes with; ``auto`` is float32, which the figures are measured in.
+
+    Raises:
+        UserError: There is no such precision, or not on this device.
+    """
+    if precision not in get_args(Precision):
+        raise UserError(f"unknown precision {precision!r}; choose one of {', '.join(get_args(Precision))}")
+    if precision == "float16" and device.type == "cpu":
+        raise UserError("float16 is for GPUs; on the CPU choose float32 or bfloat16")
+    dtype: torch.dtype = getattr(torch, "float32" if precision == "auto" else precision)
+    return dtype

@@ -1,0 +1,130 @@
+"""Predicting many videos: listed, scored one after the other, kept on disk as they come."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+from videonl.data.dataset import EvaluationVideos
+from videonl.data.reading.decoding import check_decoder
+from videonl.data.sources.entry import LabeledPath
+from videonl.data.sources.labels import assign_known
+from videonl.data.sources.videos import read_videos
+from videonl.data.transforms import Views
+from videonl.evaluation import Average, EvaluationRecord
+from videonl.evaluation.about import describe_network, today
+from videonl.evaluation.unfinished import UnfinishedEvaluation
+from videonl.evaluation.views import require_finite
+from videonl.files import locked
+from videonl.inference.predictions import Predictions, format_of
+from videonl.inference.recognizer import Recognizer
+from videonl.inference.scoring import score_videos
+from videonl.outputs import check_file
+from videonl.runtime.progress import progress_bar
+from videonl.terminal import printable
+
+
+class Asked(NamedTuple):
+    """Which videos are to be predicted, and how.
+
+    Attributes:
+        sources: As :func:`videonl.data.sources.videos.read_videos` takes them.
+        views: Of each video.
+        average: How the views of a video are averaged.
+        decoder: A name in ``decoding.DECODERS``.
+        num_workers: Processes that decode; 0 decodes in a thread of this process.
+        time_limit_seconds: How long a clip may take to read in such a process; ``None`` for ever.
+    """
+
+    sources: Sequence[str]
+    views: Views
+    average: Average = "softmax"
+    decoder: str = "auto"
+    num_workers: int = 0
+    time_limit_seconds: float | None = None
+
+
+def predict_videos(
+    recognizer: Recognizer,
+    class_names: Sequence[str],
+    asked: Asked,
+    out: str | Path | None = None,
+    progress: bool = True,
+    top: int = 5,
+) -> Predictions:
+    """Predicts videos; interrupted, the same call goes on where it stopped.
+
+    Args:
+        recognizer: The network.
+        class_names: Names in the order of the logits.
+        asked: The videos and their views.
+        out: The file to write, ``.parquet``, ``.csv`` or ``.json``; while it is not complete, what is scored lies
+            beside it, in ``.part``.
+        progress: Whether to show it.
+        top: How many classes a row of ``.csv`` and ``.json`` has.
+
+    Raises:
+        UserError: A source is missing or malformed, the file cannot be written, or scores are not finite.
+    """
+    check_decoder(asked.decoder)
+    out = None if out is None else Path(out)
+    if out is not None:
+        format_of(out)
+        check_file(out)
+    entries = [_known(entry, class_names) for entry in read_videos(asked.sources)]
+    videos = assign_known(entries, class_names)
+    data = EvaluationVideos(videos, recognizer.clip, asked.views, asked.decoder, asked.time_limit_seconds)
+    about = {
+        **describe_network(recognizer.network),
+        "views": asked.views.describe(recognizer.clip),
+        "clip": recognizer.clip.describe(),
+    }
+    key: dict[str, object] = {"average": asked.average, "about": about, "videos": digest(repr(videos).encode())}
+    with _unfinished(out, recognizer, list(class_names), key) as unfinished:
+        with progress_bar("scoring") if progress else nullcontext(lambda done, total: None) as tell:
+            scores, unreadable = score_videos(recognizer, asked.average, data, unfinished, asked.num_workers, tell)
+        require_finite(scores)
+        reasons = {printable(path): reason for path, reason in unreadable.items()}
+        record = EvaluationRecord(list(class_names), scores, about | today(), reasons)
+        predictions = Predictions(record, [printable(str(video.path)) for video in videos])
+        if out is not None and unfinished is not None:
+            predictions.save(out, top)
+            unfinished.path.unlink()
+    return predictions
+
+
+@contextmanager
+def _unfinished(
+    out: Path | None, recognizer: Recognizer, class_names: list[str], key: dict[str, object]
+) -> Iterator[UnfinishedEvaluation | None]:
+    """What is scored so far, on disk while the work goes on; nothing where no file is asked for."""
+    if out is None:
+        yield None
+        return
+    key["network"] = fingerprint(recognizer)
+    part = out.with_name(f"{out.name}.part")
+    with (
+        locked(out.with_name(f".{out.name}.lock"), f"predictions are written to {out}"),
+        UnfinishedEvaluation(part, class_names, key) as unfinished,
+    ):
+        yield unfinished
+
+
+def fingerprint(recognizer: Recognizer) -> str:
+    """Tells one network's weights from another's."""
+    digest_of_all = hashlib.sha256()
+    for name, tensor in sorted(recognizer.network.state_dict().items()):
+        digest_of_all.update(name.encode())
+        digest_of_all.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest_of_all.hexdigest()[:16]
+
+
+def digest(content: bytes) -> str:
+    """Tells one content from another."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _known(entry: LabeledPath, class_names: Sequence[str]) -> LabeledPath:
+    """Without a label that the network does not know, which is none of a prediction's business."""
+    return entry if entry.label in class_names else entry._replace(label=None)

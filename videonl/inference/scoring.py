@@ -1,0 +1,77 @@
+"""Scoring the videos of a data set, one after the other: the road of ``evaluate``, ``predict`` and the Python API."""
+
+import logging
+from collections.abc import Callable, Generator, Iterator, Sequence
+
+from torch.utils.data import DataLoader, Subset
+
+from videonl.data.batches import EvaluationBatch, collate_evaluation
+from videonl.data.dataset import EvaluationVideos
+from videonl.data.loader import naming_shared_memory, worker_options
+from videonl.evaluation import Average, VideoScore, VideoScores
+from videonl.evaluation.unfinished import UnfinishedEvaluation
+from videonl.inference.recognizer import Recognizer
+from videonl.runtime.ahead import ahead
+
+_AHEAD = 2  # videos that are read while one is scored, where no worker process does it
+_log = logging.getLogger(__name__)
+
+
+def score_videos(
+    recognizer: Recognizer,
+    average: Average,
+    data: EvaluationVideos,
+    unfinished: UnfinishedEvaluation | None = None,
+    num_workers: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[list[VideoScore], dict[str, str]]:
+    """Scores the videos that have no score yet, each in passes of its own, and notes those that cannot be read.
+
+    Args:
+        recognizer: The network.
+        average: How the views of a video are averaged.
+        data: The videos and their views.
+        unfinished: Has the scores of before, and gets each new one at once.
+        num_workers: Processes that decode; 0 decodes in a thread of this process.
+        progress: Is told the number of videos done, and of all.
+
+    Returns:
+        All scores in the order of the videos, and for each unreadable file the reason.
+    """
+    scores = {score.video: score for score in unfinished.scores} if unfinished else {}
+    missing = [video for video in range(len(data)) if video not in scores]
+    unreadable: dict[str, str] = {}
+    for batch in _batches(data, missing, num_workers):
+        for failure in batch["failures"]:
+            _log.warning("skipped %s: %s", failure.path, failure.reason)
+            unreadable[failure.path] = failure.reason
+        for score in _scores_of(recognizer, average, batch):
+            scores[score.video] = score
+            if unfinished:
+                unfinished.add(score)
+        progress(len(scores) + len(unreadable), len(data))
+    return [scores[video] for video in sorted(scores)], unreadable
+
+
+def _batches(data: EvaluationVideos, missing: Sequence[int], num_workers: int) -> Iterator[EvaluationBatch]:
+    """One video at a time: each is on disk as soon as it is scored, and whole frames differ in size."""
+    if num_workers == 0:
+        # Worker processes would import the user's script anew, which not every script allows; decoders let other
+        # threads run meanwhile.
+        yield from ahead(_read(data, missing), _AHEAD)
+        return
+    with naming_shared_memory():
+        yield from DataLoader(Subset(data, missing), collate_fn=collate_evaluation, **worker_options(num_workers))
+
+
+def _read(data: EvaluationVideos, missing: Sequence[int]) -> Generator[EvaluationBatch, None, None]:
+    for video in missing:
+        yield collate_evaluation([data[video]])
+
+
+def _scores_of(recognizer: Recognizer, average: Average, batch: EvaluationBatch) -> list[VideoScore]:
+    collected = VideoScores(average)
+    if len(batch["video"]):
+        logits = recognizer.logits(batch["clip"])
+        collected.update(logits, batch["view"], batch["video"], batch["label"], batch["path"])
+    return collected.gather()
