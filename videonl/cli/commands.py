@@ -66,13 +66,16 @@ COMMANDS = {
     "synth": Command(
         "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
     ),
+    "timeline": Command(
+        "timeline", "parse", "what happens when in a long video: a page, segments, subtitles, a film", parses=True
+    ),
 }
 PREDICT_VIDEO = Command("predict", "parse", "the best classes of videos", parses=True)
 TASKS = {
     "data": ("index", "doctor", "prepare", "synth"),
     "train": ("summary", "fit", "demo"),
     "evaluate": ("validate", "test", "evaluate", "report", "compare"),
-    "use": ("predict", "export"),
+    "use": ("predict", "timeline", "export"),
     "look": ("attention", "diagnose"),
     "weights": ("models", "convert"),
     "measure": ("bench",),

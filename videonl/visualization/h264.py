@@ -60,7 +60,7 @@ def _add_stream(container: Any, first: Any, fps: float, look: Look) -> Any:
 def _frames(pictures: Iterable[tuple[float, Tensor]], short_side_px: int | None) -> Iterator[Any]:
     size: tuple[int, int] | None = None
     for seconds, picture in pictures:
-        size = size or _even_size(*picture.shape[:2], short_side_px)
+        size = size or _even_size(picture.shape[0], picture.shape[1], short_side_px)
         rgb = av.VideoFrame.from_ndarray(picture.numpy(), format="rgb24")
         # Players take what says nothing of its colors for BT.601 or BT.709, by its size.
         frame = rgb.reformat(*size, "yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)

@@ -32,8 +32,8 @@ _GROUND = (20, 24, 29, 176)
 def write_film(timeline: Timeline, path: Path, segments: Sequence[Segment]) -> None:
     """Writes the video as H.264 without sound: at the bottom the best classes of the moment, and a strip of segments.
 
-    Frames are decoded, drawn on and encoded one at a time, and shown when those of the video are. Videos of a short side
-    below 256 pixels are enlarged.
+    Frames are decoded, drawn on and encoded one at a time, and shown when those of the video are. Small videos
+    are enlarged, to a short side of 256 pixels or more.
 
     Args:
         timeline: Its video must still be there.
@@ -120,6 +120,11 @@ class _Captions:
         strip = Image.new("RGB", (self.width, self.strip_px), _DARK)
         draw, scale = ImageDraw.Draw(strip), self.width / self.timeline.duration_seconds
         for one in self.segments:
-            place = (round(one.start * scale), 0, max(round(one.end * scale) - 1, round(one.start * scale)), self.strip_px)
+            place = (
+                round(one.start * scale),
+                0,
+                max(round(one.end * scale) - 1, round(one.start * scale)),
+                self.strip_px,
+            )
             draw.rectangle(place, fill=self.timeline.colors.get(one.label, OTHER))
         return torch.from_numpy(np.array(strip))

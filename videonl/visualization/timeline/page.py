@@ -70,14 +70,19 @@ def write_page(
     return video.copy
 
 
+def copy_beside(page: Path) -> Path:
+    """Where the copy is written that a page plays, if one is needed."""
+    return page.with_name(f"{page.stem}_video.mp4")
+
+
 def _beside(timeline: Timeline, page: Path) -> _Video:
     video = Path(timeline.video)
     if not is_video(video):
         return _Video(None)
-    copy = page.with_name(f"{page.stem}_video.mp4")
     played = as_it_is(video)
     if played is not None:
         return _Video(relative_url(played.path, page), played.offset_seconds)
+    copy = copy_beside(page)
     refuse_inputs([copy], [video])
     played = write_copy(video, copy)
     return _Video(relative_url(copy, page), played.offset_seconds, copy)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from torch import Tensor
@@ -20,7 +20,7 @@ COPY_SHORT_SIDE_PX = 480
 _COPY_CRF = 24
 _SUFFIXES = (".mp4", ".m4v", ".webm")
 # What Chrome, Firefox and Safari all decode; of H.264 with 8 bits and 4:2:0 alone.
-_CODECS = {"h264": ("yuv420p", "yuvj420p"), "vp8": (), "vp9": (), "av1": ()}
+_CODECS: dict[str, tuple[str, ...]] = {"h264": ("yuv420p", "yuvj420p"), "vp8": (), "vp9": (), "av1": ()}
 
 
 class Played(NamedTuple):
@@ -46,15 +46,21 @@ def as_it_is(path: Path) -> Played | None:
         return None
     with open_container(path) as container:
         pictures = [stream for stream in container.streams.video if not stream.disposition & ATTACHED_PICTURE]
-        codec = pictures[0].codec_context if pictures else None
-        name = codec.codec.canonical_name if codec else None
-        if len(pictures) != 1 or name not in _CODECS or (_CODECS[name] and codec.pix_fmt not in _CODECS[name]):
+        if len(pictures) != 1 or not _is_decoded(pictures[0].codec_context):
             return None
         begin = (container.start_time or 0) / 1_000_000  # players count from where the first stream of any kind begins
     with open_video(path) as reader:
         table = reader.table
         first = table.timestamps_pts[0] * Fraction(*table.time_base)
     return Played(path, max(0.0, float(first) - begin))
+
+
+def _is_decoded(codec: Any) -> bool:
+    """Whether browsers have a decoder for a stream."""
+    if codec is None or codec.codec.canonical_name not in _CODECS:
+        return False
+    formats = _CODECS[codec.codec.canonical_name]
+    return not formats or codec.pix_fmt in formats
 
 
 def write_copy(video: Path, target: Path) -> Played:

@@ -1,5 +1,6 @@
 """From windows to segments: the one rule, which the page has in JavaScript too (``segments.js``)."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ def cell_bounds(times: Sequence[float], duration_seconds: float) -> list[float]:
     Returns:
         One more bound than there are windows.
     """
-    middles = [(before + after) / 2 for before, after in zip(times, times[1:], strict=False)]
+    middles = [(before + after) / 2 for before, after in itertools.pairwise(times)]
     return [0.0, *middles, duration_seconds]
 
 

@@ -45,7 +45,7 @@ def json_of(timeline: Timeline, segments: Sequence[Segment]) -> Iterator[str]:
 def srt_of(segments: Sequence[Segment]) -> str:
     """SubRip subtitles. The format has no escapes: what would be a tag or an arrow gets an invisible character."""
     cues = [
-        f"{number}\n{stamp(start, ',')} --> {stamp(end, ',')}\n{_no_tags(_one_line(label))} ({percent(probability)})\n\n"
+        f"{number}\n{stamp(start, ',')} --> {stamp(end, ',')}\n{_no_tags(label)} ({percent(probability)})\n\n"
         for number, (start, end, label, probability) in enumerate(segments, start=1)
     ]
     return "".join(cues)
@@ -54,16 +54,20 @@ def srt_of(segments: Sequence[Segment]) -> str:
 def vtt_of(segments: Sequence[Segment]) -> str:
     """WebVTT subtitles."""
     cues = [
-        f"{stamp(start, '.')} --> {stamp(end, '.')}\n{escape(_one_line(label), quote=False)} ({percent(probability)})\n\n"
+        f"{stamp(start, '.')} --> {stamp(end, '.')}\n{_escaped(label)} ({percent(probability)})\n\n"
         for start, end, label, probability in segments
     ]
     return "WEBVTT\n\n" + "".join(cues)
 
 
-def _one_line(label: str) -> str:
-    return " ".join(label.split())
-
-
 def _no_tags(label: str) -> str:
     # A word joiner, which is not seen: "<b>" is bold no more, nor "-->" an arrow.
-    return re.sub(r"([<{])|(?<=--)(?=>)", "\\g<0>\u2060", label)
+    return re.sub(r"([<{])|(?<=--)(?=>)", "\\g<0>\u2060", _one_line(label))
+
+
+def _escaped(label: str) -> str:
+    return escape(_one_line(label), quote=False)
+
+
+def _one_line(label: str) -> str:
+    return " ".join(label.split())

@@ -87,7 +87,8 @@ class Timeline:
     @cached_property
     def best(self) -> NDArray[np.int64]:
         """The most probable class of each window, (N,); of equally probable ones the first."""
-        return self.probabilities.argmax(axis=1)
+        best: NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return best
 
     def top(self, k: int = 5) -> list[list[tuple[str, float]]]:
         """The k most probable classes of each window and their probabilities, the most probable first."""
@@ -188,7 +189,7 @@ class Timeline:
             left, width = (100 * seconds / self.duration_seconds for seconds in (one.start, one.end - one.start))
             place = f"position:absolute;top:0;bottom:0;left:{left:.3f}%;width:{width:.3f}%;background:{color}"
             strip.append(f'<div style="{place}" title="{label}"></div>')
-            times = f"{clock(one.start)} – {clock(one.end)}"
+            times = f"{clock(one.start)} to {clock(one.end)}"
             rows.append(
                 f'<tr><td>{times}</td><td style="text-align:left"><span style="color:{color}">■</span> '
                 f"{label}</td><td>{100 * one.probability:.2f} %</td></tr>"
