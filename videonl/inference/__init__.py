@@ -5,6 +5,7 @@ from videonl.inference.prediction import Prediction
 from videonl.inference.predictions import Predictions
 from videonl.inference.recognizer import VIEWS_PER_STEP, Recognizer, network_input
 from videonl.inference.scoring import score_videos
+from videonl.inference.timeline import Segment, Timeline, timeline_of
 from videonl.inference.windows import Window, Windows, scored
 
 __all__ = [
@@ -13,10 +14,13 @@ __all__ = [
     "Prediction",
     "Predictions",
     "Recognizer",
+    "Segment",
+    "Timeline",
     "Window",
     "Windows",
     "load",
     "network_input",
     "score_videos",
     "scored",
+    "timeline_of",
 ]

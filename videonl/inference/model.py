@@ -1,6 +1,7 @@
 """The front door: a trained network that is asked about files and frames."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,9 +19,11 @@ from videonl.inference.predicting import Asked, predict_videos
 from videonl.inference.prediction import Prediction
 from videonl.inference.recognizer import VIEWS_PER_STEP, SharedRecognizer
 from videonl.inference.seeing import attention_in, evidence_in, finite
+from videonl.inference.timeline import STRIDE_SECONDS, Timeline, timeline_of
 from videonl.inference.videos import VideoLike, is_frames, name_of, open_any
 from videonl.models.checkpoints import Trained
 from videonl.runtime.device import device_of
+from videonl.runtime.progress import progress_bar
 from videonl.visualization import AttentionMap, EvidenceMap
 
 
@@ -176,6 +179,45 @@ class Model:
         """
         asked = Asked([source], Views(num_clips, num_crops), average, decoder, num_workers)
         return predict_videos(self.recognizer, self.class_names, asked, None, progress).record
+
+    def timeline(
+        self,
+        video: VideoLike,
+        *,
+        stride_seconds: float = STRIDE_SECONDS,
+        num_crops: int = 1,
+        average: Average = "softmax",
+        decoder: str = "auto",
+        fps: float | None = None,
+        progress: bool = True,
+    ) -> Timeline:
+        """What happens when in a long video: the probabilities of every class, window by window.
+
+        Args:
+            video: A video file, a folder of frames, or decoded frames.
+            stride_seconds: Time from the start of a window to the next.
+            num_crops: Crops of each window, evenly spaced along its longer side.
+            average: What is averaged over the crops: ``softmax`` or ``logits``.
+            decoder: Who decodes a file.
+            fps: Of decoded frames.
+            progress: Show a bar, or lines where there is no terminal, on stderr.
+
+        Raises:
+            UserError: The network's clips are not dense, or the video is shorter than one.
+            DecodingError: The video cannot be read.
+        """
+        with progress_bar("scoring windows") if progress else nullcontext() as told:
+            return timeline_of(
+                self.recognizer,
+                self.class_names,
+                video,
+                stride_seconds=stride_seconds,
+                num_crops=num_crops,
+                average=average,
+                decoder=decoder,
+                fps=fps,
+                progress=told,
+            )
 
     def attention(
         self,

@@ -24,10 +24,6 @@ IN_MEMORY = "decoded frames"  # what a timeline without a file calls its video
 Progress: TypeAlias = Callable[[int, int], None]
 
 
-def _silent(done: int, total: int) -> None:
-    """Shows no progress."""
-
-
 def timeline_of(
     recognizer: Recognizer,
     class_names: Sequence[str],
@@ -39,7 +35,7 @@ def timeline_of(
     decoder: str = "auto",
     fps: float | None = None,
     batch_size: int | None = None,
-    progress: Progress = _silent,
+    progress: Progress | None = None,
 ) -> Timeline:
     """Scores windows all along a video, each frame of which is decoded once.
 
@@ -67,7 +63,8 @@ def timeline_of(
         found = []
         for window, logits in scored(recognizer, windows, batch_size):
             found.append((window, average_views(logits.float().cpu(), average)))
-            progress(len(found), len(windows))
+            if progress is not None:
+                progress(len(found), len(windows))
         return found
 
     require_dense(recognizer.clip)

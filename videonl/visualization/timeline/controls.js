@@ -16,7 +16,7 @@ function connectChart(page) {
   const { scroller } = page.chart;
   const xOf = (event) => Math.min(Math.max(event.clientX - scroller.getBoundingClientRect().left, 0), page.chart.width);
   scroller.addEventListener("pointermove", (event) => {
-    page.hover(xOf(event));
+    if (event.pointerType !== "touch") page.hover(xOf(event)); // under a finger it would be hidden, and stay
     if (event.buttons & 1 && event.pointerType === "mouse") page.film.seek(page.chart.timeAt(xOf(event)));
   });
   scroller.addEventListener("pointerleave", () => page.hover(null));

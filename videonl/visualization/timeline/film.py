@@ -25,6 +25,7 @@ from videonl.visualization.timeline.timeline import Timeline
 
 _MIN_PX = 256
 _NUM_SHOWN = 3
+_LEAST_SHOWN = 0.01
 _DARK, _QUIET, _WHITE = "#14181d", "#c3cad1", "#ffffff"
 _GROUND = (20, 24, 29, 176)
 
@@ -100,7 +101,8 @@ class _Captions:
 
     def _panel(self, cell: int, is_sure: bool) -> Tensor:
         row, line_px = self.timeline.probabilities[cell], round(1.7 * self.font_px)
-        order = np.argsort(-row, kind="stable")[:_NUM_SHOWN].tolist()
+        best, *others = np.argsort(-row, kind="stable")[:_NUM_SHOWN].tolist()
+        order = [best, *(index for index in others if row[index] >= _LEAST_SHOWN)]
         width, margin = min(self.width, 22 * self.font_px), self.font_px // 2
         panel = Image.new("RGBA", (width, line_px * len(order) + margin), _GROUND)
         draw, numbers = ImageDraw.Draw(panel), 3 * self.font_px

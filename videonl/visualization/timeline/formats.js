@@ -43,7 +43,7 @@ function csvOf(segments) {
 
 function srtOf(segments) {
   const oneLine = (label) => label.trim().split(/\s+/u).join(" ");
-  const noTags = (label) => label.replace(/([<{])|(?<=--)(?=>)/g, "$&\u2060");
+  const noTags = (label) => label.replace(/<|--(?=>)/g, "$&\u2060").replaceAll("{", "(").replaceAll("}", ")");
   const cue = ({ start, end, label, probability }, index) =>
     `${index + 1}\n${stamp(start)} --> ${stamp(end)}\n${noTags(oneLine(label))} (${percent(probability)})\n\n`;
   return segments.map(cue).join("");

@@ -86,7 +86,10 @@ class TimelinePage {
       button.addEventListener("click", () => this.choose(index));
       return button;
     });
-    byId("legend").replaceChildren(...buttons);
+    const rest = document.createElement("span");
+    rest.className = "rest";
+    rest.append(swatch("var(--ground)"), "other classes");
+    byId("legend").replaceChildren(...buttons, ...(this.moments.classNames.length > buttons.length ? [rest] : []));
   }
 
   choose(index) {

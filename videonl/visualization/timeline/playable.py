@@ -18,7 +18,7 @@ from videonl.visualization.h264 import Look, write_h264
 
 COPY_SHORT_SIDE_PX = 480
 _COPY_CRF = 24
-_SUFFIXES = (".mp4", ".m4v", ".webm")
+_CONTAINERS = {".mp4": "mov,mp4", ".m4v": "mov,mp4", ".webm": "matroska,webm"}  # as FFmpeg's names begin
 # What Chrome, Firefox and Safari all decode; of H.264 with 8 bits and 4:2:0 alone.
 _CODECS: dict[str, tuple[str, ...]] = {"h264": ("yuv420p", "yuvj420p"), "vp8": (), "vp9": (), "av1": ()}
 
@@ -42,11 +42,12 @@ def is_video(path: Path) -> bool:
 
 def as_it_is(path: Path) -> Played | None:
     """The file itself where browsers can play it and show the stream that is read here."""
-    if path.suffix.lower() not in _SUFFIXES or not os.path.isfile(path):
+    if path.suffix.lower() not in _CONTAINERS or not os.path.isfile(path):
         return None
     with open_container(path) as container:
         pictures = [stream for stream in container.streams.video if not stream.disposition & ATTACHED_PICTURE]
-        if len(pictures) != 1 or not _is_decoded(pictures[0].codec_context):
+        is_named = container.format.name.startswith(_CONTAINERS[path.suffix.lower()])
+        if not is_named or len(pictures) != 1 or not _is_decoded(pictures[0].codec_context):
             return None
         begin = (container.start_time or 0) / 1_000_000  # players count from where the first stream of any kind begins
     with open_video(path) as reader:

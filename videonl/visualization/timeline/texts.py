@@ -1,7 +1,5 @@
 """Timelines as text: tables, JSON and subtitles."""
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -11,17 +9,22 @@ from videonl.visualization.timeline.formats import decimal, percent, stamp
 from videonl.visualization.timeline.segments import Segment
 from videonl.visualization.timeline.timeline import Timeline
 
-_COLUMNS = ("start_seconds", "end_seconds", "label", "probability")
+_NO_BRACES = str.maketrans("{}", "()")
+_COLUMNS = "start_seconds,end_seconds,label,probability"
 
 
 def csv_of(segments: Sequence[Segment]) -> str:
     """A table of one row per segment; times to a millisecond, probabilities to four digits."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for start, end, label, probability in segments:
-        writer.writerow([decimal(start, 3), decimal(end, 3), label, decimal(probability, 4)])
-    return text.getvalue()
+    rows = [
+        ",".join((decimal(start, 3), decimal(end, 3), _cell(label), decimal(probability, 4)))
+        for start, end, label, probability in segments
+    ]
+    return "\n".join([_COLUMNS, *rows, ""])
+
+
+def _cell(text: str) -> str:
+    # Not by the module csv, which leaves carriage returns unquoted, so that it cannot read them back.
+    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\r\n]', text) else text
 
 
 def json_of(timeline: Timeline, segments: Sequence[Segment]) -> Iterator[str]:
@@ -43,7 +46,7 @@ def json_of(timeline: Timeline, segments: Sequence[Segment]) -> Iterator[str]:
 
 
 def srt_of(segments: Sequence[Segment]) -> str:
-    """SubRip subtitles. The format has no escapes: what would be a tag or an arrow gets an invisible character."""
+    """SubRip subtitles. The format has no escapes: tags and arrows get an invisible character, braces become parentheses."""
     cues = [
         f"{number}\n{stamp(start, ',')} --> {stamp(end, ',')}\n{_no_tags(label)} ({percent(probability)})\n\n"
         for number, (start, end, label, probability) in enumerate(segments, start=1)
@@ -61,8 +64,8 @@ def vtt_of(segments: Sequence[Segment]) -> str:
 
 
 def _no_tags(label: str) -> str:
-    # A word joiner, which is not seen: "<b>" is bold no more, nor "-->" an arrow.
-    return re.sub(r"([<{])|(?<=--)(?=>)", "\\g<0>\u2060", _one_line(label))
+    # A word joiner, which is not seen: "<b>" is bold no more, nor "-->" an arrow. Players hide what is in braces.
+    return re.sub("<|--(?=>)", "\\g<0>\u2060", _one_line(label)).translate(_NO_BRACES)
 
 
 def _escaped(label: str) -> str:
