@@ -80,7 +80,7 @@ def test_progress_counts_windows_and_the_timeline_says_how_it_was_made(recognize
     )
     assert told == [(done, len(found)) for done in range(1, len(found) + 1)]
     assert found.about["windows"] == "every 0.5 s, 3 crops of each"
-    assert found.about["clip"] == recognizer.clip.describe() and "nonlocal after" in found.about["blocks"]
+    assert found.about["clip"] == recognizer.clip.describe() and "after res3.3" in found.about["blocks"]
     assert found.probabilities.sum(axis=1) == pytest.approx(np.ones(len(found)), abs=1e-12)
 
 

@@ -46,7 +46,7 @@ def json_of(timeline: Timeline, segments: Sequence[Segment]) -> Iterator[str]:
 
 
 def srt_of(segments: Sequence[Segment]) -> str:
-    """SubRip subtitles. The format has no escapes: tags and arrows get an invisible character, braces become parentheses."""
+    """SubRip subtitles. There are no escapes: tags and arrows get an invisible character, braces become parentheses."""
     cues = [
         f"{number}\n{stamp(start, ',')} --> {stamp(end, ',')}\n{_no_tags(label)} ({percent(probability)})\n\n"
         for number, (start, end, label, probability) in enumerate(segments, start=1)
