@@ -131,14 +131,13 @@ def test_interrupted_it_leaves_nothing_half_written(
     (tmp_path / "a.mp4").write_text("older")
     frames = 0
 
-    def interrupted(captions: object, picture: torch.Tensor, seconds: float) -> torch.Tensor:
+    def interrupted(captions: object, picture: torch.Tensor, seconds: float) -> None:
         nonlocal frames
         frames += 1
         if frames == 7:
             raise KeyboardInterrupt
-        return picture
 
-    monkeypatch.setattr("videonl.visualization.timeline.film._Captions.drawn_on", interrupted)
+    monkeypatch.setattr("videonl.visualization.timeline.film._Captions.draw_on", interrupted)
     ran = videonl("timeline", video, "--checkpoint", trained, "--out", tmp_path / "a.mp4", "--stride-seconds", 1)
     assert ran.code == 130 and frames == 7
     assert (tmp_path / "a.mp4").read_text() == "older" and len(list(tmp_path.iterdir())) == 1

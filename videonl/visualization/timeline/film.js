@@ -48,7 +48,9 @@ class Film {
 
   follow() {
     if (!this.hasVideo) return;
-    this.time = Math.min(Math.max(this.player.currentTime - this.offset, 0), this.duration);
+    const time = Math.min(Math.max(this.player.currentTime - this.offset, 0), this.duration);
+    // Players round to microseconds, perhaps to before the segment that was asked for.
+    if (Math.abs(time - this.time) > 0.001) this.time = time;
     this.onTime(this.time);
   }
 

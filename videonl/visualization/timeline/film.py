@@ -58,7 +58,8 @@ def _drawn(timeline: Timeline, reader: VideoReader, segments: Sequence[Segment])
     for seconds, frame in timed_frames(reader):
         picture = enlarged(frame[None], _MIN_PX)[0]
         captions = captions or _Captions(timeline, segments, *picture.shape[:2])
-        yield seconds, captions.drawn_on(picture, seconds)
+        captions.draw_on(picture, seconds)
+        yield seconds, picture
 
 
 class _Captions:
@@ -79,9 +80,9 @@ class _Captions:
         self.strip = self._strip()
         self._drawn: tuple[tuple[int, bool], Tensor] | None = None
 
-    def drawn_on(self, picture: Tensor, seconds: float) -> Tensor:
-        """The picture (H, W, 3) with the panel of a moment, and the strip with a mark at it."""
-        panel, picture = self._panel_at(seconds), picture.clone()
+    def draw_on(self, picture: Tensor, seconds: float) -> None:
+        """Draws the panel of a moment, and the strip with a mark at it, into a picture (H, W, 3)."""
+        panel = self._panel_at(seconds)
         bottom = len(picture) - self.strip_px
         place = picture[bottom - len(panel) : bottom, : panel.shape[1]]
         color, alpha = panel[..., :3].float(), panel[..., 3:].float() / 255
@@ -89,7 +90,6 @@ class _Captions:
         picture[bottom:] = self.strip
         now = int(seconds / self.timeline.duration_seconds * self.width)
         picture[bottom:, max(now - 1, 0) : now + 2] = 255
-        return picture
 
     def _panel_at(self, seconds: float) -> Tensor:
         """RGBA (h, w, 4); drawn once for each window and not once for each frame."""
