@@ -38,7 +38,7 @@ MAY_IMPORT = {
         *("inference", "tasks", "data", "evaluation", "visualization", "diagnostics", "profiling", "runtime"),
         *("pickles", "terminal", "files", "outputs", "names", "errors"),
     },
-    "visualization": {"blocks", "ops", "data.reading.decoding", "files", "names", "errors"},
+    "visualization": {"blocks", "ops", "data.reading", "terminal", "files", "outputs", "names", "errors"},
     "app": {"inference", "visualization", "data", "terminal", "errors"},
     "cli": {
         *("data", "models", "training", "visualization", "evaluation", "benchmarks", "blocks", "backbones", "ops"),

@@ -74,13 +74,16 @@ COMMANDS = {
     "synth": Command(
         "synth", "synth", "write the synthetic data set, real H.264 files with known ground truth", positional=True
     ),
+    "timeline": Command(
+        "timeline", "parse", "what happens when in a long video: a page, segments, subtitles, a film", parses=True
+    ),
 }
 PREDICT_VIDEO = Command("predict", "parse", "the top classes of videos", parses=True)
 TASKS = {
     "data": ("index", "doctor", "prepare", "synth"),
     "train": ("summary", "fit", "demo"),
     "evaluate": ("validate", "test", "evaluate", "report", "compare"),
-    "use": ("predict", "features", "stream", "app", "export"),
+    "use": ("predict", "timeline", "features", "stream", "app", "export"),
     "look": ("attention", "diagnose"),
     "weights": ("models", "convert"),
     "measure": ("bench",),

@@ -7,6 +7,7 @@ from videonl.inference.predictions import Predictions
 from videonl.inference.recognizer import VIEWS_PER_STEP, Recognizer, network_input
 from videonl.inference.scoring import score_videos
 from videonl.inference.stream import Stream, StreamPrediction
+from videonl.inference.timeline import Segment, Timeline, timeline_of
 from videonl.inference.windows import Window, Windows, scored
 
 __all__ = [
@@ -16,12 +17,15 @@ __all__ = [
     "Prediction",
     "Predictions",
     "Recognizer",
+    "Segment",
     "Stream",
     "StreamPrediction",
+    "Timeline",
     "Window",
     "Windows",
     "load",
     "network_input",
     "score_videos",
     "scored",
+    "timeline_of",
 ]

@@ -1,6 +1,7 @@
 """The front door: a trained network that is asked about files and frames."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,10 +24,12 @@ from videonl.inference.prediction import Prediction
 from videonl.inference.recognizer import VIEWS_PER_STEP, SharedRecognizer
 from videonl.inference.seeing import attention_in, evidence_in, finite
 from videonl.inference.stream import Stream
+from videonl.inference.timeline import STRIDE_SECONDS, Timeline, timeline_of
 from videonl.inference.videos import VideoLike, is_frames, name_of, open_any
 from videonl.inference.windows import Last
 from videonl.models.checkpoints import Trained
 from videonl.runtime.device import device_of
+from videonl.runtime.progress import progress_bar
 from videonl.visualization import AttentionMap, EvidenceMap
 
 
@@ -222,6 +225,45 @@ class Model:
             stride_seconds, realtime, follow, partial, reconnect, time_limit_seconds, dict(options or {})
         )
         return Stream(self.recognizer, self.class_names, source, streaming)
+
+    def timeline(
+        self,
+        video: VideoLike,
+        *,
+        stride_seconds: float = STRIDE_SECONDS,
+        num_crops: int = 1,
+        average: Average = "softmax",
+        decoder: str = "auto",
+        fps: float | None = None,
+        progress: bool = True,
+    ) -> Timeline:
+        """What happens when in a long video: the probabilities of every class, window by window.
+
+        Args:
+            video: A video file, a folder of frames, or decoded frames.
+            stride_seconds: Time from the start of a window to the next.
+            num_crops: Crops of each window, evenly spaced along its longer side.
+            average: What is averaged over the crops: ``softmax`` or ``logits``.
+            decoder: Who decodes a file.
+            fps: Of decoded frames.
+            progress: Show a bar, or lines where there is no terminal, on stderr.
+
+        Raises:
+            UserError: The network's clips are not dense, or the video is shorter than one.
+            DecodingError: The video cannot be read.
+        """
+        with progress_bar("scoring windows") if progress else nullcontext() as told:
+            return timeline_of(
+                self.recognizer,
+                self.class_names,
+                video,
+                stride_seconds=stride_seconds,
+                num_crops=num_crops,
+                average=average,
+                decoder=decoder,
+                fps=fps,
+                progress=told,
+            )
 
     def attention(
         self,
