@@ -60,6 +60,12 @@ COMMANDS = {
     "models": Command("models", "models", "list the backbones and blocks there are"),
     "prepare": Command("prepare", "prepare", "re-encode the videos of an index for fast training", positional=True),
     "report": Command("report", "report", "the report of an evaluation again, from its record", positional=True),
+    "share": Command(
+        "share",
+        "parse",
+        "write a network to give away, in the layout of the Hugging Face Hub, and push it",
+        parses=True,
+    ),
     "summary": Command(
         "summary", "summary", "sizes, cost and memory of a configuration's network, before training", parses=True
     ),
@@ -72,7 +78,7 @@ TASKS = {
     "data": ("index", "doctor", "prepare", "synth"),
     "train": ("summary", "fit", "demo"),
     "evaluate": ("validate", "test", "evaluate", "report", "compare"),
-    "use": ("predict", "export"),
+    "use": ("predict", "export", "share"),
     "look": ("attention", "diagnose"),
     "weights": ("models", "convert"),
     "measure": ("bench",),

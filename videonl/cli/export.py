@@ -9,10 +9,11 @@ from videonl.data.loader import MOST_CLIPS
 from videonl.data.transforms import ClipFormat
 from videonl.diagnostics.saturation import measure_softmax, saturation
 from videonl.errors import MOST_FRAMES, MOST_PIXELS, UserError
+from videonl.inference.loading import find_trained
 from videonl.models import ClipClassifier
-from videonl.models.checkpoints import load_trained
 from videonl.models.export import TOLERANCE, Format, ProgramDiffersError, beside
 from videonl.models.export import export as export_network
+from videonl.models.locating import weights_file
 from videonl.outputs import check_file
 from videonl.profiling import require_clip
 from videonl.terminal import Console
@@ -34,7 +35,8 @@ def export(
     std and the rest of the clip format are the metadata of the ONNX file, or a JSON file beside the program.
 
     Args:
-        checkpoint: A checkpoint of ``videonl fit``, or converted weights with a classifier.
+        checkpoint: A checkpoint, the folder of a run or of ``videonl share``, converted weights, ``hf://user/name``, or
+            a published name such as kinetics400/i3d_r50.
         format: ``onnx`` needs the extra ``export``.
         out: The file to write. It is kept only if its logits agree with the network's.
         num_frames: Frames of a clip; by default as in training.
@@ -50,8 +52,8 @@ def export(
     console = Console()
     outputs = [out, beside(out)] if format == "torch-export" else [out]
     for path in outputs:
-        check_file(path, [checkpoint])
-    trained = load_trained(checkpoint, trust_code)
+        check_file(path, [weights_file(checkpoint)])
+    trained = find_trained(checkpoint, trust_code=trust_code)
     check_file(out, num_bytes=sum(weight.nbytes for weight in trained.network.parameters()))
     clip = ClipFormat(**trained.clip)
     require_clip(trained.network, (num_frames or clip.num_frames, size_px or clip.crop_px, size_px or clip.crop_px))
