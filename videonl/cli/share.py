@@ -80,7 +80,7 @@ def share(
         num_classes=len(trained.class_names),
         license=license,
         restrictions=weights.license,
-        origin=None if folder else without_folders(weights.source),
+        origin=None if folder else without_folders(weights.origin or weights.source),
         figures=figures,
         training=_training(folder),
     )

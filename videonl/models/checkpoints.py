@@ -157,7 +157,7 @@ def _converted(content: dict[str, Any], path: Path) -> Weights:
         raise UserError(f"{path} is of format {version}, this videonl reads {FORMAT}; convert the original again")
     if "licence" in about:  # as version 0.1 spelled it
         about["license"] = about.pop("licence")
-    return Weights(state=dict(content["state_dict"]), **{**about, "source": str(path)})
+    return Weights(state=dict(content["state_dict"]), **{**about, "source": str(path), "origin": about.get("source")})
 
 
 def _read(path: Path) -> dict[str, Any]:
