@@ -4,7 +4,7 @@ from pathlib import Path
 
 from videonl.errors import UserError
 from videonl.models.hub import download, is_hub_name, spelled
-from videonl.models.sharing import CONFIG, READ, WEIGHTS, is_shared
+from videonl.models.sharing import READ, WEIGHTS, is_shared
 
 _IN_RUN = ("checkpoints/best.ckpt", "checkpoints/last.ckpt")
 
@@ -46,4 +46,4 @@ def name_of(source: str | Path) -> str:
 
 def is_in_shared(file: Path) -> bool:
     """Whether a weights file lies in a folder of ``videonl share``."""
-    return file.name == WEIGHTS and (not file.is_file() or (file.parent / CONFIG).is_file())
+    return file.name == WEIGHTS

@@ -117,6 +117,7 @@ def _read_config(path: Path, name: str) -> dict[str, Any]:
 
 def _checked_clip(clip: Any) -> dict[str, Any]:
     """The clip format with the types it is used with; its values are checked where it is used."""
+    clip = dict(clip)
     for name, value in clip.items():
         if type(value) not in _OF_CLIP[name]:
             raise TypeError(f"clip.{name} is {value!r}")
