@@ -17,9 +17,11 @@ _BLOCKS = (
 _NAMES = {
     **dict.fromkeys(_BLOCKS, "videonl.blocks"),
     "ClipClassifier": "videonl.models",
+    "Insertion": "videonl.models",
     "Model": "videonl.inference",
     "Prediction": "videonl.inference",
     "VideoReader": "videonl.data.reading.decoding",
+    "insert": "videonl.models",
     "load": "videonl.inference",
     "open_video": "videonl.data.reading.decoding",
     "register_backbone": "videonl.backbones",

@@ -279,3 +279,11 @@ def test_published_placements_have_names_and_one_place_stands_alone() -> None:
     assert names("every_r50") == [*names("ten_r50"), *(f"res5.{i}" for i in range(3))]
     assert names("five_r101", "i3d_r101") == ["res3.1", "res3.3", "res4.6", "res4.13", "res4.20"]
     assert names("res4") == ["res4.5"] and names("res3.2") == ["res3.2"]
+
+
+def test_blocks_go_into_any_network_by_module_paths() -> None:
+    network = TinyBackbone()
+    paths = [path for path, module in network.named_children() if isinstance(module, nn.Module)]
+    blocks = insert(network, [Insertion("nonlocal", [paths[0]])])
+    assert list(blocks) == [paths[0]]
+    assert isinstance(network.get_submodule(paths[0]), InsertedAfter)

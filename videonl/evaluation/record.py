@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import torch
 
 from videonl.errors import UserError
-from videonl.evaluation.views import AVERAGES, Average, VideoScore
+from videonl.evaluation.metrics import accuracies
+from videonl.evaluation.views import AVERAGES, Average, VideoScore, require_finite, stack
 from videonl.files import whole_path
 from videonl.terminal import printable
 
@@ -57,6 +58,18 @@ class EvaluationRecord:
     def labeled(self) -> list[VideoScore]:
         """The scores of the videos whose class is known."""
         return [score for score in self.scores if score.label >= 0]
+
+    @property
+    def accuracies(self) -> dict[str, float]:
+        """Top-1, mean class and, of more than five classes, top-5 accuracy of the videos whose class is known.
+
+        Raises:
+            UserError: There are no such videos, or their scores are not finite.
+        """
+        if not self.labeled:
+            raise UserError("no video has a label that the network knows, so there is no accuracy")
+        require_finite(self.labeled)
+        return accuracies(*stack(self.labeled))
 
     def averaged_by(self, average: Average) -> "EvaluationRecord":
         """The same views, averaged in another way."""

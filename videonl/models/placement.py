@@ -44,11 +44,11 @@ class Insertion:
     low: str | None = None
 
 
-def insert(backbone: Backbone, insertions: Sequence[Insertion]) -> dict[str, AttentionBlock]:
+def insert(backbone: Backbone | nn.Module, insertions: Sequence[Insertion]) -> dict[str, AttentionBlock]:
     """Inserts blocks into a backbone's network, in place.
 
     Args:
-        backbone: The network to change and its stages.
+        backbone: The network to change and its stages; or any network, in which places are module paths.
         insertions: What to insert where.
 
     Returns:
@@ -59,6 +59,8 @@ def insert(backbone: Backbone, insertions: Sequence[Insertion]) -> dict[str, Att
         UserError: For an unknown block, stage, residual or module, a place named twice, or options the block refuses;
             the message lists what exists.
     """
+    if not isinstance(backbone, Backbone):
+        backbone = Backbone(backbone, {})
     network = backbone.network
     wanted = _plan(backbone, insertions)
     if not wanted:
