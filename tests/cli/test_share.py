@@ -11,9 +11,13 @@ import torch
 import yaml
 
 import videonl as package
+from videonl.errors import UserError
 from videonl.evaluation import EvaluationRecord, VideoScore, read_record, write_record
+from videonl.models import ClipClassifier
+from videonl.models.weights import Weights
 
 Videonl = Callable[..., Any]
+CLIP = {"num_frames": 5, "stride_frames": 2, "mean": (0.45,) * 3, "std": (0.225,) * 3}
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +122,27 @@ def test_an_evaluation_of_other_weights_is_left_out_or_refused(videonl: Videonl,
     refused = videonl(*words, tmp_path / "other.parquet")
     assert refused.code == 2 and "is of another network: it has 2 classes, named otherwise" in refused.text
     assert not (tmp_path / "again").exists()
+
+
+def test_parts_of_ones_own_need_trust_in_share_and_in_load(
+    videonl: Videonl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_networks.py").write_text(
+        "from torchvision.models.video import r3d_18\n\n\ndef mine(num_classes):\n"
+        "    return r3d_18(weights=None, num_classes=num_classes)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    network = ClipClassifier("my_networks.mine", 3)
+    Weights(network.network.state_dict(), "x", network.settings, clip=CLIP).save(tmp_path / "own.pt")
+    words = ["share", tmp_path / "own.pt", "--out", tmp_path / "shared"]
+    refused = videonl(*words)
+    assert refused.code == 2 and "say --trust-code" in refused.text
+    assert not (tmp_path / "shared").exists()
+    assert videonl(*words, "--trust-code").code == 0
+    assert 'videonl.load("shared", trust_code=True)' in front_and_text(tmp_path / "shared")[1]
+    with pytest.raises(UserError, match=r"has its network built by my_networks\.mine"):
+        package.load(tmp_path / "shared")
+    assert len(package.load(tmp_path / "shared", trust_code=True).class_names) == 3
 
 
 def test_inputs_and_other_content_are_kept(videonl: Videonl, tested: Path, shared: Path) -> None:

@@ -135,6 +135,7 @@ def test_what_is_pushed_is_loaded_and_stays_in_the_cache(
     with torch.inference_mode():
         assert torch.equal(found.network(frames), original.network(frames))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    assert main(["summary", "--checkpoint", f"hf://{REPO}"]) == 0
     assert videonl.load(Path(f"hf://{REPO}"), device="cpu").class_names == ["a", "b", "c"]
 
 
@@ -152,6 +153,7 @@ def test_without_a_hub_or_a_token_the_folder_is_written(
     assert main(words) == 2
     assert "no token of the Hub is known" in capfd.readouterr().err
     assert not hub.files
+    assert 'videonl.load("tennis")' not in (tmp_path / "tennis" / "README.md").read_text()
     monkeypatch.setenv("HF_TOKEN", "hf_token")
     assert main(words) == 0
     assert "model.safetensors" in hub.files

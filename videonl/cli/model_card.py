@@ -36,6 +36,7 @@ class Card:
         origin: Where weights that no run of videonl trained come from.
         figures: As :func:`figures_of` returns them.
         training: The run's configuration.
+        needs_trust: Whether the network has parts of somebody's own code.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Card:
     origin: str | None
     figures: Mapping[str, Any] | None
     training: Mapping[str, Any]
+    needs_trust: bool = False
 
 
 def figures_of(record: EvaluationRecord) -> dict[str, Any]:
@@ -141,8 +143,10 @@ def _what(card: Card) -> str:
 def _use(card: Card) -> str:
     source = f"hf://{card.name}" if card.is_published else card.name
     install = "pip install 'videonl[hub]'" if card.is_published else "pip install videonl"
-    lines = ["import videonl", f'model = videonl.load("{source}")', 'print(model.predict("clip.mp4"))']
-    return "\n".join(["## Use", "", f"`{install}`, then:", "", "```python", *lines, "```"])
+    trust = ", trust_code=True" if card.needs_trust else ""
+    lines = ["import videonl", f'model = videonl.load("{source}"{trust})', 'print(model.predict("clip.mp4"))']
+    own = " and whatever module its parts are of: their code runs, so trust its author" if card.needs_trust else ""
+    return "\n".join(["## Use", "", f"`{install}`{own}, then:", "", "```python", *lines, "```"])
 
 
 def _figures(figures: Mapping[str, Any] | None) -> Iterator[str]:

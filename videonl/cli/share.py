@@ -15,10 +15,12 @@ from videonl.errors import UserError
 from videonl.evaluation import EvaluationRecord, read_record
 from videonl.evaluation.about import describe_network, digest_of
 from videonl.files import write_text
-from videonl.models.checkpoints import load_trained, read_weights
+from videonl.models.checkpoints import Trained, read_weights, trained_of
 from videonl.models.hub import require_hub, upload
 from videonl.models.locating import weights_file
 from videonl.models.sharing import CARD, FIGURES, WRITTEN, write_shared
+from videonl.models.trust import is_harmless
+from videonl.models.weights import Weights
 from videonl.outputs import check_folder, refuse_inputs
 from videonl.terminal import Console
 
@@ -63,15 +65,39 @@ def share(
         raise UserError(f"--license {license!r} is no identifier of a license; write one such as apache-2.0, or other")
     if push is not None:
         require_hub(push)
-    console = Console()
     file, folder = weights_file(run), _folder_of(run)
     check_folder(out, file.stat().st_size if file.is_file() else 0)
-    inputs = [file, run, *([folder] if folder else []), *([evaluation] if evaluation else [])]
-    refuse_inputs([out], inputs)
-    trained, weights = load_trained(run, trust_code), read_weights(run)
+    refuse_inputs([out], [file, run, *(each for each in (folder, evaluation) if each is not None)])
+    weights = read_weights(run)
+    trained = trained_of(weights, weights.source, trust_code)
     record, passed_over = _record(evaluation, folder, file, trained.class_names)
     figures = None if record is None else figures_of(record)
-    card = Card(
+    card = _card(out, push, license, trained, weights, figures, folder)
+    texts = {CARD: model_card(card)}
+    if figures is not None:
+        texts[FIGURES] = json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
+    is_new = write_shared(out, weights, texts, __version__)
+    written = ", ".join(sorted({*WRITTEN} & {path.name for path in out.iterdir()}))
+    lines = [f"{out}: {written}", *([] if is_new else ["it held this network already; nothing in it was changed"])]
+    lines += passed_over if record is None else []
+    if license is None:
+        lines.append("its card states no license, so nobody may use it: --license apache-2.0, or edit README.md")
+    _say(lines)
+    if push is not None:
+        _make_published(out / CARD, card)
+        _say([upload(out, push, WRITTEN, private)])
+
+
+def _card(
+    out: Path,
+    push: str | None,
+    license: str | None,
+    trained: Trained,
+    weights: Weights,
+    figures: dict[str, Any] | None,
+    folder: Path | None,
+) -> Card:
+    return Card(
         name=push or out.resolve().name,
         is_published=push is not None,
         network=describe_network(trained.network),
@@ -83,23 +109,21 @@ def share(
         origin=None if folder else without_folders(weights.origin or weights.source),
         figures=figures,
         training=_training(folder),
+        needs_trust=not is_harmless(weights.network or {}, weights.clip.get("sampling", "dense")),
     )
-    texts = {CARD: model_card(card)}
-    if figures is not None:
-        texts[FIGURES] = json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
-    is_new = write_shared(out, weights, texts, __version__)
-    lines = [f"{out}: {', '.join(sorted({*WRITTEN} & {path.name for path in out.iterdir()}))}"]
-    lines += [] if is_new else ["it held this network already; nothing in it was changed"]
-    lines += passed_over if record is None else []
-    if license is None:
-        lines.append("its card states no license, so nobody may use it: --license apache-2.0, or edit README.md")
+
+
+def _make_published(path: Path, card: Card) -> None:
+    """The card of a folder that was written before without ``--push`` gets the repository's name; edited it stays."""
+    own = model_card(replace(card, name=path.resolve().parent.name, is_published=False))
+    if path.read_text(encoding="utf-8", errors="replace") == own:
+        write_text(path, model_card(card))
+
+
+def _say(lines: list[str]) -> None:
+    console = Console()
     for line in lines:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
-    if push is not None:
-        own = model_card(replace(card, name=out.resolve().name, is_published=False))
-        if (out / CARD).read_text(encoding="utf-8", errors="replace") == own:  # written before without --push
-            write_text(out / CARD, texts[CARD])
-        console.print(upload(out, push, WRITTEN, private), soft_wrap=True, markup=False, highlight=False)
 
 
 def _folder_of(run: Path) -> Path | None:

@@ -90,7 +90,8 @@ def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
         UserError: When the file is missing, is no checkpoint, was not written by videonl, names code that is not
             trusted, or holds a network that reads no RGB frames.
     """
-    return trained_of(read_weights(path), name_of(path), trust_code)
+    weights = read_weights(path)
+    return trained_of(weights, weights.source, trust_code)
 
 
 def trained_of(weights: Weights, path: str | Path, trust_code: bool = False) -> Trained:
