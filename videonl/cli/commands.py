@@ -65,6 +65,12 @@ COMMANDS = {
     "models": Command("models", "models", "list the backbones and blocks"),
     "prepare": Command("prepare", "prepare", "re-encode the videos of an index for fast training", positional=True),
     "report": Command("report", "report", "rebuild the report of an evaluation from its record", positional=True),
+    "share": Command(
+        "share",
+        "parse",
+        "write a network to give away, in the layout of the Hugging Face Hub, and push it",
+        parses=True,
+    ),
     "stream": Command(
         "stream", "parse", "the best classes of a camera, an address, a pipe or a file, as it comes", parses=True
     ),
@@ -83,7 +89,7 @@ TASKS = {
     "data": ("index", "doctor", "prepare", "synth"),
     "train": ("summary", "fit", "demo"),
     "evaluate": ("validate", "test", "evaluate", "report", "compare"),
-    "use": ("predict", "timeline", "features", "stream", "app", "export"),
+    "use": ("predict", "timeline", "features", "stream", "app", "export", "share"),
     "look": ("attention", "diagnose"),
     "weights": ("models", "convert"),
     "measure": ("bench",),

@@ -18,6 +18,7 @@ from videonl.inference import VIEWS_PER_STEP, Model, Prediction, Predictions
 from videonl.inference.loading import Precision, find_trained
 from videonl.inference.predicting import Asked, predict_videos
 from videonl.inference.predictions import format_of
+from videonl.models.locating import weights_file
 from videonl.outputs import check_file, refuse_within
 from videonl.terminal import Console, printable
 
@@ -86,8 +87,8 @@ def predict(
 
     Args:
         source: Video files, folders of frames, folders of videos, patterns, lists, indexes.
-        checkpoint: A checkpoint of videonl fit, the folder of a run, converted weights, or a published name such as
-            kinetics400/i3d_r50.
+        checkpoint: A checkpoint, the folder of a run or of videonl share, converted weights, hf://user/name, or a
+            published name such as kinetics400/i3d_r50.
         out: The file to write: .csv and .json hold the best classes, .parquet every view. Interrupted, the command goes
             on where it stopped when it is given again.
         top: How many classes to print, and to write to .csv and .json.
@@ -111,7 +112,7 @@ def predict(
     require_at_least(0, MOST_SECONDS, time_limit=time_limit)
     if out is not None:
         format_of(out)
-        check_file(out, [checkpoint])
+        check_file(out, [weights_file(checkpoint)])
     sources = [str(local_video(name)) for name in source]
     if out is not None:
         refuse_within(out.parent, map(Path, sources))

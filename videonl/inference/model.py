@@ -47,8 +47,9 @@ def load(
     Nothing global changes: neither the number of threads, nor random states, nor the default dtype.
 
     Args:
-        source: A checkpoint of ``videonl fit``, the folder of a run, weights that ``videonl convert`` wrote, or a
-            published name such as ``kinetics400/i3d_r50``.
+        source: A checkpoint of ``videonl fit``, the folder of a run, weights that ``videonl convert`` wrote, a folder
+            of ``videonl share``, ``hf://user/name`` on the Hugging Face Hub, or a published name such as
+            ``kinetics400/i3d_r50``.
         device: ``cpu``, ``cuda``, ``cuda:1``; ``auto`` takes the GPU where there is one.
         precision: ``float32``, ``bfloat16``, or ``float16`` on GPUs; ``auto`` is float32.
         batch_size: Most views in one forward pass; ``auto`` is 8, as in ``videonl evaluate``.
