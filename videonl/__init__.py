@@ -20,6 +20,7 @@ _NAMES = {
     "Insertion": "videonl.models",
     "Model": "videonl.inference",
     "Prediction": "videonl.inference",
+    "Timeline": "videonl.inference",
     "VideoReader": "videonl.data.reading.decoding",
     "insert": "videonl.models",
     "load": "videonl.inference",

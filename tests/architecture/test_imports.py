@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "ops": set(),
     "blocks": {"ops", "registry", "errors"},
     "profiling": {"errors"},
-    "benchmarks": {"models", "backbones", "blocks", "ops", "data", "runtime", "profiling", "errors"},
+    "benchmarks": {"inference", "models", "backbones", "blocks", "ops", "data", "runtime", "profiling", "errors"},
     "backbones": {"registry", "errors"},
     "models": {"backbones", "blocks", "registry", "pickles", "terminal", "files", "errors"},
     "data": {"runtime", "registry", "terminal", "files", "outputs", "errors"},
@@ -32,13 +32,13 @@ MAY_IMPORT = {
     "tasks": {"evaluation", "registry", "errors"},
     "inference": {
         *("models", "backbones", "blocks", "data", "visualization", "evaluation"),
-        *("runtime", "terminal", "files", "outputs", "names", "errors"),
+        *("runtime", "profiling", "terminal", "files", "outputs", "names", "errors"),
     },
     "training": {
         *("inference", "tasks", "data", "evaluation", "visualization", "diagnostics", "profiling", "runtime"),
         *("pickles", "terminal", "files", "outputs", "names", "errors"),
     },
-    "visualization": {"blocks", "ops", "data.reading.decoding", "files", "names", "errors"},
+    "visualization": {"blocks", "ops", "data.reading", "terminal", "files", "outputs", "names", "errors"},
     "app": {"inference", "visualization", "data", "terminal", "errors"},
     "cli": {
         *("data", "models", "training", "visualization", "evaluation", "benchmarks", "blocks", "backbones", "ops"),

@@ -48,7 +48,7 @@ def test_everything_is_there_on_demand(videonl: Callable[..., Any]) -> None:
 
 def test_forms_of_a_command_are_listed(videonl: Callable[..., Any]) -> None:
     assert "SOURCE... --checkpoint" in videonl("predict", "--help").text
-    assert "{blocks,data,model}" in videonl("bench", "--help").text
+    assert "{blocks,data,model,windows}" in videonl("bench", "--help").text
     assert "--backbone" in videonl("bench", "model", "--help").text
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from videonl.evaluation import read_record
 from videonl.models import ClipClassifier, Insertion
+from videonl.models.checkpoints import load_trained
 from videonl.models.weights import Weights
 
 Videonl = Callable[..., object]
@@ -45,6 +46,20 @@ def test_convert_says_what_it_found(videonl: Videonl, public: Path, tmp_path: Pa
     assert "head: averages the logits of windows of 7 x 7 cells" in done.text
     assert "clips: 8 frames x stride 8, short side 256 px, crop 224 px" in done.text
     assert torch.load(tmp_path / "c2d.pt", weights_only=True)["videonl_weights"]["clip"]["stride_frames"] == 8
+
+
+def test_convert_names_the_classes_that_are_known_by_their_layout(videonl: Videonl, tmp_path: Path) -> None:
+    state = ClipClassifier("c2d_r50", 400, width=3).network.state_dict()
+    torch.save(state, tmp_path / "net.pyth")
+    words = ["convert", tmp_path / "net.pyth", "--from", "pytorchvideo", "--out", tmp_path / "net.pt"]
+    done = videonl(*words)
+    assert "classes: 400, abseiling to zumba: those of kinetics400, as published for this network" in done.text
+    assert load_trained(tmp_path / "net.pt").class_names[246] == "playing tennis"
+    (tmp_path / "own.txt").write_text("".join(f"own {index}\n" for index in range(400)))
+    done = videonl(*words, "--classes", tmp_path / "own.txt")
+    assert "classes: 400, own 0 to own 399 " in f"{done.text} "
+    assert "kinetics400" not in done.text
+    assert load_trained(tmp_path / "net.pt").class_names[399] == "own 399"
 
 
 @pytest.mark.parametrize(

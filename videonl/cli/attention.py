@@ -18,8 +18,10 @@ from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.inference import Recognizer
 from videonl.inference.choices import AUTO, find_classes, find_layer
+from videonl.inference.loading import find_trained
 from videonl.models import ClipClassifier
-from videonl.models.checkpoints import Trained, load_trained
+from videonl.models.checkpoints import Trained
+from videonl.models.locating import weights_file
 from videonl.outputs import check_folder, is_below, is_same, refuse_inputs
 from videonl.terminal import Console, printable
 from videonl.visualization import ShownClip, parse_queries
@@ -49,7 +51,8 @@ def attention(
     The middle clip of the video is shown, resized and cropped as the network sees it.
 
     Args:
-        checkpoint: A checkpoint of ``videonl fit``.
+        checkpoint: A checkpoint, the folder of a run or of ``videonl share``, converted weights, ``hf://user/name``, or
+            a published name such as kinetics400/i3d_r50.
         video: A video file.
         out: Folder for BLOCK.png, BLOCK.mp4, BLOCK.npz and explorer.html. With several queries pictures and films are
             BLOCK_QUERY.png; with ``evidence`` there are evidence_CLASS.png and, to compare both,
@@ -69,13 +72,16 @@ def attention(
     """
     console = Console()
     file = local_video(video)
-    inputs = [file, checkpoint, *([compare] if compare else [])]
+    inputs = [file, *(weights_file(each) for each in (checkpoint, compare) if each is not None)]
     check_folder(out)
     refuse_inputs([out, out / PAGE] if html else [out], inputs)
-    networks = [_Network("", load_trained(checkpoint, trust_code))]
+    networks = [_Network("", find_trained(checkpoint, trust_code=trust_code))]
     if compare is not None:
         names = distinct_names(checkpoint, compare)
-        networks = [_Network(names[0], networks[0].trained), _Network(names[1], load_trained(compare, trust_code))]
+        networks = [
+            _Network(names[0], networks[0].trained),
+            _Network(names[1], find_trained(compare, trust_code=trust_code)),
+        ]
     clip_format = _common_format([network.trained for network in networks])
     clip = read_middle_clip(file, clip_format, decoder)
     _warn_of_short_video(console, file, clip, clip_format)

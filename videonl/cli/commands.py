@@ -38,7 +38,7 @@ COMMANDS = {
     "bench": Command(
         "benches",
         "BENCHES",
-        "time blocks, a whole model or video loading against peers",
+        "time blocks, a whole model, video loading, or windows of a long video against peers",
         positional=True,
     ),
     "convert": Command("convert", "parse", "turn another project's checkpoint into weights to start from", parses=True),
@@ -60,10 +60,17 @@ COMMANDS = {
     "export": Command(
         "export", "export", "write a network as ONNX or as a torch.export program, checked against eager"
     ),
+    "features": Command("features", "parse", "features of the windows of videos, one file each", parses=True),
     "index": Command("index", "index", "examine every video of a data set and write an index", positional=True),
     "models": Command("models", "models", "list the backbones and blocks"),
     "prepare": Command("prepare", "prepare", "re-encode the videos of an index for fast training", positional=True),
     "report": Command("report", "report", "rebuild the report of an evaluation from its record", positional=True),
+    "share": Command(
+        "share",
+        "parse",
+        "write a network to give away, in the layout of the Hugging Face Hub, and push it",
+        parses=True,
+    ),
     "stream": Command(
         "stream", "parse", "the best classes of a camera, an address, a pipe or a file, as it comes", parses=True
     ),
@@ -73,13 +80,16 @@ COMMANDS = {
     "synth": Command(
         "synth", "synth", "write the synthetic data set, real H.264 files with known ground truth", positional=True
     ),
+    "timeline": Command(
+        "timeline", "parse", "what happens when in a long video: a page, segments, subtitles, a film", parses=True
+    ),
 }
 PREDICT_VIDEO = Command("predict", "parse", "the top classes of videos", parses=True)
 TASKS = {
     "data": ("index", "doctor", "prepare", "synth"),
     "train": ("summary", "fit", "demo"),
     "evaluate": ("validate", "test", "evaluate", "report", "compare"),
-    "use": ("predict", "stream", "app", "export"),
+    "use": ("predict", "timeline", "features", "stream", "app", "export", "share"),
     "look": ("attention", "diagnose"),
     "weights": ("models", "convert"),
     "measure": ("bench",),

@@ -57,7 +57,7 @@ def convert(
         clip: Frames and stride of the clips it was trained on, such as 32x2; by default as the file says, or as
             published for the network.
         classes: Names of its classes: kinetics400, kinetics600, kinetics700, imagenet, or a file with one name per
-            line.
+            line; by default kinetics400 where the published files of a layout with 400 classes have these.
     """
     check_file(out, [checkpoint])
     names = None if classes is None else class_names(classes)
@@ -76,14 +76,17 @@ def convert(
             stride_frames=stride_frames,
         ),
     )
+    are_names_published = names is None and layout != "videonl"
     if names is not None:
         weights = weights.named(names)
-    told = _told(weights)  # before anything is written: a clip format that cannot be is refused here
+    told = _told(
+        weights, are_names_published
+    )  # before anything is written: a clip format that cannot be is refused here
     weights.save(out)
     _say([f"{len(weights.state)} weights converted, none left over: {out}", *told])
 
 
-def _told(weights: Weights) -> list[str]:
+def _told(weights: Weights, are_names_published: bool) -> list[str]:
     """The findings, one per line."""
     told = [] if weights.block is None else [f"one block: {weights.block}"]
     if weights.network is not None:
@@ -92,7 +95,7 @@ def _told(weights: Weights) -> list[str]:
         for insertion in weights.network["blocks"]:
             told.append(f"blocks: {insertion['block']} after {insertion['after']}, {insertion['options']}")
         told += _about_head(weights.network)
-        told.append(_about_classes(weights.network["num_classes"], weights.class_names))
+        told.append(_about_classes(weights.network["num_classes"], weights.class_names, are_names_published))
         told.append(f"reads: {weights.reads}" if weights.reads else _about_clip(weights.clip))
     return [*told, f"license: {weights.license}"] if weights.license else told
 
@@ -113,11 +116,15 @@ def _about_head(network: dict[str, Any]) -> list[str]:
     ]
 
 
-def _about_classes(num_classes: int | None, names: list[str] | None) -> str:
+def _about_classes(num_classes: int | None, names: list[str] | None, are_published: bool) -> str:
     if num_classes is None:
         return "the file has no classifier: a training from it starts with a new one"
     if names:
-        return f"classes: {num_classes}, {names[0]} to {names[-1]}"
+        listed = f"classes: {num_classes}, {names[0]} to {names[-1]}"
+        if not are_published:
+            return listed
+        (known,) = lists_of(num_classes)
+        return f"{listed}: those of {known}, as published for this network; if it was trained on others: --classes FILE"
     known = "".join(f"; if they are those of {name}: --classes {name}" for name in lists_of(num_classes))
     return f"classes: {num_classes}, without names; name them with --classes FILE{known}"
 

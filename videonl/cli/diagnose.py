@@ -25,7 +25,8 @@ from videonl.diagnostics.report import WRITTEN, DiagnosisReport, print_report, w
 from videonl.errors import MOST_WORKERS, UserError
 from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.inference import Recognizer
-from videonl.models.checkpoints import load_trained
+from videonl.inference.loading import find_trained
+from videonl.models.locating import weights_file
 from videonl.outputs import check_folder, refuse_inputs, refuse_within
 from videonl.runtime.device import device_of
 from videonl.runtime.progress import progress_bar
@@ -54,7 +55,8 @@ def diagnose(
     it also measures whether the probe attends to the cue.
 
     Args:
-        checkpoint: A checkpoint of videonl fit; its clip format is used.
+        checkpoint: A checkpoint, the folder of a run or of videonl share, converted weights, hf://user/name, or a
+            published name such as kinetics400/i3d_r50; its clip format is used.
         source: The videos: a folder of class folders, a list, or one split of a list as clips.csv#val.
         out: Folder for the results.
         root: Folder that a relative source, and relative paths in it, are relative to.
@@ -74,9 +76,9 @@ def diagnose(
     require_at_least(0, MOST_SEED, seed=seed)
     check_folder(out)
     videos_of = file_of_source(source, root)
-    refuse_inputs([out / name for name in WRITTEN], [checkpoint, videos_of])
+    refuse_inputs([out / name for name in WRITTEN], [weights_file(checkpoint), videos_of])
     refuse_within(out, [videos_of])
-    trained = load_trained(checkpoint, trust_code)
+    trained = find_trained(checkpoint, trust_code=trust_code)
     if not trained.network.blocks:
         raise UserError(
             f"the network of {checkpoint} has no attention blocks, so there is nothing to diagnose; `videonl "

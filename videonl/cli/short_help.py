@@ -12,7 +12,7 @@ _FORMS = {
 }
 _VIDEO = {
     "SOURCE...": "files, folders, lists, patterns; options of this form:",
-    "--checkpoint FILE": "a checkpoint, a run, converted weights, a published name",
+    "--checkpoint FILE": "a checkpoint, run, shared folder, weights, published name",
     "--out FILE": "write .csv, .json or .parquet; resumes when interrupted",
     "--num_clips N, --num_crops N": "views whose scores are averaged (10 x 3)",
     "--top N": "how many classes to print (5)",

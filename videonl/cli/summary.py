@@ -14,8 +14,8 @@ from videonl.cli.foreign_code import FLAGS, expand_trusted
 from videonl.cli.progress import status
 from videonl.cli.refusals import require_at_least
 from videonl.errors import UserError
+from videonl.inference.loading import find_trained
 from videonl.models import ClipClassifier
-from videonl.models.checkpoints import load_trained
 from videonl.profiling import Memory, Row, profile_network, require_clip, training_memory
 from videonl.terminal import Console
 
@@ -95,7 +95,7 @@ def plan_of_configuration(words: Sequence[str], num_classes: int, trust_code: bo
 
 def plan_of_checkpoint(checkpoint: Path, trust_code: bool) -> Plan:
     """The network of a checkpoint at its own clip size, or at the published one if converted weights record none."""
-    trained = load_trained(checkpoint, trust_code)
+    trained = find_trained(checkpoint, trust_code=trust_code)
     sizes = [trained.known_clip.get(name) for name in ("num_frames", "crop_px", "crop_px")]
     known = (size or published for size, published in zip(sizes, trained.network.published_clip, strict=True))
     num_frames, height, width = known
@@ -122,7 +122,11 @@ def _parser() -> ArgumentParser:
         epilog="It also takes all options of `videonl fit`: --config FILE, --model.network.init_args.width 16, ...",
         allow_abbrev=False,
     )
-    parser.add_argument("--checkpoint", type=Path, help="a checkpoint of videonl fit, instead of a configuration")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="a checkpoint, a run, a shared folder, converted weights or a published name, instead of a configuration",
+    )
     parser.add_argument(
         "--num-classes", "--num_classes", type=int, default=400, help="size of the head, which fit takes from the data"
     )

@@ -1,7 +1,9 @@
 """The settings that a report states."""
 
+import hashlib
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -22,6 +24,21 @@ def describe_network(network: nn.Module) -> dict[str, str]:
         places.setdefault(block.kind, []).append(name)
     blocks = "; ".join(f"{kind.replace('_', ' ')} after {', '.join(names)}" for kind, names in places.items())
     return {"backbone": ", ".join([settings["backbone"], *given]), "blocks": blocks or "none"}
+
+
+def describe_checkpoint(name: object, file: Path) -> str:
+    """A network by its name and, where it lies in a file, by what the file holds.
+
+    Args:
+        name: As it was given.
+        file: The file with its weights; for a published name there may be none.
+    """
+    return f"{name} (SHA-256 {digest_of(file)})" if file.is_file() else str(name)
+
+
+def digest_of(file: Path) -> str:
+    """Tells one file from another."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
 
 
 def describe_source(source: str, root: object = None) -> str:

@@ -21,6 +21,10 @@ Last = Literal["repeat", "drop"]
 LEAST_SECONDS = 1e-3  # from a window to the next
 
 
+class TooShortError(UserError):
+    """A video that is shorter than one window."""
+
+
 @dataclass(frozen=True)
 class Window:
     """A stretch of a video that makes one clip.
@@ -276,13 +280,13 @@ def require_room(reader: VideoReader, clip: ClipFormat) -> int:
     """The last frame that a whole window can start at.
 
     Raises:
-        UserError: A window is longer than the video.
+        TooShortError: A window is longer than the video.
     """
     require_dense(clip)
     last = _last_start(reader, clip)
     if last < 0:
         length = f"{reader.num_frames} frames ({reader.duration_seconds:.2f} s)"
-        raise UserError(f"{reader.path} has {length}, and a window {_reach(clip)}: it is too short for one window")
+        raise TooShortError(f"{reader.path} has {length}, and a window {_reach(clip)}: it is too short for one window")
     return last
 
 

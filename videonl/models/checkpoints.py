@@ -1,4 +1,4 @@
-"""Loads trained networks from checkpoints of ``videonl fit`` and from converted weights."""
+"""Loads trained networks from checkpoints of ``videonl fit``, from converted weights, and from shared folders."""
 
 import warnings
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ import torch
 
 from videonl.errors import UserError
 from videonl.models.classifier import ClipClassifier
+from videonl.models.locating import is_in_shared, name_of, weights_file
+from videonl.models.sharing import read_shared
 from videonl.models.trust import require_harmless, require_sampling
 from videonl.models.weights import FORMAT, Weights
 from videonl.pickles import refusal_of_code
@@ -76,8 +78,8 @@ def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
     """Rebuilds a network from its file alone.
 
     Args:
-        path: A checkpoint of ``videonl fit``, or converted weights with a classifier. It is read with
-            ``weights_only=True``: no code in it runs.
+        path: A checkpoint of ``videonl fit``, the folder of a run, converted weights with a classifier, a folder of
+            ``videonl share``, or ``hf://user/name``. No code in it runs.
         trust_code: Whether the network may be built by any callable with any options, instead of as
             :func:`videonl.models.trust.require_harmless` allows it; only for files that you trust.
 
@@ -88,7 +90,8 @@ def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
         UserError: When the file is missing, is no checkpoint, was not written by videonl, names code that is not
             trusted, or holds a network that reads no RGB frames.
     """
-    return trained_of(read_weights(Path(path)), path, trust_code)
+    weights = read_weights(path)
+    return trained_of(weights, weights.source, trust_code)
 
 
 def trained_of(weights: Weights, path: str | Path, trust_code: bool = False) -> Trained:
@@ -112,12 +115,15 @@ def trained_of(weights: Weights, path: str | Path, trust_code: bool = False) -> 
     return Trained(network, [printable(name) for name in names], weights.clip, str(path))
 
 
-def read_weights(path: Path) -> Weights:
-    """Reads weights and their description, from a checkpoint of ``videonl fit`` or a file of ``videonl convert``.
+def read_weights(source: str | Path) -> Weights:
+    """Reads weights and their description, from any place that :func:`load_trained` takes.
 
     Raises:
         UserError: As :func:`load_trained`.
     """
+    path = weights_file(source)
+    if is_in_shared(path):
+        return read_shared(path.parent, name_of(source))
     content = _read(path)
     try:
         return _converted(content, path) if "videonl_weights" in content else _trained(content, path)
@@ -152,7 +158,7 @@ def _converted(content: dict[str, Any], path: Path) -> Weights:
         raise UserError(f"{path} has format {version}, but videonl reads {FORMAT}; convert the original again")
     if "licence" in about:  # as version 0.1 spelled it
         about["license"] = about.pop("licence")
-    return Weights(state=dict(content["state_dict"]), **{**about, "source": str(path)})
+    return Weights(state=dict(content["state_dict"]), **{**about, "source": str(path), "origin": about.get("source")})
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 # Of the largest logit; float32 leaves a hundredth of it.
 TOLERANCE = 1e-4
 _SEVERAL = 10  # times what float32 rounds a network's logits by, a difference may still be rounding
-INPUT, OUTPUT = "clip", "logits"
+INPUT, FRAMES, OUTPUT = "clip", "frames", "logits"
 MAX_BATCH = 2**31 - 1  # some limit must be named: torch 2.6 cannot trace an axis of any length
 
 
@@ -55,8 +55,8 @@ def export(
 
     Args:
         network: In eval mode, on the CPU; it maps clips to logits.
-        clip: Example of its input, normalized, (B, 3, T, H, W). The program takes this size, and with ``any_batch`` any
-            number of clips.
+        clip: Example of its input: normalized, (B, 3, T, H, W), or frames as uint8. The program takes this size, and
+            with ``any_batch`` any number of clips.
         path: Where the program goes. It is not there unless the comparison passed.
         kind: ``onnx`` or ``torch-export``.
         about: Plain data that goes with it: inside the ONNX file, beside the other as ``path`` + ``.json``.
@@ -78,7 +78,7 @@ def export(
         with whole_path(path) as unfinished:
             run = _write_onnx(program, unfinished, about) if kind == "onnx" else _write_torch(program, unfinished)
             # Another batch than the traced one, or a batch that was left open by mistake alone would pass.
-            checked = torch.randn(len(clip) + 1 if any_batch else len(clip), *clip.shape[1:])
+            checked = drawn((len(clip) + 1 if any_batch else len(clip), *clip.shape[1:]), clip.dtype)
             agreement = _compare(run(checked), expected := network(checked))
             if not agreement.logits <= tolerance:
                 raise ProgramDiffersError(_told(agreement, _rounding(network, checked, expected), tolerance))
@@ -90,6 +90,13 @@ def export(
 def beside(path: Path) -> Path:
     """The file of class names and clip format that goes with a program of torch.export."""
     return path.with_name(f"{path.name}.json")
+
+
+def drawn(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """A random input of a network: clips of normal numbers, or frames of any pixels."""
+    if dtype == torch.uint8:
+        return torch.randint(0, 256, shape, dtype=dtype)
+    return torch.randn(shape, dtype=dtype)
 
 
 def _trace(network: nn.Module, clip: Tensor, any_batch: bool) -> torch.export.ExportedProgram:
@@ -114,9 +121,10 @@ def _write_torch(program: torch.export.ExportedProgram, path: Path) -> Callable[
 def _write_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[str, Any]) -> Callable[[Tensor], Tensor]:
     import onnxruntime
 
+    name = FRAMES if program.example_inputs[0][0].dtype == torch.uint8 else INPUT
     try:
         converted = torch.onnx.export(
-            program, (), dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT], external_data=False
+            program, (), dynamo=True, verbose=False, input_names=[name], output_names=[OUTPUT], external_data=False
         )
     except Exception as error:
         raise UserError(
@@ -127,7 +135,7 @@ def _write_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[s
     converted.model.metadata_props.update({name: json.dumps(value) for name, value in about.items()})
     converted.save(path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda clip: torch.from_numpy(session.run([OUTPUT], {INPUT: clip.numpy()})[0])
+    return lambda clip: torch.from_numpy(session.run([OUTPUT], {name: clip.numpy()})[0])
 
 
 def _compare(found: Tensor, expected: Tensor) -> Agreement:
@@ -143,7 +151,7 @@ def _relative(found: Tensor, expected: Tensor) -> float:
 
 def _rounding(network: nn.Module, clip: Tensor, logits: Tensor) -> float:
     """How far the network's logits are from those of float64, relative to the largest."""
-    return _relative(logits, deepcopy(network).double()(clip.double()))
+    return _relative(logits, deepcopy(network).double()(clip.double() if clip.is_floating_point() else clip))
 
 
 def _told(agreement: Agreement, rounding: float, tolerance: float) -> str:

@@ -61,6 +61,16 @@ def require_harmless(path: object, settings: Mapping[str, Any]) -> None:
         require_block(path, str(insertion["block"]))
 
 
+def is_harmless(settings: Mapping[str, Any], sampling: object) -> bool:
+    """Whether a network, and how its clips are sampled, need no trust."""
+    try:
+        require_harmless("", settings)
+        require_sampling("", sampling)
+    except UserError:
+        return False
+    return True
+
+
 def require_sampling(path: object, name: object) -> None:
     """Refuses a way of sampling clips that is not videonl's own; as :func:`require_harmless`."""
     if not isinstance(name, str) or "." in name:  # it is one of ours, or there is none of that name

@@ -30,6 +30,7 @@ class Weights:
         class_names: Names of the classes, in the order of the logits, if they are known.
         reads: Its input if that is not RGB frames.
         license: Restrictions on their use, if any.
+        origin: Of a file of weights, what it was converted from.
     """
 
     state: Mapping[str, Tensor]
@@ -40,10 +41,12 @@ class Weights:
     class_names: list[str] | None = None
     reads: str | None = None
     license: str | None = None
+    origin: str | None = None
 
     def save(self, path: Path) -> None:
         """Writes plain data and tensors, all or nothing."""
-        about = {name: value for name, value in vars(self).items() if name != "state"}
+        about = {name: value for name, value in vars(self).items() if name not in ("state", "origin")}
+        about["source"] = self.origin or self.source
         content = {"videonl_weights": {"format": FORMAT, **about}, "state_dict": dict(self.state)}
         # In memory first: where its file cannot grow, torch.save fails without saying why.
         written = io.BytesIO()

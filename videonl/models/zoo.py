@@ -15,6 +15,7 @@ from videonl.models.class_names import class_names
 from videonl.models.classifier import ClipClassifier
 from videonl.models.conversion import Layout, Stated, convert_content
 from videonl.models.conversion.pytorchvideo_hub import HUB
+from videonl.models.hub import is_hub_name
 from videonl.models.weights import Weights
 from videonl.pickles import refusal_of_code
 
@@ -40,14 +41,15 @@ def find_weights(name: str, classifier: ClipClassifier) -> Weights:
     """Weights by path or name.
 
     Args:
-        name: A file of ``videonl convert`` or ``videonl fit``, or a published name such as ``kinetics400/i3d_r50``.
+        name: A file of ``videonl convert`` or ``videonl fit``, the folder of a run or of ``videonl share``,
+            ``hf://user/name``, or a published name such as ``kinetics400/i3d_r50``.
         classifier: The network they are meant for: image weights are inflated to it.
 
     Raises:
         UserError: When there is neither such a file nor such a name, or the download fails.
     """
-    if Path(name).is_file():
-        return read_weights(Path(name))
+    if is_hub_name(name) or Path(name).exists():
+        return read_weights(name)
     if name in PUBLISHED:
         return download(name, classifier)
     raise UserError(f"model.weights {name} is neither a file nor a known name; known names are: {', '.join(PUBLISHED)}")

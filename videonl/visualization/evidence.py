@@ -140,7 +140,7 @@ def _require_grid(seen: Observation, network: nn.Module, layer: nn.Module, name:
     if not isinstance(output, Tensor) or output.ndim != 5:
         found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise UserError(f"cannot compute evidence at {name}: its output is {found}; choose a layer of (B, C, T, H, W)")
-    if not isinstance(layer, nn.Conv3d) and _has_channels_last(network, output):
+    if not isinstance(layer, nn.Conv3d) and has_channels_last(network, output):
         raise UserError(
             f"cannot compute evidence at {name}: its output is channels-last, (B, T, H, W, C), as in transformers; "
             "choose a layer of (B, C, T, H, W)"
@@ -148,7 +148,7 @@ def _require_grid(seen: Observation, network: nn.Module, layer: nn.Module, name:
     return output
 
 
-def _has_channels_last(network: nn.Module, features: Tensor) -> bool:
+def has_channels_last(network: nn.Module, features: Tensor) -> bool:
     """Whether the network norms over the last axis of features (B, T, H, W, C), as Swin does, and no CNN."""
     norms = (module for module in network.modules() if isinstance(module, nn.LayerNorm))
     return any(tuple(norm.normalized_shape) == features.shape[-1:] for norm in norms)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from videonl.errors import UserError
 from videonl.models.conversion.beside_weights import load_weights_alone
+from videonl.models.tensor_file import is_safetensors, read_safetensors
 from videonl.pickles import refusal_of_code
 
 # All that a pickle of numpy arrays calls, under the names of numpy 1 and 2; Python 2 wrote no others.
@@ -53,29 +54,6 @@ def read_torch(path: Path) -> Any:
     except Exception as error:  # a file of any bytes may break the unpickler in any way
         damaged = f"{path} cannot be read as weights alone ({_first_sentence(error)}); was it copied completely?"
         raise UserError(refusal_of_code(path) or damaged) from error
-
-
-def is_safetensors(path: Path) -> bool:
-    """Whether a file is one of tensors alone, by its start: eight bytes of length, then JSON."""
-    with path.open("rb") as file:
-        start = file.read(9)
-    return start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Reads a file of tensors by name, which has no place for code.
-
-    Raises:
-        UserError: When it is damaged.
-    """
-    # Imported here because most files are others.
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise UserError(f"{path} is a damaged safetensors file: {_first_sentence(error)}") from error
 
 
 def read_caffe2(path: Path) -> Any:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from videonl.backbones import head_option, inflated_kernel, read_stem
 from videonl.errors import UserError
+from videonl.models.class_names import SIZES, class_names
 from videonl.models.classifier import ClipClassifier
 from videonl.models.conversion.foreign import Foreign, Options, Place
 from videonl.models.placement import Insertion
@@ -53,7 +54,20 @@ def assemble(foreign: Foreign, source: str) -> Weights:
         _refuse_other_epsilon(network, foreign.norm_epsilon)
     # In the network's order; counts of batches, which old norms lack, start at 0.
     complete = {key: state.get(key, torch.tensor(0)).contiguous() for key in expected}
-    return Weights(complete, source, settings, clip=dict(foreign.clip), reads=foreign.reads, license=foreign.license)
+    return Weights(
+        complete,
+        source,
+        settings,
+        clip=dict(foreign.clip),
+        class_names=_published_classes(foreign, settings["num_classes"]),
+        reads=foreign.reads,
+        license=foreign.license,
+    )
+
+
+def _published_classes(foreign: Foreign, num_classes: int | None) -> list[str] | None:
+    known = foreign.published_classes
+    return class_names(known) if known is not None and SIZES[known] == num_classes else None
 
 
 def head_keys(settings: Mapping[str, Any]) -> set[str]:

@@ -80,6 +80,8 @@ class Foreign:
         reads: What the network reads where that is not RGB frames.
         license: Restrictions on the use of the weights, where there are any.
         inflated: Whether these are weights of a 2D network, to be repeated along time.
+        published_classes: The list of the classes that the published files of this layout have, where all those with as
+            many classes have these.
     """
 
     weights: Mapping[str, Tensor]
@@ -95,6 +97,7 @@ class Foreign:
     reads: str | None = None
     license: str | None = None
     inflated: bool = False
+    published_classes: str | None = None
 
 
 AT_224 = {"short_side_px": 256, "crop_px": 224}

@@ -75,6 +75,7 @@ def hub_network(weights: Mapping[str, Tensor], stated: Stated) -> Foreign | None
             "crop_px": crop_px,
             **sampling(stated, hub.sampling),
         },
+        published_classes="kinetics400",
     )
 
 

@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from videonl.data.datamodule import ClipDataModule
 from videonl.evaluation import EvaluationRecord, write_record
-from videonl.evaluation.about import describe_network, describe_source, today
+from videonl.evaluation.about import describe_checkpoint, describe_network, describe_source, today
 from videonl.evaluation.report import names_of, print_evaluation, write_evaluation
 from videonl.outputs import check_file
 from videonl.terminal import Console
@@ -77,7 +77,7 @@ def about(trainer: Trainer, module: ClipModule) -> dict[str, str]:
     """What a test or prediction is of."""
     data: ClipDataModule = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's loops
     return {
-        "checkpoint": str(trainer.ckpt_path),
+        "checkpoint": describe_checkpoint(trainer.ckpt_path, Path(str(trainer.ckpt_path))),
         "videos": describe_source(data.sources["test"], data.root),
         **describe_network(module.network),
         "views": data.test_views.describe(data.clip),
