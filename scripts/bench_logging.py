@@ -21,7 +21,7 @@ from lightning.pytorch import Callback
 
 from videonl.cli import run_callbacks
 from videonl.cli.main import main
-from videonl.data.synthetic.dataset import write_synthetic
+from videonl.data.synthetic.dataset import SyntheticSettings, write_synthetic
 from videonl.training.callbacks import EvaluationLogs, Throughput
 
 CONFIG = """
@@ -112,7 +112,7 @@ def bench_logging(folder: Path, num_rounds: int = 3) -> None:
         num_rounds: How often the two take turns.
     """
     if not (folder / "data").exists():
-        write_synthetic(folder / "data", num_train=160, num_val=32, num_test=2, size_px=64, num_frames=8)
+        write_synthetic(folder / "data", SyntheticSettings(num_train=160, num_val=32, num_test=2))
     config = folder / "bench.yaml"
     config.write_text(CONFIG.format(configs=Path(__file__).resolve().parents[1] / "configs", data=folder / "data"))
     found: dict[str, list[Times]] = {"none": [], "all": []}

@@ -40,7 +40,7 @@ def test_an_output_that_is_an_input_is_refused_by_whatever_way(tmp_path: Path, w
     (tmp_path / "link.ckpt").symlink_to(given)
     (tmp_path / "hard.ckpt").hardlink_to(given)
     (tmp_path / "other").symlink_to(given.parent)
-    with pytest.raises(UserError, match=r"\.ckpt.* is read here, and would be lost"):
+    with pytest.raises(UserError, match=r"\.ckpt.* is an input, and would be overwritten"):
         check_file(output, [tmp_path / "gone", given])
     check_file(tmp_path / "in" / "new.ckpt", [given])
     refuse_inputs([tmp_path / "gone"], [tmp_path / "gone"])

@@ -20,6 +20,7 @@ _NAMES = {
     "Insertion": "videonl.models",
     "Model": "videonl.inference",
     "Prediction": "videonl.inference",
+    "Timeline": "videonl.inference",
     "VideoReader": "videonl.data.reading.decoding",
     "insert": "videonl.models",
     "load": "videonl.inference",
@@ -28,6 +29,7 @@ _NAMES = {
     "register_block": "videonl.blocks",
     "register_sampling": "videonl.data.sampling",
     "register_source": "videonl.data.sources.own",
+    "synth": "videonl.data.synthetic",
 }
 __all__ = ["__version__", *_NAMES]  # the names of __getattr__ below
 

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -61,6 +62,36 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """As :func:`whole_path`, with the file opened to write bytes to."""
     with whole_path(path) as unfinished, unfinished.open("wb") as file:
         yield file
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Gives a folder to fill, which takes its name when all of it has reached the disk; after an error nothing is left.
+
+    Args:
+        path: A folder that does not exist, or is empty.
+
+    Yields:
+        An empty folder beside it.
+
+    Raises:
+        UserError: It cannot be written, as when the disk is full, or another process is writing it.
+    """
+    target = Path(os.path.realpath(path))
+    unfinished = unfinished_of(target)
+    with locked(target.with_name(f".{target.name}{LOCK}"), f"{path} is being written"):
+        try:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            yield unfinished
+            for written in unfinished.iterdir():
+                _flush(written)
+            os.rename(unfinished, target)
+            _flush(target.parent)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

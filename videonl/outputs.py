@@ -49,7 +49,27 @@ def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
         for output in existing:
             if is_same(output, given):
                 also = "" if str(output) == str(given) else f", the same file as {given}"
-                raise UserError(f"{output}{also} is read here, and would be lost. Write to another place")
+                raise UserError(f"{output}{also} is an input, and would be overwritten. Write to another place")
+
+
+def refuse_within(folder: Path, sources: Iterable[Path]) -> None:
+    """Refuses a folder to write below a folder that videos are read from.
+
+    Raises:
+        UserError: It lies there, where the next reading would take it for a class and its films for videos.
+    """
+    for source in sources:
+        if source.is_dir() and is_below(folder, source):
+            raise UserError(
+                f"{folder} lies in {source}, from which videos are read: the next time it would be one of their "
+                "classes. Write to another place"
+            )
+
+
+def is_below(folder: Path, parent: Path) -> bool:
+    """Whether a folder lies in another one, at any depth, and not in a hidden one."""
+    path, above = Path(os.path.realpath(folder)), Path(os.path.realpath(parent))
+    return above in path.parents and not any(part.startswith(".") for part in path.relative_to(above).parts)
 
 
 def is_same(one: Path, other: Path) -> bool:

@@ -39,7 +39,7 @@ def code_in(path: Path) -> str | None:
 
 
 def refusal_of_code(path: Path) -> str | None:
-    """What to tell of a file that could not be loaded, if that was for the code in it; None if it holds none."""
+    """The error for a file that could not be loaded because of code in it; None if it holds none."""
     call = code_in(path)
     return call and (
         f"{path} holds code, which was not run: loading all of it would call {call}, and only weights and plain data "

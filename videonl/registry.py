@@ -105,8 +105,8 @@ def import_module_named(name: str, asker: str) -> ModuleType:
             return import_module(name)
     except ImportError as error:
         raise UserError(
-            f"{asker}: the module {name!r} cannot be imported ({error}). A module of your own lies beside "
-            "the configuration that names it, or its folder is on PYTHONPATH"
+            f"{asker}: the module {name!r} cannot be imported ({error}). Put a module of your own beside "
+            "the configuration that names it, or add its folder to PYTHONPATH"
         ) from error
     except (TypeError, ValueError) as error:  # a path with empty parts
         raise UserError(f"{asker}: {name!r} is not the name of a module such as package.module") from error

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "ops": set(),
     "blocks": {"ops", "registry", "errors"},
     "profiling": {"errors"},
-    "benchmarks": {"models", "backbones", "blocks", "ops", "data", "runtime", "profiling", "errors"},
+    "benchmarks": {"inference", "models", "backbones", "blocks", "ops", "data", "runtime", "profiling", "errors"},
     "backbones": {"registry", "errors"},
     "models": {"backbones", "blocks", "registry", "pickles", "terminal", "files", "errors"},
     "data": {"runtime", "registry", "terminal", "files", "outputs", "errors"},
@@ -32,17 +32,18 @@ MAY_IMPORT = {
     "tasks": {"evaluation", "registry", "errors"},
     "inference": {
         *("models", "backbones", "blocks", "data", "visualization", "evaluation"),
-        *("runtime", "terminal", "files", "outputs", "names", "errors"),
+        *("runtime", "profiling", "terminal", "files", "outputs", "names", "errors"),
     },
     "training": {
         *("inference", "tasks", "data", "evaluation", "visualization", "diagnostics", "profiling", "runtime"),
         *("pickles", "terminal", "files", "outputs", "names", "errors"),
     },
-    "visualization": {"blocks", "ops", "data.reading.decoding", "files", "names", "errors"},
+    "visualization": {"blocks", "ops", "data.reading", "terminal", "files", "outputs", "names", "errors"},
+    "app": {"inference", "visualization", "data", "terminal", "errors"},
     "cli": {
         *("data", "models", "training", "visualization", "evaluation", "benchmarks", "blocks", "backbones", "ops"),
         *("profiling", "diagnostics", "inference", "tasks", "runtime", "registry", "pickles", "terminal", "files"),
-        *("outputs", "names", "errors"),
+        *("app", "outputs", "names", "errors"),
     },
     "__init__": {"blocks", "backbones", "models", "inference", "data"},  # by name, when it is asked for
     "__main__": {"cli"},
@@ -53,6 +54,7 @@ CONFINED = {
     "pytorch_lightning": (),
     "lightning_fabric": (),
     "wandb": ("training.callbacks", "cli"),
+    "gradio": ("app",),
 }
 CATCH_ALLS = {"utils", "util", "helpers", "common", "misc"}
 

@@ -3,18 +3,19 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 
 import videonl.cli.run  # Lightning binds its log to the stderr of the moment it is first imported
 from videonl.cli.main import main
-from videonl.data.synthetic.dataset import write_synthetic
+from videonl.data.synthetic.dataset import SyntheticSettings, write_synthetic
+from videonl.models import ClipClassifier
 
 SMALL = """
 extends: experiment/demo/nonlocal.yaml
-trainer: {max_epochs: 1, accelerator: cpu, log_every_n_steps: 1, enable_progress_bar: false}
+trainer: {max_epochs: 1, accelerator: cpu, log_every_n_steps: 1, enable_progress_bar: false, num_sanity_val_steps: 0}
 model: {network: {init_args: {width: 3}}}
 data:
   clip: {num_frames: 5, short_side_px: 37, crop_px: 31}
@@ -36,7 +37,7 @@ class Ran(NamedTuple):
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """13 training, 7 validation and 11 test clips of two classes."""
     folder = tmp_path_factory.mktemp("data") / "synthetic"
-    write_synthetic(folder, num_train=13, num_val=7, num_test=11, size_px=38, num_frames=7)
+    write_synthetic(folder, SyntheticSettings(num_train=13, num_val=7, num_test=11, size_px=38, num_frames=7))
     return folder
 
 
@@ -75,6 +76,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_config: Path) -> Pat
     run = tmp_path_factory.mktemp("runs") / "trained"
     assert main(["fit", "--config", str(small_config), "--run.dir", str(run)]) == 0
     return run
+
+
+@pytest.fixture
+def with_blocks(trained: Path, tmp_path: Path) -> Callable[..., Path]:
+    """``with_blocks(name, {"block": ..., "after": ...}, ...)``: the checkpoint of a network with these, untrained."""
+
+    def write(name: str, *blocks: dict[str, Any]) -> Path:
+        content = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+        settings = content["videonl"]["network"] | {"blocks": list(blocks)}
+        state = ClipClassifier.from_settings(settings).state_dict()
+        content["videonl"]["network"] = settings
+        content["state_dict"] = {f"network.{key}": value for key, value in state.items()}
+        torch.save(content, tmp_path / f"{name}.ckpt")
+        return tmp_path / f"{name}.ckpt"
+
+    return write
 
 
 @pytest.fixture(scope="session")

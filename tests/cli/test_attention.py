@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from videonl.cli.main import main
 from videonl.models import ClipClassifier
+from videonl.terminal import Pace
 
 Videonl = Callable[..., Any]
 
@@ -52,16 +52,18 @@ def test_one_query_gives_a_strip_a_film_and_arrays(
     with av.open(str(tmp_path / "res3.3.mp4")) as film:
         assert sum(1 for _ in film.decode(video=0)) >= 5
     assert "res3.3: frame" in shown.text
-    assert "the network calls this clip sum_" in shown.text
+    assert "the network predicts sum_" in shown.text
 
 
 def test_several_queries_give_pictures_each_and_one_file_of_arrays(
-    videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path
+    videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("videonl.runtime.progress.Pace", lambda: Pace(0))
     queries = ["--query", "4,30,0", "--query=auto", "--query", "grid:2x1x1"]
     out = ["--out", tmp_path, "--film", "none"]
     shown = videonl("attention", "--checkpoint", checkpoint, "--video", video, *queries, *out)
     assert shown.code == 0
+    assert "drawing: 1 of 4 drawing: 2 of 4 drawing: 3 of 4 drawing: 4 of 4" in shown.text
     names = ["t4_y30_x0", "auto", "t1_y15_x15", "t4_y15_x15"]  # frames 0 to 2, then 3 and 4
     assert {path.name for path in tmp_path.iterdir()} == {"res3.3.npz", *(f"res3.3_{name}.png" for name in names)}
     with np.load(tmp_path / "res3.3.npz") as arrays:
@@ -108,7 +110,7 @@ def test_compare_shows_two_checkpoints(
     assert [source["name"] for source in data["sources"]] == ["best", "last"]
     assert [block["source"] for block in data["blocks"]] == [0, 1]
     assert data["compare"] == 1
-    assert "last: the network calls this clip" in shown.text
+    assert "last: the network predicts" in shown.text
 
 
 def test_compare_needs_another_checkpoint_of_the_same_clip_format(
@@ -139,16 +141,13 @@ def test_a_network_without_blocks_says_so_and_what_to_do(
     refused = videonl("attention", "--checkpoint", plain, "--video", video, "--out", tmp_path / "out", "--html")
     assert refused.code == 2
     assert "no attention blocks inserted" in refused.text
-    assert (
-        "choose a model whose configuration places blocks, or ask which places speak for a class: --evid"
-        in refused.text
-    )
+    assert "choose a model whose configuration inserts blocks, or use --evidence" in refused.text
     assert not (tmp_path / "out").exists()
     shown = videonl(
         "attention", "--checkpoint", plain, "--video", video, "--out", tmp_path / "out", "--evidence", "--html"
     )
     assert shown.code == 0
-    predicted = shown.text.partition("the network calls this clip ")[2].split()[0]
+    predicted = shown.text.partition("the network predicts ")[2].split()[0]
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"evidence.npz", f"evidence_{predicted}.png", f"evidence_{predicted}.mp4", "explorer.html"}
     (block,) = data_of(tmp_path / "out" / "explorer.html")["blocks"]
@@ -182,7 +181,7 @@ def test_evidence_stands_alone_and_beside_the_attention(
     with np.load(tmp_path / "auto" / "evidence.npz") as arrays:
         best = int(arrays["class_indices"][0])
         assert np.array_equal(arrays["evidence"][0], values[1 - best])
-    assert f"the network calls this clip sum_{best}" in predicted.text
+    assert f"the network predicts sum_{best}" in predicted.text
 
 
 def test_evidence_of_two_checkpoints(videonl: Videonl, trained: Path, checkpoint: Path, video: Path, tmp_path) -> None:
@@ -229,32 +228,25 @@ def test_evidence_that_cannot_be_had_says_why(
 
 
 def test_a_block_that_averages_has_nothing_to_show(
-    videonl: Videonl, small_config: Path, video: Path, tmp_path: Path
+    videonl: Videonl, with_blocks: Callable[..., Path], video: Path, tmp_path: Path
 ) -> None:
-    for name, blocks in {
-        "alone": "[{block: se, after: {res3: [1]}}]",
-        "both": "[{block: se, after: {res3: [1]}}, {block: gc, after: {res3: [3]}}]",
-    }.items():
-        options = ["--run.dir", tmp_path / name, "--model.network.init_args.blocks", blocks]
-        assert main(["fit", "--config", str(small_config), *map(str, options)]) == 0
+    se, gc = ({"block": name, "after": {"res3": [place]}} for name, place in (("se", 1), ("gc", 3)))
     out = ["--video", video, "--film", "none", "--out", tmp_path / "out"]
-    refused = videonl("attention", "--checkpoint", tmp_path / "alone" / "checkpoints" / "best.ckpt", *out)
+    refused = videonl("attention", "--checkpoint", with_blocks("alone", se), *out)
     assert refused.code == 2
-    assert "res3.1: these blocks average over all positions alike, so they have no attention to show" in refused.text
+    assert "res3.1: these blocks average all positions, so they have no attention to show" in refused.text
     assert "--evidence" in refused.text and not (tmp_path / "out").exists()
-    shown = videonl("attention", "--checkpoint", tmp_path / "both" / "checkpoints" / "best.ckpt", *out)
+    shown = videonl("attention", "--checkpoint", with_blocks("both", se, gc), *out)
     assert shown.code == 0
-    assert "res3.1: averages over all positions alike, nothing to show" in shown.text
+    assert "res3.1: averages all positions, no attention to show" in shown.text
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"res3.3.png", "res3.3.npz"}
 
 
 def test_a_block_that_reads_alike_everywhere_is_named(
-    videonl: Videonl, small_config: Path, video: Path, tmp_path: Path
+    videonl: Videonl, with_blocks: Callable[..., Path], video: Path, tmp_path: Path
 ) -> None:
-    blocks = "[{block: gc, after: {res3: [1]}}, {block: nonlocal, after: {res3: [3]}}]"
-    options = ["--run.dir", tmp_path / "run", "--model.network.init_args.blocks", blocks]
-    assert main(["fit", "--config", str(small_config), *map(str, options)]) == 0
-    checkpoint = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    blocks = [{"block": name, "after": {"res3": [place]}} for name, place in (("gc", 1), ("nonlocal", 3))]
+    checkpoint = with_blocks("both", *blocks)
     out = ["--out", tmp_path / "out", "--film", "none", "--query", "grid:2x1x2"]
     shown = videonl("attention", "--checkpoint", checkpoint, "--video", video, *out)
     assert shown.code == 0
@@ -270,8 +262,8 @@ def test_a_video_shorter_than_the_clip_says_what_stands_in(
     options = ["--video", video, "--out", tmp_path / "out", "--film", "none", "--html"]
     shown = videonl("attention", "--checkpoint", checkpoint, *options)
     assert shown.code == 0
-    assert f"{video} is shorter than the 5 frames that a clip reaches over" in shown.text
-    assert "its last frame stands in for 2 of 5" in shown.text
+    assert f"{video} is shorter than the 5 frames that a clip covers" in shown.text
+    assert "2 of 5 frames repeat the last one" in shown.text
 
 
 def test_frames_that_repeat_in_a_long_video_are_not_blamed_on_its_length(
@@ -283,7 +275,7 @@ def test_frames_that_repeat_in_a_long_video_are_not_blamed_on_its_length(
     options = ["--video", video, "--out", tmp_path / "out", "--film", "none"]
     shown = videonl("attention", "--checkpoint", tmp_path / "dense.ckpt", *options)
     assert shown.code == 0
-    assert "has fewer frames than the clip asks for: 3 of 5 frames of the clip repeat the one before" in shown.text
+    assert "has fewer frames than a clip needs: 3 of 5 frames of the clip repeat the previous one" in shown.text
 
 
 def test_a_file_name_that_looks_like_markup(videonl: Videonl, checkpoint: Path, video: Path, tmp_path: Path) -> None:

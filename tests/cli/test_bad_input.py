@@ -6,9 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-
-from videonl.models import ClipClassifier
 
 Videonl = Callable[..., object]
 
@@ -56,7 +53,7 @@ def test_label_outside_the_classes(refuse: Callable[..., str], clips: Path, tmp_
     video = next((clips / "train").glob("*/*.mp4"))
     (tmp_path / "val.csv").write_text(f"{video} sum_7\n")
     text = refuse("--data.val", tmp_path / "val.csv")
-    assert f"{tmp_path / 'val.csv'}:1: label 'sum_7' is none of the 2 classes (sum_0, sum_1)" in text
+    assert f"{tmp_path / 'val.csv'}:1: label 'sum_7' is not one of the 2 classes (sum_0, sum_1)" in text
 
 
 def test_data_of_other_classes_than_the_checkpoint(
@@ -142,9 +139,11 @@ def test_unknown_command_lists_the_commands(videonl: Videonl) -> None:
     assert "unknown command 'train'; the commands are: fit, validate, test, predict" in refused.text
 
 
-@pytest.mark.parametrize("words", ["--help", "models --json"])
-def test_a_reader_that_has_had_enough_is_no_error(words: str) -> None:
-    command = [sys.executable, "-m", "videonl", *words.split()]
+@pytest.mark.parametrize(
+    ("flags", "words"), [("", "--help"), ("-u", "fit --help")]
+)  # when it ends, and where it prints
+def test_a_reader_that_has_had_enough_is_no_error(flags: str, words: str) -> None:
+    command = [sys.executable, *flags.split(), "-m", "videonl", *words.split()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()  # before it has written a line
         assert process.stderr.read() == ""
@@ -193,14 +192,23 @@ def callback(name: str, options: str) -> list[str]:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--trainer.overfit_batches", "2"], "give --data.train a list of a few videos"),
-        (["--trainer.max_time", "00:01:00:00", "--trainer.max_epochs", "null"], "length is not known: set --trainer"),
-        (callback("LearningRateFinder", "{}"), "LearningRateFinder cannot set the rates here"),
-        (callback("BatchSizeFinder", "{}"), "BatchSizeFinder cannot set the batch size here"),
+        (["--trainer.overfit_batches", "2"], "--data.train to a list of a few videos"),
+        (["--trainer.max_time", "00:01:00:00", "--trainer.max_epochs", "null"], "known number of steps: set --trainer"),
+        (callback("LearningRateFinder", "{}"), "LearningRateFinder is not supported"),
+        (callback("BatchSizeFinder", "{}"), "BatchSizeFinder is not supported"),
         (["--trainer.val_check_interval", "100"], "trainer.val_check_interval is 100, but an epoch has 2 batches"),
         (callback("EarlyStopping", "{monitor: val/top5}"), "metric `val/top5` which is not available"),
+        (["--trainer.strategy", "ddp_spawn"], "trainer.strategy: ddp_spawn starts its processes from within"),
+        (["--trainer.strategy", "ddp_notebook_find_unused_parameters_true"], "for notebooks; use ddp, which starts"),
+        (
+            ["--trainer.strategy.class_path=DDPStrategy", "--trainer.strategy.init_args.start_method=fork"],
+            "trainer.strategy: fork starts its processes from within",
+        ),
     ],
-    ids=["overfit_batches", "max_time", "LearningRateFinder", "BatchSizeFinder", "val_check_interval", "EarlyStopping"],
+    ids=[
+        *("overfit_batches", "max_time", "LearningRateFinder", "BatchSizeFinder", "val_check_interval"),
+        *("EarlyStopping", "ddp_spawn", "ddp_notebook", "DDPStrategy"),
+    ],
 )
 def test_what_the_trainer_cannot_do_is_a_message(
     videonl: Videonl, small_config: Path, tmp_path: Path, options: list[str], told: str
@@ -217,7 +225,7 @@ def test_one_class(videonl: Videonl, small_config: Path, clips: Path, tmp_path: 
     source = ["--data.train", tmp_path / "train.csv", "--data.val", "null", "--data.test", "null"]
     refused = videonl("fit", "--config", small_config, "--run.dir", tmp_path / "run", *source)
     assert refused.code == 2
-    assert "there is but one class, sum_1" in refused.text
+    assert "there is only one class, sum_1" in refused.text
 
 
 def test_validation_of_nothing(videonl: Videonl, small_config: Path, trained: Path) -> None:
@@ -237,13 +245,8 @@ def test_video_of_one_frame_works(
 
 
 def test_video_on_a_network_whose_norms_have_no_innermost_channels(
-    videonl: Videonl, trained: Path, clips: Path, tmp_path: Path
+    videonl: Videonl, with_blocks: Callable[..., Path], clips: Path
 ) -> None:
-    content = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
-    settings = content["videonl"]["network"] | {"blocks": [{"block": "gc", "after": {"res3": [3]}}]}
-    network = ClipClassifier.from_settings(settings)
-    content["videonl"]["network"] = settings
-    content["state_dict"] = {f"network.{key}": value for key, value in network.state_dict().items()}
-    torch.save(content, tmp_path / "gc.ckpt")
+    checkpoint = with_blocks("gc", {"block": "gc", "after": {"res3": [3]}})
     video = next((clips / "test").glob("*/*.mp4"))
-    assert videonl("predict", "--checkpoint", tmp_path / "gc.ckpt", "--video", video).code == 0
+    assert videonl("predict", "--checkpoint", checkpoint, "--video", video).code == 0

@@ -5,11 +5,28 @@ from collections.abc import Callable
 
 import pytest
 
+from videonl.benchmarks import comparison, measure
 from videonl.cli.main import main
 
 TINY = ("--positions", "35", "--channels", "7", "--device", "cpu", "--seconds", "0.01")
 
 
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measures here, where starting a process takes seconds; peaks, for which malloc would be set up anew, are said."""
+    for module in (measure, comparison):
+        monkeypatch.setattr(module, "run_apart", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(measure, "peak_bytes", lambda step, device: step() or 3 * 2**20)
+
+
+def test_measurements_have_processes_of_their_own(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "blocks", *TINY, "--blocks", "gc_vs_embedded_gaussian", "--json"]) == 0
+    (row,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert min(row["ours"]["step_ms"], row["plain"]["step_ms"]) > 0
+    assert min(row["ours"]["peak_mib"], row["plain"]["peak_mib"]) >= 0
+
+
+@pytest.mark.usefixtures("in_process")
 def test_json_is_one_object_a_line(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "blocks", *TINY, "--blocks", "gc", "--json"]) == 0
     rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
@@ -20,6 +37,7 @@ def test_json_is_one_object_a_line(capfd: pytest.CaptureFixture[str]) -> None:
         assert row["ratio_step"] == pytest.approx(row["plain"]["step_ms"] / row["ours"]["step_ms"])
 
 
+@pytest.mark.usefixtures("in_process")
 def test_the_table_begins_with_the_machine(videonl: Callable[..., tuple[int, str]]) -> None:
     code, text = videonl("bench", "blocks", *TINY, "--positions", "35,77", "--blocks", "concatenation_vs_broadcast")
     assert code == 0
@@ -80,7 +98,7 @@ def test_mistakes_about_a_model_are_named(
     ("options", "message"),
     [
         (("--blocks", "gcc"), "unknown block 'gcc'; the blocks are: gaussian, embedded_gaussian, dot_product"),
-        (("--positions", "35,x"), "--positions must be positive whole numbers with commas between, got '35,x'"),
+        (("--positions", "35,x"), "--positions must be positive whole numbers separated by commas, got '35,x'"),
         (("--channels", "0"), "--channels must be at least 1, got 0"),
     ],
 )

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from videonl.cli.configuration import expand, load, shipped_configs
+from videonl.cli.configuration import expand, load, run_folder, shipped_configs
+from videonl.cli.main import main
 from videonl.errors import UserError
 
 
@@ -50,6 +51,51 @@ def test_shipped_configs_are_found_from_anywhere(monkeypatch: pytest.MonkeyPatch
         yaml.safe_load(expanded[0].removeprefix("--config="))["model"]["network"]["init_args"]["backbone"] == "c2d_r50"
     )
     assert (shipped_configs() / "base.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("files", "folder"),
+    [
+        (["experiment/kinetics400/i3d_r50_8x8.yaml"], "runs/kinetics400/i3d_r50_8x8"),
+        (["experiment/folders.yaml", "laid_over.yaml"], "runs/folders"),
+        (["experiment/folders.yaml", "own/my.experiment.yaml", "laid_over.yaml"], "runs/my.experiment"),
+        (["experiment/demo/nonlocal.yaml", "experiment/demo/own_clips.yaml"], "runs/demo/nonlocal"),
+        (["experiment/my/own.yaml", "laid_over.yaml"], "runs/my/own"),
+        (["laid_over.yaml", "experiment.yaml"], "runs/laid_over"),
+        (["experiment/experiment.yaml"], "runs/experiment"),
+        ([], None),
+    ],
+)
+def test_the_run_s_folder_follows_from_the_experiment_s_path(
+    files: list[str], folder: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("own/my.experiment.yaml", "experiment/my/own.yaml", "experiment/experiment.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("extends: experiment/folders.yaml\n")
+    for name in ("laid_over.yaml", "experiment.yaml"):
+        (tmp_path / name).write_text("seed_everything: 7\n")
+    monkeypatch.chdir(tmp_path)
+    assert run_folder([f"--config={file}" for file in files]) == folder
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "folder"),
+    [
+        ("", [], "runs/a 'b'"),
+        ("run: {project: mine}\n", [], "runs/a 'b'"),
+        ("run: {dir: elsewhere}\n", [], "elsewhere"),
+        ("run: {dir: elsewhere}\n", ["--run.dir", "here"], "here"),
+    ],
+)
+def test_a_folder_that_is_given_wins(
+    text: str, words: list[str], folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "a 'b'.yaml"
+    own.write_text(f"extends: experiment/folders.yaml\n{text}")
+    for command in ("fit", "test"):
+        with pytest.raises(SystemExit):
+            main([command, "--config", str(own), *words, "--print_config"])
+        assert yaml.safe_load(capsys.readouterr().out)["run"]["dir"] == folder
 
 
 @pytest.mark.parametrize(

@@ -28,13 +28,13 @@ def test_from_a_messy_folder_to_a_training(videonl: Videonl, messy: Path, small_
     assert ran.code == 0
     assert "22 videos: 21 ok, 1 broken" in ran.text
     assert "broken: 1" in ran.text and "videos/train/sum_1/broken.mp4: cannot be" in ran.text
-    assert "same bytes in several splits: 1" in ran.text and "leak.mp4 (val, sum_0)" in ran.text
+    assert "exact duplicates in several splits: 1" in ran.text and "leak.mp4 (val, sum_0)" in ran.text
     assert videonl("index", messy / "videos", "-o", index, "--strict").code == 1
 
     ran = videonl("doctor", index, "--clips-per-second", 50, "--num-sampled", 5)
     assert ran.code == 0
-    assert "leakage: the same bytes in several splits: 1" in ran.text
-    assert "labels that no usable training video has: none" in ran.text
+    assert "leakage: exact duplicates in several splits: 1" in ran.text
+    assert "labels without a usable training video: none" in ran.text
     assert "for 50 clips/s: --data.loading.num_workers" in ran.text
 
     ran = videonl("prepare", index, tmp_path / "prepared", "--short_side_px", 32, "--key-frame-every", 4, "--shards")
@@ -119,8 +119,12 @@ def test_lists_of_splits_are_indexed_together(videonl: Videonl, messy: Path, tmp
     out = tmp_path / "index.parquet"
     ran = videonl("index", f"{tmp_path}/train.csv,{tmp_path}/val.csv", "-o", out, "--check", "packets")
     assert ran.code == 0
-    assert "same bytes in several splits: 1" in ran.text and "(train, sum_0)" in ran.text and "(val, sum_0)" in ran.text
+    assert (
+        "exact duplicates in several splits: 1" in ran.text
+        and "(train, sum_0)" in ran.text
+        and "(val, sum_0)" in ran.text
+    )
     assert "clips of one" not in ran.text
     videonl("index", tmp_path / "train.csv", "-o", tmp_path / "alone.parquet", "--check", "packets")
     ran = videonl("doctor", tmp_path / "alone.parquet", "--num-sampled", 0)
-    assert "leakage: the same bytes in several splits: not known, all videos are of one split (none)" in ran.text
+    assert "leakage: exact duplicates in several splits: unknown, all videos are in one split (none)" in ran.text

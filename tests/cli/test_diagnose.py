@@ -40,7 +40,7 @@ def first_json(text: str) -> Any:
 def test_tables_a_reading_and_files(videonl: Videonl, options: list[object], tmp_path: Path) -> None:
     done = videonl("diagnose", *options)
     assert done.code == 0
-    for words in ("where blocks look", "what blocks are worth: 11 clips", "weight on the cue", "res3.3 "):
+    for words in ("where blocks attend", "accuracy without blocks: 11 clips", "weight on the cue", "res3.3 "):
         assert words in done.text
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {f"diagnosis.{kind}" for kind in ("json", "csv", "png", "html")}

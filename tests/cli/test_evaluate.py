@@ -181,7 +181,7 @@ def test_two_evaluations_are_compared(videonl: Videonl, options: list[object], c
     videonl("evaluate", *options, *others)
     refused = videonl("compare", records[0], tmp_path / "c" / "evaluation.parquet")
     assert refused.code == 2
-    assert "not of the same videos; only A has 11" in refused.text
+    assert "do not have the same videos; only A has 11" in refused.text
 
 
 def test_awkward_names_of_files_and_classes(videonl: Videonl, trained: Path, clips: Path, tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_awkward_names_of_files_and_classes(videonl: Videonl, trained: Path, cli
     assert all(name in predicted.text for name in [video.name, *names])
     shown = videonl("attention", *words, "--film", "none", "--out", tmp_path / "attention")
     assert shown.code == 0
-    assert re.search(r"calls this clip (\[red\]|\[/x\] é)", shown.text)
+    assert re.search(r"predicts (\[red\]|\[/x\] é)", shown.text)
 
 
 def test_names_of_files_that_are_no_text(videonl: Videonl, options: list[object], clips: Path, tmp_path: Path) -> None:
@@ -224,10 +224,13 @@ def test_a_network_whose_scores_are_not_finite_is_refused(
     assert "the scores of 11 of 11 videos" in refused.text and "are not finite" in refused.text
     assert not (tmp_path / "evaluation.html").exists()
     video = next((clips / "test").glob("*/*.mp4"))
-    for words in (["predict"], ["attention", "--out", tmp_path]):
+    for words, told in (
+        (["predict"], f"the scores of 1 of 1 videos, such as {video}, are not finite"),
+        (["attention", "--out", tmp_path], "the network of nan.ckpt gives this video scores that are not finite"),
+    ):
         refused = videonl(*words, "--checkpoint", tmp_path / "nan.ckpt", "--video", video)
         assert refused.code == 2
-        assert "the network of nan.ckpt gives this video scores that are not finite" in refused.text
+        assert told in refused.text
 
 
 def test_places_that_cannot_be_written_are_named(videonl: Videonl, options: list[object], tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ _RUN = "VIDEONL_TESTED_RUN"
 def start(run: Path, *words: object) -> subprocess.Popen[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", _RUN: str(run)}
     command = [sys.executable, "-W", "ignore", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
+    )
 
 
 def start_node(run: Path, rank: int, num_nodes: int, port: int, *words: object) -> subprocess.Popen[str]:
@@ -41,7 +43,7 @@ def end_of(run: Path, *processes: subprocess.Popen[str]) -> tuple[str, list[int]
     """All output, the exit codes, and how many seconds after the failure the last process had ended."""
     try:
         try:
-            output = "".join(process.communicate(timeout=120)[0] for process in processes)
+            output = "".join(process.communicate(timeout=280)[0] for process in processes)
         except subprocess.TimeoutExpired as late:
             raise AssertionError("\n".join([f"after {late.timeout} s there are still:", *running(run)])) from late
         failed_at = re.search(r"failed at ([\d.]+)", output)
@@ -110,3 +112,25 @@ def test_the_others_end_on_every_machine(
     assert all(codes)
     reason = GONE if how == "death" else "failed: a mistake in one process"
     assert f"videonl: error: process {rank} of 2 {reason}" in output
+
+
+SIGNALS = [
+    *(("fit", how, rank) for how in ("SIGTERM", "SIGTERM-all", "SIGINT", "SIGINT-all") for rank in (0, 1)),
+    *((command, how, 1) for command in ("validate", "test", "predict") for how in ("SIGTERM", "SIGINT-all")),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "how", "late"), SIGNALS)
+def test_a_signal_ends_all_processes_with_its_code(
+    small_config: Path, trained: Path, tmp_path: Path, command: str, how: str, late: int
+) -> None:
+    run, code = tmp_path / "run", 128 + signal.Signals[how.partition("-")[0]]
+    words = [command, *options(small_config, run, 2)[1:], "--data.loading.num_workers", 0]
+    if command != "fit":
+        words += ["--ckpt_path", trained / "checkpoints" / "last.ckpt"]
+    output, codes, seconds = end_of(run, start(run, FAILING, how, late, *words))
+    assert codes == [code], output
+    assert seconds < 30
+    assert "Traceback" not in output, output
+    assert ("interrupted" if code == 130 else "terminated") in output

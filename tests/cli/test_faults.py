@@ -91,7 +91,7 @@ def test_a_training_survives_every_bad_file_and_names_it(
     assert trained.code == 0
     for path in bad:
         assert trained.text.count(f"skipped {path}:") == 1, path
-    assert trained.text.count(f"skipped {train}:{len(videos) + 1}: label 'summ_1' is none of the 2 classes") == 1
+    assert trained.text.count(f"skipped {train}:{len(videos) + 1}: label 'summ_1' is not one of the 2 classes") == 1
     assert trained.text.count("skipped ") == len(bad) + 1
     assert "took longer than 8 seconds, and the process that decoded it was ended" in trained.text
     assert "crashes.mp4: the process that decoded it died" in trained.text
@@ -110,7 +110,7 @@ def test_many_wrong_labels_stop_a_training_and_are_listed(
     refused = videonl("fit", "--config", small_config, "--run.dir", tmp_path / "run", "--data.train", source, *classes)
     assert refused.code == 2
     assert "6 of 19 training videos have a wrong label or none, more than the share of 0.1" in refused.text
-    assert all(f"{source}:{line}: label 'summ_1' is none of the 2 classes" in refused.text for line in range(14, 20))
+    assert all(f"{source}:{line}: label 'summ_1' is not one of the 2 classes" in refused.text for line in range(14, 20))
 
 
 @pytest.mark.parametrize("command", ["fit", "test"])

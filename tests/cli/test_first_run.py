@@ -24,7 +24,8 @@ HEADER = (
 )
 FIT = (
     *HEADER,
-    r"a validation scores 1 clip x 1 crop of 31 px of each video, always the same; a test 2 clips x 3 crops of 31 px",
+    r"validation scores 1 clip x 1 crop of 31 px of each video, always the same; "
+    r"a test scores 2 clips x 3 crops of 31 px",
     r"validation: batch \d of \d",
     r"epoch 1 of 1: step [12] of 2, loss \d\.\d{3}",
     r"epoch 1 of 1: loss \d\.\d{3}, validation top-1 \d+\.\d %, mean class \d+\.\d %, \d+ s",
@@ -147,7 +148,7 @@ def test_on_a_terminal_there_is_a_bar_and_nothing_of_the_libraries(small_config:
     assert re.search(r"Epoch 0/0 +━+ 2/2", text), text
     lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
     bars = r"(Epoch \d/\d|Validation|Sanity Checking)\b.*"
-    wandb = r"W&B run: offline; send it with: wandb sync \S+"
+    wandb = r"W&B run: offline; upload it with: wandb sync \S+"
     assert [line for line in lines if unexpected(line, (*FIT, *CLOSING, bars, wandb, "[─-╿].*"))] == []
     assert sum(line.startswith("epoch 1 of 1: loss") for line in lines) == 1
     assert "epoch 1 of 1: step" not in text

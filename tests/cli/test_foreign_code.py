@@ -48,7 +48,7 @@ def folder(tmp_path: Path, small_config: Path) -> Iterator[Path]:
 def test_foreign_code_is_asked_about_and_not_run(videonl: Videonl, folder: Path, command: str) -> None:
     code, text = videonl(command, "--config", folder / "tiny.yaml")
     assert code == 2
-    assert f"{folder / 'tiny.yaml'} has its network built by my_nets_31.TinyNet" in text
+    assert f"{folder / 'tiny.yaml'} builds its network with my_nets_31.TinyNet" in text
     assert "--trust-code" in text
     assert not (folder / "RAN").exists()
 

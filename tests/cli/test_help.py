@@ -25,9 +25,10 @@ def test_the_help_is_short_and_says_how_to_see_everything(videonl: Callable[...,
 def test_the_overview_has_every_command_under_one_task(videonl: Callable[..., Any]) -> None:
     listed = [name for names in TASKS.values() for name in names]
     assert sorted(listed) == sorted([*TRAINER_COMMANDS, *COMMANDS])
-    lines = [line.split()[0] for line in usage().splitlines()[4:-1] if line]
+    lines = [line.split()[0] for line in usage().splitlines()[4:-2] if line]
     assert lines == [word for task, names in TASKS.items() for word in (f"{task}:", *names)]
     assert videonl("--help") == (0, " ".join(usage().split()))
+    assert "--verbose" in usage().splitlines()[-1]
 
 
 def test_every_option_of_the_short_help_exists(videonl: Callable[..., Any]) -> None:
@@ -47,7 +48,7 @@ def test_everything_is_there_on_demand(videonl: Callable[..., Any]) -> None:
 
 def test_forms_of_a_command_are_listed(videonl: Callable[..., Any]) -> None:
     assert "SOURCE... --checkpoint" in videonl("predict", "--help").text
-    assert "{blocks,data,model}" in videonl("bench", "--help").text
+    assert "{blocks,data,model,windows}" in videonl("bench", "--help").text
     assert "--backbone" in videonl("bench", "model", "--help").text
 
 

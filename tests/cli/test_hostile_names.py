@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from videonl.cli.parsing import Parser
+
 Videonl = Callable[..., tuple[int, str]]
 EVIL = "run\x1b[2J\x1b]52;c;aGk=\x9b31m"
 ESCAPED = r"run\x1b[2J\x1b]52;c;aGk=\x9b31m"
@@ -72,3 +74,13 @@ def test_mistakes(said: Callable[..., str], small_config: Path, tmp_path: Path) 
     said(2, "doctor", tmp_path / "none", f"--{EVIL}")
     said(2, "convert", EVIL, "--from", EVIL, "--out", "x")
     said(2, "summary", "--num-classes", EVIL)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["caf\udce9", "\udce9: [x] #1", '["\udce9"]', "\U0001f3be", "\x7f\x85\u2028", "[x]", '["x"]', "007", "a\nb", ""],
+)
+def test_words_of_a_list_are_taken_as_they_are_written(word: str) -> None:
+    parser = Parser()
+    parser.add_argument("--evidence", type=list[str])
+    assert parser.parse_args(["--evidence", word, "serve"]).evidence == [word, "serve"]

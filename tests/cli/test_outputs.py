@@ -1,6 +1,7 @@
 """Where commands write: never over what they read, in a folder of their own, and said before the work."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from videonl.data.sources.folders import read_folder
 from videonl.evaluation import EvaluationRecord, VideoScore, read_record, write_record
 from videonl.files import locked
 from videonl.models.checkpoints import load_trained
@@ -39,6 +41,10 @@ def listed(clips: Path, tmp_path: Path) -> Path:
     return path
 
 
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_outputs_that_are_inputs_are_refused(
     videonl: Videonl, checkpoint: Path, record: Path, listed: Path, tmp_path: Path
 ) -> None:
@@ -65,9 +71,57 @@ def test_outputs_that_are_inputs_are_refused(
     ):
         refused = videonl(*words)
         assert refused.code == 2, words
-        assert "is read here, and would be lost" in refused.text, words
+        assert "is an input, and would be overwritten" in refused.text, words
         assert {path: path.read_bytes() for path in files} == files, words
     assert [path.name for path in film.parent.iterdir()] == [film.name]
+
+
+def test_outputs_among_the_videos_are_refused(
+    videonl: Videonl, checkpoint: Path, small_config: Path, clips: Path, tmp_path: Path
+) -> None:
+    videos = tmp_path / "videos"
+    shutil.copytree(clips / "val", videos)
+    (tmp_path / "link").symlink_to(videos)
+    before = files_of(videos)
+    own, few = ["--checkpoint", checkpoint, "--source", videos], ["--num_clips", 2, "--num_workers", 0]
+    config = ["--config", small_config, "--data.val", videos, "--data.test", tmp_path / "link"]
+    for words in (
+        ["evaluate", *own, *few, "--out", videos / "results"],
+        ["diagnose", *own, *few, "--out", tmp_path / "link" / "sum_0" / "more" / "d"],
+        ["index", videos, "--out", videos / "index" / "index.parquet"],
+        ["fit", *config, "--run.dir", videos],
+        ["predict", videos, "--checkpoint", checkpoint, "--out", videos / "scores" / "scores.csv"],
+        *([name, *config, "--run.dir", videos / "run", "--ckpt_path", checkpoint] for name in ("validate", "predict")),
+    ):
+        refused = videonl(*words)
+        assert refused.code == 2, (words, refused.text)
+        assert f"lies in {videos}, from which videos are read" in refused.text.replace("link", "videos")
+        assert files_of(videos) == before
+    assert videonl("evaluate", *own, *few, "--num_crops", 1, "--out", videos / ".results").code == 0
+    assert len(read_folder(videos)) == 7  # of the classes that there were
+
+
+def test_films_among_the_videos_are_warned_of(videonl: Videonl, checkpoint: Path, clips: Path, tmp_path: Path) -> None:
+    shutil.copytree(clips / "val", tmp_path / "videos")
+    shutil.copytree(clips / "val" / "sum_0", tmp_path / "videos" / "sum_2")
+    video = next((tmp_path / "videos" / "sum_0").iterdir())
+    words = ["attention", "--checkpoint", checkpoint, "--film", "none", "--video"]
+    for out, folder in (
+        ("videos/sum_1", "videos"),
+        ("videos/films", "videos"),
+        ("films", None),
+        ("videos/.films", None),
+    ):
+        shown = videonl(*words, video, "--out", tmp_path / out)
+        assert shown.code == 0, shown.text
+        assert ("lies in" in shown.text) == (folder is not None)
+        assert folder is None or f"{tmp_path / out} lies in {tmp_path / folder}, a folder of videos" in shown.text
+    alone = tmp_path / "alone" / video.name
+    alone.parent.mkdir()
+    alone.write_bytes(video.read_bytes())
+    assert "lies in" not in videonl(*words, alone, "--out", alone.parent / "attention").text
+    alone.with_name("other.mp4").write_bytes(video.read_bytes())
+    assert f"lies in {alone.parent}, a folder of" in videonl(*words, alone, "--out", alone.parent / "attention").text
 
 
 def test_places_that_cannot_be_are_refused_before_the_work(
@@ -135,12 +189,13 @@ def test_a_class_whose_name_is_no_text_is_evaluated(
 @pytest.mark.parametrize(
     ("redirected", "said"),
     [
-        (">&-", "standard output is closed; send it to a file, or to /dev/null"),
+        (">&-", "standard output is closed; redirect it to a file, or to /dev/null"),
         (">/dev/full", "standard output cannot be written (No space left on device)"),
     ],
 )
 def test_an_output_that_takes_nothing_is_named(redirected: str, said: str) -> None:
-    command = f"{sys.executable} -W ignore -m videonl models {redirected}"
+    # Unbuffered, so that it fails where it is printed.
+    command = f"{sys.executable} -u -W ignore -m videonl fit --help {redirected}"
     ended = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert said in ended.stderr
@@ -156,5 +211,5 @@ def test_shared_memory_that_is_too_small_is_named(small_config: Path, tmp_path: 
     command = f"{mount} && exec {sys.executable} -W ignore -m videonl fit {words}"
     ended = subprocess.run(["unshare", "-m", "bash", "-c", command], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert "found no room for their batches in the memory they share, /dev/shm" in ended.stderr
+    assert "ran out of shared memory (/dev/shm) for their batches" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -60,7 +60,7 @@ def test_callbacks_of_the_docs_train_stop_and_are_tested(
     [
         (["--model.network.init_args.batch_norm", "frozen"], "would replace the norms of batch_norm: frozen"),
         (["--model.network.init_args.batch_norm", "affine"], "would replace the norms of batch_norm: affine"),
-        ([], "is for GPUs"),
+        ([], "requires GPUs"),
     ],
 )
 def test_lightnings_synchronized_norms_are_refused_where_they_do_harm(

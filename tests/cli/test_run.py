@@ -117,8 +117,8 @@ def test_a_run_is_not_written_over_by_mistake(videonl: Videonl, trained: Path, s
 
 def test_fit_says_what_a_validation_scores(videonl: Videonl, small_config: Path, tmp_path: Path) -> None:
     fitted = videonl("fit", "--config", small_config, "--run.dir", tmp_path, "--trainer.limit_train_batches", 1)
-    assert "a validation scores 1 clip x 1 crop of 31 px of each video, always the same" in fitted.text
-    assert fitted.text.count("a test 2 clips x 3 crops of 31 px") == 1
+    assert "validation scores 1 clip x 1 crop of 31 px of each video, always the same" in fitted.text
+    assert fitted.text.count("a test scores 2 clips x 3 crops of 31 px") == 1
 
 
 def test_test_records_every_view_and_prints_a_table(videonl: Videonl, trained: Path, clips: Path) -> None:
@@ -172,7 +172,7 @@ def test_corrupt_video_is_skipped_named_and_counted(
     for path in (broken, cut):
         assert trained.text.count(f"skipped {path}") == 1
     for epoch in range(2):
-        assert f"videos that could not be read and were replaced by others in epoch {epoch}: 2" in trained.text
+        assert f"unreadable videos that were replaced by others in epoch {epoch}: 2" in trained.text
     logged = rows_of(run / "logs" / "fit" / "version_0" / "metrics.csv")
     assert [float(row["train/unreadable_videos"]) for row in logged if row["train/unreadable_videos"]] == [2, 2]
 
@@ -187,7 +187,7 @@ def test_unreadable_test_video_is_named_and_has_no_row(
     tested = videonl("test", "--config", trained / "config.yaml", *options, trained / "checkpoints" / "last.ckpt")
     assert tested.code == 1
     assert f"skipped {tmp_path / 'empty.mp4'}: the file is empty" in tested.text
-    assert "videos that could not be read and have no score: 1" in tested.text
+    assert "unreadable videos that have no score: 1" in tested.text
     assert "accuracy on 1 of 2 videos, 1 unreadable" in tested.text
     record = read_record(tmp_path / "test.parquet")
     assert [score.path for score in record.scores] == [str(good)]

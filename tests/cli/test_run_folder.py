@@ -82,7 +82,7 @@ def test_without_overwrite_nothing_is_deleted(run: Path) -> None:
 
 
 def test_weights_to_start_from_are_not_deleted(run: Path) -> None:
-    with pytest.raises(UserError, match=r"best\.ckpt.* is read here, and would be lost"):
+    with pytest.raises(UserError, match=r"best\.ckpt.* is an input, and would be overwritten"):
         begin_or_resume(Run(str(run), overwrite=True), None, str(run / "checkpoints" / ".." / "checkpoints/best.ckpt"))
     assert (run / "test.html").exists()
 

@@ -26,7 +26,7 @@ def content(run: Path) -> dict[Path, bytes]:
 def test_it_begins_and_then_has_nothing_left_to_do(videonl: Videonl, command: list[object], tmp_path: Path) -> None:
     begun = videonl(*command)
     assert begun.code == 0
-    assert "holds no last.ckpt yet: the training begins anew" in begun.text
+    assert "has no last.ckpt yet: starting from scratch" in begun.text
     before = content(tmp_path / "run")
     assert videonl(*command).code == 0
     assert content(tmp_path / "run") == before
@@ -69,7 +69,7 @@ def test_a_later_best_checkpoint_is_not_begun_over(videonl: Videonl, command: li
     before = content(tmp_path / "run")
     refused = videonl(*command)
     assert refused.code == 2
-    assert f"{checkpoints} holds no last.ckpt any more, but the best.ckpt of epoch 1" in refused.text
+    assert f"{checkpoints} has no last.ckpt any more, only the best.ckpt of epoch 1" in refused.text
     assert content(tmp_path / "run") == before
     assert videonl(*command, "--run.overwrite", "true").code == 0
 
@@ -108,8 +108,8 @@ def test_a_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(
     # On resuming, the rate is that of the configuration.
     diverged = videonl(*command, "--trainer.max_epochs", 2, "--model.optimization.lr", 1e38)
     assert diverged.code == 2
-    assert "holds numbers that are not finite after step 4: the training has diverged" in diverged.text
-    assert f"{last} holds the last good ones. Try a lower --model.optimization.lr" in diverged.text
+    assert "is not finite after step 4: the training has diverged" in diverged.text
+    assert f"{last} holds the last good weights. Try a lower --model.optimization.lr" in diverged.text
     assert "Traceback" not in diverged.text
     assert last.read_bytes() == before
 

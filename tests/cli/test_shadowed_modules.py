@@ -86,7 +86,7 @@ def test_networks_are_used(run: Callable[..., None], trained: Path, clips: Path,
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_benchmarks(run: Callable[..., None], clips: Path) -> None:
+def test_benchmarks(run: Callable[..., None], encode_video: Callable[..., Path], tmp_path: Path) -> None:
     run(
         "script",
         "bench",
@@ -117,7 +117,7 @@ def test_benchmarks(run: Callable[..., None], clips: Path) -> None:
         "--seconds",
         0.1,
     )
-    run("script", "bench", "data", clips / "test" / "sum_0", "--num_clips", 1)
+    run("script", "bench", "data", encode_video(tmp_path / "long" / "a.mp4", num_frames=61).parent, "--num_clips", 1)
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def test_predict_needs_no_labels_and_test_does(videonl: Videonl, trained: Path, 
     assert [score.label for score in read_record(tmp_path / "run" / "predictions.parquet").scores] == 5 * [-1]
     refused = videonl("test", *words, *checkpoint)
     assert refused.code == 2
-    assert "bare.txt:1: has no label, and one is needed here" in refused.text
+    assert "bare.txt:1: has no label, but one is required here" in refused.text
 
 
 def test_a_training_needs_labels(videonl: Videonl, small_config: Path, flat: Path, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_file_names_numeric_labels(videonl: Videonl, trained: Path, flat: Path
 
 
 @pytest.mark.parametrize(
-    "name", [300 * "n" + ".mp4", "no\x1fsuch.mp4", "[red] #1.mp4", "007", "null", "", "caf\udce9.mp4"]
+    "name", [300 * "n" + ".mp4", "no\x1fsuch.mp4", "[red] #1.mp4", "007", "null", "", "caf\udce9.mp4", "\U0001f3be.mp4"]
 )
 def test_names_of_videos_are_taken_as_they_are(videonl: Videonl, trained: Path, name: str) -> None:
     refused = videonl("predict", f"--video={name}", "--checkpoint", trained / "checkpoints" / "best.ckpt")

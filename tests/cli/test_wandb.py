@@ -191,7 +191,7 @@ def test_online_without_an_account_becomes_offline_and_asks_nothing(
     assert ran.code == 0
     assert ran.text.count("W&B cannot be used online") == 1
     assert "wandb login" in ran.text
-    assert ran.text.count("W&B run: offline; send it with: wandb sync ") == 1
+    assert ran.text.count("W&B run: offline; upload it with: wandb sync ") == 1
     assert "wandb:" not in ran.text  # no banner, no curves
     (file,) = files_of(tmp_path / "run")
     assert any("val/top1" in row for row in until_there(lambda: history_of(file)))

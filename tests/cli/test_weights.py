@@ -10,6 +10,7 @@ import yaml
 
 from videonl.evaluation import read_record
 from videonl.models import ClipClassifier, Insertion
+from videonl.models.checkpoints import load_trained
 from videonl.models.weights import Weights
 
 Videonl = Callable[..., object]
@@ -41,10 +42,24 @@ def test_convert_says_what_it_found(videonl: Videonl, public: Path, tmp_path: Pa
     assert done.code == 0
     assert "weights converted, none left over" in done.text
     assert "network: c2d_r50, {'width': 3" in done.text
-    assert "classes: 5, without names, which --classes FILE gives" in done.text
+    assert "classes: 5, without names; name them with --classes FILE" in done.text
     assert "head: averages the logits of windows of 7 x 7 cells" in done.text
     assert "clips: 8 frames x stride 8, short side 256 px, crop 224 px" in done.text
     assert torch.load(tmp_path / "c2d.pt", weights_only=True)["videonl_weights"]["clip"]["stride_frames"] == 8
+
+
+def test_convert_names_the_classes_that_are_known_by_their_layout(videonl: Videonl, tmp_path: Path) -> None:
+    state = ClipClassifier("c2d_r50", 400, width=3).network.state_dict()
+    torch.save(state, tmp_path / "net.pyth")
+    words = ["convert", tmp_path / "net.pyth", "--from", "pytorchvideo", "--out", tmp_path / "net.pt"]
+    done = videonl(*words)
+    assert "classes: 400, abseiling to zumba: those of kinetics400, as published for this network" in done.text
+    assert load_trained(tmp_path / "net.pt").class_names[246] == "playing tennis"
+    (tmp_path / "own.txt").write_text("".join(f"own {index}\n" for index in range(400)))
+    done = videonl(*words, "--classes", tmp_path / "own.txt")
+    assert "classes: 400, own 0 to own 399 " in f"{done.text} "
+    assert "kinetics400" not in done.text
+    assert load_trained(tmp_path / "net.pt").class_names[399] == "own 399"
 
 
 @pytest.mark.parametrize(
@@ -78,8 +93,8 @@ def test_training_starts_from_weights(
     pixels = ["--data.clip.mean", "[0.45,0.45,0.45]", "--data.clip.std", "[0.225,0.225,0.225]"]
     done = videonl("fit", "--config", small_config, "--run.dir", run, "--model.weights", converted, *frozen, *pixels)
     assert done.code == 0, done.text
-    assert "the head is new, for 2 classes" in done.text
-    assert "start anew, as the identity: res3.3" in done.text
+    assert "the head is newly initialized, for 2 classes" in done.text
+    assert "are newly initialized as the identity: res3.3" in done.text
     state, given = trained_state(run), torch.load(public, weights_only=True)["model_state"]
     assert torch.equal(state["network.network.blocks.0.conv.weight"], given["blocks.0.conv.weight"])
     assert BLOCK_KEY in state
@@ -99,7 +114,7 @@ def test_training_goes_on_from_an_earlier_run(
     best = trained / "checkpoints" / "last.ckpt"
     done = videonl("fit", "--config", small_config, "--run.dir", run, "--model.weights", best, *frozen)
     assert done.code == 0, done.text
-    assert "the head is new" not in done.text
+    assert "the head is newly initialized" not in done.text
     assert torch.equal(trained_state(run)[BLOCK_KEY], trained_state(trained)[BLOCK_KEY])
 
 
@@ -107,10 +122,10 @@ def test_weights_that_do_not_fit_stop_the_training(
     videonl: Videonl, converted: Path, small_config: Path, tmp_path: Path
 ) -> None:
     start = ["fit", "--config", small_config, "--run.dir", tmp_path / "run", "--model.weights"]
-    assert "no/such.pt is no file, and no published name" in videonl(*start, "no/such.pt").text
+    assert "no/such.pt is neither a file nor a known name" in videonl(*start, "no/such.pt").text
     refused = videonl(*start, converted, "--data.clip.mean", "[0.5,0.5,0.5]")
     assert refused.code == 2
-    assert "set data.clip to have {mean: [0.45, 0.45, 0.45]" in refused.text
+    assert "set in data.clip {mean: [0.45, 0.45, 0.45]" in refused.text
     stem = videonl(
         *start,
         converted,
@@ -128,7 +143,7 @@ def test_converted_weights_predict(videonl: Videonl, converted: Path, clips: Pat
     done = videonl("predict", "--video", video, "--checkpoint", converted, "--num_clips", 1, "--num_crops", 1)
     assert done.code == 0, done.text
     assert "class 4" in done.text
-    assert f"videonl convert {converted} --from videonl --classes FILE" in done.text
+    assert "the checkpoint does not name its classes; --classes FILE does" in done.text
 
 
 @pytest.fixture
@@ -155,7 +170,7 @@ def test_without_a_clip_nothing_is_computed(
     refused = videonl(command, "--checkpoint", without_clip, *options[command])
     assert refused.code == 2, refused.text
     line = f"videonl convert {without_clip} --from videonl --clip 32x2 --out NEW_FILE"
-    assert "does not say on which clips its network was trained (num_frames, stride_frames)" in refused.text
+    assert "does not record the clip format of its training (num_frames, stride_frames)" in refused.text
     assert line in refused.text
     assert not out.exists()
 
@@ -232,6 +247,10 @@ def test_a_refused_export_names_the_saturated_block_and_what_to_change(
     torch.save(checkpoint, tmp_path / "saturated.ckpt")
     words = ["--checkpoint", tmp_path / "saturated.ckpt", "--format", "torch-export", "--out", tmp_path / "network.pt2"]
     monkeypatch.setattr("videonl.models.export._relative", lambda found, expected: 1e-3)
+    programs: list[torch.export.ExportedProgram] = []  # of both commands, which export the same network
+    export = torch.export.export
+    once = lambda *given, **how: programs[0] if programs else programs.append(export(*given, **how)) or programs[0]  # noqa: E731  # short
+    monkeypatch.setattr(torch.export, "export", once)
     refused = videonl("export", *words)
     assert refused.code == 2
     for told in ("differs from the network by 1.0e-03", "raise --tolerance", "Block res3.3 has a saturated softmax"):

@@ -1,8 +1,10 @@
 """Every experiment that is shipped trains two steps through the command line: its parser, trainer, callbacks and all.
 
+Those that are put together from parts of others alone do so among the slow tests; test_shipped.py builds all of them.
 Shrunk to what a test can wait for: narrow, with small clips, one process and no weights to download.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,17 +13,48 @@ import yaml
 
 from videonl.cli.configuration import load, merge, shipped_configs
 from videonl.cli.main import main
-from videonl.data.synthetic.dataset import write_synthetic
+from videonl.data.synthetic.dataset import SyntheticSettings, write_synthetic
 
 CONFIGS = shipped_configs()
 LAID_OVER_OTHERS = {"own_clips.yaml": "nonlocal.yaml"}
 EXPERIMENTS = sorted(str(path.relative_to(CONFIGS)) for path in (CONFIGS / "experiment").rglob("*.yaml"))
 
 
+def parts_of(experiment: str) -> set[str]:
+    """What an experiment is put together from: files, settings that it makes itself, and blocks."""
+    parts: set[str] = set()
+
+    def note(path: Path, own: dict) -> None:
+        if path.parent.parent == CONFIGS:
+            parts.add(str(path))
+        parts.update(keys_of(own))
+        for insertion in own.get("model", {}).get("network", {}).get("init_args", {}).get("blocks", []):
+            parts.add(f"{insertion['block']} {insertion.get('options')}")
+
+    load(CONFIGS / experiment, visit=note)
+    return parts
+
+
+def keys_of(values: dict, above: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{above}.{key}"
+        if isinstance(value, dict):
+            yield from keys_of(value, f"{above}.{key}")
+
+
+def marked() -> Iterator[object]:
+    """The experiments; those whose every part is one of an experiment before them are slow."""
+    known: set[str] = set()
+    for experiment in EXPERIMENTS:
+        parts = parts_of(experiment)
+        yield pytest.param(experiment, marks=pytest.mark.slow) if parts <= known else experiment
+        known |= parts
+
+
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "synthetic"
-    write_synthetic(folder, num_train=6, num_val=2, num_test=2, size_px=34, num_frames=5)
+    write_synthetic(folder, SyntheticSettings(num_train=6, num_val=2, num_test=2, size_px=34, num_frames=5))
     return folder
 
 
@@ -48,7 +81,7 @@ def shrunk(config: dict, clips: Path, run: Path) -> dict:
     return merge(config, small)
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", list(marked()))
 def test_experiment_trains(experiment: str, clips: Path, tmp_path: Path) -> None:
     config = load(CONFIGS / experiment)
     if base := LAID_OVER_OTHERS.get(Path(experiment).name):

@@ -38,9 +38,9 @@ def videos(video_folder: Path) -> list[Video]:
 def test_numbers_are_indices_where_classes_have_no_names() -> None:
     labeled = [LabeledPath(Path(f"{label}.mp4"), label, label) for label in ("2", "0", "class 1")]
     assert [video.label for video in assign(labeled, ["class 0", "class 1", "class 2"])] == [2, 0, 1]
-    with pytest.raises(UserError, match="label '3' is none of the 3 classes"):
+    with pytest.raises(UserError, match="label '3' is not one of the 3 classes"):
         assign([LabeledPath(Path("a.mp4"), "3", "list:1")], ["class 0", "class 1", "class 2"])
-    with pytest.raises(UserError, match="label '0' is none of the 2 classes"):  # names go before numbers
+    with pytest.raises(UserError, match="label '0' is not one of the 2 classes"):  # names go before numbers
         assign(labeled[1:2], ["run", "walk"])
 
 

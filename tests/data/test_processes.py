@@ -39,11 +39,26 @@ def _load(rank: int, folder: str, results: str) -> None:
     distributed.destroy_process_group()
 
 
+def test_ranks_see_the_clips_of_one(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = epochs(str(video_folder), batch_size=2)
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    both = []
+    for rank in range(2):
+        monkeypatch.setattr(distributed, "get_rank", lambda rank=rank: rank)
+        both.append(epochs(str(video_folder), batch_size=1))
+    require_same(alone, both)
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_two_processes_see_the_clips_of_one(video_folder: Path, tmp_path: Path) -> None:
     multiprocessing.start_processes(_load, (str(video_folder), str(tmp_path)), nprocs=2, start_method="spawn")
     both = [torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(2)]
-    alone = epochs(str(video_folder), batch_size=2)
+    require_same(epochs(str(video_folder), batch_size=2), both)
+
+
+def require_same(alone: list[list[Step]], both: list[list[list[Step]]]) -> None:
     for epoch, steps in enumerate(alone):
         assert [first | second for first, second in zip(both[0][epoch], both[1][epoch], strict=True)] == steps
         assert all(not first.keys() & second.keys() for first, second in zip(*(b[epoch] for b in both), strict=True))

@@ -105,10 +105,10 @@ SHARES = {  # itself, own frame, own place, elsewhere
 }
 NUM_READ = {uniform: 105, identity: 1, same_frame: 35, same_place: 2}
 SENTENCES = {
-    uniform: ("even", "is close to uniform: moving 0.000 of its weight makes it even (below 0.05)"),
-    identity: ("itself", "looks mostly at its own position; a 1x1x1 convolution would do: 1.00 of its weight"),
-    same_frame: ("own_frame", "looks mostly at its own frame: 1.00 of its weight, of even attention 0.33"),
-    same_place: ("own_place", "looks mostly at its own place in other frames: 1.00 of its weight"),
+    uniform: ("even", "is close to uniform: moving 0.000 of its weight makes it uniform (below 0.05)"),
+    identity: ("itself", "attends mostly to its own position; a 1x1x1 convolution would be enough: 1.00 of its weight"),
+    same_frame: ("own_frame", "attends mostly to its own frame: 1.00 of its weight (uniform attention: 0.33)"),
+    same_place: ("own_place", "attends mostly to its own place in other frames: 1.00 of its weight"),
 }
 
 

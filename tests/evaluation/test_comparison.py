@@ -61,7 +61,7 @@ def test_an_evaluation_does_not_differ_from_itself(record: EvaluationRecord) -> 
     found = compare(record, record)
     assert found.metrics["top1"][2:] == (0.0, (0.0, 0.0))
     assert (found.fixed, found.broken, found.p_value) == ([], [], 1.0)
-    assert "do not tell A and B apart" in found.verdict
+    assert "do not separate A and B" in found.verdict
 
 
 @pytest.mark.parametrize(("fixed", "broken"), [(0, 0), (0, 4), (3, 3), (2, 11), (17, 5), (900, 1100)])
@@ -77,7 +77,7 @@ def test_mcnemar_is_the_exact_binomial_test(fixed: int, broken: int) -> None:
 
 @pytest.mark.parametrize(
     ("num_fixed", "num_broken", "words"),
-    [(9, 0, "B is better than A"), (0, 9, "B is worse than A"), (5, 5, "holds zero"), (0, 4, "4 changed, too few")],
+    [(9, 0, "B is better than A"), (0, 9, "B is worse than A"), (5, 5, "contains zero"), (0, 4, "4 changed, too few")],
 )
 def test_verdict_wants_interval_and_test_to_agree(
     make_score: MakeScore, num_fixed: int, num_broken: int, words: str
@@ -125,8 +125,8 @@ def test_what_else_was_done_otherwise_is_said(record: EvaluationRecord) -> None:
         "average": ("softmax", "logits"),
     }
     assert found.other_conditions == [
-        "A and B differ in views too: 3 clips x 2 crops of 5 px and 1 clip.",
-        "A and B differ in average too: softmax and logits.",
+        "A and B also differ in views: 3 clips x 2 crops of 5 px and 1 clip.",
+        "A and B also differ in average: softmax and logits.",
     ]
     assert compare(record, replace(record, about={**record.about, "checkpoint": "last.ckpt"})).other_conditions == []
-    assert "differ in views too" in comparison_page(found, "a", "b")
+    assert "also differ in views" in comparison_page(found, "a", "b")

@@ -64,7 +64,7 @@ def test_hits_are_those_of_the_k_most_probable() -> None:
 
 def test_few_videos_are_pointed_out() -> None:
     assert caution(100, 100) is None
-    assert caution(24, 20) == "Only 24 videos: one of them is 4.2 points of top-1, and the intervals are rough."
+    assert caution(24, 20) == "Only 24 videos: each one is 4.2 points of top-1, and the intervals are rough."
     # The chance of 24 hits in a row falls to 5 % at an accuracy of 88.3 %.
     assert pytest.approx(0.05, abs=1e-3) == 0.883**24
     assert "All are right" in (caution(24, 24) or "")

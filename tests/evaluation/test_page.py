@@ -74,12 +74,12 @@ def test_mistakes_come_with_the_surest_first_and_frames(record: EvaluationRecord
     assert shown.count("data:image/jpeg;base64,") == 1
     assert shown.count("the video cannot be read here") == 2
     assert shown.index(video) < shown.index(mistakes[1].path)
-    assert f"{len(mistakes)} of 31 videos are predicted wrongly; the 3 surest" in shown
+    assert f"{len(mistakes)} of 31 videos are misclassified; the 3 with the highest confidence" in shown
 
 
 def test_where_all_is_right_the_page_says_so(record: EvaluationRecord) -> None:
     text = Elements(evaluation_page(everything_right(record))).text
-    assert "None: every video is predicted rightly." in text
+    assert "None: every video is classified correctly." in text
     assert "could not be read" not in text
 
 

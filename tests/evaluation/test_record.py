@@ -110,7 +110,7 @@ def test_a_parquet_file_of_something_else_is_refused(record: EvaluationRecord, t
     write_record(tmp_path / "a.parquet", record)
     table = pq.read_table(tmp_path / "a.parquet").replace_schema_metadata({})
     pq.write_table(table, tmp_path / "b.parquet")
-    with pytest.raises(UserError, match="no record"):
+    with pytest.raises(UserError, match="not a record"):
         read_record(tmp_path / "b.parquet")
 
 
@@ -168,5 +168,5 @@ def test_metadata_of_another_kind_is_refused(
     table = pq.read_table(path)
     metadata = json.dumps({**json.loads(table.schema.metadata[b"videonl"]), **about}).encode()
     pq.write_table(table.replace_schema_metadata({b"videonl": metadata}), path)
-    with pytest.raises(UserError, match=r"r\.parquet is no record of videonl test or videonl evaluate"):
+    with pytest.raises(UserError, match=r"r\.parquet is not a record of videonl test or videonl evaluate"):
         read_record(path)

@@ -162,7 +162,7 @@ dist.destroy_process_group()
 """
 
 
-@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize("world_size", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_real_processes_hold_the_same_record_as_one(tmp_path: Path, world_size: int) -> None:
     batches = [[0, 4], [2], [3, 1], [5]]
     processes = []

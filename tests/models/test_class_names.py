@@ -36,10 +36,10 @@ def test_every_published_list_has_a_size() -> None:
 
 @pytest.mark.parametrize(
     ("name", "digest"),
-    [("kinetics600", "5d9a560f98fcfed0"), ("kinetics700", "a34c9fed41f5f9ed")],
+    [("kinetics400", "a8dafb93a1204d4e"), ("kinetics600", "5d9a560f98fcfed0"), ("kinetics700", "a34c9fed41f5f9ed")],
 )
 def test_lists_are_those_that_were_compared(name: str, digest: str) -> None:
-    """Kinetics-600 in mmaction2, X-CLIP and MoViNet; Kinetics-700 in mmaction2 and GluonCV."""
+    """Kinetics-400 in torchvision, Kinetics-600 in mmaction2, X-CLIP and MoViNet; 700 in mmaction2 and GluonCV."""
     assert sha256("\n".join(class_names(name)).encode()).hexdigest()[:16] == digest
 
 
@@ -47,6 +47,12 @@ def test_lists_are_those_that_were_compared(name: str, digest: str) -> None:
 @pytest.mark.skipif(not SHARED.is_file(), reason=f"{SHARED} is absent")
 def test_kinetics400_is_deepminds_label_map() -> None:
     assert class_names("kinetics400") == SHARED.read_text().splitlines()
+
+
+def test_kinetics400_is_torchvisions() -> None:
+    from torchvision.models.video import R3D_18_Weights
+
+    assert class_names("kinetics400") == R3D_18_Weights.KINETICS400_V1.meta["categories"]
 
 
 NAMES = ["serve", "a smash, hard", "lob"]
@@ -80,7 +86,7 @@ def test_names_that_are_numbers_stay_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("blank.txt", "serve\n\nlob\n", "class 1 has no name; a blank line would move"),
+        ("blank.txt", "serve\n\nlob\n", "class 1 has no name; a blank line would shift"),
         ("twice.txt", "serve\nlob\nserve\n", "class 0 and class 2 are both named 'serve'"),
         ("empty.txt", "\n", "names no classes"),
         ("gap.json", '{"serve": 0, "lob": 2}', "its indices do not count the classes one by one"),

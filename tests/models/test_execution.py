@@ -144,27 +144,25 @@ def test_settings_without_execution_are_those_of_older_networks() -> None:
 
 
 PROBE = """
-import resource, sys, torch
+import resource, torch
 from videonl.models.execution import keep_freed_memory
-kept = keep_freed_memory() if sys.argv[1] == "keep" else None
-faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-torch.ones(50 * 2**20 // 4)
-before = faults()
-for _ in range(10):
+
+def faults():
     torch.ones(50 * 2**20 // 4)
-print(kept, faults() - before)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(50 * 2**20 // 4)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(faults(), keep_freed_memory(), faults())
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
 def test_freed_memory_is_used_again() -> None:
-    def run(word: str) -> list[str]:
-        return subprocess.run(
-            [sys.executable, "-c", PROBE, word], capture_output=True, text=True, check=True
-        ).stdout.split()
-
-    kept, faults = run("keep")
+    words = [sys.executable, "-c", PROBE]
+    before, kept, after = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
     if kept != "True":
         pytest.skip("the C library is not glibc")
     pages = 50 * 2**20 // resource.getpagesize()
-    assert int(faults) < 2 * pages and 9 * pages < int(run("free")[1])
+    assert int(after) < 2 * pages and 9 * pages < int(before)

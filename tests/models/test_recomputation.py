@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,20 +48,28 @@ def step(network: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor | None]]:
     return logits, [parameter.grad for parameter in network.parameters()]
 
 
+@cache
+def plain_step(batch_norm: str) -> tuple[Tensor, list[Tensor | None], dict[str, Tensor]]:
+    """A step that keeps everything: logits, gradients, and the weights and statistics after it."""
+    plain = classifier([], batch_norm)
+    logits, gradients = step(plain, clip())
+    return logits.detach(), gradients, plain.state_dict()
+
+
 @pytest.mark.parametrize("batch_norm", ["trained", "synchronized", "frozen", "affine"])
 @pytest.mark.parametrize("checkpoint", [STAGES, ["res4"], ["res5"], ["res2", "res3"]], ids="-".join)
 def test_gradients_and_statistics_are_the_same(checkpoint: list[str], batch_norm: str) -> None:
-    plain, recomputing = classifier([], batch_norm), classifier(checkpoint, batch_norm)
-    expected, gradients = step(plain, clip())
+    expected, gradients, state = plain_step(batch_norm)
+    recomputing = classifier(checkpoint, batch_norm)
     logits, ours = step(recomputing, clip())
     assert torch.equal(logits, expected)
     for own, truth in zip(ours, gradients, strict=True):
         assert (own is None) == (truth is None)
         if truth is not None:
             torch.testing.assert_close(own, truth, rtol=1e-10, atol=1e-10)
-    assert list(recomputing.state_dict()) == list(plain.state_dict())
+    assert list(recomputing.state_dict()) == list(state)
     for key, value in recomputing.state_dict().items():  # the batch is counted once
-        assert torch.equal(value, plain.state_dict()[key]), key
+        assert torch.equal(value, state[key]), key
 
 
 def test_norms_count_the_next_batch_again() -> None:

@@ -57,7 +57,7 @@ def test_a_head_that_averages_otherwise_is_said_and_loads() -> None:
     *_, said = load_into(target, weights_of(source), CLIP)
     assert "set model.network.init_args.backbone_options.head to windows_softmax" in said
     assert torch.equal(target.network.blocks[6].proj.weight, source.network.blocks[6].proj.weight)
-    *_, said = load_into(classifier(num_classes=5), weights_of(source), CLIP)  # where the head is new, it is its own
+    *_, said = load_into(classifier(num_classes=5), weights_of(source), CLIP)  # a new head is its own
     assert "backbone_options.head" not in said
 
 
@@ -71,7 +71,7 @@ def test_another_head_is_new_and_said(headless: bool) -> None:
         weights = replace(weights, state=state, network={**source.settings, "num_classes": None})
     said = load_into(target, weights, CLIP)
     why = "theirs.pt has none" if headless else "theirs.pt has one for 7 classes"
-    assert f"the head is new, for 5 classes: {why}" in said
+    assert f"the head is newly initialized, for 5 classes: {why}" in said
     assert torch.equal(target.network.blocks[6].proj.weight, fresh)
     assert torch.equal(target.network.blocks[0].conv.weight, source.network.blocks[0].conv.weight)
 
@@ -81,8 +81,8 @@ def test_blocks_that_the_weights_lack_start_as_the_identity_and_are_said() -> No
     target = classifier([NONLOCAL, Insertion("se", {"res5": [0]})], seed=5)
     (_, said) = load_into(target, weights_of(source), CLIP)
     assert said == (
-        "blocks that the weights do not have start anew, as the identity: res3.1, res4.2, res5.0; "
-        "but not the identity by their nature are res5.0"
+        "blocks that the weights do not have are newly initialized as the identity: res3.1, res4.2, res5.0; "
+        "not the identity by design: res5.0"
     )
     only_nonlocal = classifier([NONLOCAL], seed=5)
     load_into(only_nonlocal, weights_of(source), CLIP)
@@ -102,7 +102,7 @@ def test_part_of_a_block_and_another_width_are_refused(refusal) -> None:
     text = refusal(classifier([NONLOCAL]), replace(weights, state=state))
     assert "blocks.3.res_blocks.1.block.g.bias is missing in the file" in text
     wide = ClipClassifier("i3d_r50", 7, width=6)
-    assert "blocks.0.conv.weight is (4, 3, 5, 7, 7) there and (6, 3, 5, 7, 7)" in refusal(
+    assert "blocks.0.conv.weight is (4, 3, 5, 7, 7) in the file and (6, 3, 5, 7, 7)" in refusal(
         wide, weights_of(classifier())
     )
 
@@ -142,7 +142,7 @@ def test_other_pixels_are_refused(refusal) -> None:
     images = {**CLIP, "mean": (0.485, 0.456, 0.406)}
     weights = weights_of(classifier(), clip=images)
     text = refusal(classifier(), weights, clip=CLIP)
-    assert "set data.clip to have {mean: [0.485, 0.456, 0.406]}" in text
+    assert "set in data.clip {mean: [0.485, 0.456, 0.406]}" in text
     rounded = {**CLIP, "mean": (123.675 / 255, 116.28 / 255, 103.53 / 255)}
     assert len(load_into(classifier(), weights, rounded)) == 1
 
@@ -163,12 +163,12 @@ def test_one_block_goes_to_the_only_one(refusal) -> None:
     target = classifier([Insertion("nonlocal", {"res4": [2]})], seed=5)
     assert load_into(target, weights) == ["the block at res4.2 from block.pt; all other weights are new"]
     assert torch.equal(target.blocks["res4.2"].theta.weight, block.theta.weight)
-    assert "exactly one to load it to, has none" in refusal(classifier(), weights)
+    assert "exactly one to load it into, has none" in refusal(classifier(), weights)
     assert "has res3.1, res4.2" in refusal(classifier([NONLOCAL]), weights)
     scaled = classifier([Insertion("nonlocal", {"res4": [2]}, {"scale": True})])
     assert "set {scale: False}" in refusal(scaled, weights)
     elsewhere = classifier([Insertion("nonlocal", {"res3": [2]})])
-    assert "theta.weight is (32, 64, 1, 1, 1) there and (16, 32, 1, 1, 1)" in refusal(elsewhere, weights)
+    assert "theta.weight is (32, 64, 1, 1, 1) in the file and (16, 32, 1, 1, 1)" in refusal(elsewhere, weights)
 
 
 def test_saved_weights_come_back_whole(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_saved_weights_come_back_whole(tmp_path: Path) -> None:
 
 def test_weights_of_another_format_are_refused(tmp_path: Path) -> None:
     torch.save({"videonl_weights": {"format": 2}, "state_dict": {}}, tmp_path / "later.pt")
-    with pytest.raises(UserError, match="of format 2, this videonl reads 1"):
+    with pytest.raises(UserError, match="has format 2, but videonl reads 1"):
         read_weights(tmp_path / "later.pt")
     torch.save({"videonl_weights": {"format": 1, "color": 3}, "state_dict": {}}, tmp_path / "odd.pt")
     with pytest.raises(UserError, match="neither a checkpoint of videonl fit nor weights of videonl convert"):

@@ -64,7 +64,7 @@ def test_cached_image_weights_are_inflated_to_the_network(cache: Path) -> None:
     weights = find_weights("imagenet/resnet50", target)
     assert len(weights.class_names) == 1000
     said = load_into(target, weights, {"mean": (0.45,) * 3, "std": (0.225,) * 3})
-    assert said[1] == "the head is new, for 7 classes: imagenet/resnet50 has one for 1000 classes"
+    assert said[1] == "the head is newly initialized, for 7 classes: imagenet/resnet50 has one for 1000 classes"
     assert torch.allclose(target.network.blocks[0].conv.weight.sum(dim=2), state["conv1.weight"], atol=1e-6)
 
 
@@ -75,7 +75,7 @@ def test_offline_is_said_with_what_to_do(cache: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("torch.hub.download_url_to_file", unreachable)
     with pytest.raises(UserError) as caught:
         find_weights("kinetics400/slow_r50", classifier())
-    assert "kinetics400/slow_r50 cannot be had (<urlopen error no route to host>)" in str(caught.value)
+    assert "kinetics400/slow_r50 could not be downloaded (<urlopen error no route to host>)" in str(caught.value)
     assert str(cache / "SLOW_8x8_R50.pyth") in str(caught.value)
 
 
@@ -84,6 +84,6 @@ def test_files_are_found_by_path_and_unknown_names_listed(tmp_path: Path) -> Non
     Weights(source.network.state_dict(), "x", source.settings).save(tmp_path / "own.pt")
     assert find_weights(str(tmp_path / "own.pt"), classifier()).network == source.settings
     with pytest.raises(
-        UserError, match=r"kinetics400/i3d_r51 is no file, and no published name; .*kinetics400/i3d_r50"
+        UserError, match=r"kinetics400/i3d_r51 is neither a file nor a known name; .*kinetics400/i3d_r50"
     ):
         find_weights("kinetics400/i3d_r51", classifier())

@@ -33,6 +33,18 @@ def test_a_hang_and_a_crash_cost_no_other_result(tmp_path: Path) -> None:
     }
 
 
+def test_processes_that_are_starting_at_the_end_say_nothing(tmp_path: Path) -> None:
+    (tmp_path / "few.py").write_text(
+        "from videonl.runtime.parallel import map_limited\n"
+        "if __name__ == '__main__':\n"
+        "    for _ in range(5):\n"
+        "        print(list(map_limited(abs, [-3], 7, 60)))\n"
+    )
+    script = [sys.executable, "-W", "ignore", str(tmp_path / "few.py")]
+    ended = subprocess.run(script, capture_output=True, text=True, timeout=240, check=True)
+    assert (ended.stdout, ended.stderr) == (5 * "[(-3, 3)]\n", "")
+
+
 def test_what_the_function_raises_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         list(map_limited(eval, ["1 / 0"], num_workers=1, limit_seconds=20))

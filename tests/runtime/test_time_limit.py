@@ -29,6 +29,8 @@ def answer(key: str) -> torch.Tensor:
         raise DecodingError("a.mp4", "is no video")
     if key == "pid":
         return torch.tensor(list(os.getpid().to_bytes(4, "little")), dtype=torch.uint8)
+    if key == "innermost":
+        return torch.arange(2 * 7 * 5 * 3 * 11, dtype=torch.uint8).view(2, 7, 5, 11, 3).permute(0, 4, 1, 2, 3)
     return torch.arange(2 * 3 * 5, dtype=torch.uint8).view(2, 3, 5)[..., ::2]
 
 
@@ -58,6 +60,11 @@ def test_results_come_from_one_other_process(limited: TimeLimited[str]) -> None:
     assert pid_of(limited) == pid_of(limited) != os.getpid()
 
 
+def test_results_keep_their_layout_in_memory(limited: TimeLimited[str]) -> None:
+    assert limited("innermost").stride() == answer("innermost").stride()
+    assert torch.equal(limited("innermost"), answer("innermost"))
+
+
 def test_files_are_not_blamed_where_no_process_can_be_started(limited: TimeLimited[str]) -> None:
     pid = pid_of(limited)
     nursery = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
@@ -66,7 +73,7 @@ def test_files_are_not_blamed_where_no_process_can_be_started(limited: TimeLimit
     with pytest.raises(EndedCallError, match="died"):
         limited("x")
     for _ in range(2):
-        with pytest.raises(UserError, match="a process that loads videos was killed"):
+        with pytest.raises(UserError, match="a worker process was killed"):
             limited("x")
 
 

@@ -63,13 +63,13 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, share: float) -> None:
     path = tmp_path / "last.ckpt"
     WholeCheckpoints().save_checkpoint(NEW, path)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(UserError, match=f"checkpoint {path} cannot be read, it may be damaged"):
+    with pytest.raises(UserError, match=f"checkpoint {path} cannot be read and may be damaged"):
         WholeCheckpoints().load_checkpoint(path)
 
 
 def test_weights_alone_are_no_checkpoint(tmp_path: Path) -> None:
     WholeCheckpoints().save_checkpoint(OLD, tmp_path / "weights.pth")
-    with pytest.raises(UserError, match=r"no checkpoint of a training; weights to start from go to --model\.weights"):
+    with pytest.raises(UserError, match=r"not a checkpoint of a training; use --model\.weights for initial weights"):
         WholeCheckpoints().load_checkpoint(tmp_path / "weights.pth")
 
 

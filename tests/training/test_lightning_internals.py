@@ -18,6 +18,8 @@ PRIVATE = {
         "_logger_connector._first_loop_iter",
         "_logger_connector.should_update_logs",
         "_logger_connector.metrics",
+        "_signal_connector.received_sigterm",
+        "_signal_connector._sigterm_notifier_fn",
     ],
     "fit_loop": [
         "_data_fetcher",

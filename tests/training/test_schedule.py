@@ -65,7 +65,7 @@ def test_rate_stays_between_zero_and_the_peak(schedule: str, warmup_fraction: fl
 def test_a_training_of_unknown_length_has_a_constant_rate() -> None:
     assert lr_factor(Schedule(schedule="constant"), math.inf)(10**9) == 1
     for places in ({"schedule": "cosine"}, {"schedule": "constant", "warmup_fraction": 0.1}):
-        with pytest.raises(UserError, match=r"whose length is not known: set --trainer\.max_epochs"):
+        with pytest.raises(UserError, match=r"a known number of steps: set --trainer\.max_epochs"):
             lr_factor(Schedule(**places), math.inf)
 
 

@@ -118,7 +118,7 @@ def test_query_outside_the_clip(query):
 
 
 def test_network_without_blocks():
-    with pytest.raises(UserError, match=r"no attention blocks inserted.*places blocks"):
+    with pytest.raises(UserError, match=r"no attention blocks inserted.*inserts blocks"):
         attention_maps(nn.Identity(), {}, CLIP)
 
 

@@ -245,10 +245,10 @@ def test_last_features_end_before_the_grid_does() -> None:
 
 def test_layers_without_evidence_say_why() -> None:
     network, clip = Small(), clip_of()
-    with untouched(network), pytest.raises(UserError, match=r"at head: it puts out shape \(1, 3\)"):
+    with untouched(network), pytest.raises(UserError, match=r"at head: its output is shape \(1, 3\)"):
         evidence_maps(network, "head", clip, NAMES)
     network.spare = nn.Conv3d(3, 3, 1)
-    with untouched(network), pytest.raises(UserError, match=r"at the spare: the network does not run it"):
+    with untouched(network), pytest.raises(UserError, match=r"at the spare: the module was not executed"):
         evidence_maps(network, "spare", clip, NAMES, "the spare")
     with pytest.raises(ValueError, match="one clip"):
         evidence_maps(network, "stem", clip[0], NAMES)
@@ -274,7 +274,7 @@ def test_layers_with_channels_last_are_refused() -> None:
     network = SwinTransformer3d([2, 4, 4], 24, [1, 1], [2, 2], [2, 3, 3], num_classes=3).eval()
     clip = clip_of((4, 24, 32), torch.float32)
     for layer in ("patch_embed", "features.0", "features.2", "norm"):
-        with pytest.raises(UserError, match=f"cannot compute evidence at {layer}: it puts its channels last"):
+        with pytest.raises(UserError, match=f"cannot compute evidence at {layer}: its output is channels-last"):
             evidence_maps(network, layer, clip, {1: "red"})
     (found,) = evidence_maps(network, "patch_embed.proj", clip, {1: "red"})
     assert found.grid == (2, 6, 8)

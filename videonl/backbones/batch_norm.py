@@ -1,4 +1,4 @@
-"""What batch norm does in training: as it is, over all processes, frozen, or as an affine map.
+"""Modes of batch norm in training: trained, synchronized over all processes, frozen, or an affine map.
 
 Each mode gives the norms another class, in place: the keys of the ``state_dict`` stay, and checkpoints of one mode load
 into any other.
@@ -52,7 +52,7 @@ def _over_channels(vector: Tensor) -> Tensor:
 
 
 class FrozenBatchNorm3d(nn.BatchNorm3d):
-    """Batch norm that always uses its running statistics, and does not learn."""
+    """Batch norm that always uses its running statistics, and is not trained."""
 
     def train(self, mode: bool = True) -> "FrozenBatchNorm3d":
         """Stays in eval mode."""
@@ -61,7 +61,7 @@ class FrozenBatchNorm3d(nn.BatchNorm3d):
 
 
 class AffineNorm3d(FrozenBatchNorm3d):
-    """What is left of a batch norm with fixed statistics: ``y = weight x + bias`` for each channel, which learns.
+    """A batch norm with fixed statistics: a trained ``y = weight x + bias`` for each channel.
 
     Source: ``AffineNd`` of the authors' code of arXiv:1711.07971, for long clips, of which few fit into a batch.
     Statistics are folded into weight and bias when it is made and whenever a ``state_dict`` is loaded. The buffers
@@ -104,7 +104,7 @@ def set_batch_norm(network: nn.Module, mode: BatchNormMode) -> None:
         UserError: For an unknown mode.
     """
     if mode not in get_args(BatchNormMode):
-        raise UserError(f"unknown batch_norm {mode!r}; it is one of: {', '.join(get_args(BatchNormMode))}")
+        raise UserError(f"unknown batch_norm {mode!r}; choose one of: {', '.join(get_args(BatchNormMode))}")
     for module in network.modules():
         if mode != "trained" and type(module) is nn.BatchNorm3d and module.affine and module.track_running_stats:
             _set_mode(module, mode)

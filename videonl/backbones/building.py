@@ -87,7 +87,7 @@ def backbone_options(name: str) -> dict[str, Any]:
 
 
 def require_options(owner: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Refuses options that the owner does not have.
+    """Rejects options that the owner does not have.
 
     Raises:
         UserError: Listing those that it has.
@@ -107,7 +107,7 @@ def _with_stages(backbone: Backbone, stages: Mapping[str, Sequence[str]]) -> Bac
 
 
 def require_module(network: nn.Module, path: str, asker: str) -> None:
-    """Refuses a module path that a network does not have.
+    """Rejects a module path that a network does not have.
 
     Raises:
         UserError: Naming the modules at the place where the path leaves the network.

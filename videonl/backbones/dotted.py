@@ -58,17 +58,17 @@ def _classes_argument(path: str, build: Callable[..., Any]) -> str:
         if name in names:
             return name
     raise UserError(
-        f"backbone {path} has no argument {' or '.join(CLASSES_ARGUMENTS)}: say which of its arguments is the number "
+        f"backbone {path} has no argument {' or '.join(CLASSES_ARGUMENTS)}: state the argument for the number of "
         f"classes, as backbone_options: {{num_classes_argument: NAME}}; it has: {', '.join(names) or 'none'}"
     )
 
 
 def _require_logits(path: str, network: nn.Module) -> None:
-    """Refuses a network whose head turns logits into probabilities: training would take their softmax again."""
+    """Rejects a network whose head returns probabilities: training would apply a second softmax."""
     modules = list(network.modules())
     last = max((place for place, module in enumerate(modules) if [*module.parameters(recurse=False)]), default=0)
     if any(isinstance(module, nn.Softmax | nn.LogSoftmax) for module in modules[last:]):
         raise UserError(
-            f"backbone {path} ends in a softmax, and training needs logits; switch it off by its own option, such as "
+            f"backbone {path} ends in a softmax, but training needs logits; switch it off with its own option, such as "
             "backbone_options: {head_activation: null} for pytorchvideo's"
         )

@@ -1,4 +1,4 @@
-"""How a ResNet's head averages over clips that are larger than those it was trained on."""
+"""Averaging in a ResNet's head over clips that are larger than those of the training."""
 
 import math
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ Averaged = Literal["logits", "probabilities"]
 
 @dataclass(frozen=True)
 class Head:
-    """What the head averages. Weights are the same whatever it is, and so are logits while one window covers the grid.
+    """What the head averages. It does not change the weights, nor the logits while one window covers the grid.
 
     Attributes:
         window: Height and width of the windows that are averaged at stride 1, in cells of the last stage; each spans
-            all frames. None averages all cells alike. Overlapping windows count the middle of the grid more.
+            all frames. None averages all cells equally. Overlapping windows count the middle of the grid more.
         averaged: What of the windows is averaged: their logits, or their probabilities.
     """
 

@@ -1,4 +1,4 @@
-"""Weights of a 2D ImageNet ResNet as the start of a 3D one.
+"""Weights of a 2D ImageNet ResNet as initial weights of a 3D one.
 
 Source: Carreira and Zisserman 2017, arXiv:1705.07750, for kernels repeated along time.
 """
@@ -24,7 +24,7 @@ MODULES = {
 
 @dataclass(frozen=True)
 class Inflated:
-    """What inflation makes of 2D weights.
+    """The result of inflating 2D weights.
 
     Attributes:
         state: Weights by key of the 3D network.

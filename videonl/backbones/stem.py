@@ -1,4 +1,4 @@
-"""How far apart in time a ResNet's stem and its pool look: what its weights were trained with, and do not tell."""
+"""Temporal strides of a ResNet's stem and pool, which its weights do not determine."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -10,7 +10,7 @@ from videonl.errors import UserError
 
 @dataclass(frozen=True)
 class Stem:
-    """Strides and padding of the stem. The shapes of weights are the same whatever they are, the numbers are not.
+    """Strides and padding of the stem. The shapes of weights do not depend on them, but the outputs do.
 
     Attributes:
         temporal_stride: Of the stem's convolution; 2 in the I3D of 32 frames and more (arXiv:1711.07971).

@@ -184,7 +184,7 @@ def _tutorial_transform(sample: dict[str, Any]) -> Tensor:
 
 
 def prepare(files: Sequence[File], folder: Path) -> list[File]:
-    """Encode files anew as ``videonl prepare`` does by default: a key frame in 16, short side 256 at most."""
+    """Re-encode files as ``videonl prepare`` does by default: a key frame in 16, short side 256 at most."""
     return [_prepared(file, folder) for file in files]
 
 

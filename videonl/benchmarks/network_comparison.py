@@ -79,7 +79,7 @@ def compare_network(
         calls = {"ours": ours, "plain": plain}
         _check(ours("logits"), plain("logits"), setting)
         done("both sides agree")
-        rate = ours("matmul_rate")
+        rate = ours("matmul_rate", seconds)
         done("matrix products")
         step_ms = _alternate(calls, "step_ms", seconds)
         done("training steps")
@@ -106,11 +106,11 @@ def _check(ours: Tensor, plain: Tensor, setting: NetworkSetting) -> None:
 
 
 @contextmanager
-def _process(side: Side, setting: NetworkSetting) -> Iterator[Callable[[str], Any]]:
+def _process(side: Side, setting: NetworkSetting) -> Iterator[Callable[..., Any]]:
     """A process that holds one side; what it yields calls a method of its :class:`Subject`, or reads an attribute."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         pool.submit(_prepare, side, setting).result()
-        yield lambda name: pool.submit(_ask, name).result()
+        yield lambda name, *given: pool.submit(_ask, name, *given).result()
 
 
 def _prepare(side: Side, setting: NetworkSetting) -> None:
@@ -118,9 +118,9 @@ def _prepare(side: Side, setting: NetworkSetting) -> None:
     _subject = Subject(side, setting)
 
 
-def _ask(name: str) -> Any:
+def _ask(name: str, *given: float) -> Any:
     value = getattr(_subject, name)
-    return value() if callable(value) else value
+    return value(*given) if callable(value) else value
 
 
 def network_table(row: NetworkRow) -> Table:

@@ -1,5 +1,6 @@
 """Whole networks: plain pytorchvideo with blocks that build N x N matrices beside ours, with the same weights."""
 
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -116,13 +117,20 @@ class Subject:
             logits: Tensor = self.for_inference(self.clip)
         return logits.float().cpu()
 
-    def matmul_rate(self) -> float:
-        """Operations per second of the fastest of some square matrix products, in the dtype of the measurement."""
+    def matmul_rate(self, seconds: float) -> float:
+        """Operations per second of the fastest of some square matrix products, in the dtype of the measurement.
+
+        Args:
+            seconds: Once they have passed, no larger matrices are tried.
+        """
+        end = time.monotonic() + seconds
         dtype = torch.bfloat16 if self.half else torch.float32
         rates = []
         for size in MATMUL_SIZES:
             square = torch.randn(size, size, device=self.device, dtype=dtype)
             rates += [2e3 * size**3 / call_ms(partial(torch.matmul, square, square), self.device) for _ in range(5)]
+            if time.monotonic() > end:
+                break
         return max(rates)
 
     def _step(self, clip: Tensor) -> None:

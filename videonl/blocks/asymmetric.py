@@ -19,7 +19,7 @@ LEVELS: Levels = ((1, 1, 1), (2, 3, 3), (2, 6, 6), (2, 8, 8))
 
 
 class Asymmetric(AttentionBlock):
-    """What both asymmetric blocks share: values, the softmax over bins, and the wrapper around it.
+    """Common part of both asymmetric blocks: values, the softmax over bins, and the wrapper around it.
 
     Args:
         channels: Channels C of the features.
@@ -102,7 +102,7 @@ class Asymmetric(AttentionBlock):
 
 @register_block("asymmetric_pyramid")
 class AsymmetricPyramid(Asymmetric):
-    """APNB: every position reads S pooled bins of a spacetime pyramid instead of every position.
+    """APNB: every position attends to S pooled bins of a spacetime pyramid instead of all positions.
 
     Source: section 3.2 of arXiv:1908.07678. Queries and keys are one embedding, convolution, norm and ReLU; the weights
     are softmax(Ci^-0.5 theta_i . phi_s). The cost is N x S. The last projection W starts at 0, so with the residual
@@ -145,13 +145,13 @@ class AsymmetricPyramid(Asymmetric):
         _update_twice(self.theta[1])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Lets every position read the bins of the pyramid; see :class:`AttentionBlock`."""
+        """Attends from every position to the bins of the pyramid; see :class:`AttentionBlock`."""
         require_features(x)
         theta = self.theta(x)
         return self._relate(x, theta, theta, x)
 
     def attention(self, x: Tensor, queries: Tensor) -> Tensor:
-        """Weights of the bins, spread in equal parts over their cells; see :class:`AttentionBlock`."""
+        """Weights of the bins, spread equally over their cells; see :class:`AttentionBlock`."""
         require_features(x)
         theta = self.theta(x)
         return self._read(theta, theta, queries)
@@ -165,11 +165,11 @@ class AsymmetricPyramid(Asymmetric):
 
 @register_block("asymmetric_fusion")
 class AsymmetricFusion(Asymmetric):
-    """AFNB: positions of a high stage read the pooled bins of a lower stage, which may have another grid.
+    """AFNB: positions of a high stage attend to the pooled bins of a lower stage, which may have another grid.
 
     Source: section 3.3 of arXiv:1908.07678. Queries come from the high stage, keys and values from the low one, each
-    with a projection of its own; otherwise it is :class:`AsymmetricPyramid`. Without ``low`` the block reads its own
-    features, which must then have ``low_channels`` channels.
+    with a projection of its own; otherwise it is :class:`AsymmetricPyramid`. Without ``low`` the block attends to
+    its own features, which must then have ``low_channels`` channels.
 
     Args:
         channels: Channels C of the high stage.
@@ -213,7 +213,7 @@ class AsymmetricFusion(Asymmetric):
         self.phi = _embedding(low_channels, self.dim_inner)
 
     def forward(self, x: Tensor, low: Tensor | None = None) -> Tensor:
-        """Lets every position of x read the bins of low, (B, C', T', H', W'); see :class:`AttentionBlock`."""
+        """Attends from every position of x to the bins of low, (B, C', T', H', W'); see :class:`AttentionBlock`."""
         low = x if low is None else low
         require_features(x)
         require_features(low)

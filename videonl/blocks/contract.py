@@ -1,4 +1,4 @@
-"""What every attention block promises, whatever its mathematics."""
+"""The contract of every attention block."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple
@@ -11,10 +11,10 @@ from videonl.registry import Registry
 
 
 class Gain(NamedTuple):
-    """How large the scale is that a block's change goes through last.
+    """The size of the last scale before a block's change is added.
 
     Attributes:
-        value: The root of the mean square of the scale's entries; 0 where the block is at its start.
+        value: The root of the mean square of the scale's entries; 0 at initialization.
         of: Which scale: the ``norm`` after the projection, a ``gamma``, or ``W``, the projection itself.
     """
 
@@ -23,23 +23,23 @@ class Gain(NamedTuple):
 
 
 class AttentionBlock(nn.Module, ABC):
-    """A block that maps features to features of the same shape and can show what it reads.
+    """A block that maps features to features of the same shape and can show its attention.
 
     A block is built as ``Block(channels, *, ...)`` from plain data; wrong values raise ``ValueError`` at construction.
-    It is the identity at initialization, so inserting it changes nothing about a pretrained network, unless
-    ``identity_at_init`` says otherwise; and no method may build an N x N tensor.
+    It is the identity at initialization, so inserting it does not change a pretrained network, unless
+    ``identity_at_init`` is False. No method may build an N x N tensor.
 
-    ``forward`` is all that a block must have. One that weighs positions says how by ``factors`` or ``attention``, of
-    which the second follows from the first. The rest has defaults.
+    A block only has to implement ``forward``. A block with attention also implements ``factors`` or ``attention``;
+    the second follows from the first. The rest has defaults.
 
     Attributes:
-        weights_sum_to_one: Whether what ``attention`` returns is a distribution over the keys. Two forms of the
-            non-local block have other weights, of the dot product even negative ones.
-        identity_at_init: Whether the block starts as the identity. A few published wrappers do not, and say so here.
+        weights_sum_to_one: Whether ``attention`` returns a distribution over the keys. Two forms of the
+            non-local block have other weights; those of the dot product may be negative.
+        identity_at_init: Whether the block is initialized as the identity. A few published wrappers are not.
         takes_low: Whether ``forward`` and ``attention`` take the features of an earlier stage as their last argument.
-        depends_on_query: Whether queries read differently. Global context blocks read the same for every position.
-        weighs_positions: Whether positions may be read differently from one another. Average pooling reads all alike,
-            so there is nothing to show. False for a class that has neither ``factors`` nor ``attention``.
+        depends_on_query: Whether attention differs between queries. It does not for global context blocks.
+        weighs_positions: Whether keys may have different weights. Average pooling weighs all equally, so there is
+            nothing to show. False for a class that has neither ``factors`` nor ``attention``.
     """
 
     weights_sum_to_one: bool = True
@@ -56,7 +56,7 @@ class AttentionBlock(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """Relates positions of the features to one another.
+        """Applies the block.
 
         Args:
             x: Features, (B, C, T, H, W) with any T, H, W >= 1.
@@ -66,7 +66,7 @@ class AttentionBlock(nn.Module, ABC):
         """
 
     def attention(self, x: Tensor, queries: Tensor) -> Tensor:
-        """Weights with which some positions read all others: by default rows of ``factors``, or else uniform.
+        """Attention weights of some query positions: by default rows of ``factors``, otherwise uniform.
 
         Args:
             x: Features, (B, C, T, H, W).
@@ -80,7 +80,7 @@ class AttentionBlock(nn.Module, ABC):
         return torch.stack(rows) if rows else uniform_weights(x, queries, x.shape[2:])
 
     def factors(self, x: Tensor) -> Factors | None:
-        """Weights of all positions, in a form from which any row can be computed without the others.
+        """Attention weights of all positions, in a form that gives any row without the others.
 
         Args:
             x: Features of one clip, (1, C, T, H, W); a block that takes ``low`` takes it here too.
@@ -91,10 +91,10 @@ class AttentionBlock(nn.Module, ABC):
         return None
 
     def uniform_attention(self, features: tuple[Tensor, ...], queries: Tensor, keys: torch.Size) -> Tensor:
-        """The weights that some positions would have if every key matched them alike: the measure of all shares.
+        """The weights of some query positions if every key matched equally: the reference for all shares.
 
-        By default uniform over the key grid; for weights that sum to one, what the block gives features that are all
-        equal: uniform over the keys in reach, over hops one after another, or over bins.
+        By default uniform over the key grid; for weights that sum to one, the block's weights for constant features:
+        uniform over the keys in reach, over hops one after another, or over bins.
 
         Args:
             features: The block's inputs: x (B, C, T, H, W), and those of an earlier stage for blocks that take them.
@@ -111,10 +111,10 @@ class AttentionBlock(nn.Module, ABC):
         return uniform_weights(x, queries, keys)
 
     def gain(self) -> Gain | None:
-        """The scale that the block's change goes through last, and that starts at zero.
+        """The last scale before the block's change is added; it starts at zero.
 
-        By default that of a parameter ``gamma``, of the norm ``norm``, or of the projection ``out``, in this order,
-        of which the last has other units; None for a block that has none of them.
+        By default the parameter ``gamma``, the norm ``norm``, or the projection ``out``, in this order; the last one
+        has other units. None for a block that has none of them.
         """
         gamma = getattr(self, "gamma", None)
         weight = getattr(getattr(self, "norm", None), "weight", None)
@@ -127,7 +127,7 @@ class AttentionBlock(nn.Module, ABC):
 
     @property
     def kind(self) -> str:
-        """What tables call the block: the short name of configurations, or that of its class."""
+        """The name of the block in tables: its short name in configurations, or the name of its class."""
         return next((name for name, block in BLOCKS.items() if type(self) is block), type(self).__name__)
 
 
@@ -137,17 +137,17 @@ register_block = BLOCKS.register
 
 
 def uniform_weights(x: Tensor, queries: Tensor, keys: torch.Size) -> Tensor:
-    """The same weight for every key: of features (B, C, T, H, W), (B, Q, T', H', W') that sum to 1 for each query."""
+    """The same weight for every key, which sum to 1 for each query: (B, C, T, H, W) -> (B, Q, T', H', W')."""
     return x.new_full((x.shape[0], len(queries), *keys), 1 / keys.numel())
 
 
 def root_mean_square(parameters: list[nn.Parameter] | list[Tensor]) -> float:
-    """Of all entries together."""
+    """The root mean square of all entries."""
     return float(torch.cat([parameter.detach().float().flatten() for parameter in parameters]).square().mean().sqrt())
 
 
 def require_features(x: Tensor, num_dims: int = 3) -> None:
-    """Refuses what no block can relate: features of another rank, an empty batch, an empty grid.
+    """Rejects features of another rank, an empty batch, or an empty grid.
 
     Raises:
         ValueError: When ``x`` is not (B, C, *grid) with a grid of ``num_dims`` axes and no axis of length 0.

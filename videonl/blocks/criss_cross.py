@@ -18,12 +18,12 @@ CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 class LineAttention(nn.Module):
-    """One hop: ``gamma * y + x``, where y reads the lines through every position along some axes.
+    """One hop: ``gamma * y + x``, where y attends from every position to the lines through it along some axes.
 
     Args:
         channels: Channels C of the features.
         dim_inner: Channels of theta and phi.
-        axes: Axes of the features to read along; T, H, W are 2, 3, 4.
+        axes: Axes of the features to attend along; T, H, W are 2, 3, 4.
         num_dims: Axes of the grid.
     """
 
@@ -37,7 +37,7 @@ class LineAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Adds to every position what it reads from its lines; fastest where channels are innermost in memory."""
+        """Adds to every position its attention over its lines; fastest with channels-last memory."""
         return torch.addcmul(x, self.gamma, ops.criss_cross(self.theta(x), self.phi(x), self.g(x), self.axes))
 
     def weights(self, x: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class LineAttention(nn.Module):
 
 
 class LineHops(AttentionBlock):
-    """Hops of line attention, one after another; the same hop may return.
+    """Hops of line attention, one after another; the same hop may be repeated.
 
     Args:
         num_dims: Axes of the grid: 3 for features (B, C, T, H, W), 2 for (B, C, H, W).
@@ -58,21 +58,21 @@ class LineHops(AttentionBlock):
 
     @abstractmethod
     def hops(self) -> list[LineAttention]:
-        """The hops in the order in which features pass them."""
+        """The hops in the order of the forward pass."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Lets features hop along their lines; see :class:`AttentionBlock`."""
+        """Applies the hops; see :class:`AttentionBlock`."""
         z = self._innermost(x)
         for hop in self.hops():
             z = hop(z)
         return torch.empty_like(x, dtype=z.dtype).copy_(z)  # in the memory format of x, for the layers that follow
 
     def attention(self, x: Tensor, queries: Tensor) -> Tensor:
-        """The product of the hops' weights, the asked rows alone; see :class:`AttentionBlock`.
+        """The given rows of the product of the hops' weights; see :class:`AttentionBlock`.
 
-        With ``A_r`` the N x N weights of hop r, of the features that reach it, these are rows of ``A_R ... A_2 A_1``:
-        where the paths that pass through every hop's aggregation come from. Paths that skip a hop through its residual
-        are left out, and so are gamma and g; every row therefore sums to 1.
+        With ``A_r`` the N x N weights of hop r for its input, these are rows of ``A_R ... A_2 A_1``: the sources of the
+        paths through every hop's aggregation. Paths that skip a hop through its residual are not included, nor
+        are gamma and g; every row therefore sums to 1.
         """
         weights = self._hop_weights(x)
         rows = F.one_hot(queries, x[0, 0].numel()).to(weights[0].dtype)
@@ -106,7 +106,7 @@ class LineHops(AttentionBlock):
 
 @register_block("criss_cross")
 class CrissCross(LineHops):
-    """Recurrent criss-cross attention: every position reads the axis lines through it, R times with the same weights.
+    """Recurrent criss-cross attention: every position attends to its axis lines, R times with shared weights.
 
     Source: section 3.3 of arXiv:1811.11721. One softmax, without a scale, runs over the T + H + W - 2 positions on the
     three lines. A position reaches any other in as many recurrences as the grid has axes: 3 for clips, 2 for images.
@@ -114,7 +114,7 @@ class CrissCross(LineHops):
 
     Args:
         channels: Channels C of the features.
-        num_recurrences: R, how often features hop along their lines.
+        num_recurrences: R, the number of hops.
         reduction: theta and phi have C / reduction channels, at least 1.
         num_dims: 3 for features (B, C, T, H, W), 2 for (B, C, H, W).
 
@@ -148,7 +148,7 @@ class CrissCross(LineHops):
 class Axial(LineHops):
     """Axial attention: along H, then along W, then along T, each a hop with its own projections and residual.
 
-    Source: the axis after axis form of criss-cross attention (arXiv:1811.11721); every position reaches every other.
+    Source: the axis-by-axis form of criss-cross attention (arXiv:1811.11721); every position reaches every other.
     Each axis has its own theta, phi, g and gamma, because lines in time and lines in space mean different things.
     Every gamma starts at 0, so the block starts as the identity.
 

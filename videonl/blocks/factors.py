@@ -1,7 +1,7 @@
 """The weights of all queries at once, in a form much smaller than queries times keys.
 
-``AttentionBlock.attention`` gives a few rows of weights. Whoever wants any row at any time, such as a page that shows
-what the pointer asks, keeps these factors instead and computes a row when it is asked for.
+``AttentionBlock.attention`` gives a few rows of weights. Code that needs any row at any time, such as a page
+that shows the attention at the pointer, keeps these factors instead and computes a row on demand.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class ProductWeights:
         keys: Of the keys; its product is M.
         activation: ``none``; ``softmax`` over the keys in reach; ``mean``: divided by their number; ``relu_mean``: that
             of the positive part.
-        reach: Which keys a query reads; those out of reach have weight 0.
+        reach: The keys in reach of a query; others have weight 0.
         group_frames: Frames of a chunk, for the reach ``groups``.
     """
 
@@ -53,7 +53,7 @@ class ProductWeights:
         return product[0].reshape(-1, *self.keys)
 
     def affinities(self, queries: Tensor) -> Tensor:
-        """What the activation takes, 0 out of reach: flat indices (Q,) -> (Q, M)."""
+        """Input of the activation, 0 out of reach: flat indices (Q,) -> (Q, M)."""
         product, reachable = self.left[queries] @ self.right, self._reachable(queries)
         return product if reachable is None else product.masked_fill(~reachable, 0)
 
@@ -68,9 +68,9 @@ class HopWeights:
     """Weights that are a product of hops along axis lines.
 
     Attributes:
-        hops: For each hop, in the order in which features pass them, (N, S): what every position reads on its lines.
+        hops: For each hop, in order, (N, S): the weights of every position on its lines.
         axes: For each hop the axes of its lines, as :func:`videonl.ops.criss_cross` numbers them: T, H, W are 2, 3, 4.
-        grid: Of queries and keys alike; its product is N.
+        grid: Of queries and keys; its product is N.
     """
 
     hops: tuple[Tensor, ...]

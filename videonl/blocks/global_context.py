@@ -1,4 +1,4 @@
-"""Global context blocks: SNL, GC and SE as settings of one frame (Cao et al. 2019, arXiv:1904.11492)."""
+"""Global context blocks: SNL, GC and SE as settings of one framework (Cao et al. 2019, arXiv:1904.11492)."""
 
 from typing import ClassVar, Literal, get_args
 
@@ -18,17 +18,17 @@ Fusion = Literal["add", "multiply", "multiply_from_one"]
 
 @register_block("global_context")
 class GlobalContext(AttentionBlock):
-    """One vector for the whole clip, pooled, transformed, and fused with every position alike.
+    """One vector for the whole clip: pooled, transformed, and fused with every position in the same way.
 
-    Source: the frame of figure 4 of arXiv:1904.11492. All positions are read in the same way, so the cost grows with N,
-    not with its square. The last projection starts at 0: the block starts as the identity, but for ``multiply``, which
-    starts as exactly ``0.5 x``.
+    Source: the framework of figure 4 of arXiv:1904.11492. The context is the same for all positions, so the cost grows
+    with N, not with its square. The last projection starts at 0: the block starts as the identity, except for
+    ``multiply``, which starts as exactly ``0.5 x``.
 
     Args:
         channels: Channels C of the features.
         pooling: ``attention``: softmax over all positions of one learned logit each; or ``average``.
         transform: ``bottleneck``: C -> C / ratio -> norm -> ReLU -> C; or ``linear``: C -> C.
-        ratio: How many times narrower the bottleneck is; it has one channel at least. 16 in detection, 4 in GCNet's
+        ratio: How many times narrower the bottleneck is; it has at least one channel. 16 in detection, 4 in GCNet's
             Kinetics table.
         norm: ``layer`` or ``none``, inside the bottleneck.
         fusion: ``add``: x + t; ``multiply``: x * sigmoid(t), as published; ``multiply_from_one``: x * 2 sigmoid(t).
@@ -93,7 +93,7 @@ class GlobalContext(AttentionBlock):
         return ops.fuse(x, change.flatten(1), self.fusion)
 
     def attention(self, x: Tensor, queries: Tensor) -> Tensor:
-        """The pooling map, which is the same for every asked position; see :class:`AttentionBlock`."""
+        """The pooling map, which is the same for every query; see :class:`AttentionBlock`."""
         require_features(x)
         logits = torch.zeros_like(x[:, 0]) if self.mask is None else self._affinity(x)
         weights = ops.attention_pooling_weights(logits)

@@ -1,4 +1,4 @@
-"""Weights of public non-local blocks, under the names that ours has.
+"""Renames weights of public non-local blocks to our names.
 
 Sources: AlexHex7, Non-local_pytorch; facebookresearch, SlowFast (``nonlocal_helper.py``).
 """

@@ -36,12 +36,12 @@ class NonLocal(AttentionBlock):
     Args:
         channels: Channels C of the features.
         pairwise: The function f and its normalizer. ``embedded_gaussian``: softmax of theta_i . phi_j. ``gaussian``:
-            softmax of x_i . x_j, without theta and phi; where |x_i|^2 reaches tens, a position reads hardly any but
+            softmax of x_i . x_j, without theta and phi; once |x_i|^2 reaches tens, a position attends almost only to
             itself. ``dot_product``: theta_i . phi_j, divided by the number of keys. ``concatenation``:
             ReLU(w . [theta_i, phi_j]), divided by the number of keys.
         dim_inner: Channels Ci of theta, phi and g; half of ``channels`` (at least 1) when not given.
-        subsample: Max-pool the keys and values by 2 in height and width (over time in 1D), which makes keys four times
-            fewer; odd sizes floor, and an axis of one position is left alone. For ``time`` there is nothing to pool.
+        subsample: Max-pool the keys and values by 2 in height and width (over time in 1D), which reduces the keys four
+            times; odd sizes floor, and an axis of one position is not pooled. For ``time`` there is nothing to pool.
         pool_order: What is pooled: the projections (``post``, as AlexHex7 and mmcv do), or x before it is projected
             (``pre``, as PySlowFast and Caffe2 do). They give different numbers: take the one that the weights were
             trained with.
@@ -127,7 +127,7 @@ class NonLocal(AttentionBlock):
         nn.init.zeros_(self.out.weight if isinstance(self.norm, nn.Identity) else self.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Adds to every position what it reads from the others; see :class:`AttentionBlock`."""
+        """Adds the attention output to every position; see :class:`AttentionBlock`."""
         require_features(x, self.num_dims)
         source = self._source(x)
         projections = self._queries(x), self._keys(source), self._pool_projection(self.g(source))
@@ -138,7 +138,7 @@ class NonLocal(AttentionBlock):
         return z
 
     def attention(self, x: Tensor, queries: Tensor) -> Tensor:
-        """Weights of the asked positions; see :class:`AttentionBlock`.
+        """Weights of the query positions; see :class:`AttentionBlock`.
 
         Softmax weights are a distribution. Those of the dot product and the concatenation do not sum to 1, and those of
         the dot product may be negative. Keys out of reach have weight 0.
@@ -154,7 +154,7 @@ class NonLocal(AttentionBlock):
         return weights.reshape(*weights.shape[:2], *phi.shape[2:])  # (B, Q, M) -> (B, Q, T', H', W')
 
     def factors(self, x: Tensor) -> Factors:
-        """Theta and phi, of which every weight is a function; see :class:`AttentionBlock`."""
+        """Theta and phi, from which every weight follows; see :class:`AttentionBlock`."""
         require_features(x, self.num_dims)
         queries, keys = self._queries(x), self._keys(self._source(x))
         left, right = self.scale * queries.flatten(2)[0].mT, keys.flatten(2)[0]  # (N, _), (_, M)
@@ -178,7 +178,7 @@ class NonLocal(AttentionBlock):
         return f"{super().kind}, {self.pairwise}"
 
     def _queries(self, x: Tensor) -> Tensor:
-        """What queries bring to f: (B, Ci, *grid), x itself for the Gaussian, one number each for the concatenation."""
+        """Queries for f: (B, Ci, *grid), x itself for the Gaussian, one number each for the concatenation."""
         if self.pairwise == "gaussian":
             return x
         if self.pairwise == "concatenation":
@@ -187,21 +187,21 @@ class NonLocal(AttentionBlock):
         return theta
 
     def _keys(self, source: Tensor) -> Tensor:
-        """The same of keys, on the grid that is left after pooling."""
+        """Keys for f, on the grid after pooling."""
         if self.pairwise == "concatenation" and not self._pools_projections:
             return _folded(self.phi, self.concat.chunk(2)[1], source)
         keys = self._pool_projection(source if self.pairwise == "gaussian" else self.phi(source))
         return _channel_product(self.concat.chunk(2)[1], keys) if self.pairwise == "concatenation" else keys
 
     def _source(self, x: Tensor) -> Tensor:
-        """What keys and values are projected from."""
+        """The source of keys and values."""
         return self._pool(x) if self.subsample and self.pool_order == "pre" else x
 
     def _pool_projection(self, x: Tensor) -> Tensor:
         return self._pool(x) if self._pools_projections else x
 
     def _aggregate(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-        """What queries read: (B', _, N), (B', _, M) and (B', Ci, M) -> (B', Ci, N)."""
+        """The output of attention: (B', _, N), (B', _, M) and (B', Ci, M) -> (B', Ci, N)."""
         values = g.mT
         if self.pairwise == "concatenation":
             return ops.concatenation(theta.squeeze(1), phi.squeeze(1), values).mT
@@ -210,7 +210,7 @@ class NonLocal(AttentionBlock):
         return ops.embedded_gaussian(theta.mT, phi.mT, values, scale=self.scale).mT
 
     def _weights(self, theta: Tensor, phi: Tensor, reachable: Tensor | None) -> Tensor:
-        """How queries read keys: (B, _, Q) and (B, _, M) -> (B, Q, M)."""
+        """The attention weights: (B, _, Q) and (B, _, M) -> (B, Q, M)."""
         if self.pairwise == "concatenation":
             return ops.concatenation_weights(theta.squeeze(1), phi.squeeze(1), reachable=reachable)
         if self.pairwise == "dot_product":

@@ -1,4 +1,4 @@
-"""Checks of what blocks are built with: wrong options raise at construction and quote the value."""
+"""Checks of block options: wrong options raise at construction and quote the value."""
 
 from collections.abc import Iterable
 

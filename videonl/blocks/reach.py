@@ -1,4 +1,4 @@
-"""How far a query reads: the whole clip, its frame, its tube of pixels, or its chunk of frames.
+"""The keys in reach of a query: the whole clip, its frame, its tube of pixels, or its chunk of frames.
 
 A restricted reach is the whole-clip form on each frame, tube or chunk by itself, so these become the batch.
 """
@@ -14,7 +14,7 @@ Reach = Literal["spacetime", "space", "time", "groups"]
 
 
 def require_reach(reach: Reach, group_frames: int | None, num_dims: int) -> None:
-    """Refuses an unknown reach, and options that do not go with it.
+    """Rejects an unknown reach, and options that do not fit it.
 
     Raises:
         ValueError: Quoting the values.
@@ -23,13 +23,13 @@ def require_reach(reach: Reach, group_frames: int | None, num_dims: int) -> None
     if reach != "spacetime" and num_dims != 3:
         raise ValueError(f"reach={reach!r} needs time and space, num_dims=3; got num_dims={num_dims}")
     if (reach == "groups") != (group_frames is not None):
-        raise ValueError(f"group_frames goes with reach='groups', got group_frames={group_frames}, reach={reach!r}")
+        raise ValueError(f"group_frames requires reach='groups', got group_frames={group_frames}, reach={reach!r}")
     if group_frames is not None:
         require_positive(group_frames=group_frames)
 
 
 def split_reach(x: Tensor, reach: Reach, group_frames: int | None = None) -> list[Tensor]:
-    """Splits features into sets of positions that do not read one another.
+    """Splits features into sets of positions that do not attend to one another.
 
     Args:
         x: Features, (B, C, T, H, W); for spacetime also (B, C, T) or (B, C, H, W).
@@ -76,7 +76,7 @@ def join_reach(parts: list[Tensor], size: torch.Size, reach: Reach) -> Tensor:
 def reachable_keys(
     queries: Tensor, size: torch.Size, keys: torch.Size, reach: Reach, group_frames: int | None
 ) -> Tensor:
-    """Says which keys the asked queries read.
+    """The keys that the given queries reach.
 
     Args:
         queries: Flat indices into the query grid, (Q,).
@@ -99,7 +99,7 @@ def reachable_keys(
 
 
 def chunk_frames(reach: Reach, group_frames: int | None) -> int:
-    """Frames that read one another; space is the chunk of one frame."""
+    """Number of frames that attend to one another; space is a chunk of one frame."""
     if reach == "space":
         return 1
     assert reach == "groups" and group_frames is not None

@@ -1,4 +1,4 @@
-"""``videonl attention``: what the inserted blocks attend to in a video, and what speaks for a class."""
+"""``videonl attention``: what the inserted blocks attend to in a video, and the evidence for a class."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,16 @@ from videonl.cli.attention_files import Film, write_files, write_page
 from videonl.cli.refusals import local_video, require_finite_scores
 from videonl.data.located_clip import LocatedClip, read_middle_clip
 from videonl.data.sampling import clip_span
+from videonl.data.sources.folders import data_set_around
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.inference import Recognizer
 from videonl.inference.choices import AUTO, find_classes, find_layer
+from videonl.inference.loading import find_trained
 from videonl.models import ClipClassifier
-from videonl.models.checkpoints import Trained, load_trained
-from videonl.outputs import check_folder, refuse_inputs
+from videonl.models.checkpoints import Trained
+from videonl.models.locating import weights_file
+from videonl.outputs import check_folder, is_below, is_same, refuse_inputs
 from videonl.terminal import Console, printable
 from videonl.visualization import ShownClip, parse_queries
 from videonl.visualization.attention import maps_of
@@ -43,41 +46,46 @@ def attention(
     decoder: str = "auto",
     trust_code: bool = False,
 ) -> None:
-    """Writes for each inserted block a PNG strip, a film and the arrays of what some positions attend to.
+    """Writes a PNG strip, a film and arrays of the attention of each inserted block at some query positions.
 
     The middle clip of the video is shown, resized and cropped as the network sees it.
 
     Args:
-        checkpoint: A checkpoint of ``videonl fit``.
+        checkpoint: A checkpoint, the folder of a run or of ``videonl share``, converted weights, ``hf://user/name``, or
+            a published name such as kinetics400/i3d_r50.
         video: A video file.
         out: Folder for BLOCK.png, BLOCK.mp4, BLOCK.npz and explorer.html. With several queries pictures and films are
-            BLOCK_QUERY.png; with ``evidence`` there are evidence_CLASS.png and, to hold both against each other,
+            BLOCK_QUERY.png; with ``evidence`` there are evidence_CLASS.png and, to compare both,
             BLOCK_evidence_CLASS.png; with ``compare`` each checkpoint has a folder of its own.
-        query: A position that asks, as ``t,y,x``: frame of the clip, then pixels of the crop; ``grid:TxHxW``: the
+        query: A query position ``t,y,x``: frame of the clip, then pixels of the crop; ``grid:TxHxW``: the
             centers of that many equal parts; or ``auto``, the default: for each block the position whose features it
             changed the most. May be given several times.
-        evidence: Show also which places speak for these classes, by Grad-CAM: names or indices, or ``auto``, which is
-            meant when none follow: the predicted class. For a network without blocks too.
-        evidence_layer: Whose output the evidence weighs: a stage (``res4``), a residual (``res4.3``) or a module path.
-            By default the last residual of the last stage, or the last features on a grid where there are no stages.
-        html: Write one page as well, explorer.html, in which every position can be asked.
-        compare: Another checkpoint, to show beside the first.
+        evidence: Also show the evidence for these classes, by Grad-CAM: names or indices, or ``auto`` (the default of
+            the bare option): the predicted class. Works for networks without blocks too.
+        evidence_layer: The layer of the evidence: a stage (``res4``), a residual (``res4.3``) or a module path.
+            By default the last residual of the last stage, or the last features on a grid if there are no stages.
+        html: Also write explorer.html, a page that shows the attention of any query position.
+        compare: A second checkpoint to show beside the first.
         film: ``mp4``, ``gif``, or ``none`` to write no films.
         decoder: ``auto``, ``pyav``, ``decord`` or ``torchcodec``.
-        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
+        trust_code: Run any code that the checkpoint names; only for files that you trust.
     """
     console = Console()
     file = local_video(video)
-    inputs = [file, checkpoint, *([compare] if compare else [])]
+    inputs = [file, *(weights_file(each) for each in (checkpoint, compare) if each is not None)]
     check_folder(out)
     refuse_inputs([out, out / PAGE] if html else [out], inputs)
-    networks = [_Network("", load_trained(checkpoint, trust_code))]
+    networks = [_Network("", find_trained(checkpoint, trust_code=trust_code))]
     if compare is not None:
         names = distinct_names(checkpoint, compare)
-        networks = [_Network(names[0], networks[0].trained), _Network(names[1], load_trained(compare, trust_code))]
+        networks = [
+            _Network(names[0], networks[0].trained),
+            _Network(names[1], find_trained(compare, trust_code=trust_code)),
+        ]
     clip_format = _common_format([network.trained for network in networks])
     clip = read_middle_clip(file, clip_format, decoder)
     _warn_of_short_video(console, file, clip, clip_format)
+    _warn_of_data_set(console, file, out)
     shown = _shown(printable(file.name), clip)
     queries = parse_queries(query or [AUTO], shown.size)
     classes = [name or AUTO for name in evidence] or ([AUTO] if evidence_layer else [])
@@ -118,8 +126,8 @@ def _weighing(blocks: Mapping[str, AttentionBlock], needed: bool) -> dict[str, A
     weighing = {name: block for name, block in blocks.items() if block.weighs_positions}
     if blocks and needed and not weighing:
         raise UserError(
-            f"{', '.join(blocks)}: these blocks average over all positions alike, so they have no attention to show; "
-            "ask which places speak for a class instead: --evidence"
+            f"{', '.join(blocks)}: these blocks average all positions, so they have no attention to show; "
+            "use --evidence to show which positions support a class"
         )
     return weighing
 
@@ -155,7 +163,7 @@ def _common_format(trained: Sequence[Trained]) -> ClipFormat:
         for name in ("num_frames", "stride_frames", "stride_seconds", "sampling", "short_side_px", "crop_px"):
             if getattr(other, name) != getattr(first, name):
                 raise UserError(
-                    f"the two checkpoints see different clips: {name} {getattr(first, name)} and "
+                    f"the two checkpoints use different clips: {name} {getattr(first, name)} and "
                     f"{getattr(other, name)}; compare networks that were trained on the same clip format"
                 )
     return first
@@ -172,10 +180,17 @@ def _warn_of_short_video(console: Console, video: Path, clip: LocatedClip, clip_
     repeated = f"{clip.num_repeated} of {clip_format.num_frames}"
     if clip_format.sampling == "dense" and clip_format.stride_seconds is None:
         span = clip_span(clip_format.num_frames, clip_format.stride_frames)
-        text = f"is shorter than the {span} frames that a clip reaches over: its last frame stands in for {repeated}"
+        text = f"is shorter than the {span} frames that a clip covers: {repeated} frames repeat the last one"
     else:
-        text = f"has fewer frames than the clip asks for: {repeated} frames of the clip repeat the one before"
+        text = f"has fewer frames than a clip needs: {repeated} frames of the clip repeat the previous one"
     console.print(f"{video} {text}", soft_wrap=True, markup=False)
+
+
+def _warn_of_data_set(console: Console, video: Path, out: Path) -> None:
+    folder = data_set_around(Path(os.path.abspath(video)), out)
+    if folder is not None and (is_same(out, folder) or is_below(out, folder)):
+        text = "there it is read as a class, and its films as videos; write to another place to keep them apart"
+        console.print(f"{out} lies in {folder}, a folder of videos: {text}", soft_wrap=True, markup=False)
 
 
 def _explain(console: Console, network: _Network, source: Source) -> None:
@@ -184,6 +199,6 @@ def _explain(console: Console, network: _Network, source: Source) -> None:
         console.print(f"{', '.join(alike)}: global context, the same map for every query", markup=False)
     left_out = [name for name in network.trained.network.blocks if name not in source.blocks]
     if left_out:
-        console.print(f"{', '.join(left_out)}: averages over all positions alike, nothing to show", markup=False)
+        console.print(f"{', '.join(left_out)}: averages all positions, no attention to show", markup=False)
     who = f"{escape(network.folder)}: the" if network.folder else "the"
-    console.print(f"{who} network calls this clip [bold]{escape(source.prediction)}[/bold]")
+    console.print(f"{who} network predicts [bold]{escape(source.prediction)}[/bold]")

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from rich.progress import track
-
+from videonl.cli.progress import status
 from videonl.names import file_part
 from videonl.outputs import refuse_inputs
+from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console
 from videonl.visualization import (
     AttentionMap,
@@ -56,10 +56,12 @@ def write_files(
     arrays = [*maps, "evidence"] if evidence else [*maps]
     outputs = [f"{picture.name}.{kind}" for picture in pictures for kind in ("png", film_kind)]
     refuse_inputs([out / name for name in [*outputs, *(f"{array}.npz" for array in arrays)]], inputs)
-    for name, _, shown, beside in track(pictures, "drawing", console=console, transient=True):
-        strip(clip.frames, shown, out / f"{name}.png", clip.seconds, beside)
-        if film_kind != "none":
-            film(clip.frames, shown, out / f"{name}.{film_kind}", seconds=clip.seconds, beside=beside)
+    with progress_bar("drawing") as told:
+        for done, (name, _, shown, beside) in enumerate(pictures, start=1):
+            strip(clip.frames, shown, out / f"{name}.png", clip.seconds, beside)
+            if film_kind != "none":
+                film(clip.frames, shown, out / f"{name}.{film_kind}", seconds=clip.seconds, beside=beside)
+            told(done, len(pictures))
     for block, attended_by_query in maps.items():
         save_arrays(clip, attended_by_query, out / f"{block}.npz")
     if evidence:
@@ -97,7 +99,7 @@ def write_page(
     console: Console, clip: ShownClip, sources: Sequence[Source], path: Path, query: Position | None
 ) -> None:
     """Writes the explorer, and says how exact and how large it is."""
-    with console.status("packing the weights of every position"):
+    with status("packing the weights of every position"):
         written = write_explorer(clip, sources, path, query)
     for block in written:
         console.print(str(block), soft_wrap=True, markup=False)

@@ -1,4 +1,4 @@
-"""``videonl bench``: what is measured, and ``bench blocks``: every block beside plain forms of the same mathematics."""
+"""``videonl bench blocks``: every block beside plain forms of the same mathematics."""
 
 import json as json_lines
 from collections.abc import Callable, Iterator
@@ -23,7 +23,8 @@ from videonl.benchmarks import (
 )
 from videonl.cli.refusals import require_at_least
 from videonl.errors import MOST_SECONDS, MOST_WIDTH, UserError
-from videonl.terminal import Console
+from videonl.runtime.progress import tell
+from videonl.terminal import Console, Pace
 
 DTYPES = {"cpu": ("float32",), "cuda": ("float32", "bfloat16")}
 
@@ -39,19 +40,19 @@ def bench_blocks(
 ) -> None:
     """Times the attention blocks against plain N x N implementations with the same weights, at batch 1.
 
-    Each measurement has a process of its own. Times are medians of at most 15 calls after a warm-up; peak memory is
-    that of a training step beyond features and parameters. What would not fit into free memory is not tried. Before
-    anything is timed, both sides are checked to agree at the smallest size.
+    Each measurement runs in its own process. Times are medians of at most 15 calls after a warm-up; peak memory is
+    that of a training step beyond features and parameters. Cases that do not fit into free memory are skipped. Before
+    timing, the command checks at the smallest size that both sides agree.
 
     Args:
-        positions: Numbers of positions, with commas between. Multiples of 784 are frames of 28 x 28.
+        positions: Numbers of positions, separated by commas. Multiples of 784 are frames of 28 x 28.
         channels: Channels of the features.
-        blocks: Names with commas between: gaussian, embedded_gaussian, dot_product, concatenation, apnb, afnb,
-            criss_cross, axial, snl, gc, se; or single cases by the names that --json prints.
-        device: ``all`` is the CPU, and CUDA where present.
+        blocks: Names separated by commas: gaussian, embedded_gaussian, dot_product, concatenation, apnb, afnb,
+            criss_cross, axial, snl, gc, se; or names of single cases as --json prints them.
+        device: ``all`` is the CPU, and CUDA if present.
         dtype: By default float32, and on CUDA bfloat16 as well.
-        seconds: Time for the repeats of each measurement; a call that takes longer is timed once.
-        json: Print one JSON object a line, as soon as it is measured, instead of tables.
+        seconds: Time for repeating each measurement; a call that takes longer is timed once.
+        json: Print one JSON object per line, as soon as it is measured, instead of tables.
     """
     cases = select_cases([] if blocks == "all" else [name.strip() for name in blocks.split(",")])
     sizes = _sizes(positions)
@@ -89,10 +90,15 @@ def _show(console: Console, rows: list[Row], settings: list[Setting]) -> None:
 
 @contextmanager
 def progress(total: int, first: str) -> Iterator[Callable[[str], None]]:
-    """A bar on stderr, so that stdout has the results alone; what it yields says what was done last."""
+    """A progress bar on stderr, or a line now and then; call what it yields with the last thing done."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        pace = Pace()
+        yield lambda text: tell(text) if pace.is_due() else None
+        return
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     # Left to itself, rich would send to stderr what is printed meanwhile.
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(first, total=total)
         yield lambda text: bar.update(task, advance=1, description=text)
 
@@ -100,12 +106,12 @@ def progress(total: int, first: str) -> Iterator[Callable[[str], None]]:
 def _sizes(positions: str) -> list[int]:
     words = [word.strip() for word in positions.split(",")]
     if not all(word.isdecimal() and int(word) > 0 for word in words):
-        raise UserError(f"--positions must be positive whole numbers with commas between, got {positions!r}")
+        raise UserError(f"--positions must be positive whole numbers separated by commas, got {positions!r}")
     return sorted({int(word) for word in words})
 
 
 def require_seconds(seconds: float) -> None:
-    """Refuses a time to measure for that is none.
+    """Checks the time to measure for.
 
     Raises:
         UserError: Naming it.

@@ -1,4 +1,4 @@
-"""``videonl bench data``: our loading beside decord and pytorchvideo, on a user's own files."""
+"""``videonl bench data``: our loading beside decord and pytorchvideo, on the user's files."""
 
 import json as json_lines
 from collections.abc import Iterator
@@ -22,16 +22,15 @@ Result = Row | Stages | Memory
 def bench_data(videos: Path, num_clips: int = 10, memory_reads: int = 0, json: bool = False) -> None:
     """Times the loading of clips (8 frames, 8 apart, 224 x 224) against decord and pytorchvideo's LabeledVideoDataset.
 
-    One process, one thread; each file is read by both sides in turn, and their first read of it does not count. Each
-    read is that of a file never seen before; where it is "indexed", the frames are listed as by `videonl index`. Of the
-    folder, the H.264 files that decord opens and that hold a whole clip are read, as they are and re-encoded as by
-    `videonl prepare`.
+    One process and one thread. Both sides read each file in turn; the first read does not count. Each read opens the
+    file anew; for "indexed", the frames are listed in advance as by `videonl index`. The command reads the H.264 files
+    of the folder that decord opens and that hold a whole clip, as they are and re-encoded as by `videonl prepare`.
 
     Args:
         videos: Folder of videos.
-        num_clips: Number of clips of each file for each comparison.
-        memory_reads: Number of reads over which memory is watched; 10,000 take minutes.
-        json: Print one JSON object a line, as soon as it is measured, instead of tables.
+        num_clips: Number of clips per file in each comparison.
+        memory_reads: Number of reads over which memory is measured; 10,000 take minutes.
+        json: Print one JSON object per line, as soon as it is measured, instead of tables.
     """
     require_at_least(1, MOST_READS, num_clips=num_clips)
     require_at_least(0, MOST_READS, memory_reads=memory_reads)
@@ -72,7 +71,7 @@ def _show(console: Console, results: list[Result]) -> None:
         ("peer", "right"),
     ):
         rates.add_column(heading, justify="right" if side == "right" else "left")
-    parts = Table(title="milliseconds of a clip of ours")
+    parts = Table(title="milliseconds per clip, ours")
     for result in results:
         if isinstance(result, Row):
             ratio = f"[bold]{result.ours_clips_per_s / result.peer_clips_per_s:.2f}x[/bold]"

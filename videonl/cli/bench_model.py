@@ -38,26 +38,26 @@ def bench_model(
 ) -> None:
     """Times a training step and an inference of a network, ours and plain pytorchvideo's, with the same weights.
 
-    Each side has a process of its own, and they are called in turn. The plain side has PyTorch's default memory format
-    and blocks that build the matrix of affinities; ours has channels innermost, the execution asked for, and for
-    inference its norms folded. Times are medians of at most 15 rounds after a first one; peak memory is that of the
+    Each side runs in its own process, and both are called in turn. The plain side uses PyTorch's default memory format
+    and blocks that build the matrix of affinities; ours uses channels-last memory, the given execution options, and
+    folded norms for inference. Times are medians of at most 15 rounds after a first one; peak memory is that of the
     first training step beyond weights and clips. The rate of matrix products is the best of torch.matmul on square
     matrices; a training step counts as three forwards.
 
     Args:
         backbone: Name of the 3D CNN.
-        blocks: With five non-local blocks, after residuals 1 and 3 of res3 and 1, 3 and 5 of res4.
-        subsample: Whether their keys are subsampled.
-        batch_size: Clips of a step.
-        num_frames: Of a clip.
+        blocks: Insert five non-local blocks, after residuals 1 and 3 of res3 and 1, 3 and 5 of res4.
+        subsample: Subsample their keys.
+        batch_size: Clips per step.
+        num_frames: Frames per clip.
         size_px: Height and width of a frame.
         width: Channels of the stem.
-        device: ``all`` is the CPU, and CUDA where present.
+        device: ``all`` is the CPU, and CUDA if present.
         dtype: By default float32, and on CUDA TF32 and bfloat16 (autocast) as well.
-        execution: How ours runs; switch an option off to see what it brings.
+        execution: Options of our side; switch one off to see its effect.
         keep_memory: Whether our process keeps freed memory (CPU).
-        seconds: Time for the repeats of both sides, once for training steps and once for inference.
-        json: Print one JSON object a line instead of a table.
+        seconds: Time for repeating both sides, once for training steps and once for inference.
+        json: Print one JSON object per line instead of a table.
     """
     if backbone not in BACKBONES:
         raise UserError(f"unknown backbone {backbone!r}; the backbones are: {', '.join(sorted(BACKBONES))}")

@@ -1,4 +1,4 @@
-"""The commands there are, by task, and how each is written on the command line."""
+"""The commands, by task, and how each is written on the command line."""
 
 from typing import NamedTuple
 
@@ -31,19 +31,23 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "app": Command("app", "app", "a page to try a network in a browser, with Gradio"),
     "attention": Command(
-        "attention", "attention", "show what the inserted blocks attend to in a video, and what speaks for a class"
+        "attention", "attention", "show what the inserted blocks attend to in a video, and the evidence for a class"
     ),
     "bench": Command(
-        "benches", "BENCHES", "time blocks, a whole model, or the loading of videos, against others", positional=True
+        "benches",
+        "BENCHES",
+        "time blocks, a whole model, video loading, or windows of a long video against peers",
+        positional=True,
     ),
     "convert": Command("convert", "parse", "turn another project's checkpoint into weights to start from", parses=True),
-    "compare": Command("compare", "compare", "what one evaluation has right that another has wrong", positional=True),
+    "compare": Command("compare", "compare", "compare two evaluations video by video", positional=True),
     "demo": Command("demo", "demo", "the whole tool in ten minutes: data, training, accuracies, attention"),
     "diagnose": Command(
         "diagnose",
         "diagnose",
-        "measure over many clips what each block does: where it looks, and what accuracy loses without it",
+        "measure over many clips where each block attends, and what accuracy loses without it",
     ),
     "doctor": Command(
         "doctor", "doctor", "report on an index: classes, broken files, leakage, time to decode", positional=True
@@ -51,28 +55,41 @@ COMMANDS = {
     "evaluate": Command(
         "evaluate",
         "evaluate",
-        "accuracy of a checkpoint on any videos, without a configuration; resumes where it was interrupted",
+        "accuracy of a checkpoint on any videos, without a configuration; resumes after an interruption",
     ),
     "export": Command(
         "export", "export", "write a network as ONNX or as a torch.export program, checked against eager"
     ),
-    "index": Command("index", "index", "examine every video of a data set and write what it is", positional=True),
-    "models": Command("models", "models", "list the backbones and blocks there are"),
+    "features": Command("features", "parse", "features of the windows of videos, one file each", parses=True),
+    "index": Command("index", "index", "examine every video of a data set and write an index", positional=True),
+    "models": Command("models", "models", "list the backbones and blocks"),
     "prepare": Command("prepare", "prepare", "re-encode the videos of an index for fast training", positional=True),
-    "report": Command("report", "report", "the report of an evaluation again, from its record", positional=True),
+    "report": Command("report", "report", "rebuild the report of an evaluation from its record", positional=True),
+    "share": Command(
+        "share",
+        "parse",
+        "write a network to give away, in the layout of the Hugging Face Hub, and push it",
+        parses=True,
+    ),
+    "stream": Command(
+        "stream", "parse", "the best classes of a camera, an address, a pipe or a file, as it comes", parses=True
+    ),
     "summary": Command(
         "summary", "summary", "sizes, cost and memory of a configuration's network, before training", parses=True
     ),
     "synth": Command(
-        "synth", "synth", "write the synthetic data set, real H.264 files with known truth", positional=True
+        "synth", "synth", "write the synthetic data set, real H.264 files with known ground truth", positional=True
+    ),
+    "timeline": Command(
+        "timeline", "parse", "what happens when in a long video: a page, segments, subtitles, a film", parses=True
     ),
 }
-PREDICT_VIDEO = Command("predict", "parse", "the best classes of videos", parses=True)
+PREDICT_VIDEO = Command("predict", "parse", "the top classes of videos", parses=True)
 TASKS = {
     "data": ("index", "doctor", "prepare", "synth"),
     "train": ("summary", "fit", "demo"),
     "evaluate": ("validate", "test", "evaluate", "report", "compare"),
-    "use": ("predict", "export"),
+    "use": ("predict", "timeline", "features", "stream", "app", "export", "share"),
     "look": ("attention", "diagnose"),
     "weights": ("models", "convert"),
     "measure": ("bench",),
@@ -90,6 +107,7 @@ def usage() -> str:
             "usage: videonl COMMAND [--config FILE ...] [options]",
             "",
             *(line for lines in tasks for line in lines),
-            "videonl COMMAND --help lists a command's options; --num-clips is --num_clips too.",
+            "videonl COMMAND --help lists a command's options; --num-clips and --num_clips are the same.",
+            "Every command takes --verbose, which also prints the messages of the libraries.",
         ]
     )

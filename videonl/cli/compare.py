@@ -1,4 +1,4 @@
-"""``videonl compare A.parquet B.parquet``: what one evaluation has right that another has wrong."""
+"""``videonl compare A.parquet B.parquet``: the videos that one evaluation gets right and another gets wrong."""
 
 from pathlib import Path
 
@@ -16,10 +16,10 @@ def compare(a: Path, b: Path, out: Path = Path("comparison.html"), num_videos: i
     """Compares two evaluations of the same videos, video by video, and writes a page about it.
 
     Args:
-        a: The record to compare with, of videonl test or videonl evaluate.
-        b: The record asked about.
+        a: The baseline record, of videonl test or videonl evaluate.
+        b: The record to compare with it.
         out: The HTML file to write.
-        num_videos: How many of the videos fixed, and of those broken, the page shows.
+        num_videos: How many fixed videos, and how many broken ones, the page shows.
     """
     console = Console()
     require_at_least(0, num_videos=num_videos)

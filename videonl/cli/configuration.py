@@ -44,6 +44,26 @@ def expand(arguments: Sequence[str], visit: Visit | None = None) -> list[str]:
     return [*(f"{FLAGS[0]}={_text(file, visit)}" for file in files), *_with_names_as_text(others)]
 
 
+def run_folder(arguments: Sequence[str]) -> str | None:
+    """The folder of a run that no configuration says: ``runs/`` and the experiment's path, below ``experiment/``.
+
+    The experiment is the last file that extends others; those that extend none are laid over it.
+
+    Args:
+        arguments: A command line, which :func:`expand` has accepted.
+
+    Returns:
+        Such as ``runs/kinetics400/i3d_r50_8x8``; None where no file is named.
+    """
+    files = [Path(file) for file in split_files(arguments)[0]]
+    if not files:
+        return None
+    experiments = [file for file in files if "extends" in _read(_find(str(file), Path()))]
+    *folders, name = _find(str(experiments[-1] if experiments else files[0]), Path()).resolve().with_suffix("").parts
+    below = folders[::-1].index("experiment") if "experiment" in folders else 0
+    return str(Path("runs", *folders[len(folders) - below :], name))
+
+
 def _with_names_as_text(words: Sequence[str]) -> list[str]:
     """The words of a command line, of which names of classes that look like numbers are quoted."""
     flags = ["", *(word if word.startswith("-") else "" for word in words)]
@@ -104,8 +124,9 @@ def load(path: Path, extending: tuple[Path, ...] = (), visit: Visit | None = Non
     """
     path = path.resolve()
     if path in extending:
-        raise UserError(f"{path} extends itself, by way of {' and '.join(str(other) for other in extending)}")
+        raise UserError(f"{path} extends itself through {' and '.join(str(other) for other in extending)}")
     own = _read(path)
+    rename_keys(own, str(path))
     if visit is not None:
         visit(path, own)
     bases = own.pop("extends", [])
@@ -140,7 +161,7 @@ def _find(name: str, folder: Path) -> Path:
     for path in (folder / name, shipped_configs() / name):
         if path.is_file():
             return path
-    raise UserError(f"configuration {folder / name} does not exist, nor {name} among those in {shipped_configs()}")
+    raise UserError(f"configuration {folder / name} does not exist, and {shipped_configs()} has no {name}")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -159,7 +180,6 @@ def _read(path: Path) -> dict[str, Any]:
     for section in SECTIONS:
         if not isinstance(content.get(section, {}), dict):
             raise UserError(f"configuration {path}: {section} must be a mapping of keys, got {content[section]!r}")
-    rename_keys(content, str(path))
     return content
 
 

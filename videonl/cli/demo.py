@@ -43,7 +43,7 @@ def demo(source: Path | None = None, out: Path = Path("runs/demo")) -> None:
 
     Args:
         source: Your own clips as CLASS/CLIP.mp4; without it, the synthetic data set is written and used.
-        out: Folder for all that the demo makes. Data of an earlier demo is used again; its runs are replaced.
+        out: Folder for all outputs. Data of an earlier demo is reused; its runs are replaced.
     """
     start = time.monotonic()
     check_folder(out)
@@ -70,7 +70,7 @@ def _synthetic_clips(root: Path) -> DemoData:
 
 
 def _own_clips(source: Path, splits: Path) -> DemoData:
-    """Splits class folders 3:1:1 into lists, and fits the length of the training to their number."""
+    """Splits class folders 3:1:1 into lists, and sets the length of the training by their number."""
     parts: dict[str, list[LabeledPath]] = {name: [] for name in dict.fromkeys(TURNS)}
     for label, videos in _by_class(read_source(str(source.resolve()))).items():
         if len(videos) < len(TURNS):
@@ -103,7 +103,7 @@ def _train_and_test(name: str, run: Path, data: DemoData) -> float:
 
 
 def _videonl(*arguments: str) -> None:
-    """Runs a command as a user would, and shows it."""
+    """Prints a command and runs it as a user would."""
     console.rule(style="dim")
     console.print(f"videonl {' '.join(arguments)}", style="bold", soft_wrap=True, markup=False, highlight=False)
     asked = ["--verbose"] * is_verbose()
@@ -115,7 +115,7 @@ def _videonl(*arguments: str) -> None:
             command.terminate()  # it tidies up, which a kill would not let it
             raise
     if code:
-        raise UserError(f"videonl {arguments[0]} ended with exit code {code}; its message stands above")
+        raise UserError(f"videonl {arguments[0]} failed with exit code {code}; see its message above")
 
 
 def _summarize(top1: dict[str, float], places: dict[str, Path], seconds: float) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader
 
-from videonl.cli.long_work import progress_bar
 from videonl.cli.refusals import require_at_least
 from videonl.data.batches import Failure
 from videonl.data.loader import MOST_SEED, naming_shared_memory, worker_options
@@ -26,9 +25,11 @@ from videonl.diagnostics.report import WRITTEN, DiagnosisReport, print_report, w
 from videonl.errors import MOST_WORKERS, UserError
 from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.inference import Recognizer
-from videonl.models.checkpoints import load_trained
-from videonl.outputs import check_folder, refuse_inputs
+from videonl.inference.loading import find_trained
+from videonl.models.locating import weights_file
+from videonl.outputs import check_folder, refuse_inputs, refuse_within
 from videonl.runtime.device import device_of
+from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console
 
 logger = logging.getLogger(__name__)
@@ -48,24 +49,25 @@ def diagnose(
     json: bool = False,
     trust_code: bool = False,
 ) -> None:
-    """Measures where each block looks and what accuracy loses without it; writes diagnosis.json, .csv, .png, .html.
+    """Measures where each block attends and what accuracy loses without it; writes diagnosis.json, .csv, .png, .html.
 
-    Of each video the middle clip and crop is taken, as an evaluation with one view does. Clips that ``videonl synth``
-    wrote are also asked whether the probe reads the cue.
+    It takes the middle clip and crop of each video, as an evaluation with one view does. For clips of ``videonl synth``
+    it also measures whether the probe attends to the cue.
 
     Args:
-        checkpoint: A checkpoint of videonl fit; its clip format is used.
+        checkpoint: A checkpoint, the folder of a run or of videonl share, converted weights, hf://user/name, or a
+            published name such as kinetics400/i3d_r50; its clip format is used.
         source: The videos: a folder of class folders, a list, or one split of a list as clips.csv#val.
         out: Folder for the results.
         root: Folder that a relative source, and relative paths in it, are relative to.
-        num_clips: How many videos, one clip of each, evenly spaced in the list; all where there are fewer.
-        num_queries: How many positions of each clip ask, at random.
-        seed: Of these positions.
+        num_clips: Number of videos, one clip of each, evenly spaced in the list; all if there are fewer.
+        num_queries: Number of random query positions in each clip.
+        seed: Seed of these positions.
         num_workers: Processes that decode; 0 decodes in the main process.
         decoder: auto, pyav, decord or torchcodec.
-        device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
+        device: cpu, cuda, cuda:1; auto takes the GPU if there is one.
         json: Print one JSON object, that of diagnosis.json, instead of tables.
-        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
+        trust_code: Run any code that the checkpoint names; only for files that you trust.
     """
     check_decoder(decoder)
     require_at_least(2, num_queries=num_queries)
@@ -73,12 +75,14 @@ def diagnose(
     require_at_least(0, MOST_WORKERS, num_workers=num_workers)
     require_at_least(0, MOST_SEED, seed=seed)
     check_folder(out)
-    refuse_inputs([out / name for name in WRITTEN], [checkpoint, file_of_source(source, root)])
-    trained = load_trained(checkpoint, trust_code)
+    videos_of = file_of_source(source, root)
+    refuse_inputs([out / name for name in WRITTEN], [weights_file(checkpoint), videos_of])
+    refuse_within(out, [videos_of])
+    trained = find_trained(checkpoint, trust_code=trust_code)
     if not trained.network.blocks:
         raise UserError(
-            f"the network of {checkpoint} has no attention blocks, so there is nothing to diagnose; what its classes "
-            "rest on, `videonl attention --evidence` shows for any network"
+            f"the network of {checkpoint} has no attention blocks, so there is nothing to diagnose; `videonl "
+            "attention --evidence` shows class evidence for any network"
         )
     recognizer = Recognizer(trained.network.to(device_of(device)), ClipFormat(**trained.clip))
     videos = spread_out(assign(read_source(source, root), trained.class_names), num_clips)
@@ -107,7 +111,7 @@ def diagnose(
 
 
 def spread_out(videos: Sequence[Video], num_videos: int) -> list[Video]:
-    """So many of the videos, evenly spaced in the list, each file once."""
+    """A number of videos, evenly spaced in the list, each file once."""
     distinct = list({str(video.path): video for video in videos}.values())
     num_videos = min(num_videos, len(distinct))
     return [distinct[place * len(distinct) // num_videos] for place in range(num_videos)]

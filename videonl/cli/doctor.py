@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.table import Table
 
-from videonl.cli.long_work import progress_bar
 from videonl.cli.refusals import require_at_least
 from videonl.data.indexing.decode_time import measure_decoding
 from videonl.data.indexing.index_file import file_of, read_index
@@ -16,22 +15,23 @@ from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.files import write_text
 from videonl.outputs import check_file
+from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console
 
 MOST_RATE = 10**6
 _NUM_SHOWN = 10
 _PROBLEMS = {
-    "broken": "broken or missing, and left out of a training",
+    "broken": "broken or missing, left out of training",
     "damaged": "damaged: the decoder conceals errors",
     "inexact": "decoders that differ from sequential decoding, in frames or their number",
     "non_square": "pixel aspect ratios other than 1:1; frames are read as stored",
     "interlaced": "interlaced; the two fields are read as one frame",
-    "copies": "copies: the same bytes more than once",
-    "leaks": "leakage: the same bytes in several splits",
+    "copies": "copies: exact duplicates",
+    "leaks": "leakage: exact duplicates in several splits",
     "shared_clips": "leakage: clips of one video in several splits",
-    "contradictions": "the same bytes with different labels",
-    "similar_labels": "labels that differ in capitals, spaces or hyphens alone",
-    "labels_without_training": "labels that no usable training video has",
+    "contradictions": "exact duplicates with different labels",
+    "similar_labels": "labels that differ only in capitals, spaces or hyphens",
+    "labels_without_training": "labels without a usable training video",
 }
 _BETWEEN_SPLITS = ("leaks", "shared_clips", "labels_without_training")
 
@@ -45,16 +45,16 @@ def doctor(
     json: bool = False,
     out: Path | None = None,
 ) -> None:
-    """Reports on an index: counts, durations, broken files, leakage, labels, and the time that decoding takes.
+    """Reports on an index: counts, durations, broken files, leakage, labels, and decoding time.
 
-    Nothing is changed or written but ``--out``. What it finds does not change the exit code.
+    It writes nothing but ``--out``. Its findings do not change the exit code.
 
     Args:
         index: What ``videonl index`` wrote: a file, a folder with ``index.parquet``, or the URL of either.
-        clips_per_second: How many clips the training consumes; adds how many workers decode as many.
-        num_frames: Frames per clip, for the time that decoding takes.
-        stride_frames: Distance of its frames.
-        num_sampled: How many videos to decode for it; 0 leaves it out.
+        clips_per_second: Clips that the training consumes per second; adds the number of workers that decode as many.
+        num_frames: Frames per clip, for the decoding time.
+        stride_frames: Distance of the frames of a clip.
+        num_sampled: Number of videos to decode for it; 0 skips the measurement.
         json: Print one JSON object instead of tables.
         out: Also write the JSON object to this file.
     """
@@ -94,18 +94,18 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
 
 
 def _nothing(name: str, report: Mapping[str, Any]) -> str:
-    """What finding none of these means: nothing, where it was not looked for."""
+    """The text for no findings, which differs if there was no check."""
     if name == "inexact" and not report["num_compared"]:
         return "not compared"
     splits = [split or "none" for split in report["splits"]]
     if name in _BETWEEN_SPLITS and len(splits) < 2:
-        return f"not known, all videos are of one split ({', '.join(splits)}); index train.csv,val.csv together"
+        return f"unknown, all videos are in one split ({', '.join(splits)}); index train.csv,val.csv together"
     return "none"
 
 
 def _splits_table(report: Mapping[str, Any]) -> Table:
     table = Table("split", title=f"{report['num_videos']} videos")
-    for name in ("videos", "usable", "MB", "hours", "seconds each: least, median, most"):
+    for name in ("videos", "usable", "MB", "hours", "seconds each: minimum, median, maximum"):
         table.add_column(name, justify="right")
     for split, facts in report["splits"].items():
         spread = facts["seconds_quantiles"]
@@ -137,17 +137,17 @@ def _decoding_lines(decoding: Mapping[str, Any] | None) -> list[str]:
     lines = [
         f"decoding a clip takes {mean:.0f} ms on one core ({low:.0f} to {high:.0f} with 95 % confidence, "
         f"{decoding['num_videos']} videos): {1000 / mean:.0f} clips/s per worker",
-        f"decoding an epoch of {decoding['epoch_videos']} clips: {_duration(epoch[0])} of one core "
+        f"decoding an epoch of {decoding['epoch_videos']} clips: {_duration(epoch[0])} on one core "
         f"({_duration(epoch[1])} to {_duration(epoch[2])})",
     ]
     if "num_workers" in decoding:
         asked, num_workers = decoding["clips_per_second"], decoding["num_workers"]
-        lines += [f"for {asked:g} clips/s: --data.loading.num_workers {num_workers}, with a core each"]
+        lines += [f"for {asked:g} clips/s: --data.loading.num_workers {num_workers}, one core each"]
     return lines
 
 
 def _duration(seconds: float) -> str:
-    """In the unit that suits it."""
+    """A duration in a suitable unit."""
     for unit, length in (("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"

@@ -3,7 +3,6 @@
 import hashlib
 from pathlib import Path
 
-from videonl.cli.long_work import progress_bar
 from videonl.cli.refusals import require_at_least
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.loader import Loading
@@ -13,15 +12,17 @@ from videonl.data.sources.labels import UNKNOWN, assign_known
 from videonl.data.transforms import MOST_VIEWS, ClipFormat, Views, ViewTransform
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError
 from videonl.evaluation import Average, EvaluationRecord
-from videonl.evaluation.about import describe_network, describe_source, today
+from videonl.evaluation.about import describe_checkpoint, describe_network, describe_source, today
 from videonl.evaluation.report import NUM_MISTAKES, names_of, print_evaluation, require_readable, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
 from videonl.files import LOCK, locked
 from videonl.inference import VIEWS_PER_STEP, Recognizer, score_videos
-from videonl.models.checkpoints import load_trained
-from videonl.outputs import check_folder, refuse_inputs
+from videonl.inference.loading import find_trained
+from videonl.models.locating import weights_file
+from videonl.outputs import check_folder, refuse_inputs, refuse_within
 from videonl.profiling import require_clip
 from videonl.runtime.device import device_of
+from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console
 
 
@@ -50,7 +51,8 @@ def evaluate(
     Interrupted, it goes on with the same command where it stopped.
 
     Args:
-        checkpoint: A checkpoint of videonl fit; its clip format is used.
+        checkpoint: A checkpoint, the folder of a run or of videonl share, converted weights, hf://user/name, or a
+            published name such as kinetics400/i3d_r50; its clip format is used.
         source: The videos: a folder of class folders, a list, or one split of a list as clips.csv#val. Those without a
             label, as in a folder of videos, or of another class than the network's, are scored and have no accuracy.
         out: Folder for the results.
@@ -81,9 +83,12 @@ def evaluate(
     if not 0 <= max_failed_share <= 1:
         raise UserError(f"--max_failed_share must be in [0, 1], got {max_failed_share}")
     check_folder(out)
+    videos_of = file_of_source(source, root)
     paths = [out / name for name in ("evaluation.part", *names_of("evaluation"))]
-    refuse_inputs(paths, [checkpoint, file_of_source(source, root)])
-    trained = load_trained(checkpoint, trust_code)
+    weights = weights_file(checkpoint)
+    refuse_inputs(paths, [weights, videos_of])
+    refuse_within(out, [videos_of])
+    trained = find_trained(checkpoint, trust_code=trust_code)
     clip = ClipFormat(**trained.clip)
     if num_crops is None:
         num_crops = 1 if fully_convolutional else 3
@@ -93,7 +98,7 @@ def evaluate(
     ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
     videos = assign_known(read_source(source, root, classes, keep_unreadable=True), trained.class_names)
     about = {
-        "checkpoint": f"{checkpoint} (SHA-256 {_digest(checkpoint.read_bytes())})",
+        "checkpoint": describe_checkpoint(checkpoint, weights),
         "videos": describe_source(source, root),
         **describe_network(trained.network),
         "views": views.describe(clip),

@@ -17,7 +17,7 @@ from videonl.errors import UserError
 from videonl.models.trust import require_block, require_builder, require_sampling
 from videonl.runtime.own_modules import find_own_modules
 
-_TRUST = "A configuration is code. If you trust this one, say --trust-code"
+_TRUST = "A configuration is code. If you trust this one, add --trust-code"
 KNOWN = ("videonl", "torch", "torchvision", "pytorchvideo", "lightning")
 FLAGS = ("--trust-code", "--trust_code")
 
@@ -25,7 +25,7 @@ _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
 def split_trust(words: Sequence[str]) -> tuple[list[str], bool]:
-    """A command line without ``--trust-code``, and whether it was there. No configuration can say it for itself."""
+    """A command line without ``--trust-code``, and whether it was there. A configuration cannot set it."""
     return [word for word in words if word not in FLAGS], any(word in FLAGS for word in words)
 
 
@@ -81,7 +81,7 @@ def _names(content: Any, of_object: bool = False) -> Iterator[str]:
 
 def _require_known(path: Path, content: Any) -> None:
     if imports := imports_of(content, path):
-        raise UserError(f"{path} imports {', '.join(imports)}, which is run. {_TRUST}")
+        raise UserError(f"{path} imports {', '.join(imports)}, which would run. {_TRUST}")
     for mapping in _mappings(content):
         if isinstance(backbone := mapping.get("backbone"), str):
             options = mapping.get("backbone_options")
@@ -91,13 +91,13 @@ def _require_known(path: Path, content: Any) -> None:
         if "sampling" in mapping:
             require_sampling(path, mapping["sampling"])
         if source := next((value for value in mapping.values() if is_own_source(value)), None):
-            raise UserError(f"{path} has its videos listed by {source}, which is run. {_TRUST}")
+            raise UserError(f"{path} lists its videos with {source}, which would run. {_TRUST}")
     for name in _names(content):
         root = name.partition(".")[0]
         if root not in KNOWN and _is_module(root, path.parent):
             raise UserError(
-                f"{path} names {name}, which is not of {', '.join(KNOWN[:-1])} or {KNOWN[-1]}. A configuration is "
-                "code: what it names is run. If you trust this one, say --trust-code"
+                f"{path} names {name}, which is not part of {', '.join(KNOWN[:-1])} or {KNOWN[-1]}. A configuration "
+                "is code: videonl runs what it names. If you trust this one, add --trust-code"
             )
 
 

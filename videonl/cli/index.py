@@ -1,11 +1,11 @@
-"""``videonl index``: examine every file of a data set once, and write down what it is."""
+"""``videonl index``: examine every file of a data set once, and write an index."""
 
 import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from videonl.cli.long_work import default_workers, progress_bar
+from videonl.cli.long_work import default_workers
 from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.facts import Check
 from videonl.data.indexing.findings import contradictions, copies, leaks, shared_clips
@@ -14,8 +14,9 @@ from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labeled import files_of_sources, read_sources
 from videonl.errors import UserError
 from videonl.files import write_text
-from videonl.outputs import check_file
+from videonl.outputs import check_file, refuse_within
 from videonl.runtime.parallel import require_limits
+from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console
 
 _NUM_SHOWN = 10
@@ -31,29 +32,31 @@ def index(
     strict: bool = False,
     classes: Path | None = None,
 ) -> None:
-    """Examines every video of a data set and writes what it finds to a Parquet file, which serves as a source.
+    """Examines every video of a data set and writes an index, a Parquet file that serves as a source.
 
-    Files that were examined before, for this index or another beside it, and have not changed are not examined again,
-    also after an interruption.
+    Files that have not changed since they were examined for this index, or for another one beside it, are not examined
+    again, also after an interruption.
 
     Args:
         source: Class folders, splits of class folders, a list of `path label`, or the official CSV of Kinetics; several
-            with commas between, such as train.csv,val.csv, which are splits by their names.
+            separated by commas, such as train.csv,val.csv, which become splits of these names.
         out: The index to write.
         root: Folder that paths in a list are relative to, and below which the files of Kinetics are searched.
         check: ``packets`` reads all packets and decodes three frames, ``decode`` decodes every frame, ``compare`` also
-            finds out which decoders are exact.
+            determines which decoders are exact.
         num_workers: Number of processes; by default one for each core.
         time_limit: Seconds for each file; one that takes longer counts as broken.
         strict: Exit with code 1 if a file is broken or missing.
-        classes: A file of the names that numeric labels of a list stand for; by default classes.txt beside it.
+        classes: A file with the names of numeric labels; by default classes.txt beside the list.
     """
     if out.suffix != ".parquet":
         raise UserError(f"{out}: an index must be named *.parquet. Correct --out.")
     console = Console()
     num_workers = default_workers() if num_workers is None else num_workers
     require_limits(num_workers, time_limit)  # now rather than when a source of thousands of files has been listed
-    check_file(out, files_of_sources(source))
+    files = files_of_sources(source)
+    check_file(out, files)
+    refuse_within(out.parent, files)
     entries = _entries(source, root, classes)
     with progress_bar("examining") as progress:
         records = make_index(entries, out, check, num_workers, time_limit, progress)
@@ -81,9 +84,9 @@ def _summary(records: Sequence[IndexRow], out: Path) -> list[str]:
         listed = out.with_name(f"{out.stem}.missing.txt")
         write_text(listed, "".join(f"{path}\n" for path in missing))
         lines += [f"{len(missing)} missing files are listed in {listed}"]
-    lines += _listed("copies (same bytes)", [str(group) for group in copies(records)])
-    lines += _listed("same bytes in several splits", [str(group) for group in leaks(records)])
-    lines += _listed("same bytes with different labels", [str(group) for group in contradictions(records)])
+    lines += _listed("exact duplicates", [str(group) for group in copies(records)])
+    lines += _listed("exact duplicates in several splits", [str(group) for group in leaks(records)])
+    lines += _listed("exact duplicates with different labels", [str(group) for group in contradictions(records)])
     lines += _listed("clips of one video in several splits", [str(group) for group in shared_clips(records)])
     return [*lines, f"wrote {out}"]
 

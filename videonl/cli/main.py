@@ -5,6 +5,7 @@ import select
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from json import dumps
 from typing import Any, TextIO
 
 from videonl import __version__
@@ -62,7 +63,7 @@ def _cause(error: OSError) -> str:
         print(flush=True)  # what failed may have been printing
     except OSError as failed:
         _drop_output()
-        return f"standard output cannot be written ({failed.strerror}); send it to another place"
+        return f"standard output cannot be written ({failed.strerror}); redirect it to another place"
     return str(error)
 
 
@@ -75,25 +76,33 @@ def _dispatch(command: str, arguments: list[str], verbose: bool) -> None:
     elif command in TRAINER_COMMANDS and {"-h", "--help"} & {*arguments}:
         print(short_help(command))
     elif command in TRAINER_COMMANDS:
-        # Imported late: these take seconds, and `videonl --help` should not.
-        from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-        from videonl.cli.foreign_code import expand_trusted, split_trust
-        from videonl.cli.run import VideonlCLI
-
-        set_up_lightning()
-        words, trusted = split_trust(arguments)
-        try:
-            if EVERYTHING & {*arguments}:
-                VideonlCLI([command, "--help"])
-            # What is trained is one's own; what is evaluated may be somebody else's.
-            VideonlCLI([command, *expand_trusted(words, trusted or command == "fit")])
-        except MisconfigurationException as error:  # Lightning's own word for a mistake of the user's
-            raise UserError(str(error)) from error
+        _run_trainer(command, arguments)
     elif command in COMMANDS:
         _run(command, COMMANDS[command], arguments)
     else:
         raise UserError(f"unknown command {command!r}; the commands are: {', '.join([*TRAINER_COMMANDS, *COMMANDS])}")
+
+
+def _run_trainer(command: str, arguments: list[str]) -> None:
+    # Imported late: these take seconds, and `videonl --help` should not.
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from videonl.cli.configuration import run_folder
+    from videonl.cli.foreign_code import expand_trusted, split_trust
+    from videonl.cli.run import VideonlCLI
+
+    set_up_lightning()
+    words, trusted = split_trust(arguments)
+    try:
+        if EVERYTHING & {*arguments}:
+            VideonlCLI([command, "--help"])
+        # What is trained is one's own; what is evaluated may be somebody else's.
+        expanded = expand_trusted(words, trusted or command == "fit")
+        # Before all that the user gives, so that any of it wins.
+        follows = [f"--config=run: {{dir: {dumps(folder)}}}"] if (folder := run_folder(words)) else []
+        VideonlCLI([command, *follows, *expanded])
+    except MisconfigurationException as error:  # Lightning's own word for a mistake of the user's
+        raise UserError(str(error)) from error
 
 
 def _run(name: str, command: Command, words: list[str]) -> None:
@@ -138,7 +147,7 @@ def _open_standard_streams() -> None:
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
     if sys.stdout is None:
-        print("videonl: error: standard output is closed; send it to a file, or to /dev/null", file=sys.stderr)
+        print("videonl: error: standard output is closed; redirect it to a file, or to /dev/null", file=sys.stderr)
         sys.exit(2)
 
 

@@ -1,4 +1,4 @@
-"""``videonl models``: the backbones and blocks there are."""
+"""``videonl models``: the backbones and blocks."""
 
 import inspect
 import json as json_text
@@ -23,12 +23,12 @@ NUM_CLASSES = 400
 def models(json: bool = False, module: str | None = None) -> None:
     """Lists the backbones with their sizes and the blocks with their options.
 
-    Parameters and multiply-adds are those of 400 classes and the clip in the table.
+    Parameters and multiply-adds are for 400 classes and the clip in the table.
 
     Args:
         json: Print one JSON object instead of tables.
         module: A module of your own, in the current folder or on PYTHONPATH, whose blocks and backbones are listed
-            instead. It is run.
+            instead. Its code runs.
     """
     own_blocks = _blocks_of(module) if module else []
     named_blocks, named_backbones = (
@@ -42,7 +42,7 @@ def models(json: bool = False, module: str | None = None) -> None:
         return
     console = Console()
     console.print(_backbone_table(backbones), _block_table(blocks))
-    console.print("Any other 3D CNN comes by dotted path, such as backbone: pytorchvideo.models.x3d.create_x3d.")
+    console.print("Use any other 3D CNN by its dotted path, such as backbone: pytorchvideo.models.x3d.create_x3d.")
 
 
 def _blocks_of(module: str) -> list[str]:
@@ -106,7 +106,7 @@ def _block_table(blocks: dict[str, dict[str, Any]]) -> Table:
         table.add_column(heading, no_wrap=True)
     table.add_column("options")
     for name, told in blocks.items():
-        low = "reads a second place, low; " if told["reads_a_second_stage"] else ""
+        low = "takes a second input, low; " if told["reads_a_second_stage"] else ""
         table.add_row(name, told["paper"], low + _options(told["options"]))
     return table
 

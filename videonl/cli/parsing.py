@@ -4,13 +4,16 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import takewhile
 from typing import Any, NoReturn, get_origin
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader
+from yaml import YAMLError
 
 from videonl.terminal import printable
 
+_WORDS = "words"  # how values are read
 _log = logging.getLogger(__name__)
 
 
@@ -19,6 +22,9 @@ class Parser(ArgumentParser):
 
     Its complaints, which quote what files and names hold, are printed as text.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options, parser_mode=_WORDS)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints the message and exits with code 2."""
@@ -60,3 +66,14 @@ class Parser(ArgumentParser):
             else:
                 spelled.append(word)
         return spelled
+
+
+def _load(text: str) -> Any:
+    """Reads a value as YAML, but a list that was spelled as JSON as that: YAML takes no names that are not UTF-8."""
+    if text.startswith('["'):
+        with suppress(json.JSONDecodeError):
+            return json.loads(text)
+    return get_loader("yaml")(text)
+
+
+set_loader(_WORDS, _load, (YAMLError,))

@@ -19,11 +19,12 @@ from videonl.inference import VIEWS_PER_STEP, Model, Prediction, Predictions
 from videonl.inference.loading import Precision, find_trained
 from videonl.inference.predicting import Asked, predict_videos
 from videonl.inference.predictions import format_of
-from videonl.outputs import check_file
+from videonl.models.locating import weights_file
+from videonl.outputs import check_file, refuse_within
 from videonl.terminal import Console, printable
 
 _FEW = 8  # videos, which one process reads before others would have started; each has a table of its own
-_SWITCHES = ("--trust_code", "-h", "--help")
+_HELP = ("-h", "--help")
 
 
 def parse(words: list[str]) -> None:
@@ -39,8 +40,8 @@ def parse(words: list[str]) -> None:
     predict(sources, **options_given)
 
 
-def split_sources(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The sources, and the options.
+def split_sources(words: Sequence[str], switches: Sequence[str] = ("--trust_code",)) -> tuple[list[str], list[str]]:
+    """The sources, and the options, of which ``switches`` need no value.
 
     >>> split_sources(["a.mp4", "--top", "3", "b.mp4", "--trust_code", "--video", "c.mp4", "d.mp4"])
     (['a.mp4', 'b.mp4', 'c.mp4', 'd.mp4'], ['--top', '3', '--trust_code'])
@@ -57,9 +58,9 @@ def split_sources(words: Sequence[str]) -> tuple[list[str], list[str]]:
                 sources.append("")
         elif not word.startswith("-"):
             sources.append(word)
-        elif equals or name in _SWITCHES or not rest:
+        elif equals or name in (*switches, *_HELP) or not rest:
             options.append(word)
-            if not equals and name == "--trust_code" and rest and rest[0].lower() in ("true", "false"):
+            if not equals and name in switches and rest and rest[0].lower() in ("true", "false"):
                 options.append(rest.pop(0))
         else:
             options += [word, rest.pop(0)]
@@ -87,8 +88,8 @@ def predict(
 
     Args:
         source: Video files or their URLs, folders of frames, folders of videos, patterns, lists, indexes.
-        checkpoint: A checkpoint of videonl fit, the folder of a run, converted weights, or a published name such as
-            kinetics400/i3d_r50.
+        checkpoint: A checkpoint, the folder of a run or of videonl share, converted weights, hf://user/name, or a
+            published name such as kinetics400/i3d_r50.
         out: The file to write: .csv and .json hold the best classes, .parquet every view. Interrupted, the command goes
             on where it stopped when it is given again.
         top: How many classes to print, and to write to .csv and .json.
@@ -112,8 +113,10 @@ def predict(
     require_at_least(0, MOST_SECONDS, time_limit=time_limit)
     if out is not None:
         format_of(out)
-        check_file(out, [checkpoint])
+        check_file(out, [weights_file(checkpoint)])
     sources = [name if is_url(name) else str(local_video(name)) for name in source]
+    if out is not None:
+        refuse_within(out.parent, [Path(name) for name in sources if not is_url(name)])
     many = len(read_videos(sources)) > _FEW
     workers = (2 if many else 0) if num_workers is None else num_workers
     trained = find_trained(checkpoint, classes, trust_code)

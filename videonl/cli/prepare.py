@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from videonl.cli.long_work import default_workers, progress_bar
+from videonl.cli.long_work import default_workers
 from videonl.cli.refusals import require_at_least
 from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, read_index
 from videonl.data.preparing.encoding import Encoding
 from videonl.data.preparing.prepare import Failed
 from videonl.data.preparing.prepare import prepare as prepare_videos
 from videonl.data.preparing.shards import write_shards
+from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console
 
 _NUM_SHOWN = 10
@@ -33,7 +34,7 @@ def prepare(
     """Re-encodes the usable videos of an index as small H.264 files with many key frames, which decode fast.
 
     Frame i stays frame i, timestamps are kept, sound is dropped, rotation is applied. The sources are only read. An
-    interrupted run goes on where it was, and files appear whole or not at all.
+    interrupted run resumes, and files appear complete or not at all.
 
     Args:
         index: What ``videonl index`` wrote.
@@ -41,8 +42,8 @@ def prepare(
         short_side_px: Length of the shorter side; smaller videos keep their size.
         key_frame_every: Distance of key frames, in frames.
         crf: Quality: constant rate factor of x264, from 0 (lossless) to 51.
-        preset: Preset of x264: the slower, the smaller the files.
-        shards: Also pack them into tar files for object storage, in ``shards`` of that folder.
+        preset: Preset of x264: slower presets give smaller files.
+        shards: Also pack the videos into tar files for object storage, in the subfolder ``shards``.
         shard_mb: Size of a shard in megabytes.
         num_workers: Number of processes; by default one for each core.
         time_limit: Seconds for each video.
@@ -80,5 +81,5 @@ def _summary(sources: Sequence[IndexRow], records: Sequence[IndexRow], failed: S
     return [
         *lines,
         f"{len(records)} videos, {before:.1f} MB before and {after:.1f} MB now; "
-        f"PSNR {median:.1f} dB in the median, {worst:.1f} at worst",
+        f"PSNR: median {median:.1f} dB, worst {worst:.1f} dB",
     ]

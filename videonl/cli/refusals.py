@@ -1,6 +1,5 @@
 """What several commands refuse in the same words."""
 
-import json
 import math
 from pathlib import Path
 
@@ -38,8 +37,6 @@ def local_video(name: str) -> Path:
     Raises:
         UserError: It names none, or a stream or another URL.
     """
-    if name.startswith('["') and "\\ud" in name:
-        (name,) = json.loads(name)  # YAML takes no bytes that are not UTF-8: the parser left the word as it spelled it
     if not name:
         raise UserError("--video names no file; write --video FILE")
     if is_url(name):

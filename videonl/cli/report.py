@@ -1,4 +1,4 @@
-"""``videonl report``: the report of an evaluation again, from its record."""
+"""``videonl report``: rebuild the report of an evaluation from its record."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def report(
     Args:
         record: A .parquet file of videonl test or videonl evaluate.
         out: The HTML file to write; by default beside the record, with its name.
-        average: What is averaged over the views of a video, softmax or logits; by default as it was done.
+        average: What is averaged over the views of a video, softmax or logits; by default as in the evaluation.
         num_mistakes: How many of the worst mistakes to show.
     """
     console = Console()

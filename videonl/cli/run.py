@@ -32,7 +32,7 @@ from videonl.models import ClipClassifier
 from videonl.models.execution import keep_freed_memory
 from videonl.models.transfer import load_into
 from videonl.models.zoo import find_weights
-from videonl.outputs import check_folder
+from videonl.outputs import check_folder, refuse_within
 from videonl.runtime.watch import end_with_launcher
 from videonl.terminal import printable
 from videonl.training import ClipModule
@@ -41,7 +41,7 @@ from videonl.training.guarded_loggers import guarded
 
 
 class RunParser(LightningArgumentParser):
-    """A parser whose complaints, which quote what files and names hold, are printed as text."""
+    """A parser that prints its errors as plain text, because they quote content of files and names."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints the message and exits with code 2."""
@@ -54,6 +54,8 @@ class VideonlCLI(LightningCLI):
     _continued = False  # whether a training goes on with the run's log
 
     def __init__(self, arguments: Sequence[str]) -> None:
+        # A parser has hundreds of options: only that of the command asked for is built.
+        self.subcommands = lambda: {arguments[0]: LightningCLI.subcommands()[arguments[0]]}  # type: ignore[method-assign]  # so it is found by Lightning
         with ExitStack() as self._held:  # locks, until the command is done
             super().__init__(
                 ClipModule,
@@ -69,7 +71,7 @@ class VideonlCLI(LightningCLI):
             )
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
-        """Turns off Lightning's own table of accuracies: ours has their intervals."""
+        """Turns off Lightning's own table of accuracies: ours has intervals."""
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand in ("validate", "test"):
             parser.set_defaults(verbose=False)
@@ -84,16 +86,16 @@ class VideonlCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.loading.seed", compute_fn=int)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parses the arguments given, without Lightning's warning that ``sys.argv`` holds others: it holds ours."""
+        """Parses the given arguments, without Lightning's warning that ``sys.argv`` differs."""
         self.config = parser.parse_args(args)  # type: ignore[arg-type]  # always a list here
         config = self.config[self.config.subcommand]
         require_trainer_values(config.trainer.as_dict(), config.seed_everything, self.config.subcommand)
 
     def _parse_ckpt_path(self) -> None:
-        """Lightning would let a checkpoint add to the configuration, which is code; ours name their network alone."""
+        """Does nothing: Lightning would let a checkpoint add to the configuration, which is code."""
 
     def before_instantiate_classes(self) -> None:
-        """Settles which checkpoint is meant."""
+        """Resolves the checkpoint."""
         end_with_launcher()
         config = self.config[self.subcommand]
         run, asked = Run(**config.run.as_dict()), config.ckpt_path
@@ -115,7 +117,7 @@ class VideonlCLI(LightningCLI):
         self._held.enter_context(locked(lock, f"videonl {self.subcommand} runs in {folder}"))
 
     def instantiate_classes(self) -> None:
-        """Builds everything, of which a logger that the configuration names may lack its package."""
+        """Builds everything; the package of a configured logger may be missing."""
         try:
             super().instantiate_classes()
         except (ModuleNotFoundError, ValueError) as error:  # the parser makes the one the other
@@ -124,14 +126,16 @@ class VideonlCLI(LightningCLI):
             raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Adds the run's loggers, checkpoints and reports to what the configuration asks for."""
-        self.datamodule.setup(str(self.subcommand))  # what it refuses, it refuses before anything is written
+        """Adds the run's loggers, checkpoints and reports to those of the configuration."""
+        data: ClipDataModule = self.datamodule
+        data.setup(str(self.subcommand))  # what it refuses, it refuses before anything is written
         config = self.config_init[self.subcommand]
         run: Run = config.run
+        refuse_within(run.checkpoints, data.files())
         progress = config.trainer.enable_progress_bar is not False
         logs = config.trainer.logger is not False
         require_usable(config.trainer.callbacks or [])
-        ours = callbacks(run, self.datamodule, str(self.subcommand), self.model.task.monitor, progress, logs)
+        ours = callbacks(run, data, str(self.subcommand), self.model.task.monitor, progress, logs, config.ckpt_path)
         every = [*(config.trainer.callbacks or []), *ours]
         kwargs["enable_progress_bar"] = any(isinstance(callback, ProgressBar) for callback in every)
         kwargs["enable_model_summary"] = is_verbose()
@@ -151,7 +155,7 @@ class VideonlCLI(LightningCLI):
         return trainer
 
     def before_fit(self) -> None:
-        """Makes the run's folder ready once nothing is left to refuse, and loads what the training starts from."""
+        """Prepares the run's folder after all checks, and loads the initial weights."""
         module: ClipModule = self.model
         config = self.config_init[self.subcommand]
         self._check_data()
@@ -169,7 +173,7 @@ class VideonlCLI(LightningCLI):
             _say(sentence)
 
     def before_validate(self) -> None:
-        """Refuses a validation of nothing."""
+        """Rejects a validation without videos."""
         if "val" not in self.datamodule.videos:
             raise UserError("no val videos were given. Set --data.val to a folder or a list file.")
         self.before_test()
@@ -182,7 +186,7 @@ class VideonlCLI(LightningCLI):
     before_predict = before_test
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Runs it; what early stopping is to look at is known only when it has been logged."""
+        """Runs the subcommand; the metric of early stopping is known only once it has been logged."""
         try:
             with naming_shared_memory():
                 super()._run_subcommand(subcommand)
@@ -200,30 +204,30 @@ class VideonlCLI(LightningCLI):
             raise TerminatedError
 
     def _check_data(self) -> None:
-        """Refuses what cannot be learnt from, and Lightning's flag that puts another order in place of ours."""
+        """Rejects data with a single class, and Lightning's flag that replaces our order of videos."""
         if self.datamodule.num_classes < 2:
             raise UserError(
-                f"there is but one class, {self.datamodule.class_names[0]}; a source is a folder of class folders or a "
-                "list: is --data.train the right one?"
+                f"there is only one class, {self.datamodule.class_names[0]}; a source is a folder of class folders or "
+                "a list: check --data.train"
             )
         trainer = self.config_init[self.subcommand].trainer
         if trainer.overfit_batches:
             raise UserError(
-                "trainer.overfit_batches does not go with the order in which videos are visited here; to see a network "
-                "overfit, give --data.train a list of a few videos"
+                "trainer.overfit_batches is not supported with videonl's order of videos; to overfit a network, set "
+                "--data.train to a list of a few videos"
             )
         if "train" in self.datamodule.videos:
             require_validations(trainer.as_dict(), len(self.datamodule.training_loader()))
 
     def _check_synchronization(self, network: nn.Module) -> None:
-        """Refuses Lightning's synchronized norms where they would take the place of others than trained ones."""
+        """Rejects Lightning's synchronized norms if they would replace frozen or affine ones."""
         if not self.config_init[self.subcommand].trainer.sync_batchnorm:
             return
         mode = network.settings["batch_norm"] if isinstance(network, ClipClassifier) else "trained"
         if mode in ("frozen", "affine"):
-            raise UserError(f"trainer.sync_batchnorm would replace the norms of batch_norm: {mode}; leave it out")
+            raise UserError(f"trainer.sync_batchnorm would replace the norms of batch_norm: {mode}; remove it")
         if isinstance(self.trainer.accelerator, CPUAccelerator):
-            raise UserError("trainer.sync_batchnorm is for GPUs; batch_norm: synchronized of the network is not")
+            raise UserError("trainer.sync_batchnorm requires GPUs; use batch_norm: synchronized of the network")
 
     @rank_zero_only
     def _introduce(self) -> None:
@@ -231,7 +235,7 @@ class VideonlCLI(LightningCLI):
         print_header(str(self.subcommand), self.model, self.datamodule, config.run.dir, config.ckpt_path)
 
     def after_fit(self) -> None:
-        """Ends the loggers, and says what came of the training."""
+        """Ends the loggers, and prints the results of the training."""
         self._close_loggers()
         config = self.config_init[self.subcommand]
         if self.trainer.is_global_zero and not config.trainer.fast_dev_run and not self.trainer.received_sigterm:
@@ -243,7 +247,7 @@ class VideonlCLI(LightningCLI):
                 logger.experiment.finish()
 
     def _end_evaluation(self) -> None:
-        """Ends with an error, everything being written, where videos could not be read."""
+        """Ends with an error if videos could not be read; everything is written by then."""
         self._close_loggers()
         module: ClipModule = self.model
         if self.trainer.is_global_zero:  # another process that failed would end this one while it writes

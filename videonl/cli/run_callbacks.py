@@ -23,6 +23,7 @@ from videonl.training.callbacks import (
     SeedSteps,
     Throughput,
     TrainingBar,
+    UnfinishedScores,
     UnreadableVideos,
     ValidationViews,
     WriteScores,
@@ -30,9 +31,15 @@ from videonl.training.callbacks import (
 
 
 def callbacks(
-    run: Run, data: ClipDataModule, subcommand: str, monitor: str, progress: bool, logs: bool = True
+    run: Run,
+    data: ClipDataModule,
+    subcommand: str,
+    monitor: str,
+    progress: bool,
+    logs: bool = True,
+    checkpoint: str | None = None,
 ) -> list[Callback]:
-    """What every run has beside the callbacks that its configuration names."""
+    """The callbacks that every run has in addition to those of its configuration."""
     every: list[Callback] = [
         EndTogether(),
         Continuation(),
@@ -42,6 +49,8 @@ def callbacks(
         WriteScores(Path(run.dir)),
         EvaluationLogs(),
     ]
+    if checkpoint is not None:  # after WriteScores: what is written is no longer unfinished
+        every.append(UnfinishedScores(Path(run.dir), Path(checkpoint)))
     if "val" in data.videos:
         every.append(BestCheckpoint(run.checkpoints, f"val/{monitor}"))
     # After the best one, whose state it holds: killed between the two, a run is resumed from before both.

@@ -1,4 +1,4 @@
-"""The folder of a run: how it is asked for, what it holds, and that nothing in it is lost."""
+"""The folder of a run: its settings, its content, and checks that nothing in it is lost."""
 
 import logging
 import sys
@@ -21,7 +21,7 @@ OWN = ("best", "last")  # checkpoints of the run's folder
 # What a run leaves beside its configuration and log.
 _WRITTEN = (
     *(f"checkpoints/{name}.ckpt" for name in OWN),
-    *("test.parquet", "test.html", "test_confusion.png", "predictions.parquet"),
+    *("test.parquet", "test.html", "test_confusion.png", "predictions.parquet", "test.part", "predict.part"),
     *("tensorboard/*/events.out.tfevents.*", "films/epoch_[0-9]*/*/*.mp4"),
 )
 _SAVED_OF_A_RUN = ("dir", "wandb", "project", "artifacts", "upload_limit_mb", "tensorboard", "overwrite")
@@ -29,23 +29,24 @@ _SAVED_OF_A_RUN = ("dir", "wandb", "project", "artifacts", "upload_limit_mb", "t
 
 @dataclass(frozen=True)
 class Run:
-    """Where a run is kept and who hears of it.
+    """Where a run is stored and logged.
 
     Attributes:
-        dir: Folder of the run: its config.yaml, checkpoints, logs and scores.
+        dir: Folder of the run: its config.yaml, checkpoints, logs and scores. By default it follows from the
+            configuration's path: that of experiment/ucf101/i3d_r50.yaml is runs/ucf101/i3d_r50.
         wandb: ``online`` and ``offline`` log to Weights & Biases; ``offline`` needs no account, and ``wandb sync`` can
-            send it later. ``off``, which YAML reads as false, is ``disabled``.
-        project: Project on Weights & Biases. By default what WANDB_PROJECT says, or else ``videonl``.
-        artifacts: Give Weights & Biases the list of the videos and the best checkpoint too.
-        upload_limit_mb: A larger artifact is not uploaded: it is a reference to its file.
+            upload it later. ``off``, which YAML reads as false, is ``disabled``.
+        project: Project on Weights & Biases. By default WANDB_PROJECT, or ``videonl``.
+        artifacts: Also upload the list of the videos and the best checkpoint to Weights & Biases.
+        upload_limit_mb: A larger artifact is not uploaded, but stored as a reference to its file.
         tensorboard: Log for TensorBoard too.
-        diagnosed_clips: Clips on which the blocks are looked at after each epoch; 0 looks at none.
-        overwrite: Start anew in a folder that already holds a run.
-        fold: Test and predict with batch norms folded into convolutions: the same scores to rounding, in less time.
-        keep_memory: On CPUs, keep freed memory for the next tensors instead of giving it back to the system.
-        save_every_steps: Write last.ckpt also within an epoch, after every so many steps; 0 is after epochs alone.
-        films_every_epochs: Film what the blocks attend to in some validation clips after every so many epochs, into
-            films/ and Weights & Biases; 0 is never.
+        diagnosed_clips: Clips on which the blocks are measured after each epoch; 0 turns this off.
+        overwrite: Start from scratch in a folder that already holds a run.
+        fold: Test and predict with batch norms folded into convolutions: the same scores up to rounding, in less time.
+        keep_memory: On CPUs, keep freed memory for the next tensors instead of returning it to the system.
+        save_every_steps: Also write last.ckpt within an epoch, after this many steps; 0 writes it only after epochs.
+        films_every_epochs: Film what the blocks attend to in some validation clips every so many epochs, into
+            films/ and Weights & Biases; 0 turns this off.
     """
 
     dir: str = "runs/videonl"
@@ -97,15 +98,15 @@ class SaveRunConfig(SaveConfigCallback):
 
 @rank_zero_only
 def make_free(run: Run, replaces: bool, weights: str | None = None) -> None:
-    """Sees that a new training starts in a folder without another run's results, and writes over no other files.
+    """Checks that the folder of a new training holds no results of another run and no other files of these names.
 
     Args:
         run: The run.
-        replaces: Whether an earlier run may lie there, over which the new one writes.
-        weights: What the new training starts from.
+        replaces: Whether the new run may replace an earlier run.
+        weights: The initial weights of the new training.
 
     Raises:
-        UserError: The folder holds another run, or files of these names that are none of videonl's.
+        UserError: The folder holds another run, or files of these names that videonl did not write.
     """
     first = [Path(run.dir) / "config.yaml", *(run.checkpoints / f"{name}.ckpt" for name in OWN)]
     written = [path for path in first if path.exists()]
@@ -115,7 +116,7 @@ def make_free(run: Run, replaces: bool, weights: str | None = None) -> None:
     if written and not (replaces or run.overwrite):
         raise UserError(
             f"{run.dir} already holds a run; choose another --run.dir, resume it with --ckpt_path last, or start "
-            "anew in its place with --run.overwrite true"
+            "from scratch in the same folder with --run.overwrite true"
         )
     refuse_inputs(written, [Path(weights)] if weights else [])
     if written and run.overwrite:
@@ -126,7 +127,7 @@ def make_free(run: Run, replaces: bool, weights: str | None = None) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a run of videonl wrote a configuration or checkpoint, by what it holds."""
+    """Whether a run of videonl wrote a configuration or checkpoint, judged by its content."""
     try:
         if path.suffix == ".ckpt":
             return "videonl" in _content_of(path)
@@ -137,18 +138,18 @@ def _is_ours(path: Path) -> bool:
 
 
 def begin_or_resume(run: Run, asked: str | None, weights: str | None = None) -> str | None:
-    """The checkpoint that a training is resumed from, and a folder that is ready for it.
+    """Finds the checkpoint to resume from, and prepares the folder.
 
-    ``last`` begins anew where none was written yet, so that one command starts a run and resumes it whenever it was
-    killed. Nothing is deleted but what a run of videonl wrote, and only with ``run.overwrite``.
+    ``last`` starts from scratch if there is no checkpoint yet, so that one command starts a run and resumes it. Only
+    files that a run of videonl wrote are deleted, and only with ``run.overwrite``.
 
     Args:
         run: The run.
-        asked: The checkpoint asked for.
-        weights: What a new training starts from.
+        asked: The requested checkpoint.
+        weights: The initial weights of a new training.
 
     Raises:
-        UserError: The folder holds another run; the checkpoint does not exist, or is gone though later ones were there.
+        UserError: The folder holds another run; the checkpoint does not exist, or was deleted.
     """
     _clear_unfinished(run)
     if asked is None:
@@ -165,9 +166,9 @@ def begin_or_resume(run: Run, asked: str | None, weights: str | None = None) -> 
 
 
 def goes_on(run: Run, asked: str | None) -> bool:
-    """Whether a training from the checkpoint asked for goes on with the run's log.
+    """Whether a training from the requested checkpoint continues the run's log.
 
-    One that was killed before its first checkpoint writes its rows again; a log of anything else is left alone.
+    A training that was killed before its first checkpoint writes its rows again; other logs are left alone.
     """
     if asked is None or not belongs_to(run, asked):
         return False
@@ -179,12 +180,12 @@ def find_checkpoint(run: Run, asked: str) -> str:
     """The checkpoint's path; ``best`` and ``last`` are those of the run's folder."""
     path = run.checkpoints / f"{asked}.ckpt" if asked in OWN else Path(asked)
     if not path.is_file():
-        raise UserError(f"checkpoint {path} does not exist; name one by --ckpt_path, or the run's folder by --run.dir")
+        raise UserError(f"checkpoint {path} does not exist; set --ckpt_path, or the run's folder with --run.dir")
     return str(path)
 
 
 def belongs_to(run: Run, checkpoint: str) -> bool:
-    """Whether a checkpoint is the run's own, so that a training from it goes on with the run and its log."""
+    """Whether a checkpoint belongs to the run, so that a training from it continues the run and its log."""
     return checkpoint in OWN or Path(checkpoint).resolve().parent == run.checkpoints.resolve()
 
 
@@ -200,10 +201,10 @@ def _see_nothing_is_lost(run: Run) -> None:
     # A first epoch's may have been written just before the training was killed, a later one's only after last.ckpt.
     if not run.overwrite and best.is_file() and (epoch := _epoch_of(best)) > 0:
         raise UserError(
-            f"{run.checkpoints} holds no last.ckpt any more, but the best.ckpt of epoch {epoch}; go on from that with "
-            "--ckpt_path best, or start anew in its place with --run.overwrite true"
+            f"{run.checkpoints} has no last.ckpt any more, only the best.ckpt of epoch {epoch}; resume from it with "
+            "--ckpt_path best, or start from scratch in the same folder with --run.overwrite true"
         )
-    logging.getLogger("videonl").info("%s holds no last.ckpt yet: the training begins anew", run.checkpoints)
+    logging.getLogger("videonl").info("%s has no last.ckpt yet: starting from scratch", run.checkpoints)
 
 
 def _epoch_of(checkpoint: Path) -> int:

@@ -29,8 +29,8 @@ def loggers(run: Run, subcommand: str, continued: bool, config: Mapping[str, Any
 
     Args:
         run: The settings.
-        subcommand: What is run.
-        continued: Whether an earlier training in the run's folder goes on.
+        subcommand: The subcommand.
+        continued: Whether an earlier training in the run's folder continues.
         config: The whole configuration, which W&B shows beside a training.
 
     Raises:
@@ -65,15 +65,15 @@ def run_id(run: Run) -> str | None:
 
 
 class RunOnWandb(WandbLogger):
-    """The W&B run of a run's folder: later commands in that folder, such as a resumed training, go on in it.
+    """The W&B run of a run's folder: later commands in that folder, such as a resumed training, continue it.
 
-    Asked for ``online``, it never asks for a login itself, and where W&B does not let it in or cannot be reached, it is
+    With ``online`` it never prompts for a login; if W&B rejects the login or cannot be reached, it logs
     ``offline``. The environment variables of W&B, such as WANDB_PROJECT, WANDB_NAME, WANDB_DIR, WANDB_RUN_ID and
-    WANDB_MODE, win over what is not said in the settings.
+    WANDB_MODE, override defaults of the settings.
 
     Args:
         run: The settings.
-        known_id: The W&B run to go on in; a new one when not given.
+        known_id: The W&B run to continue; None for a new one.
         config: What W&B shows as the configuration of a new run.
     """
 
@@ -95,7 +95,7 @@ class RunOnWandb(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The W&B run, begun when it is first asked for."""
+        """The W&B run, started on first use."""
         if not self._experiment:
             path = _id_file(self._run)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ class RunOnWandb(WandbLogger):
                 os.environ[DATA_DIR] = str(path.parent.resolve())
             begun = self._begun()
             write_text(path, f"{begun.id}\n")
-            place = f"offline; send it with: wandb sync {Path(begun.dir).parent}" if begun.offline else begun.url
+            place = f"offline; upload it with: wandb sync {Path(begun.dir).parent}" if begun.offline else begun.url
             _log.info("W&B run: %s", place)
         return self._experiment
 
@@ -115,8 +115,8 @@ class RunOnWandb(WandbLogger):
             if self._wandb_init.get("mode") == "offline":
                 raise
             _log.warning(
-                "W&B cannot be used online (%s); this run is logged offline. Log in with: wandb login; send it "
-                "later with: wandb sync %s",
+                "W&B cannot be used online (%s); this run is logged offline. Log in with: wandb login; "
+                "upload it later with: wandb sync %s",
                 str(error).strip() or type(error).__name__,
                 Path(str(self.save_dir)) / "wandb" / "offline-run-*",
             )
@@ -130,7 +130,7 @@ def _id_file(run: Run) -> Path:
 
 @contextmanager
 def _nobody_to_ask() -> Iterator[None]:
-    """Without a terminal wandb raises where it would ask for a login, and wait for ever on a machine without people."""
+    """Without a terminal, makes wandb raise instead of waiting forever for a login."""
     terminal, sys.stdin = sys.stdin, io.StringIO()
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a run says at its start and at its end."""
+"""What a run prints at its start and at its end."""
 
 import logging
 import shlex
@@ -26,7 +26,7 @@ _LOOKED_AT = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), 
 def print_header(
     subcommand: str, module: ClipModule, data: ClipDataModule, folder: str, checkpoint: str | None
 ) -> None:
-    """Says what is run on what, and where it is written."""
+    """Prints the network, the data, and the run's folder."""
     network = module.network
     about = describe_network(network)
     blocks = "no blocks" if about["blocks"] == "none" else f"blocks: {about['blocks']}"
@@ -40,7 +40,7 @@ def print_header(
 
 
 def _cost(module: ClipModule, clip: ClipFormat) -> str:
-    """Of one clip, by shapes alone; nothing where a network's own code does not run by them."""
+    """GMACs of one clip, from shapes alone; nothing if a network's own code does not run on shapes."""
     network, size = module.network, (clip.num_frames, clip.crop_px, clip.crop_px)
     try:
         if isinstance(network, ClipClassifier):
@@ -59,7 +59,7 @@ def _counted(subcommand: str, data: ClipDataModule) -> str:
 
 
 def print_closing(trainer: Trainer, run: Run) -> None:
-    """Says what came of a training, and how to test it."""
+    """Prints the results of a training, and how to test it."""
     metrics = trainer.callback_metrics
     callbacks: list[object] = trainer.callbacks  # type: ignore[attr-defined]  # set by the trainer's constructor
     best = {

@@ -1,4 +1,4 @@
-"""The help of the commands that train and evaluate: the options that people set, instead of all 120."""
+"""The help of the commands that train and evaluate: the common options, instead of all 120."""
 
 from videonl.cli.commands import TRAINER_COMMANDS
 
@@ -12,7 +12,7 @@ _FORMS = {
 }
 _VIDEO = {
     "SOURCE...": "files, folders, lists, patterns; options of this form:",
-    "--checkpoint FILE": "a checkpoint, a run, converted weights, a published name",
+    "--checkpoint FILE": "a checkpoint, run, shared folder, weights, published name",
     "--out FILE": "write .csv, .json or .parquet; resumes when interrupted",
     "--num_clips N, --num_crops N": "views whose scores are averaged (10 x 3)",
     "--top N": "how many classes to print (5)",
@@ -20,32 +20,32 @@ _VIDEO = {
     "--trust_code": "let the checkpoint name any code as its backbone",
 }
 _COMMON = {
-    "-c, --config FILE": "such as experiment/folders.yaml; later ones win",
-    "--run.dir DIR": "folder of the run (runs/videonl)",
+    "-c, --config FILE": "such as experiment/folders.yaml; later files override",
+    "--run.dir DIR": "folder of the run (runs/ and the experiment's path)",
     "--ckpt_path FILE": "best, last, or a file",
-    "--print_config": "print the configuration that results, and exit",
+    "--print_config": "print the resulting configuration and exit",
 }
 _DATA = {
-    "--data.root DIR": "folder that relative sources and lists are relative to",
+    "--data.root DIR": "base folder of relative sources and lists",
     "--data.train, --data.val, --data.test SOURCE": "class folders, a list, an index, or LIST.csv#SPLIT",
     "--data.clip.num_frames N, --data.clip.stride_frames N": "the clip that the network sees (8, 8)",
     "--data.clip.short_side_px N, --data.clip.crop_px N": "its size (256, 224)",
-    "--data.loading.batch_size N": "clips of a batch, in each process (8)",
+    "--data.loading.batch_size N": "clips per batch, in each process (8)",
     "--data.loading.num_workers N": "processes that decode (2)",
 }
 _TRAINING = {
     "--model.network.init_args.backbone NAME": "videonl models lists them",
     "--model.network.init_args.blocks LIST": "such as '[{block: nonlocal, after: {res4: [1, 3]}}]'",
-    "--model.weights NAME": "what to start from: kinetics400/i3d_r50, or a file",
+    "--model.weights NAME": "initial weights: kinetics400/i3d_r50, or a file",
     "--model.optimization.lr X": "peak learning rate (0.01)",
     "--model.optimization.optimizer NAME": "sgd or adamw",
     "--model.optimization.schedule NAME": "cosine, step or constant",
-    "--model.label_smoothing X": "share of each label spread over all classes (0)",
-    "--trainer.max_epochs N": "length of the training",
+    "--model.label_smoothing X": "fraction of each label spread over all classes (0)",
+    "--trainer.max_epochs N": "number of epochs",
     "--trainer.precision P": "32-true, bf16-mixed, 16-mixed",
-    "--trainer.devices N, --trainer.strategy S": "how many GPUs, and ddp for several",
-    "--seed_everything N": "seed of everything random (0)",
-    "--run.overwrite true": "start anew in a folder that holds a run",
+    "--trainer.devices N, --trainer.strategy S": "number of GPUs, and ddp for several",
+    "--seed_everything N": "random seed (0)",
+    "--run.overwrite true": "start from scratch in a folder that holds a run",
     "--run.wandb MODE": "online, offline or off: Weights & Biases (off)",
     "--run.tensorboard true": "log for TensorBoard too",
 }

@@ -1,4 +1,4 @@
-"""``videonl summary``: what a configuration would train, part by part, before it does."""
+"""``videonl summary``: the network of a configuration, part by part, before training."""
 
 import json as json_text
 from argparse import ArgumentParser
@@ -14,8 +14,8 @@ from videonl.cli.foreign_code import FLAGS, expand_trusted
 from videonl.cli.progress import status
 from videonl.cli.refusals import require_at_least
 from videonl.errors import UserError
+from videonl.inference.loading import find_trained
 from videonl.models import ClipClassifier
-from videonl.models.checkpoints import load_trained
 from videonl.profiling import Memory, Row, profile_network, require_clip, training_memory
 from videonl.terminal import Console
 
@@ -35,7 +35,7 @@ class Plan:
         optimizer: ``sgd`` or ``adamw``.
         precision: As Lightning calls it.
         channels_last: Whether channels are innermost.
-        clip_is_assumed: Whether the clip is that of the backbone's published figures, for want of a better.
+        clip_is_assumed: Whether the clip is the published one of the backbone, because none is recorded.
     """
 
     network: ClipClassifier
@@ -48,7 +48,7 @@ class Plan:
 
 
 def summary(words: Sequence[str]) -> None:
-    """Prints the parts of a network, what they put out and cost, and the memory that training would take.
+    """Prints the parts of a network with output sizes and cost, and predicts training memory.
 
     Args:
         words: The command line after ``videonl summary``.
@@ -58,11 +58,11 @@ def summary(words: Sequence[str]) -> None:
     if own.checkpoint is None:
         plan = plan_of_configuration(others, own.num_classes, own.trust_code)
     elif others:
-        raise UserError(f"--checkpoint says all there is to know; leave out {' '.join(others)}")
+        raise UserError(f"--checkpoint determines everything; remove {' '.join(others)}")
     else:
         plan = plan_of_checkpoint(own.checkpoint, own.trust_code)
     require_clip(plan.network, plan.clip)
-    with status("running shapes"):
+    with status("computing shapes"):
         rows = profile_network(plan.network.network, plan.network.stages, plan.network.blocks, plan.clip)
         memory = _memory(plan)
     if own.json:
@@ -74,13 +74,13 @@ def summary(words: Sequence[str]) -> None:
 
 
 def plan_of_configuration(words: Sequence[str], num_classes: int, trust_code: bool) -> Plan:
-    """What ``videonl fit`` would train with the same words; the data need not be there."""
+    """What ``videonl fit`` would train with the same words; the data need not exist."""
     from videonl.cli.run import parse_fit
 
     config = parse_fit(expand_trusted(words, trust_code))
     network, clip = config["model"]["network"], config["data"]["clip"]
     if network["class_path"] != f"videonl.models.{ClipClassifier.__name__}":
-        raise UserError(f"summary knows networks of videonl.models.ClipClassifier, not of {network['class_path']}")
+        raise UserError(f"summary supports videonl.models.ClipClassifier only, not {network['class_path']}")
     with torch.device("meta"):
         built = ClipClassifier.from_settings({**network["init_args"], "num_classes": num_classes})
     return Plan(
@@ -94,8 +94,8 @@ def plan_of_configuration(words: Sequence[str], num_classes: int, trust_code: bo
 
 
 def plan_of_checkpoint(checkpoint: Path, trust_code: bool) -> Plan:
-    """The network of a checkpoint at its own clip size, or at the published one where converted weights say none."""
-    trained = load_trained(checkpoint, trust_code)
+    """The network of a checkpoint at its own clip size, or at the published one if converted weights record none."""
+    trained = find_trained(checkpoint, trust_code=trust_code)
     sizes = [trained.known_clip.get(name) for name in ("num_frames", "crop_px", "crop_px")]
     known = (size or published for size, published in zip(sizes, trained.network.published_clip, strict=True))
     num_frames, height, width = known
@@ -103,7 +103,7 @@ def plan_of_checkpoint(checkpoint: Path, trust_code: bool) -> Plan:
 
 
 def as_json(plan: Plan, rows: Sequence[Row], memory: Memory) -> dict[str, Any]:
-    """All that is printed, as plain data; bytes and multiply-adds as whole numbers."""
+    """The printed content as plain data; bytes and multiply-adds as integers."""
     return {
         "backbone": plan.network.settings["backbone"],
         "clip": list(plan.clip),
@@ -118,15 +118,19 @@ def as_json(plan: Plan, rows: Sequence[Row], memory: Memory) -> dict[str, Any]:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         "videonl summary",
-        description="Prints the parts of a network, what they put out and cost, and the memory of a training.",
-        epilog="All options of `videonl fit` are taken too: --config FILE, --model.network.init_args.width 16, ...",
+        description="Prints the parts of a network with output sizes and cost, and predicts training memory.",
+        epilog="It also takes all options of `videonl fit`: --config FILE, --model.network.init_args.width 16, ...",
         allow_abbrev=False,
     )
-    parser.add_argument("--checkpoint", type=Path, help="a checkpoint of videonl fit, instead of a configuration")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="a checkpoint, a run, a shared folder, converted weights or a published name, instead of a configuration",
+    )
     parser.add_argument(
         "--num-classes", "--num_classes", type=int, default=400, help="size of the head, which fit takes from the data"
     )
-    parser.add_argument(*FLAGS, action="store_true", help="let configuration or checkpoint name any code, which is run")
+    parser.add_argument(*FLAGS, action="store_true", help="run any code that the configuration or checkpoint names")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     return parser
 
@@ -157,7 +161,7 @@ def _table(plan: Plan, rows: Sequence[Row]) -> Table:
 def _told(plan: Plan, memory: Memory) -> str:
     once = [f"weights {_mib(memory.weights)}", f"gradients {_mib(memory.gradients)}"]
     once.append(f"{plan.optimizer} {_mib(memory.optimizer)}")
-    assumed = "the file does not say on which clips it was trained; these are assumed\n" * plan.clip_is_assumed
+    assumed = "the file does not record its training clips; these are assumed\n" * plan.clip_is_assumed
     return (
         f"{assumed}training memory, predicted from shapes ({plan.precision}): {', '.join(once)}, and "
         f"{_mib(memory.per_clip)} for each clip; "

@@ -35,6 +35,8 @@ RANGES: Mapping[str, tuple[float, float]] = {
 }
 # Those of which 0 would leave nothing to do.
 NOT_NOTHING = ("max_epochs", "max_steps", "val_check_interval")
+# What Lightning's strategies call processes that take what this one holds: locks, loggers, results.
+WITHIN = ("spawn", "fork", "notebook")
 
 
 def require_trainer_values(trainer: Mapping[str, Any], seed: bool | int, subcommand: str) -> None:
@@ -49,6 +51,7 @@ def require_trainer_values(trainer: Mapping[str, Any], seed: bool | int, subcomm
         UserError: Naming the option.
     """
     require_within(0, MOST_SEED, seed_everything=seed)
+    _require_own_processes(trainer["strategy"])
     for name, (least, most) in RANGES.items():
         for value in _numbers(trainer[name]):
             require_within(least, most, **{f"trainer.{name}": value})
@@ -59,7 +62,7 @@ def require_trainer_values(trainer: Mapping[str, Any], seed: bool | int, subcomm
     )
     for name in (*NOT_NOTHING, used):
         if trainer[name] == 0:
-            raise UserError(f"trainer.{name} must not be 0, which leaves nothing to do; leave it out")
+            raise UserError(f"trainer.{name} must not be 0, which leaves nothing to do; remove it")
 
 
 def require_usable(callbacks: Sequence[Callback]) -> None:
@@ -71,13 +74,13 @@ def require_usable(callbacks: Sequence[Callback]) -> None:
     for callback in callbacks:
         if isinstance(callback, LearningRateFinder):
             raise UserError(
-                "trainer.callbacks: LearningRateFinder cannot set the rates here, which a schedule moves at every "
-                "step and which differ by layer; compare short trainings with several --model.optimization.lr"
+                "trainer.callbacks: LearningRateFinder is not supported: rates follow a schedule by step and "
+                "differ by layer; compare short trainings with several --model.optimization.lr"
             )
         if isinstance(callback, BatchSizeFinder):
             raise UserError(
-                "trainer.callbacks: BatchSizeFinder cannot set the batch size here; `videonl summary` predicts the "
-                "memory of a batch, and --data.loading.batch_size sets its size"
+                "trainer.callbacks: BatchSizeFinder is not supported; `videonl summary` predicts the memory of a "
+                "batch, and --data.loading.batch_size sets its size"
             )
 
 
@@ -95,8 +98,18 @@ def require_validations(trainer: Mapping[str, Any], num_batches: int) -> None:
     within_epochs = trainer["check_val_every_n_epoch"] is not None
     if within_epochs and isinstance(interval, int) and interval > num_batches:
         raise UserError(
-            f"trainer.val_check_interval is {interval}, but an epoch has {num_batches} batches: give at most as many, "
-            "or count batches over all epochs with --trainer.check_val_every_n_epoch null"
+            f"trainer.val_check_interval is {interval}, but an epoch has {num_batches} batches: use at most that "
+            "many, or count batches over all epochs with --trainer.check_val_every_n_epoch null"
+        )
+
+
+def _require_own_processes(strategy: Any) -> None:
+    """Refuses processes that are handed the trainer of this one: what they score and write does not come back."""
+    name = str(strategy if not isinstance(strategy, dict) else (strategy.get("init_args") or {}).get("start_method"))
+    if any(way in name for way in WITHIN):
+        raise UserError(
+            f"trainer.strategy: {name} starts its processes from within this one, which is for notebooks; use ddp, "
+            "which starts the command once for each of --trainer.devices"
         )
 
 

@@ -1,4 +1,4 @@
-"""How training clips are varied; built on torchvision's transforms (v2)."""
+"""Augmentation of training clips; built on torchvision's transforms (v2)."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -53,15 +53,15 @@ class RandAugment:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training clips are varied. One choice is made per clip and applies to all of its frames.
+    """Augmentation of training clips. One choice is made per clip and applies to all of its frames.
 
     Args:
-        short_side_px: Range from which the length of the frames' short side is drawn, out of which the crop is cut: a
+        short_side_px: Range from which the short side of the resized frame is drawn, from which the crop is cut: a
             crop of 224 at a short side of 320 shows 0.7 of the frame's short side.
-        resized_crop_area: Range from which the share of the frame's area is drawn that is cropped and resized, with an
-            aspect ratio from 3/4 to 4/3. Where this is set, it takes the place of short_side_px.
+        resized_crop_area: Range from which the fraction of the frame's area is drawn that is cropped and resized, with
+            an aspect ratio from 3/4 to 4/3. If set, it replaces short_side_px.
         flip_probability: Probability of mirroring left to right.
-        no_flip_classes: Names of classes whose clips are never mirrored, because left and right mean something.
+        no_flip_classes: Names of classes whose clips are not mirrored, because left and right matter.
         color: Changes of color.
         rand_augment: Further random operations, after the colors.
         erasing_probability: Probability that a box of 2 to 33 percent of the area is painted with the mean color, in
@@ -101,7 +101,7 @@ class Augmentation:
 
 
 class TrainTransform:
-    """Crop and vary a training clip at random, with torch's global generator.
+    """Crop and augment a training clip at random, with torch's global generator.
 
     Args:
         clip_format: What the network expects.
@@ -146,7 +146,7 @@ class TrainTransform:
         return cropped
 
     def _jittered_box(self, height_px: int, width_px: int) -> tuple[int, int, int]:
-        """What a crop of the resized frame would show, in pixels of the frame: only that need be resized."""
+        """The part of the frame that a crop of the resized frame shows, in pixels: only this part is resized."""
         low, high = self.augmentation.short_side_px
         short_side_px = int(torch.randint(low, high + 1, ()))
         side_px = max(1, round(self.crop_px * min(height_px, width_px) / short_side_px))
@@ -156,7 +156,7 @@ class TrainTransform:
 
 
 def _later_transforms(augmentation: Augmentation, mean: Sequence[float]) -> list[v2.Transform]:
-    """Those that come after cropping and mirroring; what is off is left out."""
+    """The transforms after cropping and mirroring; those that are off are left out."""
     color, rand_augment = augmentation.color, augmentation.rand_augment
     mean_color = [round(255 * value) for value in mean]
     transforms: list[v2.Transform] = []

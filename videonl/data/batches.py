@@ -1,13 +1,14 @@
-"""What data sets return for a video, and how that becomes a batch.
+"""Items that data sets return for a video, and batches of them.
 
 Clips are uint8 ``(C, T, H, W)`` with the channels innermost in memory.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, TypedDict, final
 
 import torch
-from torch.utils.data import default_collate
+from torch.utils.data import get_worker_info
 
 
 class Failure(NamedTuple):
@@ -20,7 +21,7 @@ class Failure(NamedTuple):
 class TrainingItem(TypedDict):
     """Clips of one video: ``clip`` uint8 ``(R, C, T, H, W)``.
 
-    ``video`` is the index drawn; ``failures`` are the videos that this one stands in for.
+    ``video`` is the index drawn; ``failures`` are the videos that this one replaces.
     """
 
     clip: torch.Tensor
@@ -30,7 +31,7 @@ class TrainingItem(TypedDict):
 
 
 class TrainingBatch(TypedDict):
-    """Clips: ``clip`` uint8 ``(B, C, T, H, W)``, ``label`` int64 ``(B,)``, ``video`` the index drawn for each.
+    """Clips: ``clip`` uint8 ``(B, C, T, H, W)``, ``label`` int64 ``(B,)``, ``video`` the drawn index of each.
 
     With several clips per video, the first clips of all videos come first, then the second ones, and so on: neighbors,
     which mixup blends, are different videos.
@@ -82,7 +83,7 @@ def collate_training(items: Sequence[TrainingItem]) -> TrainingBatch:
     """Join the clips of several videos, all of one shape and number, into a batch."""
     num_clips = len(items[0]["clip"])
     return {
-        "clip": _stack([item["clip"][number] for number in range(num_clips) for item in items]),
+        "clip": _batch([item["clip"][number] for number in range(num_clips) for item in items]),
         "video": [item["video"] for item in items] * num_clips,
         "label": torch.tensor([item["label"] for item in items], dtype=torch.int64).repeat(num_clips),
         "failures": [failure for item in items for failure in item["failures"]],
@@ -95,7 +96,7 @@ def collate_evaluation(items: Sequence[EvaluationItem | FailedItem]) -> Evaluati
     good = [item for item in items if "clip" in item]
     per_view = [item for item in good for _ in range(len(item["clip"]))]
     return {
-        "clip": _stack([view for item in good for view in item["clip"]]),
+        "clip": _batch([view for item in good for view in item["clip"]]),
         "view": torch.tensor([view for item in good for view in item["view"]], dtype=torch.int64).view(-1, 2),
         "video": torch.tensor([item["video"] for item in per_view], dtype=torch.int64),
         "label": torch.tensor([item["label"] for item in per_view], dtype=torch.int64),
@@ -104,9 +105,23 @@ def collate_evaluation(items: Sequence[EvaluationItem | FailedItem]) -> Evaluati
     }
 
 
-def _stack(clips: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Stack ``(C, T, H, W)`` with the channels innermost; in a worker straight into the memory that is handed over."""
-    if not clips:
-        return torch.empty(0, 3, 1, 1, 1, dtype=torch.uint8)
-    stacked: torch.Tensor = default_collate([clip.permute(1, 2, 3, 0) for clip in clips])
-    return stacked.permute(0, 4, 1, 2, 3)  # (N, T, H, W, C) -> (N, C, T, H, W)
+def stack(clips: Sequence[torch.Tensor], shared: bool = False) -> torch.Tensor:
+    """Stack clips, with the channels innermost in memory.
+
+    Args:
+        clips: ``(C, T, H, W)`` each.
+        shared: Straight into memory that another process can be handed.
+
+    Returns:
+        ``(N, C, T, H, W)``.
+    """
+    size, dtype = (len(clips), *clips[0].shape), clips[0].dtype
+    strides = torch.empty(size, device="meta", memory_format=torch.channels_last_3d).stride()
+    memory = torch.empty(0, dtype=dtype)
+    if shared:  # as torch's own collation does it; share_memory_() would copy what is not there yet
+        memory.set_(torch.UntypedStorage._new_shared(math.prod(size) * dtype.itemsize))
+    return torch.stack(list(clips), out=memory.resize_(math.prod(size)).as_strided(size, strides))
+
+
+def _batch(clips: Sequence[torch.Tensor]) -> torch.Tensor:
+    return stack(clips, get_worker_info() is not None) if clips else torch.empty(0, 3, 1, 1, 1, dtype=torch.uint8)

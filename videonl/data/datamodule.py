@@ -15,7 +15,7 @@ from videonl.data.loader import Loading, ResumableLoader, worker_options
 from videonl.data.samplers import EvaluationBatchSampler, TrainingSampler
 from videonl.data.sources.class_names import read_class_names
 from videonl.data.sources.entry import LabeledPath
-from videonl.data.sources.labeled import read_source
+from videonl.data.sources.labeled import file_of_source, read_source
 from videonl.data.sources.labels import assign, assign_known, classes_of, leave_out_wrong_labels
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.data.video import PackedVideos, Video
@@ -33,15 +33,15 @@ class ClipDataModule(LightningDataModule):
     Args:
         train: Source of the training videos.
         val: Source of the validation videos.
-        test: Source of the test videos, which are also those to predict, and then need no label.
-        root: Folder that relative sources, and relative paths in lists, are relative to.
+        test: Source of the test videos, also used for prediction, which needs no labels.
+        root: Base folder of relative sources, and of relative paths in lists.
         classes: Names of the classes in the order of their index, or a file of them, which also names the numeric
-            labels of lists. By default the sorted labels of the first source given.
-        clip: What the network expects of a clip.
-        augmentation: How training clips are varied.
+            labels of lists. By default the sorted labels of the first source.
+        clip: The clip format of the network.
+        augmentation: Augmentation of training clips.
         validation_views: Views per video for validation.
         test_views: Views per video for testing and predicting.
-        loading: How batches are loaded.
+        loading: Settings for loading batches.
 
     Raises:
         UserError: A source is missing or malformed, a label of an evaluation's video is not among the classes, or those
@@ -69,6 +69,7 @@ class ClipDataModule(LightningDataModule):
             ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
         self.loading = loading
         self.augmentation = augmentation
+        self.scored: frozenset[int] = frozenset()
         self._training_loader: ResumableLoader | None = None
         self._resumed_from: dict[str, Any] | None = None
         folder = Path(os.path.expanduser(root)) if root else None
@@ -93,8 +94,13 @@ class ClipDataModule(LightningDataModule):
         """Number of classes."""
         return len(self.class_names)
 
+    def files(self) -> list[Path]:
+        """What the sources are read from: the folder, list or index of each."""
+        root = Path(os.path.expanduser(self.root)) if self.root else None
+        return [file_of_source(source, root) for source in self.sources.values()]
+
     def setup(self, stage: str) -> None:
-        """Refuses test videos whose class is not known, except to predict it.
+        """Rejects test videos of unknown class, except for prediction.
 
         Raises:
             UserError: Naming one of them.
@@ -103,7 +109,7 @@ class ClipDataModule(LightningDataModule):
             raise self._wrong_test_label
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Batches of random clips, whose progress is that of the training; begins where a training is resumed."""
+        """Batches of random clips that track the progress of the training, and resume with it."""
         loader = self.training_loader()
         if self.trainer is not None:
             loader.limit = self.trainer.limit_train_batches
@@ -131,7 +137,7 @@ class ClipDataModule(LightningDataModule):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the epoch is; part of every checkpoint."""
+        """The progress in the epoch; part of every checkpoint."""
         if self._training_loader is None:
             return {}
         epochs = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
@@ -140,7 +146,7 @@ class ClipDataModule(LightningDataModule):
         return {**self._training_loader.state_dict(), "is_over": has_ended and self._training_loader.is_through}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Let training begin there.
+        """Resume from this progress.
 
         The trainer also keeps the states of loaders by itself, but gives them back only to loaders that are made after
         the optimizer, whose schedule asks for the number of batches.
@@ -190,7 +196,7 @@ class ClipDataModule(LightningDataModule):
         clips = EvaluationVideos(
             videos, self.clip, views, self.loading.decoder, self.loading.time_limit_seconds or None
         )
-        batches = EvaluationBatchSampler(len(videos), num_videos_per_batch)
+        batches = EvaluationBatchSampler(len(videos), num_videos_per_batch, self.scored if name == "test" else ())
         return DataLoader(clips, batch_sampler=batches, collate_fn=collate_evaluation, **self._options())
 
     def _options(self) -> dict[str, Any]:

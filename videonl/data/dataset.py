@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch.utils.data import Dataset
 
-from videonl.data.batches import EvaluationItem, FailedItem, Failure, TrainingItem
+from videonl.data.batches import EvaluationItem, FailedItem, Failure, TrainingItem, stack
 from videonl.data.guarding import Guarded
 from videonl.data.randomness import seeded
 from videonl.data.reading.decoding import DecodingError, VideoReader
@@ -21,8 +21,8 @@ _MAX_TRIES = 10
 class TrainingClips(Dataset[TrainingItem]):
     """Random clips of each video, which is decoded once, keyed by ``(epoch, index)``.
 
-    Everything random is a pure function of (seed, epoch, index): not of worker, process, or what was drawn before. A
-    video that cannot be decoded is replaced by the next in the list that can.
+    All randomness depends only on (seed, epoch, index), not on worker, process or earlier draws. A video that cannot be
+    decoded is replaced by the next one in the list that can.
 
     Args:
         videos: The videos.
@@ -74,7 +74,7 @@ class TrainingClips(Dataset[TrainingItem]):
             else:
                 return {"clip": clip, "video": index, "label": video.label, "failures": failures}
         listed = "\n".join(f"  {failure.path}: {failure.reason}" for failure in failures)
-        raise UserError(f"none of {len(failures)} videos in a row can be decoded:\n{listed}\nMend or remove them.")
+        raise UserError(f"none of {len(failures)} videos in a row can be decoded:\n{listed}\nRepair or remove them.")
 
     def _random_clips(self, key: tuple[int, int, Video]) -> torch.Tensor:
         with key[-1].open(self.decoder) as reader:
@@ -86,7 +86,7 @@ class TrainingClips(Dataset[TrainingItem]):
             clips = [_random_frames(reader, self.clip_format) for _ in range(self.clips_per_video)]
             needed = sorted({frame for clip in clips for frame in clip})
             frames = reader.read(needed)
-            return _stack([self.transform(_picked(frames, _places(clip, needed)), video.label) for clip in clips])
+            return stack([self.transform(_picked(frames, _places(clip, needed)), video.label) for clip in clips])
 
 
 class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
@@ -188,8 +188,3 @@ def _picked(frames: torch.Tensor, places: list[int]) -> torch.Tensor:
     """Some frames of (T, H, W, C) as (T, C, H, W), without a copy where they are all of them in order."""
     picked = frames if places == list(range(len(frames))) else frames[places]
     return picked.permute(0, 3, 1, 2)
-
-
-def _stack(clips: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Stack clips (C, T, H, W), keeping their channels innermost."""
-    return torch.stack([clip.permute(1, 2, 3, 0) for clip in clips]).permute(0, 4, 1, 2, 3)

@@ -1,4 +1,4 @@
-"""Reading clips so that a bad file does no harm."""
+"""Reads clips such that a bad file does not stop a run."""
 
 import ctypes
 import sys
@@ -18,7 +18,7 @@ _READS_PER_TIDYING = 64
 
 
 class Guarded(Generic[Key]):
-    """Reads clips so that a bad file is a :class:`DecodingError` and nothing worse.
+    """Reads clips such that a bad file only raises a :class:`DecodingError`.
 
     Args:
         read: From a key to clips ``(N, C, T, H, W)``.
@@ -30,7 +30,7 @@ class Guarded(Generic[Key]):
         self.read = read
         self._limited: TimeLimited[Key] | None = None
         if limit_seconds is not None and TimeLimited.is_available():
-            self._limited = TimeLimited(self._read_innermost, limit_seconds)
+            self._limited = TimeLimited(self._read_and_tidy, limit_seconds)
         self._num_reads = 0
         self._ended: dict[Path | ShardMember, str] = {}
 
@@ -43,15 +43,12 @@ class Guarded(Generic[Key]):
                 return self.read(key)
             if self._limited is None:
                 return self._read_and_tidy(key)
-            return self._limited(key).permute(0, 4, 1, 2, 3)  # (N, T, H, W, C) -> (N, C, T, H, W)
+            return self._limited(key)
         except OSError as error:
             raise DecodingError(str(path), f"cannot be read ({error.strerror or error})") from error
         except EndedCallError as ended:
             self._ended[path] = str(ended)
             raise DecodingError(str(path), str(ended)) from ended
-
-    def _read_innermost(self, key: Key) -> torch.Tensor:
-        return self._read_and_tidy(key).permute(0, 2, 3, 4, 1)  # (N, C, T, H, W) -> (N, T, H, W, C)
 
     def _read_and_tidy(self, key: Key) -> torch.Tensor:
         """Read in a process that does nothing else, and does so for days."""
@@ -63,7 +60,7 @@ class Guarded(Generic[Key]):
 
 
 def give_back_freed_memory() -> None:
-    """Have glibc return to the system what lies free between blocks in use: by itself it returns the end alone.
+    """Make glibc return free memory between used blocks to the system: by itself it only returns the end.
 
     Decoders' buffers of many sizes otherwise leave ever more holes.
     """

@@ -1,4 +1,4 @@
-"""How batches are loaded, and a data loader that goes on in the middle of an epoch."""
+"""Settings for loading batches, and a data loader that resumes mid-epoch."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -30,23 +30,23 @@ _SIGNS_OF_FULL_MEMORY = (
 
 @dataclass(frozen=True)
 class Loading:
-    """How batches are loaded.
+    """Settings for loading batches.
 
     Args:
         batch_size: Number of clips per batch and process. In evaluation the views of a video stay together, so a batch
             has at most this many views, or one video.
         num_workers: Number of worker processes that decode; 0 decodes in the main process.
         decoder: The video decoder: auto, pyav, decord or torchcodec.
-        seed: Seed of the order of the clips and of everything random about them.
+        seed: Seed of the order of the clips and of all randomness in them.
         clips_per_video: Number of random clips taken from each video that is decoded for training (repeated
             augmentation; Hoffer et al., 2020, arXiv 1901.09335). A batch then has batch_size / clips_per_video videos,
             and an epoch clips_per_video times as many clips as there are videos.
-        time_limit_seconds: How long reading a clip may take; then its file counts as unreadable, and the process that
-            hung in it is ended. 0 sets no limit, and there is none without workers or outside of Linux.
+        time_limit_seconds: Time limit for reading a clip. Beyond it, the file counts as unreadable, and the process
+            that reads it is ended. 0 sets no limit, and there is none without workers or outside of Linux.
         max_failed_share: Share of the videos that may be unreadable, and of the training videos that may have a label
-            outside the classes. By default 0.1 in a training, which stops beyond it and lists them; 5 may be, whatever
-            their share. By default none in a test, validation or prediction of its own, which
-            else ends with exit code 1, its results written.
+            outside the classes. By default 0.1 in a training, which stops beyond it and lists them; 5 are always
+            allowed. By default 0 in a test, validation or prediction, which otherwise ends with exit code 1 after it
+            has written its results.
     """
 
     batch_size: int = 8
@@ -77,12 +77,12 @@ class Loading:
 
 
 def are_too_many(num_failed: int, num_videos: int, max_share: float) -> bool:
-    """Whether a run should stop for that many bad videos: more than the share, and more than the 5 that may be."""
+    """Whether a run should stop because of the bad videos: more than the share, and more than 5."""
     return num_failed > max(_FEW, max_share * num_videos)
 
 
 class ResumableLoader(DataLoader[Any]):
-    """Knows how far the epoch has been trained on, and begins there when it is given that state.
+    """A data loader with the progress of the epoch as its state, from which it resumes.
 
     The trainer keeps the state in its checkpoints. What counts is batches handed out, not those that workers have
     loaded in advance; and since a sample is a function of (seed, epoch, index), nothing else need be known to go on.
@@ -123,11 +123,11 @@ class ResumableLoader(DataLoader[Any]):
         return self._num_batches_done >= self.num_batches
 
     def state_dict(self) -> dict[str, int]:
-        """How far the epoch is, and what that was counted in."""
+        """The progress in the epoch, and the settings on which it depends."""
         return {"epoch": self._order.epoch, "num_batches_done": self._num_batches_done, **self._counted_in()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Begin where another loader was.
+        """Resume from the state of another loader.
 
         Raises:
             UserError: It was in the middle of an epoch, and counted in other batches.
@@ -138,7 +138,7 @@ class ResumableLoader(DataLoader[Any]):
         is_over = state.get("is_over") or state["num_batches_done"] >= self.num_batches
         if differing and not is_over:
             raise UserError(
-                "the checkpoint was taken in the middle of an epoch, which can only go on as it was begun: "
+                "the checkpoint is from the middle of an epoch, which can only resume with the same settings: "
                 f"{'; '.join(differing)}. Restore these settings, or resume from the end of an epoch"
             )
         self._order.begin_at(state["epoch"], state["num_batches_done"])
@@ -161,7 +161,7 @@ class ResumableLoader(DataLoader[Any]):
 
 @contextmanager
 def naming_shared_memory() -> Iterator[None]:
-    """Says it when worker processes had no room for their batches.
+    """Turns a lack of shared memory in worker processes into a clear error.
 
     Raises:
         UserError: The memory that processes share is full.
@@ -172,13 +172,13 @@ def naming_shared_memory() -> Iterator[None]:
         if not any(sign in str(error) for sign in _SIGNS_OF_FULL_MEMORY):
             raise
         raise UserError(
-            "the processes that load videos found no room for their batches in the memory they share, /dev/shm. Make "
-            "it larger (docker run --shm-size=8g), or load with fewer workers or smaller batches"
+            "the worker processes ran out of shared memory (/dev/shm) for their batches. Make it larger (docker run "
+            "--shm-size=8g), or use fewer workers or smaller batches"
         ) from error
 
 
 def worker_options(num_workers: int) -> dict[str, Any]:
-    """What a ``DataLoader`` is to know of its workers, as its arguments.
+    """The arguments of a ``DataLoader`` that concern its workers.
 
     >>> sorted(worker_options(2))
     ['multiprocessing_context', 'num_workers', 'worker_init_fn']

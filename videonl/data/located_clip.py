@@ -34,7 +34,7 @@ class LocatedClip:
 
     @property
     def num_repeated(self) -> int:
-        """How many frames stand in for ones that the video does not have."""
+        """Number of frames that repeat others because the video is too short."""
         return len(self.video_frames) - len(set(self.video_frames))
 
 

@@ -16,7 +16,7 @@ SMALLEST, LARGEST = 0.001, 1000
 
 @dataclass(frozen=True)
 class Mixing:
-    """Mix each clip of a batch with another, and their labels alike; where both ways are on, each batch draws one.
+    """Mix each clip of a batch with another, and their labels in the same way; with both methods, each batch draws one.
 
     Args:
         mixup_alpha: Blend clips with a share from Beta(alpha, alpha) (Zhang et al., 2018, arXiv 1710.09412); 0 is off.

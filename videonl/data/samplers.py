@@ -5,7 +5,7 @@ loaders are often built before the processes know each other. The trainer must l
 (``use_distributed_sampler=False``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import torch
 import torch.distributed
@@ -85,21 +85,25 @@ class EvaluationBatchSampler(Sampler[list[int]]):
     Args:
         num_videos: Number of videos.
         batch_size: Number of videos per batch; the last batch may be smaller.
+        done: Videos that need not come; a batch of such alone is left out.
     """
 
-    def __init__(self, num_videos: int, batch_size: int) -> None:
+    def __init__(self, num_videos: int, batch_size: int, done: Collection[int] = ()) -> None:
         self.num_videos = num_videos
         self.batch_size = batch_size
+        self.done = frozenset(done)
 
     def __iter__(self) -> Iterator[list[int]]:
-        rank, world_size = rank_and_world_size()
-        first_of_rank = rank * self.batch_size
-        if first_of_rank >= self.num_videos > 0:
-            yield []
-        for first in range(first_of_rank, self.num_videos, world_size * self.batch_size):
-            yield list(range(first, min(first + self.batch_size, self.num_videos)))
+        yield from self._batches()
 
     def __len__(self) -> int:
+        return len(self._batches())
+
+    def _batches(self) -> list[list[int]]:
         rank, world_size = rank_and_world_size()
-        num_batches = len(range(rank * self.batch_size, self.num_videos, world_size * self.batch_size))
-        return max(num_batches, min(self.num_videos, 1))
+        every = [
+            list(range(first, min(first + self.batch_size, self.num_videos)))
+            for first in range(rank * self.batch_size, self.num_videos, world_size * self.batch_size)
+        ]
+        left = [batch for batch in every if not self.done.issuperset(batch)]
+        return left or [[]] * min(self.num_videos, 1)

@@ -1,12 +1,12 @@
-"""Which frames make a clip: pure arithmetic on frame indices.
+"""Selects the frames of a clip: pure arithmetic on frame indices.
 
-Four ways that there are, for training and for evaluation:
+The four samplings, for training and for evaluation:
 
 ========== ================================================ =================================================
 sampling   in training                                      in evaluation, several clips
 ========== ================================================ =================================================
-dense      frames ``stride_frames`` apart, starting         the same frames apart, starts evenly spaced from
-           anywhere they fit                                the first to the last possible one
+dense      frames ``stride_frames`` apart, from a           the same frames apart, starts evenly spaced from
+           random start                                     the first to the last possible one
 uniform    the middles of ``num_frames`` equal segments     one frame of each segment; where in the segment,
            of the whole video                               differs from clip to clip by equal steps
 segment    a random frame of each segment                   as uniform
@@ -16,7 +16,7 @@ random     frames at random, in order of time               as uniform
 Dense clips are those of I3D (Carreira and Zisserman, 2017, arXiv 1705.07750) and of non-local networks (Wang et al.,
 2018, arXiv 1711.07971); segments those of Temporal Segment Networks (Wang et al., 2016, arXiv 1608.00859).
 
-A user's own, by name or dotted path, is a :class:`Sampler` or a function of the place of a clip in the video.
+A user can add a :class:`Sampler`, or a function of the place of a clip in the video, by name or dotted path.
 
 A video shorter than a clip gives frames more than once: a dense clip repeats the last, the others repeat evenly.
 """
@@ -34,12 +34,12 @@ ROUNDING_SECONDS = 1e-6
 
 
 class Sampler(Protocol):
-    """A way of sampling, whose class users may write: it is built without arguments, and keeps nothing."""
+    """A sampling. Users may write such a class: it is built without arguments, and has no state."""
 
     def random_clip(
         self, video_num_frames: int, num_frames: int, stride_frames: int, generator: torch.Generator
     ) -> Sequence[int]:
-        """As :func:`random_clip`; whatever is random comes from the generator."""
+        """As :func:`random_clip`; all randomness comes from the generator."""
 
     def even_clips(
         self, video_num_frames: int, num_frames: int, stride_frames: int, num_clips: int
@@ -48,7 +48,7 @@ class Sampler(Protocol):
 
 
 def clip_span(num_frames: int, stride_frames: int) -> int:
-    """How many frames of the video a clip reaches over, first and last included.
+    """Number of frames of the video that a clip covers, first and last included.
 
     >>> clip_span(num_frames=8, stride_frames=8)
     57
@@ -63,7 +63,7 @@ def random_clip(
     sampling: str = "dense",
     generator: torch.Generator | None = None,
 ) -> list[int]:
-    """Frame indices of a clip to train on.
+    """Frame indices of a training clip.
 
     Args:
         video_num_frames: Number of frames in the video, at least 1.
@@ -87,9 +87,9 @@ def random_clip(
 def even_clips(
     video_num_frames: int, num_frames: int, stride_frames: int, num_clips: int, sampling: str = "dense"
 ) -> list[list[int]]:
-    """Frame indices of the clips of a video to evaluate on; nothing is random.
+    """Frame indices of the evaluation clips of a video; deterministic.
 
-    A single clip is centered. Clips overlap, or coincide, where the video is too short for them.
+    A single clip is centered. Clips overlap, or coincide, if the video is too short for them.
 
     >>> even_clips(video_num_frames=9, num_frames=3, stride_frames=2, num_clips=3)
     [[0, 2, 4], [2, 4, 6], [4, 6, 8]]
@@ -111,15 +111,15 @@ def even_clips(
     """
     clips = list(find_sampler(sampling).even_clips(video_num_frames, num_frames, stride_frames, num_clips))
     if len(clips) != num_clips:
-        raise UserError(f"sampling {sampling} gives {len(clips)} clips where {num_clips} are asked for")
+        raise UserError(f"sampling {sampling} returned {len(clips)} clips instead of {num_clips}")
     return [_checked(sampling, clip, video_num_frames, num_frames) for clip in clips]
 
 
 def find_sampler(name: str) -> Sampler:
-    """A way of sampling by its name or dotted path.
+    """A sampling by its name or dotted path.
 
     Raises:
-        UserError: There is none, or what is there is neither a function nor a class with the two methods.
+        UserError: It does not exist, or is neither a function nor a class with the two methods.
     """
     found = SAMPLINGS.find(name)
     if isinstance(found, type):
@@ -138,7 +138,7 @@ def _checked(sampling: str, clip: Sequence[int], video_num_frames: int, num_fram
     frames = [int(frame) for frame in clip]
     if len(frames) != num_frames or not all(0 <= frame < video_num_frames for frame in frames):
         raise UserError(
-            f"sampling {sampling} gives the frames {frames}, not {num_frames} from 0 to {video_num_frames - 1}"
+            f"sampling {sampling} returned the frames {frames}, not {num_frames} from 0 to {video_num_frames - 1}"
         )
     return frames
 
@@ -214,7 +214,7 @@ register_sampling = SAMPLINGS.register
 def random_clip_in_time(
     timestamps_seconds: torch.Tensor, num_frames: int, stride_seconds: float, generator: torch.Generator | None = None
 ) -> list[int]:
-    """Frame indices of a clip at even times, whatever the frame rate, that starts at any time it fits.
+    """Frame indices of a clip at equal time steps, for any frame rate, from a random start.
 
     Args:
         timestamps_seconds: When each frame of the video is shown, ``(video_num_frames,)``, increasing from 0.
@@ -232,7 +232,7 @@ def random_clip_in_time(
 def even_clips_in_time(
     timestamps_seconds: torch.Tensor, num_frames: int, stride_seconds: float, num_clips: int
 ) -> list[list[int]]:
-    """Frame indices of clips at even times, whose starts are evenly spaced in time; a single one is centered.
+    """Frame indices of clips at equal time steps, with evenly spaced starts; a single one is centered.
 
     >>> even_clips_in_time(torch.tensor([0.0, 0.1, 0.2, 1.0, 2.0]), num_frames=2, stride_seconds=1.0, num_clips=2)
     [[0, 3], [3, 4]]

@@ -22,19 +22,19 @@ MOST_VIEWS = 10**4  # clips of a video, or crops of a clip
 
 @dataclass(frozen=True)
 class ClipFormat:
-    """What the network expects of a clip; travels with the checkpoint.
+    """The clip format of a network, which is stored in the checkpoint.
 
     Args:
         num_frames: Number of frames in a clip.
         stride_frames: Distance between consecutive frames of a dense clip, in frames of the video.
-        stride_seconds: The same in seconds, for videos of differing or variable frame rate; where this is set, it takes
-            the place of stride_frames.
+        stride_seconds: The same in seconds, for videos of differing or variable frame rate; if set, it
+            replaces stride_frames.
         short_side_px: Length to which the short side of a frame is resized for evaluation.
         crop_px: Side of the square crop that the network sees.
         mean: Mean of each RGB channel, on a scale from 0 to 1.
         std: Standard deviation of each RGB channel, on a scale from 0 to 1.
-        sampling: Which frames make a clip: dense, uniform, segment or random (see ``sampling``), or a user's own by
-            name or dotted path, of which the path is kept.
+        sampling: How the frames of a clip are selected: dense, uniform, segment or random (see ``sampling``), or a
+            function or class of the user by name or dotted path; the path is stored.
     """
 
     num_frames: int = 8
@@ -59,7 +59,7 @@ class ClipFormat:
         find_sampler(self.sampling)
         object.__setattr__(self, "sampling", SAMPLINGS.stored_name(self.sampling))  # also found by other processes
         in_time = self.stride_seconds is None or (0 < self.stride_seconds <= HOUR and self.sampling == "dense")
-        message = f"stride_seconds must be above 0 and at most {HOUR}, and goes with sampling: dense"
+        message = f"stride_seconds must be above 0 and at most {HOUR}, and requires sampling: dense"
         require(in_time, f"{message}; got {self.stride_seconds} and {self.sampling}")
 
     def describe(self) -> str:
@@ -77,12 +77,12 @@ class ClipFormat:
 
 @dataclass(frozen=True)
 class Views:
-    """How many views of a video are scored and averaged.
+    """The views of a video that are scored and averaged.
 
     Args:
         num_clips: Number of clips, evenly spaced in time; a single one is centered.
         num_crops: Number of square crops of each clip, evenly spaced along its longer side; a single one is centered.
-        crop_px: Side of the crops where it is not the clip format's: networks trained on 224 are tested on 256.
+        crop_px: Side of the crops if it differs from the clip format's: networks trained on 224 are tested on 256.
         fully_convolutional: Score the whole resized frame instead of crops of it.
     """
 
@@ -156,11 +156,13 @@ class ViewTransform:
             "crop" as high and wide as they are.
         """
         cuts = self.cuts(frames)
-        views = frames.new_empty(len(clips) * len(cuts), len(clips[0]), *cuts[0].shape[1:])
+        num_channels, height_px, width_px = cuts[0].shape[1:]
+        size = (len(clips) * len(cuts), num_channels, len(clips[0]), height_px, width_px)
+        views = torch.empty(size, dtype=frames.dtype, memory_format=torch.channels_last_3d)
         for view, (clip, cut) in zip(views, itertools.product(clips, cuts), strict=True):
             for place, index in enumerate(clip):
-                view[place] = cut[index]
-        return views.permute(0, 4, 1, 2, 3)  # (V, T, H, W, C) -> (V, C, T, H, W)
+                view[:, place] = cut[index]
+        return views
 
     def cuts(self, frames: torch.Tensor) -> list[torch.Tensor]:
         """The crops of frames, each of which is resized once.
@@ -169,13 +171,13 @@ class ViewTransform:
             frames: uint8 ``(T, C, H, W)``.
 
         Returns:
-            For each crop uint8 ``(T, crop, crop, C)``; they may share memory.
+            For each crop uint8 ``(T, C, crop, crop)``, channels innermost where they were; they may share memory.
         """
-        frames = _resize_short_side(frames, self.short_side_px).permute(0, 2, 3, 1)  # (T, C, H, W) -> (T, H, W, C)
+        frames = _resize_short_side(frames, self.short_side_px)
         return [frames] if self.whole else self._crops(frames)
 
     def _crops(self, frames: torch.Tensor) -> list[torch.Tensor]:
-        corners = crop_corners(frames.shape[1], frames.shape[2], self.crop_px, self.num_crops)
+        corners = crop_corners(frames.shape[-2], frames.shape[-1], self.crop_px, self.num_crops)
         return crops_at(corners, frames, self.crop_px)
 
 
@@ -190,14 +192,14 @@ class TenCrops(ViewTransform):
         super().__init__(clip_format, Views(num_crops=10))
 
     def _crops(self, frames: torch.Tensor) -> list[torch.Tensor]:
-        bottom, right = frames.shape[1] - self.crop_px, frames.shape[2] - self.crop_px
+        bottom, right = frames.shape[-2] - self.crop_px, frames.shape[-1] - self.crop_px
         corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (round(bottom / 2), round(right / 2))]
-        return [crop for picture in (frames, frames.flip(2)) for crop in crops_at(corners, picture, self.crop_px)]
+        return [crop for picture in (frames, frames.flip(-1)) for crop in crops_at(corners, picture, self.crop_px)]
 
 
 def crops_at(corners: Sequence[tuple[int, int]], frames: torch.Tensor, crop_px: int) -> list[torch.Tensor]:
-    """Square crops of frames (T, H, W, C) by their top left corners, without copying."""
-    return [frames[:, top : top + crop_px, left : left + crop_px] for top, left in corners]
+    """Square crops of frames (T, C, H, W) by their top left corners, without copying."""
+    return [frames[..., top : top + crop_px, left : left + crop_px] for top, left in corners]
 
 
 def crop_corners(height_px: int, width_px: int, crop_px: int, num_crops: int) -> list[tuple[int, int]]:

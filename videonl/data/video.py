@@ -35,7 +35,7 @@ class Video:
         try:
             table = FrameTable.from_text(self.frame_table) if self.frame_table else None
         except ValueError as error:
-            reason = "what the index says of its frames is damaged; index it again"
+            reason = "its frame table in the index is damaged; index it again"
             raise DecodingError(str(self.path), reason) from error
         return open_video(self.path, decoder, table)
 

@@ -1,4 +1,4 @@
-"""The network without some of its blocks, or with less of them: what their change is worth."""
+"""The network without some of its blocks, or with their mean change: what accuracy depends on."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ Forward = Callable[..., Tensor]
 
 @contextmanager
 def switched_off(blocks: Iterable[AttentionBlock]) -> Iterator[None]:
-    """Has blocks hand their features on as they are, without computing anything; ends with them as they were.
+    """Makes blocks return their input; restores them at the end.
 
     A network that ``torch.compile`` has already traced does not see it.
     """
@@ -29,10 +29,10 @@ def switched_off(blocks: Iterable[AttentionBlock]) -> Iterator[None]:
 
 @contextmanager
 def made_alike(block: AttentionBlock) -> Iterator[None]:
-    """Has a block change all positions alike, by the mean of its changes; ends with it as it was.
+    """Makes a block change all positions by the mean of its changes; restores it at the end.
 
-    Of a non-local block in evaluation all that follows its weights is affine, so this is what it would do if every
-    query read with the mean of all queries' weights: a global context block.
+    For a non-local block in evaluation, everything after its weights is affine, so this equals attention with the mean
+    of all queries' weights for every query: a global context block.
     """
     whole = block.forward
 
@@ -56,14 +56,14 @@ def _running(forwards: dict[AttentionBlock, Forward]) -> Iterator[None]:
 
 
 class Effect(NamedTuple):
-    """What a network loses with a change, such as a block switched off, on the same clips.
+    """The effect of a change, such as a block switched off, on accuracy over the same clips.
 
     Attributes:
         top1: Accuracy with the change.
         lost: Accuracy of the whole network minus that, from -1 to 1.
         interval: 95% interval of ``lost``, by the paired bootstrap over clips.
         p_value: Of McNemar's exact test.
-        num_changed: Clips whose answer is another one with the change.
+        num_changed: Clips whose prediction changes.
     """
 
     top1: float
@@ -74,7 +74,7 @@ class Effect(NamedTuple):
 
 
 def effect(class_names: list[str], changed: Sequence[VideoScore], whole: Sequence[VideoScore]) -> Effect:
-    """Compares the answers of a changed network to those of the whole one.
+    """Compares the predictions of a changed network to those of the whole one.
 
     Args:
         class_names: In the order of the logits.

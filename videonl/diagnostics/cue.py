@@ -1,4 +1,4 @@
-"""Whether a probe reads its cue, on clips where it is known where both are."""
+"""Whether a probe attends to its cue, on clips where both places are known."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -28,11 +28,11 @@ class Clued(NamedTuple):
 
 
 class CueShare(NamedTuple):
-    """How much of a block's weight lies on the cue when the probe asks.
+    """Share of a block's weight on the cue, for queries at the probe.
 
     Attributes:
         on_cue: Share of the weight on the keys that the cue touches.
-        area: Share of the keys that it touches: what weights that are alike everywhere would give.
+        area: Share of the keys that it touches, which is its share of uniform weights.
         on_probe: Share of the weight on the keys that the probe touches itself.
     """
 
@@ -42,7 +42,7 @@ class CueShare(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """How many times as much as even weights."""
+        """The share relative to uniform weights."""
         return self.on_cue / self.area
 
 
@@ -55,7 +55,7 @@ class CueFigures(NamedTuple):
 
 
 def mean_by_kind(found: Iterable[tuple[tuple[str, ...], CueShare]]) -> list[CueFigures]:
-    """The means over clips of each kind, and of all under ``all``; a clip counts under every kind that it is of."""
+    """The means over clips of each kind, and of all under ``all``; a clip counts under each of its kinds."""
     by_kind: dict[str, list[CueShare]] = {}
     everything = []
     for kinds, share in found:
@@ -74,7 +74,7 @@ def _mean(kind: str, shares: list[CueShare]) -> CueFigures:
 def cue_share(
     block: AttentionBlock, name: str, features: tuple[Tensor, ...], clued: Clued, size: Position
 ) -> CueShare | None:
-    """Asks at the middle of the probe, in each of its frames, and weighs the cue.
+    """Measures the weight on the cue, for queries at the center of the probe in each of its frames.
 
     Args:
         block: A block that has attention.

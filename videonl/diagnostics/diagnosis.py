@@ -28,12 +28,12 @@ class DiagnosedClip(NamedTuple):
     """One clip as the network sees it.
 
     Attributes:
-        number: Its place in the list of videos; draws its queries.
-        path: Its video, as it is shown to people.
+        number: Its index in the list of videos; seeds its queries.
+        path: Its video, as text to show.
         label: Index of the true class.
         pixels: (1, C, T, H, W), normalized, on the network's device.
         seconds: For each frame its time in the video.
-        clued: Where its cue and probe are, for synthetic clips.
+        clued: The places of its cue and probe, for synthetic clips.
     """
 
     number: int
@@ -46,21 +46,21 @@ class DiagnosedClip(NamedTuple):
 
 @dataclass(frozen=True)
 class BlockDiagnosis:
-    """What was measured of one block.
+    """The measures of one block.
 
     Attributes:
         name: Of its place, such as ``res4.3``.
         kind: Of block, such as ``nonlocal, dot_product``.
-        depends_on_query: Whether its queries can read differently.
+        depends_on_query: Whether its attention can differ between queries.
         grid: (T, H, W) of its input, in cells.
         attention: Mean over clips; None where it has none, or where all its weights are zero.
-        has_attention: Whether it chooses what it reads.
+        has_attention: Whether it has attention.
         has_softmax: Whether its weights are a distribution.
-        affinity: The largest in size that its softmax took; None where it does not tell.
-        gain: Of its last scale, where it has one.
+        affinity: The largest absolute affinity of its softmax; None if it does not expose it.
+        gain: Of its last scale, if it has one.
         contribution: ``|block(x) - x| / |x|``, mean over clips.
-        effect: What the network loses without it.
-        alike: What it loses where the block changes all positions alike; None where it cannot but do so.
+        effect: The loss of the network without it.
+        alike: The loss with the same change at all positions; None for blocks that always change them equally.
         cue: Share of the weight on the cue by the kind of clip, for synthetic ones.
     """
 
@@ -90,15 +90,15 @@ class _Seen:
 
 
 class Diagnosis:
-    """Takes clips one by one and keeps numbers of them, no features.
+    """Takes clips one by one and keeps their measures, not their features.
 
     Args:
         network: In evaluation mode; takes clips (1, C, T, H, W) and runs every one of ``blocks``.
         blocks: Its attention blocks by name, at least one.
         class_names: In the order of its logits.
-        num_queries: How many positions of each clip are asked, at random, by each block.
-        seed: Of the positions.
-        gains: Of the blocks as they were trained, where their norms have been folded since; by default as they are.
+        num_queries: Number of random query positions in each clip, for each block.
+        seed: Seed of the positions.
+        gains: The gains of the trained blocks, if their norms have been folded since; by default the current ones.
     """
 
     def __init__(
@@ -122,11 +122,11 @@ class Diagnosis:
 
     @property
     def scores(self) -> list[VideoScore]:
-        """Of the whole network, one for each clip so far."""
+        """The scores of the whole network, one for each clip so far."""
         return self._scores["whole"]
 
     def add(self, clip: DiagnosedClip) -> None:
-        """Runs the network as it is, without each block, with each block's change made alike, and without all blocks.
+        """Runs the whole network, without each block, with the mean of each block's change, and without all blocks.
 
         Raises:
             UserError: A block's weights are not finite.
@@ -183,7 +183,7 @@ class Diagnosis:
             )
 
     def all_off(self) -> Effect:
-        """What the network loses without any block."""
+        """The loss of the network without any block."""
         return self._effect("all off")
 
     def _effect(self, name: str) -> Effect:
@@ -191,7 +191,7 @@ class Diagnosis:
 
 
 def changes_of(blocks: Mapping[str, AttentionBlock]) -> Iterator[tuple[str, Change]]:
-    """The networks to compare with: context managers by what they do, such as ``res4.3 off``."""
+    """The changed networks to compare with: context managers by name, such as ``res4.3 off``."""
     for name, block in blocks.items():
         yield f"{name} off", partial(switched_off, [block])
         if block.depends_on_query:
@@ -200,7 +200,7 @@ def changes_of(blocks: Mapping[str, AttentionBlock]) -> Iterator[tuple[str, Chan
 
 
 def random_cells(grid: Position, num_cells: int, seed: tuple[int, int]) -> Tensor:
-    """Cells of a grid, each at most once: (t, y, x), (num_cells, 3) int64, or all of them where there are fewer.
+    """Cells of a grid, each at most once: (t, y, x), (num_cells, 3) int64, or all of them if there are fewer.
 
     Args:
         grid: (T, H, W).

@@ -16,7 +16,7 @@ _FULL, _EVEN = 0.42, 0.2  # heights of the bars
 
 
 def diagnosis_png(blocks: Sequence[BlockDiagnosis]) -> bytes:
-    """Where each block looks beside even attention, how different its queries are, and what it is worth.
+    """Where each block attends, how much its queries differ, and what accuracy loses without it.
 
     Args:
         blocks: In the network's order.
@@ -55,8 +55,8 @@ def _bar(axes: Axes, row: int, value: float) -> None:
 
 def _label(panels: Sequence[Axes], blocks: Sequence[BlockDiagnosis]) -> None:
     titles = (
-        "share of the weight\n(thin: even attention)",
-        "entropy / log M\n(mark: even)",
+        "share of the weight\n(thin: uniform attention)",
+        "entropy / log M\n(mark: uniform)",
         "distance between\nqueries' maps",
         "|change| / |x|",
         "top-1 points lost\nwithout the block",

@@ -1,4 +1,4 @@
-"""What the figures of a block say in plain language, each sentence with the numbers and the threshold behind it."""
+"""Findings of a diagnosis in plain language, each with its values and the threshold."""
 
 import math
 from collections.abc import Iterator
@@ -10,18 +10,18 @@ from videonl.diagnostics.looking import Attention
 from videonl.diagnostics.saturation import saturation
 from videonl.evaluation.intervals import CONFIDENCE
 
-EVEN = 0.05  # unevenness below which weights count as even
-ALIKE = 0.02  # query distance below which queries count as reading the same
+EVEN = 0.05  # unevenness below which weights count as uniform
+ALIKE = 0.02  # query distance below which the maps of queries count as the same
 MOSTLY = 0.5  # least share that is most of the weight
-ODDS = 2.0  # and least odds of that share over those under even attention
-NEARBY = 0.5  # mean distance over that of even attention, at most, for what is nearby
-FEW_KEYS = 0.05  # share of the keys, at most, that weights on few keys are as good as
+ODDS = 2.0  # and least odds of that share over those under uniform attention
+NEARBY = 0.5  # largest mean distance that is nearby, relative to that of uniform attention
+FEW_KEYS = 0.05  # largest effective number of keys that is few, as a share of the keys
 NEGLIGIBLE = 0.01  # relative contribution below which a block hardly changes its features
-NOTABLE = 0.05  # least share of negative weights, or of silent queries, that is worth a word
+NOTABLE = 0.05  # least share of negative weights, or of silent queries, that is reported
 
 
 class Finding(NamedTuple):
-    """One thing that the figures say.
+    """One finding about a block.
 
     Attributes:
         kind: A short name, for programs.
@@ -33,25 +33,25 @@ class Finding(NamedTuple):
 
 
 def read_block(block: BlockDiagnosis, num_clips: int) -> list[Finding]:
-    """All that the figures of a block say.
+    """All findings about a block.
 
     Args:
-        block: What was measured.
-        num_clips: On how many clips.
+        block: The measures of the block.
+        num_clips: The number of clips that they cover.
     """
     findings = [_effect_of(block, num_clips)]
     if not block.has_attention:
-        findings.append(Finding("average", "takes the average of all positions: it has no attention to look at"))
+        findings.append(Finding("average", "averages all positions: it has no attention"))
     elif block.attention is None:
-        findings.append(Finding("silent", "reads nothing: every weight of every query is zero"))
+        findings.append(Finding("silent", "attends to nothing: every weight of every query is zero"))
     else:
         findings += [*_alike(block, block.attention), *_places(block.attention), *_signs(block.attention)]
         findings += _saturated(block, block.attention)
     return findings + [
         Finding(
             "cue",
-            f"asked at the probe, puts {figures.share.on_cue:.2f} of its weight on the cue, whose keys are "
-            f"{figures.share.area:.3f} of all: {figures.share.ratio:.1f} times even attention "
+            f"puts {figures.share.on_cue:.2f} of the probe's weight on the cue, which has {figures.share.area:.3f} of "
+            f"the keys: {figures.share.ratio:.1f} times uniform attention "
             f"({figures.num_clips} clips)",
         )
         for figures in block.cue
@@ -65,11 +65,13 @@ def read_effect(effect: Effect, num_clips: int, what: str = "it") -> Finding:
         kind = "matters" if effect.lost > 0 else "harms"
         return Finding(kind, f"{kind}: top-1 is {_percent(effect.top1)} without {what} ({_points(effect)})")
     if effect.num_changed == 0:
-        return Finding("unneeded", f"is not needed on these clips: none of {num_clips} answers changes without {what}")
+        return Finding(
+            "unneeded", f"is not needed on these clips: none of {num_clips} predictions changes without {what}"
+        )
     return Finding(
         "unclear",
-        f"is not shown to matter: {effect.num_changed} of {num_clips} answers change without {what}, too few or too "
-        f"evenly for a verdict ({_points(effect)})",
+        f"is not shown to matter: {effect.num_changed} of {num_clips} predictions change without {what}, too few "
+        f"or too balanced for a conclusion ({_points(effect)})",
     )
 
 
@@ -85,7 +87,7 @@ def _effect_of(block: BlockDiagnosis, num_clips: int) -> Finding:
         gain = f"its gain ({block.gain.of}) is {block.gain.value:.2g}, " if block.gain else ""
         return Finding(
             "no_effect",
-            f"has no effect: {gain}it changes its features by "
+            f"has no effect: {gain}it changes the features by "
             f"{100 * block.contribution:.2g} % (below {100 * NEGLIGIBLE:.0f} %), and accuracy does not change without "
             "it",
         )
@@ -93,48 +95,49 @@ def _effect_of(block: BlockDiagnosis, num_clips: int) -> Finding:
 
 
 def _alike(block: BlockDiagnosis, attention: Attention) -> Iterator[Finding]:
-    """Whether queries read differently, and whether accuracy needs that they do."""
+    """Whether the maps of queries differ, and whether accuracy depends on it."""
     differ = f"the mean cosine distance between two queries' maps is {attention.query_distance:.3f}"
     if attention.unevenness < EVEN:
-        text = f"is close to uniform: moving {attention.unevenness:.3f} of its weight makes it even (below {EVEN})"
+        text = f"is close to uniform: moving {attention.unevenness:.3f} of its weight makes it uniform (below {EVEN})"
         yield Finding("even", text)
     elif not block.depends_on_query:
         yield Finding("query_independent", "is query-independent, as every block of its kind")
     elif attention.query_distance < ALIKE:
         yield Finding("query_independent", f"is query-independent: {differ} (below {ALIKE})")
     else:
-        yield Finding("query_dependent", f"reads by query: {differ} (at least {ALIKE})")
+        yield Finding("query_dependent", f"is query-dependent: {differ} (at least {ALIKE})")
     if block.alike is not None and is_shown(block.effect):
         alike = f"with the same change at every position top-1 is {_percent(block.alike.top1)}"
         if is_shown(block.alike):
             yield Finding("needs_queries", f"needs its queries: {alike} ({_points(block.alike)})")
         else:
-            changed = f"{block.alike.num_changed} answers change"
-            yield Finding("gc_would_do", f"does not need its queries, a GC block would do: {alike} ({changed})")
+            changed = f"{block.alike.num_changed} predictions change"
+            yield Finding("gc_would_do", f"does not need its queries, a GC block would be enough: {alike} ({changed})")
 
 
 def _places(attention: Attention) -> Iterator[Finding]:
     looking, even = attention.looking, attention.even
     num_keys = attention.num_keys**looking.entropy
     if num_keys <= max(1.5, FEW_KEYS * attention.num_keys) and attention.unevenness >= EVEN:
-        yield Finding("few_keys", f"reads few keys: as good as {num_keys:.1f} of {attention.num_keys:.0f}")
+        yield Finding("few_keys", f"attends to few keys: effectively {num_keys:.1f} of {attention.num_keys:.0f}")
     candidates = [
-        ("itself", "at its own position; a 1x1x1 convolution would do", looking.itself, even.itself),
-        ("own_frame", "at its own frame", looking.itself + looking.own_frame, even.itself + even.own_frame),
-        ("own_place", "at its own place in other frames", looking.own_place, even.own_place),
+        ("itself", "to its own position; a 1x1x1 convolution would be enough", looking.itself, even.itself),
+        ("own_frame", "to its own frame", looking.itself + looking.own_frame, even.itself + even.own_frame),
+        ("own_place", "to its own place in other frames", looking.own_place, even.own_place),
         (
             "other_frames",
-            "at other frames",
+            "to other frames",
             looking.own_place + looking.elsewhere,
             even.own_place + even.elsewhere,
         ),
     ]
     for kind, where, share, even_share in candidates:
         if share >= MOSTLY and _odds(share) >= ODDS * _odds(even_share):
-            yield Finding(kind, f"looks mostly {where}: {share:.2f} of its weight, of even attention {even_share:.2f}")
+            text = f"attends mostly {where}: {share:.2f} of its weight (uniform attention: {even_share:.2f})"
+            yield Finding(kind, text)
             break
     near = [
-        (f"{away:.1f} {unit} away, even attention {of_even:.1f}")
+        (f"{away:.1f} {unit} away (uniform attention: {of_even:.1f})")
         for unit, away, of_even in (
             ("px", looking.px_away, even.px_away),
             ("frames", looking.frames_away, even.frames_away),
@@ -142,20 +145,20 @@ def _places(attention: Attention) -> Iterator[Finding]:
         if away < NEARBY * of_even
     ]
     if near:
-        yield Finding("nearby", f"looks nearby: on average {' and '.join(near)}")
+        yield Finding("nearby", f"attends nearby: on average {' and '.join(near)}")
 
 
 def _saturated(block: BlockDiagnosis, attention: Attention) -> Iterator[Finding]:
     text = saturation(attention.num_keys**attention.looking.entropy, block.affinity)
-    if block.has_softmax and attention.unevenness >= EVEN and text:  # the only key that there is saturates nothing
+    if block.has_softmax and attention.unevenness >= EVEN and text:  # a single key is no saturation
         yield Finding("saturated", text)
 
 
 def _signs(attention: Attention) -> Iterator[Finding]:
     if attention.negative >= NOTABLE:
-        yield Finding("negative", f"takes away as well: {attention.negative:.2f} of its weight is negative")
+        yield Finding("negative", f"has negative weights: {attention.negative:.2f} of its weight is negative")
     if attention.silent >= NOTABLE:
-        yield Finding("silent", f"leaves queries without any weight: {attention.silent:.2f} of them")
+        yield Finding("silent", f"has queries without any weight: {attention.silent:.2f} of them")
 
 
 def _odds(share: float) -> float:

@@ -1,4 +1,4 @@
-"""Where a block looks in one clip: the measures of some queries' weights, beside those of even attention."""
+"""Where a block attends in one clip: measures of some queries' weights, and those of uniform attention."""
 
 import math
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ class Looking(NamedTuple):
     """Means over queries; the four shares sum to 1.
 
     Attributes:
-        entropy: Over log M: 0 reads one key, 1 reads all alike.
+        entropy: Divided by log M: 0 for a single key, 1 for uniform attention.
         itself: Share of the weight on the query's own cell.
         own_frame: On the rest of its frame.
         own_place: On its cell of the other frames.
-        elsewhere: On all the rest: other places of other frames.
+        elsewhere: On all other cells: other places in other frames.
         frames_away: Mean distance in time, in frames of the clip.
         seconds_away: The same in seconds of the video.
         px_away: Mean distance in space, in pixels of the crop.
@@ -42,17 +42,17 @@ class Looking(NamedTuple):
 
 
 class Attention(NamedTuple):
-    """What the weights of a block say.
+    """The measures of a block's weights.
 
     Attributes:
         looking: Of the weights.
-        even: Of even attention, asked at the same queries.
+        even: Of uniform attention at the same queries.
         num_keys: M.
-        unevenness: Share of the weight that would have to move to make it even.
-        query_distance: Mean cosine distance between two queries' maps, with their signs; 0: all read the same, 0.5:
-            nothing in common, 1: the opposite.
+        unevenness: Share of the weight that would have to move to make it uniform.
+        query_distance: Mean cosine distance between two queries' maps, with their signs; 0: identical, 0.5: disjoint,
+            1: opposite.
         negative: Share of the weight with a negative sign; only the dot product has any.
-        silent: Share of the queries whose weights are all zero; the rest of the figures are of the others.
+        silent: Share of the queries whose weights are all zero; the other measures exclude them.
     """
 
     looking: Looking
@@ -74,7 +74,7 @@ def mean_attention(clips: Sequence[Attention], num_silent: int = 0) -> Attention
 
 @dataclass(frozen=True)
 class Asked:
-    """Queries of one block, and where its keys lie from each of them.
+    """Queries of one block, and the places of its keys relative to them.
 
     Args:
         cells: (t, y, x) of the queries in the block's grid, (Q, 3) int64.
@@ -128,13 +128,13 @@ def measure_attention(
     size: Position,
     seconds: Sequence[float],
 ) -> Attention | None:
-    """Measures where some positions of a clip look.
+    """Measures the attention of some query positions of a clip.
 
     Args:
         block: A block that has attention.
         name: Its name, for messages.
         features: Its inputs: x (1, C, T, H, W), and the features of an earlier stage for blocks that take them.
-        cells: (t, y, x) of the positions that ask, (Q, 3) int64.
+        cells: (t, y, x) of the query positions, (Q, 3) int64.
         size: (T, H, W) of the clip, in frames and pixels.
         seconds: For each frame its time in the video.
 
@@ -187,7 +187,7 @@ def flat_indices(cells: Tensor, grid: Position) -> Tensor:
 
 
 def key_grid(block: AttentionBlock, features: tuple[Tensor, ...]) -> Position:
-    """(T', H', W') of what a block reads."""
+    """The key grid (T', H', W') of a block."""
     x, *low = features
     frames, height, width = block.attention(x, torch.zeros(1, dtype=torch.int64, device=x.device), *low).shape[2:]
     return frames, height, width

@@ -1,4 +1,4 @@
-"""What attention weights say, as pure functions.
+"""Measures of attention weights, as pure functions.
 
 Shapes: B clips, Q queries, (T', H', W') the key grid, M = T' * H' * W' keys. Weights are distributions, not negative
 and with rows that sum to 1, as :func:`distribution` makes them; only :func:`query_distance` takes any.
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 def distribution(weights: Tensor) -> Tensor:
-    """The share of every key in what a query gathers: ``|w| / sum |w|``; a row of zeros stays one.
+    """The share of every key in a query's weight: ``|w| / sum |w|``; a row of zeros stays a row of zeros.
 
     Softmax weights are such shares already. Those of the dot product and the concatenation do not sum to 1, and those
-    of the dot product may be negative: what is gathered with the opposite sign is gathered all the same.
+    of the dot product may be negative: their absolute values count.
 
     Args:
         weights: (B, Q, T', H', W').
@@ -28,13 +28,13 @@ def distribution(weights: Tensor) -> Tensor:
 
 
 def entropy(weights: Tensor) -> Tensor:
-    """Entropy of every row over that of even weights, log M: 0 where one key is read, 1 where all are alike.
+    """Entropy of every row divided by that of uniform weights, log M: 0 for a single key, 1 for uniform weights.
 
     Args:
         weights: (B, Q, T', H', W').
 
     Returns:
-        (B, Q); 1 for the only row that there is over a single key.
+        (B, Q); 1 if there is a single key.
     """
     num_keys = weights.shape[2:].numel()
     if num_keys == 1:
@@ -70,11 +70,11 @@ def mean_over_places(weights: Tensor, of_places: Tensor) -> Tensor:
 
 
 def unevenness(weights: Tensor, even: Tensor) -> Tensor:
-    """How much of every row's weight would have to move to make it the even one: half the sum of differences.
+    """Share of every row's weight that would have to move to make it uniform: half the sum of absolute differences.
 
     Args:
         weights: (B, Q, T', H', W').
-        even: What the rows would be if all keys were alike to the queries, likewise.
+        even: The rows of uniform attention, of the same shape.
 
     Returns:
         (B, Q), from 0 to 1.
@@ -100,10 +100,10 @@ def distance_of(total: Tensor, num_queries: int) -> Tensor:
 
 
 def query_distance(weights: Tensor) -> Tensor:
-    """How differently queries look: the mean of ``(1 - cos) / 2`` over all pairs of two queries' maps.
+    """How much the attention of queries differs: the mean of ``(1 - cos) / 2`` over all pairs of queries' maps.
 
-    0 where all read the same, as global context blocks do; 0.5 where no two read a common key; 1 for opposite signs.
-    Source: GCNet (Cao et al. 2019, arXiv:1904.11492), which found those of non-local blocks nearly the same.
+    0 for identical maps, as for global context blocks; 0.5 if no two share a key; 1 for opposite signs.
+    Source: GCNet (Cao et al. 2019, arXiv:1904.11492), which found the maps of non-local blocks nearly identical.
 
     Args:
         weights: (B, Q, T', H', W'), of any sign; no row all zero.
@@ -115,7 +115,7 @@ def query_distance(weights: Tensor) -> Tensor:
 
 
 def contribution(x: Tensor, output: Tensor) -> float:
-    """How much a block changes its features: ``|block(x) - x| / |x|``, over all of them; inf where only x is zero."""
+    """How much a block changes its features: ``|block(x) - x| / |x|``, over all of them; inf if only x is zero."""
     change, size = (float(part.float().norm()) for part in (output - x, x))
     if change == 0:
         return 0.0

@@ -28,15 +28,15 @@ WRITTEN = ("diagnosis.json", "diagnosis.csv", "diagnosis.png", "diagnosis.html")
 
 @dataclass(frozen=True)
 class DiagnosisReport:
-    """What was found, and how.
+    """The results of a diagnosis and its settings.
 
     Attributes:
-        about: What was done, in words.
-        num_clips: How many clips the figures are of.
+        about: The settings, in words.
+        num_clips: The number of clips measured.
         top1: Accuracy of the whole network on them.
         blocks: In the network's order.
-        all_off: What the network loses without any block.
-        unreadable: Why a video has no clip, by its file.
+        all_off: The effect of switching off every block.
+        unreadable: Why a video could not be read, by its file.
     """
 
     about: Mapping[str, str]
@@ -47,15 +47,15 @@ class DiagnosisReport:
     unreadable: Mapping[str, str]
 
     def readings(self) -> dict[str, list[Finding]]:
-        """What the figures of each block say, by its name."""
+        """The findings about each block, by its name."""
         return {block.name: read_block(block, self.num_clips) for block in self.blocks}
 
     def without_blocks(self) -> Finding:
-        """What the network is without all of them."""
+        """The finding about the network without any block."""
         return read_effect(self.all_off, self.num_clips, "any block")
 
     def plain(self) -> dict[str, Any]:
-        """All of it as plain data."""
+        """The whole report as plain data."""
         readings = self.readings()
         return {
             "about": dict(self.about),
@@ -77,7 +77,7 @@ class DiagnosisReport:
 
 
 def figures_of(block: BlockDiagnosis) -> dict[str, Any]:
-    """The figures of a block as one flat row; None where there is none."""
+    """The measures of a block as one flat row; None for those that it does not have."""
     row: dict[str, Any] = {"block": block.name, "kind": block.kind, "grid": "x".join(map(str, block.grid))}
     attention = block.attention
     for name in (*SHARES, *AWAY):
@@ -116,7 +116,7 @@ def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def diagnosis_page(report: DiagnosisReport, png: bytes) -> str:
-    """The report as one HTML file that needs nothing else."""
+    """The report as one self-contained HTML file."""
     return render(
         "diagnosis.html",
         package="videonl.diagnostics",
@@ -128,7 +128,7 @@ def diagnosis_page(report: DiagnosisReport, png: bytes) -> str:
 
 
 def print_report(console: Console, report: DiagnosisReport) -> None:
-    """Prints where blocks look, what they are worth, and what that says."""
+    """Prints where blocks attend, what accuracy loses without them, and the findings."""
     looking = [block for block in report.blocks if block.attention is not None]
     if looking:
         console.print(_looking_table(looking))
@@ -140,7 +140,7 @@ def print_report(console: Console, report: DiagnosisReport) -> None:
             console.print(f"{name} {finding.text}", soft_wrap=True, markup=False, highlight=False)
     if len(report.blocks) > 1:
         text = report.without_blocks().text
-        console.print(f"all blocks together: {text}", soft_wrap=True, markup=False, highlight=False)
+        console.print(f"the set of all blocks {text}", soft_wrap=True, markup=False, highlight=False)
     if warning := caution(report.num_clips):
         console.print(warning, style="yellow")
 
@@ -149,7 +149,7 @@ def _looking_table(blocks: Sequence[BlockDiagnosis]) -> Table:
     shares = "entropy", "itself", "own\nframe", "own\nplace", "else-\nwhere"
     away = "frames\naway", "s\naway", "px\naway"
     table = _table(
-        "where blocks look; beneath each: even attention", "block", *shares, *away, "un-\neven", "queries\ndiffer"
+        "where blocks attend; below each: uniform attention", "block", *shares, *away, "un-\neven", "queries\ndiffer"
     )
     for block in blocks:
         assert block.attention is not None
@@ -161,7 +161,7 @@ def _looking_table(blocks: Sequence[BlockDiagnosis]) -> Table:
 
 
 def _worth_table(report: DiagnosisReport) -> Table:
-    title = f"what blocks are worth: {report.num_clips} clips, top-1 {100 * report.top1:.1f} %"
+    title = f"accuracy without blocks: {report.num_clips} clips, top-1 {100 * report.top1:.1f} %"
     effects = "top-1\nwithout", "points\nlost", "95 %\ninterval", "answers\nchanged"
     table = _table(title, "block", "kind", "gain", "|change|\n/ |x|", *effects, "top-1\nalike")
     for block in report.blocks:
@@ -181,8 +181,8 @@ def _worth_table(report: DiagnosisReport) -> Table:
 
 
 def _cue_table(blocks: Sequence[BlockDiagnosis]) -> Table:
-    columns = "clips", "on the\ncue", "its keys", "times\neven", "on the\nprobe"
-    table = _table("weight on the cue, asked at the probe", "block", "clips with", *columns)
+    columns = "clips", "on the\ncue", "its keys", "times\nuniform", "on the\nprobe"
+    table = _table("weight on the cue, for queries at the probe", "block", "clips with", *columns)
     for block in blocks:
         for row in block.cue:
             share = row.share
@@ -192,7 +192,7 @@ def _cue_table(blocks: Sequence[BlockDiagnosis]) -> Table:
 
 
 def _table(title: str, *columns: str) -> Table:
-    """Narrow enough for a terminal of 80 columns; the kind of block gives way first."""
+    """Narrow enough for a terminal of 80 columns; the column of kinds shrinks first."""
     table = Table(title=title, box=SIMPLE_HEAD, padding=0, pad_edge=False)
     for column in columns:
         is_text = column in ("block", "kind", "clips with")

@@ -1,4 +1,4 @@
-"""Saturation: a softmax whose affinities have grown so large that it reads one key and hardly learns any more."""
+"""Saturation: a softmax whose affinities are so large that it attends to one key and hardly learns any more."""
 
 import math
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ REMEDY = (
 
 
 class Softmax(NamedTuple):
-    """How a block's softmax reads some clips.
+    """The attention of a block's softmax on some clips.
 
     Attributes:
-        entropy: Over log M, mean over queries and clips: 1 reads all keys alike, 0 one.
-        num_read: As many keys, read alike, have this entropy; inf where there is but one to read.
-        affinity: The largest in size that the softmax takes; None where the block does not tell.
+        entropy: Over log M, mean over queries and clips: 1 for uniform attention, 0 for one key.
+        num_read: The effective number of keys: as many, attended uniformly, have this entropy; inf if there is one key.
+        affinity: The largest absolute affinity; None if the block does not expose it.
     """
 
     entropy: float
@@ -38,10 +38,12 @@ class Softmax(NamedTuple):
 
 
 def saturation(num_read: float, affinity: float | None) -> str | None:
-    """What is saturated about a softmax, in words that follow its block's name; None where nothing is."""
+    """How a softmax is saturated, as text that follows the name of its block; None if it is not."""
     signs = []
     if num_read <= FEW:
-        signs.append(f"a query reads as good as {num_read:.2f} keys (at most {FEW}), and hardly any gradient passes")
+        signs.append(
+            f"a query attends to effectively {num_read:.2f} keys (at most {FEW}), and hardly any gradient passes"
+        )
     if affinity is not None and affinity >= LARGE:
         signs.append(f"affinities reach {affinity:,.0f} (at least {LARGE:.0f}), where rounding changes the weights")
     return f"has a saturated softmax: {'; '.join(signs)}. To change it, {REMEDY}" if signs else None
@@ -49,12 +51,12 @@ def saturation(num_read: float, affinity: float | None) -> str | None:
 
 @torch.no_grad()
 def largest_affinity(block: Any, features: tuple[Tensor, ...], queries: Tensor) -> float | None:
-    """The largest in size of the affinities that a block's softmax takes of one clip; None where it does not tell.
+    """The largest absolute affinity of a block's softmax on one clip; None if the block does not expose it.
 
     Args:
         block: Any block.
         features: Its inputs: x (1, C, T, H, W), and the features of an earlier stage for blocks that take them.
-        queries: Flat indices of the asked positions, (Q,).
+        queries: Flat indices of the query positions, (Q,).
     """
     factors = block.factors(*features) if block.weights_sum_to_one else None
     if not isinstance(factors, ProductWeights) or factors.activation != "softmax":
@@ -65,15 +67,15 @@ def largest_affinity(block: Any, features: tuple[Tensor, ...], queries: Tensor) 
 def measure_softmax(
     network: nn.Module, blocks: Mapping[str, Any], clips: Tensor, num_queries: int = 64
 ) -> dict[str, Softmax]:
-    """Measures the softmax of every block that has one and learns what it reads, at evenly spaced queries.
+    """Measures the softmax of every block with learned attention, at evenly spaced queries.
 
-    Of pyramids the keys are measured, not the bins: one bin of many keys is no single key.
+    For pyramids the keys are measured, not the bins: a bin of many keys is not a single key.
 
     Args:
         network: Runs every one of the blocks on a clip.
         blocks: By name.
         clips: (B, 3, T, H, W), on the network's device.
-        num_queries: How many positions of each clip ask; all where there are fewer.
+        num_queries: The number of query positions in each clip; all if there are fewer.
     """
     learns = {name: block for name, block in blocks.items() if block.weights_sum_to_one and block.weighs_positions}
     found: dict[str, list[Softmax]] = {name: [] for name in learns}
@@ -90,7 +92,7 @@ def measure_softmax(
         found[name].append(Softmax(share, num_read, largest_affinity(learns[name], features, queries)))
 
     if learns:
-        # Compiled, a network would not call hooks that it had not when it was compiled.
+        # A compiled network does not call hooks that were added after its compilation.
         with torch.compiler.set_stance("force_eager"):
             for clip in clips:
                 read_features(network, learns, clip[None], read)
@@ -98,7 +100,7 @@ def measure_softmax(
 
 
 def _read(weights: Tensor) -> tuple[float, float]:
-    """Entropy of rows (1, Q, *keys) over log M, and as good as how many keys they read."""
+    """Entropy of rows (1, Q, *keys) over log M, and the effective number of keys."""
     share = float(entropy(distribution(weights)).mean())
     return share, float(weights[0, 0].numel() ** share)
 

@@ -1,7 +1,9 @@
-"""What a report says of its making."""
+"""The settings that a report states."""
 
+import hashlib
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -24,6 +26,21 @@ def describe_network(network: nn.Module) -> dict[str, str]:
     return {"backbone": ", ".join([settings["backbone"], *given]), "blocks": blocks or "none"}
 
 
+def describe_checkpoint(name: object, file: Path) -> str:
+    """A network by its name and, where it lies in a file, by what the file holds.
+
+    Args:
+        name: As it was given.
+        file: The file with its weights; for a published name there may be none.
+    """
+    return f"{name} (SHA-256 {digest_of(file)})" if file.is_file() else str(name)
+
+
+def digest_of(file: Path) -> str:
+    """Tells one file from another."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
 def describe_source(source: str, root: object = None) -> str:
     """A source of videos as it was given, with the folder that it is relative to.
 
@@ -34,5 +51,5 @@ def describe_source(source: str, root: object = None) -> str:
 
 
 def today() -> dict[str, str]:
-    """The day, which is not what an evaluation is resumed by."""
+    """Today's date, which does not matter for resuming an evaluation."""
     return {"date": date.today().isoformat()}

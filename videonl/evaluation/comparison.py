@@ -24,7 +24,7 @@ _CONDITIONS = ("views", "clip", "average")
 
 
 class Difference(NamedTuple):
-    """A figure of both, and B minus A with the 95% interval of the paired bootstrap; all from -1 to 1."""
+    """A metric of both, and B minus A with the 95% interval of the paired bootstrap; all from -1 to 1."""
 
     a: float
     b: float
@@ -33,7 +33,7 @@ class Difference(NamedTuple):
 
 
 class ClassChange(NamedTuple):
-    """What changed for the videos of one class."""
+    """The change for the videos of one class."""
 
     name: str
     num_videos: int
@@ -51,11 +51,11 @@ class Comparison:
         num_videos: Videos compared: those with a known class.
         class_names: Names in the order of A's labels.
         metrics: ``top1`` and ``mean_class``.
-        fixed: Videos that A has wrong and B right, the surest answers of B first.
-        broken: Videos that A has right and B wrong, the surest answers of B first.
-        p_value: Of McNemar's exact test: how likely so uneven a split of the changed videos would be by chance.
+        fixed: Videos that A gets wrong and B right, highest confidence of B first.
+        broken: Videos that A gets right and B wrong, highest confidence of B first.
+        p_value: Of McNemar's exact test: probability of a split of the changed videos at least this uneven by chance.
         classes: Every class that occurs, the most gained first.
-        about: How A and how B was done, by what: the records' ``about``, and ``average``.
+        about: The settings of A and B by name: the records' ``about``, and ``average``.
     """
 
     num_videos: int
@@ -69,24 +69,24 @@ class Comparison:
 
     @property
     def other_conditions(self) -> list[str]:
-        """In what, beside the checkpoint, A and B were not done alike, in sentences: it may be what they differ by."""
+        """The settings other than the checkpoint in which A and B differ, in sentences."""
         return [
-            f"A and B differ in {name} too: {a or 'unknown'} and {b or 'unknown'}."
+            f"A and B also differ in {name}: {a or 'unknown'} and {b or 'unknown'}."
             for name, (a, b) in self.about.items()
             if name in _CONDITIONS and a != b
         ]
 
     @property
     def verdict(self) -> str:
-        """Whether the videos tell A and B apart, in a sentence: where the interval and McNemar's test both say so."""
+        """Whether the videos separate A and B, in a sentence: if the interval and McNemar's test agree."""
         low, high = self.metrics["top1"].interval
         if low <= 0 <= high:
-            return "These videos do not tell A and B apart: the interval of the difference in top-1 holds zero."
+            return "These videos do not separate A and B: the interval of the difference in top-1 contains zero."
         if self.p_value >= 1 - CONFIDENCE:
             changed = len(self.fixed) + len(self.broken)
             return (
-                f"These videos do not tell A and B apart: {changed} changed, too few for their direction to mean much "
-                f"(p = {self.p_value:.3g}) and for the interval, which is too narrow then."
+                f"These videos do not separate A and B: {changed} changed, too few for a conclusion "
+                f"(p = {self.p_value:.3g}) and for the interval, which is too narrow."
             )
         return f"On videos like these, B is {'better' if low > 0 else 'worse'} than A, by top-1."
 
@@ -95,11 +95,11 @@ def compare(a: EvaluationRecord, b: EvaluationRecord) -> Comparison:
     """Compares two evaluations of the same videos.
 
     Args:
-        a: The one to compare with.
-        b: The one asked about.
+        a: The baseline.
+        b: The evaluation to compare with it.
 
     Raises:
-        UserError: They are of other videos, classes or labels; the message says which.
+        UserError: Their videos, classes or labels differ; the message says which.
     """
     pairs = pairs_of(a, b)
     labels = np.array([pair.a.label for pair in pairs])

@@ -26,7 +26,7 @@ class FewerViews(NamedTuple):
 
 
 def evenly_chosen(number: int, choices: int) -> list[int]:
-    """Which of ``choices`` things in a row are used when only ``number`` are: first to last, or the middle one.
+    """Indices of ``number`` of ``choices`` items, evenly spaced from first to last, or the middle one.
 
     >>> evenly_chosen(3, 10), evenly_chosen(1, 3)
     ([0, 4, 9], [1])
@@ -47,7 +47,7 @@ def accuracy_by_views(scores: Sequence[VideoScore]) -> list[FewerViews]:
     """
     views = scores[0].views
     if any(score.views != views for score in scores):
-        raise ValueError("the videos have different views, so there is no common number of them")
+        raise ValueError("the videos have different views, so accuracy by number of views is not defined")
     num_clips, num_crops = (max(numbers) + 1 for numbers in zip(*views, strict=True))
     return [_with_views(scores, clips, crops) for crops in sorted({1, num_crops}) for clips in range(1, num_clips + 1)]
 

@@ -50,7 +50,7 @@ def confusion_png(counts: Tensor, class_names: Sequence[str]) -> bytes:
         axes = figure.add_axes((0, 0, side / width, 1))
         image = axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
         bar = figure.add_axes((1 - 0.2 / width, 0.05, 0.2 / width, 0.9))
-        figure.colorbar(image, cax=bar, label="share of the true class")
+        figure.colorbar(image, cax=bar, label="fraction of the true class")
         axes.set(xlabel="predicted", ylabel="true")
         _name_classes(axes, class_names)
         if num_classes <= MOST_NUMBERED:
@@ -59,7 +59,7 @@ def confusion_png(counts: Tensor, class_names: Sequence[str]) -> bytes:
 
 
 def reliability_svg(calibration: Calibration) -> bytes:
-    """Accuracy against confidence, over how many videos have that confidence."""
+    """Accuracy against confidence, above the number of videos of that confidence."""
     filled = calibration.counts > 0
     num_bins = len(calibration.counts)
     centers = [(place + 0.5) / num_bins for place in range(num_bins)]
@@ -128,7 +128,7 @@ def _svg(figure: Figure) -> bytes:
 
 
 def to_png(figure: Figure) -> bytes:
-    """A figure as a PNG, cut to what is drawn."""
+    """A figure as a PNG, cropped to its content."""
     written = io.BytesIO()
     with warnings.catch_warnings():
         # Names in scripts that the font lacks are drawn as boxes; the tables beside have them in full.

@@ -1,4 +1,4 @@
-"""Intervals by the bootstrap: how far a figure would move if other videos of the same kind had been drawn."""
+"""Bootstrap intervals: how much a metric would vary with other videos of the same kind."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -27,14 +27,14 @@ class Interval(NamedTuple):
 def bootstrap(statistic: Statistic, num_videos: int, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> Interval:
     """95% percentile interval of a statistic over videos (Efron 1979).
 
-    The videos are drawn with replacement, as many as there are, again and again. The same seed and number of videos
+    Each resample draws as many videos as there are, with replacement. The same seed and number of videos
     draw the same resamples.
 
     Args:
         statistic: From counts (R, N), how often each video was drawn, to one value per resample (R,).
         num_videos: N.
-        num_resamples: How many times videos are drawn.
-        seed: Of the draws.
+        num_resamples: Number of resamples.
+        seed: Seed of the resamples.
     """
     values = np.concatenate([statistic(counts) for counts in _resamples(num_videos, num_resamples, seed)])
     low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -58,7 +58,7 @@ def share_of(hits: Floats) -> Statistic:
 
 
 def mean_class_share_of(hits: Floats, labels: NDArray[np.int64]) -> Statistic:
-    """The mean over classes of the mean of one value per video (N,); a class that no draw holds is left out."""
+    """The mean over classes of the mean of one value per video (N,); a class without a drawn video is left out."""
     by_class = np.argsort(labels, kind="stable")
     begins = np.unique(labels[by_class], return_index=True)[1]
 
@@ -73,10 +73,10 @@ def mean_class_share_of(hits: Floats, labels: NDArray[np.int64]) -> Statistic:
 
 
 def hits_of(probabilities: Tensor, labels: Tensor, k: int = 1) -> Floats:
-    """1 for each video whose class is among the k most probable, else 0, (N,).
+    """1 for each video whose class is among the k most probable, 0 otherwise, (N,).
 
-    Of classes that are equally probable the first counts as more so, as ``argmax`` has it, and what is no number (NaN)
-    is no hit: the share of hits is then the same wherever it is computed.
+    Among equally probable classes the first one counts as more probable, as in ``argmax``, and NaN is not a hit: the
+    share of hits is then the same wherever it is computed.
     """
     own = probabilities.gather(1, labels[:, None])
     is_earlier = torch.arange(probabilities.shape[1]) < labels[:, None]
@@ -100,11 +100,11 @@ def accuracy_intervals(probabilities: Tensor, labels: Tensor) -> dict[str, Inter
 
 
 def caution(num_videos: int, num_hits: int | None = None) -> str | None:
-    """What to bear in mind about the accuracy of few videos, in words; ``None`` where there are many."""
+    """A caution about the accuracy on few videos, as text; ``None`` if there are many."""
     if num_videos >= FEW_VIDEOS:
         return None
     videos = f"{num_videos} video{'s' * (num_videos > 1)}"
-    text = f"Only {videos}: one of them is {100 / num_videos:.1f} points of top-1, and the intervals are rough."
+    text = f"Only {videos}: each one is {100 / num_videos:.1f} points of top-1, and the intervals are rough."
     if num_hits in (0, num_videos):
         # 1 - 0.05 ** (1 / n), the exact bound that the rule of three approximates
         bound = 100 * (1 - (1 - CONFIDENCE) ** (1 / num_videos))

@@ -1,4 +1,4 @@
-"""What the scores of videos say: accuracies, confusions and calibration."""
+"""Metrics of the scores of videos: accuracies, confusions and calibration."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ def accuracies(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def confusion_matrix(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """How many videos of each true class (row) were taken for each class (column), (K, K) int64."""
+    """Number of videos of each true class (row) predicted as each class (column), (K, K) int64."""
     num_classes = probabilities.shape[1]
     cells = labels * num_classes + probabilities.argmax(dim=1)
     return torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes)
@@ -42,7 +42,7 @@ class Calibration:
 
     Attributes:
         error: Expected calibration error (Guo et al. 2017, arXiv:1706.04599): the difference between confidence and
-            accuracy, averaged over the videos of equally wide bins of confidence. A bin has its upper edge.
+            accuracy, averaged over the videos of equally wide bins of confidence. Bins are right-closed.
         counts: Videos in each bin, (bins,).
         confidences: Mean confidence in each bin, (bins,); 0 in an empty one.
         accuracies: Accuracy in each bin, (bins,); 0 in an empty one.
@@ -55,7 +55,7 @@ class Calibration:
 
 
 def calibration(probabilities: Tensor, labels: Tensor, num_bins: int = CALIBRATION_BINS) -> Calibration:
-    """Expected calibration error, and what it is made of.
+    """Expected calibration error, and its bins.
 
     Args:
         probabilities: One row per video, (N, K).

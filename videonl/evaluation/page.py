@@ -1,4 +1,4 @@
-"""An evaluation, or a comparison of two, as one HTML file that needs nothing else: no script, no network."""
+"""An evaluation, or a comparison of two, as one self-contained HTML file without scripts."""
 
 import base64
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class ClassRow(NamedTuple):
 
 
 class Confusion(NamedTuple):
-    """How many videos of one class were taken for another."""
+    """Number of videos of one class that were predicted as another."""
 
     true: str
     predicted: str
@@ -45,7 +45,7 @@ class Confusion(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A video as a card: its answers, most important first, and a strip of its frames."""
+    """A video as a card: its predictions, most important first, and a strip of its frames."""
 
     path: str
     true: str
@@ -109,7 +109,7 @@ def comparison_page(comparison: Comparison, a: str, b: str, num_videos: int = 24
 
 
 def worst_mistakes(scores: Sequence[VideoScore]) -> list[VideoScore]:
-    """The videos predicted wrongly, those with the most probable wrong class first."""
+    """The misclassified videos, highest confidence first."""
     wrong = [score for score in scores if score.prediction != score.label]
     return sorted(wrong, key=lambda score: (-float(score.probabilities.max()), score.path))
 

@@ -1,4 +1,4 @@
-"""Which video of one evaluation is which of another."""
+"""Pairs the videos of two evaluations."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -42,7 +42,7 @@ def _by_path(record: EvaluationRecord) -> dict[str, VideoScore]:
         raise UserError("no video has a known class, so there are no accuracies to compare")
     require_finite(record.labeled)
     if len(by_path) < len(record.labeled):
-        raise UserError("an evaluation holds some videos more than once; remove the repetitions from its list")
+        raise UserError("an evaluation holds some videos more than once; remove the duplicates from its list")
     return by_path
 
 
@@ -61,4 +61,4 @@ def _refuse_others(what: str, a: set[str], b: set[str]) -> None:
             for name, rest in (("A", a - b), ("B", b - a))
             if rest
         ]
-        raise UserError(f"the two evaluations are not of the same {what}; {'; '.join(parts)}. Evaluate both on one set")
+        raise UserError(f"the two evaluations do not have the same {what}; {'; '.join(parts)}. Evaluate both alike")

@@ -35,13 +35,13 @@ ERROR = pa.field("error", pa.string())
 
 @dataclass(frozen=True)
 class EvaluationRecord:
-    """What was scored, and how.
+    """The scores of an evaluation, and its settings.
 
     Attributes:
         class_names: Names in the order of the logits.
         scores: One per video that could be read.
-        about: What was done, in words, such as ``{"views": "10 clips x 3 crops of 256 px"}``.
-        unreadable: Why a video has no score, by its file.
+        about: The settings in words, such as ``{"views": "10 clips x 3 crops of 256 px"}``.
+        unreadable: The reason why a video has no score, by its file.
     """
 
     class_names: list[str]
@@ -102,7 +102,7 @@ def read_record(path: Path) -> EvaluationRecord:
     """Reads what :func:`write_record` wrote.
 
     Raises:
-        UserError: The file is missing, or is no such record.
+        UserError: The file is missing, or is not such a record.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a .parquet file that videonl test or videonl evaluate wrote")
@@ -111,7 +111,7 @@ def read_record(path: Path) -> EvaluationRecord:
             about = _checked(metadata_of(file.schema_arrow))
             rows = [score for batch in file.iter_batches(_ROWS) for score in from_rows(batch, about)]
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is no record of videonl test or videonl evaluate ({error})") from error
+        raise UserError(f"{path} is not a record of videonl test or videonl evaluate ({error})") from error
     return EvaluationRecord(about["class_names"], rows, about["about"], about["unreadable"])
 
 
@@ -124,12 +124,12 @@ def _unreadable_rows(unreadable: Mapping[str, str], schema: pa.Schema) -> pa.Rec
 
 
 def _checked(about: dict[str, Any]) -> dict[str, Any]:
-    """The metadata, whose parts are what they are called."""
+    """The metadata, with its types checked."""
     for name in ("about", "unreadable"):
         if not isinstance(about[name], dict) or not all(isinstance(text, str) for text in about[name].values()):
-            raise ValueError(f"its {name!r} is no mapping of names to text")
+            raise ValueError(f"its {name!r} is not a mapping of names to text")
     if not isinstance(about["class_names"], list) or not all(isinstance(name, str) for name in about["class_names"]):
-        raise ValueError("its class names are no list of text")
+        raise ValueError("its class names are not a list of text")
     return about
 
 
@@ -156,7 +156,7 @@ def to_rows(scores: Sequence[VideoScore], schema: pa.Schema) -> pa.RecordBatch:
 
 
 def from_rows(rows: pa.RecordBatch, about: Mapping[str, Any]) -> Iterator[VideoScore]:
-    """The scores again; label and average are looked up in the metadata."""
+    """The scores of the rows; label and average are looked up in the metadata."""
     index_of = {name: index for index, name in enumerate(about["class_names"])}
     average = about["average"]
     if average not in AVERAGES:
@@ -175,7 +175,7 @@ def from_rows(rows: pa.RecordBatch, about: Mapping[str, Any]) -> Iterator[VideoS
 
 
 def metadata_of(schema: pa.Schema) -> dict[str, Any]:
-    """Class names and what else :func:`schema_of` was given."""
+    """Class names and the other arguments of :func:`schema_of`."""
     metadata: dict[str, Any] = json.loads((schema.metadata or {})[_KEY])
     return metadata
 

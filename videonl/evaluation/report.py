@@ -22,7 +22,7 @@ TITLES = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class"}
 
 
 class Written(NamedTuple):
-    """Where an evaluation was written; page and picture are made only where a video's class is known."""
+    """The files of an evaluation; page and picture exist only if the class of a video is known."""
 
     record: Path
     page: Path
@@ -68,7 +68,7 @@ def write_page(page: Path, record: EvaluationRecord, num_mistakes: int = NUM_MIS
 
 
 def confusion_of(page: Path) -> Path:
-    """Where the confusion matrix of a page is written."""
+    """The path of the confusion matrix of a page."""
     return page.with_name(f"{page.stem}_confusion.png")
 
 
@@ -98,7 +98,7 @@ def print_evaluation(console: Console, scores: Sequence[VideoScore], num_unreada
 
 
 def require_readable(unreadable: Mapping[str, str], num_scored: int, max_share: float | None) -> None:
-    """Raises an IncompleteError where more videos have no score than may.
+    """Raises an IncompleteError if more videos than allowed have no score.
 
     Args:
         unreadable: Why a video has no score, by its file.
@@ -110,7 +110,7 @@ def require_readable(unreadable: Mapping[str, str], num_scored: int, max_share: 
         listed = "\n".join(f"  {path}: {reason}" for path, reason in sorted(unreadable.items()))
         raise IncompleteError(
             f"{len(unreadable)} of {num_videos} videos could not be read and have no score:\n{listed}\n"
-            "Mend or remove them, or allow a share of them with --max-failed-share "
+            "Repair or remove them, or allow a share of them with --max-failed-share "
             "(of videonl test, validate and predict: --data.loading.max_failed_share)."
         )
 

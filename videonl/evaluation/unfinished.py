@@ -80,6 +80,6 @@ class UnfinishedEvaluation:
     def _check(self, schema: pa.Schema) -> None:
         if not schema.equals(self._schema, check_metadata=True):
             raise UserError(
-                f"{self.path} is an unfinished evaluation of another checkpoint, other videos or other views; give "
-                "another --out, or remove it to start anew"
+                f"{self.path} is an unfinished evaluation of another checkpoint, other videos or other views; choose "
+                "another --out, or remove it to start from scratch"
             )

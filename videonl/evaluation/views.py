@@ -1,6 +1,6 @@
-"""From the scores of views to one score per video, whatever the number of processes."""
+"""Averages the scores of views to one score per video, for any number of processes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeVar, get_args
@@ -55,12 +55,12 @@ class VideoScore:
 
     @cached_property
     def probabilities(self) -> Tensor:
-        """Of every class, averaged over the views, (K,) float64."""
+        """Probabilities of every class, averaged over the views, (K,) float64."""
         return average_views(self.logits, self.average)
 
     @property
     def is_finite(self) -> bool:
-        """Whether its probabilities are numbers; a network whose weights or features overflow gives others."""
+        """Whether its probabilities are finite; they are not if weights or features overflow."""
         return bool(self.probabilities.isfinite().all())
 
     @property
@@ -74,6 +74,8 @@ class VideoScores:
 
     Args:
         average: How the views of a video are averaged.
+        known: Scores of this process to begin with.
+        keep: Called with each score that is added.
 
     Raises:
         UserError: There is no such average.
@@ -87,11 +89,17 @@ class VideoScores:
         [0, 1]
     """
 
-    def __init__(self, average: Average = "softmax") -> None:
+    def __init__(
+        self,
+        average: Average = "softmax",
+        known: Iterable[VideoScore] = (),
+        keep: Callable[[VideoScore], None] = lambda score: None,
+    ) -> None:
         if average not in AVERAGES:
             raise UserError(f"unknown average {average!r}; choose one of {', '.join(AVERAGES)}")
         self.average = average
-        self._scores: dict[int, VideoScore] = {}
+        self._scores = {score.video: score for score in known}
+        self._keep = keep
         self._unreadable: dict[str, str] = {}
 
     def update(self, logits: Tensor, view: Tensor, video: Tensor, label: Tensor, path: Sequence[str]) -> None:
@@ -111,14 +119,16 @@ class VideoScores:
             views = tuple((clip, crop) for clip, crop in (numbers[place] for place in places))
             first = places[0]
             name = printable(path[first])
-            self._scores[index] = VideoScore(index, name, int(label[first]), rows[places], views, self.average)
+            score = VideoScore(index, name, int(label[first]), rows[places], views, self.average)
+            self._scores[index] = score
+            self._keep(score)
 
     def skip(self, unreadable: Mapping[str, str]) -> None:
         """Notes videos that have no score: the reason by the file."""
         self._unreadable |= unreadable
 
     def gather(self) -> list[VideoScore]:
-        """Brings together the videos of all processes.
+        """Gathers the videos of all processes.
 
         Returns:
             One score per video, in the order of the data set, the same in every process.
@@ -127,7 +137,7 @@ class VideoScores:
         return [everything[video] for video in sorted(everything)]
 
     def gather_unreadable(self) -> dict[str, str]:
-        """Brings together what could not be read: the reason by the file, sorted, the same in every process."""
+        """Gathers the unreadable videos of all processes: the reason by file, sorted, the same in every process."""
         return dict(sorted(_of_all_processes(list(self._unreadable.items()))))
 
 
@@ -148,7 +158,7 @@ def _exchanged(own: T) -> list[T]:
 
 
 def require_finite(scores: Sequence[VideoScore]) -> None:
-    """Refuses scores that are not numbers: what they would say about accuracy is nothing.
+    """Rejects scores that are not finite, because they have no accuracy.
 
     Raises:
         UserError: Naming one of the videos, and what may be the matter.
@@ -156,7 +166,7 @@ def require_finite(scores: Sequence[VideoScore]) -> None:
     if others := [score.path for score in scores if not score.is_finite]:
         raise UserError(
             f"the scores of {len(others)} of {len(scores)} videos, such as {others[0]}, are not finite, so there is no "
-            "accuracy: the weights hold NaN, or numbers became too large; take another checkpoint, or test in float32 "
+            "accuracy: the weights hold NaN, or values overflowed; use another checkpoint, or test in float32 "
             "(--trainer.precision 32)"
         )
 

@@ -9,20 +9,21 @@ import torch
 from videonl.errors import UserError
 from videonl.models.checkpoints import Trained, load_trained, trained_of
 from videonl.models.class_names import class_names
+from videonl.models.hub import is_hub_name
 from videonl.models.zoo import PUBLISHED, download
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
-_IN_RUN = ("checkpoints/best.ckpt", "checkpoints/last.ckpt")
 
 
 def find_trained(
     source: str | Path, classes: str | Path | Sequence[str] | None = None, trust_code: bool = False
 ) -> Trained:
-    """A trained network from a file, a run, or a published name.
+    """A trained network from a file, a run, a shared folder, or a published name.
 
     Args:
         source: A checkpoint of ``videonl fit``, the folder of a run (its best checkpoint), converted weights with a
-            classifier, or a published name such as ``kinetics400/i3d_r50``.
+            classifier, a folder of ``videonl share``, ``hf://user/name``, or a published name such as
+            ``kinetics400/i3d_r50``.
         classes: Names for the classes: a list of them, a file, or a published list such as ``kinetics400``.
         trust_code: Let the file name any code as its network, which is run; say so for your own files.
 
@@ -37,21 +38,17 @@ def find_trained(
 
 def _find(source: str | Path, trust_code: bool) -> Trained:
     name, path = str(source), Path(source).expanduser()
-    if path.is_dir():
-        return load_trained(_checkpoint_of(path), trust_code)
-    if not path.exists() and name in PUBLISHED:
+    if is_hub_name(source) or path.exists():
+        return load_trained(source, trust_code)
+    if name in PUBLISHED:
         return trained_of(download(name), name, trust_code)
-    if not path.exists() and not path.suffix:
+    if not path.suffix:
         known = ", ".join(each for each in PUBLISHED if not each.startswith("imagenet/"))
-        raise UserError(f"{name} is no checkpoint, no folder of a run, and no published name; these are: {known}")
-    return load_trained(path, trust_code)
-
-
-def _checkpoint_of(run: Path) -> Path:
-    for name in _IN_RUN:
-        if (run / name).is_file():
-            return run / name
-    raise UserError(f"{run} holds no trained network: there is no {' and no '.join(_IN_RUN)} in it")
+        raise UserError(
+            f"{name} is no checkpoint, no folder of a run or of videonl share, no hf://user/name, and no published "
+            f"name; these are: {known}"
+        )
+    return load_trained(source, trust_code)
 
 
 def dtype_of(precision: str, device: torch.device) -> torch.dtype:

@@ -1,6 +1,7 @@
 """The front door: a trained network that is asked about files and frames."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,18 +10,26 @@ from torch import Tensor, nn
 from videonl.data.dataset import views_of
 from videonl.data.located_clip import LocatedClip, middle_clip_of
 from videonl.data.reading.array_reader import ArrayReader, Frames
+from videonl.data.reading.video_reader import with_recount
 from videonl.data.sources.videos import is_one_video
 from videonl.data.transforms import ClipFormat, Views
 from videonl.evaluation import Average, EvaluationRecord
+from videonl.inference.capture import Streaming
+from videonl.inference.features import FeatureOptions, Features, features_of
+from videonl.inference.layer import POOL, Pool
 from videonl.inference.loading import Precision, dtype_of, find_trained
 from videonl.inference.maps import Maps
 from videonl.inference.predicting import Asked, predict_videos
 from videonl.inference.prediction import Prediction
 from videonl.inference.recognizer import VIEWS_PER_STEP, SharedRecognizer
 from videonl.inference.seeing import attention_in, evidence_in, finite
+from videonl.inference.stream import Stream
+from videonl.inference.timeline import STRIDE_SECONDS, Timeline, timeline_of
 from videonl.inference.videos import VideoLike, is_frames, name_of, open_any
+from videonl.inference.windows import Last
 from videonl.models.checkpoints import Trained
 from videonl.runtime.device import device_of
+from videonl.runtime.progress import progress_bar
 from videonl.visualization import AttentionMap, EvidenceMap
 
 
@@ -38,8 +47,9 @@ def load(
     Nothing global changes: neither the number of threads, nor random states, nor the default dtype.
 
     Args:
-        source: A checkpoint of ``videonl fit``, the folder of a run, weights that ``videonl convert`` wrote, or a
-            published name such as ``kinetics400/i3d_r50``.
+        source: A checkpoint of ``videonl fit``, the folder of a run, weights that ``videonl convert`` wrote, a folder
+            of ``videonl share``, ``hf://user/name`` on the Hugging Face Hub, or a published name such as
+            ``kinetics400/i3d_r50``.
         device: ``cpu``, ``cuda``, ``cuda:1``; ``auto`` takes the GPU where there is one.
         precision: ``float32``, ``bfloat16``, or ``float16`` on GPUs; ``auto`` is float32.
         batch_size: Most views in one forward pass; ``auto`` is 8, as in ``videonl evaluate``.
@@ -177,6 +187,85 @@ class Model:
         asked = Asked([source], Views(num_clips, num_crops), average, decoder, num_workers)
         return predict_videos(self.recognizer, self.class_names, asked, None, progress).record
 
+    def stream(
+        self,
+        source: int | str | Path,
+        stride_seconds: float = 0.5,
+        *,
+        realtime: bool = True,
+        follow: bool = False,
+        partial: bool = False,
+        reconnect: bool = True,
+        time_limit_seconds: float | None = 30,
+        options: Mapping[str, str] | None = None,
+    ) -> Stream:
+        """Predicts the newest clip of a stream, over and over; it never queues more than one.
+
+        The first prediction comes when the frames reach over a whole clip. After a gap, such as a lost connection, it
+        is the same again.
+
+        Args:
+            source: The index of a camera, a device, ``rtsp://`` and other addresses, a file, a named pipe, or ``-`` for
+                standard input.
+            stride_seconds: From one clip to the next. Where the network takes longer, clips are skipped and counted.
+            realtime: Read a file at the pace of its timestamps. ``False`` reads it as fast as the network follows, and
+                skips nothing; a pipe and a download then wait, too.
+            follow: The file is still being written. It ends when nothing was added for the time limit.
+            partial: Predict from the first frame on, which stands for those before it.
+            reconnect: Open a camera or an address again after a fault, in 1, 2, 4 and at most 30 s.
+            time_limit_seconds: How long the source may give nothing, which then is a fault; ``None`` for ever.
+            options: FFmpeg's own, such as ``{"framerate": "30"}`` of a camera.
+
+        Returns:
+            An iterator over :class:`StreamPrediction`, which a ``with`` block closes.
+
+        Raises:
+            UserError: There is no such source, or the network does not take clips of consecutive frames.
+        """
+        streaming = Streaming(
+            stride_seconds, realtime, follow, partial, reconnect, time_limit_seconds, dict(options or {})
+        )
+        return Stream(self.recognizer, self.class_names, source, streaming)
+
+    def timeline(
+        self,
+        video: VideoLike,
+        *,
+        stride_seconds: float = STRIDE_SECONDS,
+        num_crops: int = 1,
+        average: Average = "softmax",
+        decoder: str = "auto",
+        fps: float | None = None,
+        progress: bool = True,
+    ) -> Timeline:
+        """What happens when in a long video: the probabilities of every class, window by window.
+
+        Args:
+            video: A video file, a folder of frames, or decoded frames.
+            stride_seconds: Time from the start of a window to the next.
+            num_crops: Crops of each window, evenly spaced along its longer side.
+            average: What is averaged over the crops: ``softmax`` or ``logits``.
+            decoder: Who decodes a file.
+            fps: Of decoded frames.
+            progress: Show a bar, or lines where there is no terminal, on stderr.
+
+        Raises:
+            UserError: The network's clips are not dense, or the video is shorter than one.
+            DecodingError: The video cannot be read.
+        """
+        with progress_bar("scoring windows") if progress else nullcontext() as told:
+            return timeline_of(
+                self.recognizer,
+                self.class_names,
+                video,
+                stride_seconds=stride_seconds,
+                num_crops=num_crops,
+                average=average,
+                decoder=decoder,
+                fps=fps,
+                progress=told,
+            )
+
     def attention(
         self,
         video: VideoLike,
@@ -225,6 +314,45 @@ class Model:
         """
         clip = self._middle_clip(video, decoder, fps)
         return evidence_in(self.recognizer, self.class_names, clip, name_of(video), classes, layer)
+
+    def features(
+        self,
+        video: VideoLike,
+        *,
+        window_frames: int | None = None,
+        stride_frames: int | None = None,
+        layer: str = POOL,
+        pool: Pool = "mean",
+        last: Last = "repeat",
+        centered: bool = False,
+        crops: int = 1,
+        decoder: str = "auto",
+        fps: float | None = None,
+    ) -> Features:
+        """Features of the windows of a video, which is decoded once however much they overlap.
+
+        Args:
+            video: A video file, a folder of frames, or decoded frames.
+            window_frames: Frames of a window, as far apart as in :attr:`clip`; by default as many as it has.
+            stride_frames: From the start of a window to the next, in frames of the video; by default windows adjoin.
+            layer: ``pool`` is what the linear head sees; or a stage (``res4``), a residual (``res4.3``), a module path.
+            pool: ``mean`` averages a layer over time and space, ``none`` keeps its (C, T, H, W).
+            last: ``repeat`` completes the last window by repeating the last frame, ``drop`` leaves it out.
+            centered: One window about every ``stride_frames``-th frame, from frame 0 on; edges are repeated.
+            crops: 1 takes the center, 3 are along the longer side, 10 are corners and center, also mirrored.
+            decoder: Who decodes a file.
+            fps: Of decoded frames.
+
+        Returns:
+            The features, float32 (windows, D), with the times of the windows.
+
+        Raises:
+            UserError: There is no such layer, an option has no such value, or no window fits.
+            DecodingError: The video cannot be read.
+        """
+        options = FeatureOptions(window_frames, stride_frames, layer, pool, last, centered, crops)
+        with open_any(video, decoder, fps) as reader:
+            return with_recount(lambda: features_of(self.recognizer, reader, options))
 
     def preprocess(self, frames: Frames | Sequence[Frames], *, num_clips: int = 1, num_crops: int = 1) -> Tensor:
         """Decoded frames as the network was trained on them: sampled, resized, cropped, normalized.

@@ -96,7 +96,7 @@ class Recognizer:
         """
         sizes = torch.unique_consecutive(video, return_counts=True)[1].tolist()
         if max(sizes) == 1:
-            with torch.inference_mode():
+            with self.alone(), torch.inference_mode():
                 logits: Tensor = self.network(self.inputs(views))
             return logits
         return torch.cat([self.logits(part) for part in views.split(sizes)])

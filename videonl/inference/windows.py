@@ -21,6 +21,10 @@ Last = Literal["repeat", "drop"]
 LEAST_SECONDS = 1e-3  # from a window to the next
 
 
+class TooShortError(UserError):
+    """A video that is shorter than one window."""
+
+
 @dataclass(frozen=True)
 class Window:
     """A stretch of a video that makes one clip.
@@ -202,8 +206,10 @@ def views_of(windows: Windows) -> Generator[tuple[Window, Tensor], None, None]:
         while window.last_frame not in kept:
             frame, picture = next(pixels)
             kept[frame] = _cut(windows.transform, picture)
-        clip = torch.stack([kept[frame] for frame in window.frames], dim=1)  # (V, T, H, W, C)
-        yield window, clip.permute(0, 4, 1, 2, 3)
+        num_views, num_channels, height_px, width_px = kept[window.last_frame].shape
+        size = (num_views, num_channels, len(window.frames), height_px, width_px)
+        clip = torch.empty(size, dtype=torch.uint8, memory_format=torch.channels_last_3d)
+        yield window, torch.stack([kept[frame] for frame in window.frames], dim=2, out=clip)
 
 
 def scored(recognizer: Recognizer, windows: Windows, batch_size: int | None = None) -> Iterator[tuple[Window, Tensor]]:
@@ -274,13 +280,13 @@ def require_room(reader: VideoReader, clip: ClipFormat) -> int:
     """The last frame that a whole window can start at.
 
     Raises:
-        UserError: A window is longer than the video.
+        TooShortError: A window is longer than the video.
     """
     require_dense(clip)
     last = _last_start(reader, clip)
     if last < 0:
         length = f"{reader.num_frames} frames ({reader.duration_seconds:.2f} s)"
-        raise UserError(f"{reader.path} has {length}, and a window {_reach(clip)}: it is too short for one window")
+        raise TooShortError(f"{reader.path} has {length}, and a window {_reach(clip)}: it is too short for one window")
     return last
 
 
@@ -302,13 +308,10 @@ def _last_start(reader: VideoReader, clip: ClipFormat) -> int:
 
 
 def _cut(transform: ViewTransform, frame: Tensor) -> Tensor:
-    """The crops of one frame (H, W, C), in memory of their own: (V, H, W, C)."""
-    cuts = transform.cuts(frame.permute(2, 0, 1)[None])  # (H, W, C) -> (1, C, H, W)
-    return torch.stack([cut[0] for cut in cuts])
+    """The crops of one frame (H, W, C), in memory of their own: (V, C, H, W)."""
+    return torch.cat(transform.cuts(frame.permute(2, 0, 1)[None]))  # (H, W, C) -> (1, C, H, W)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
     """Views of several windows in one tensor, with their channels innermost as they are."""
-    if len(parts) == 1:
-        return parts[0]
-    return torch.cat([part.permute(0, 2, 3, 4, 1) for part in parts]).permute(0, 4, 1, 2, 3)
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))

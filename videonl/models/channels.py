@@ -1,4 +1,4 @@
-"""How wide the features are that modules put out, for any network of clips."""
+"""Number of output channels of modules, for any network of clips."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,11 +14,11 @@ PROBE = (16, 224, 224)  # a clip that the public 3D CNNs accept
 
 
 class _AllSeenError(Exception):
-    """Ends a forward that has shown all it should."""
+    """Ends a forward pass once all shapes are known."""
 
 
 def output_channels(network: nn.Module, paths: Sequence[str]) -> dict[str, int]:
-    """Finds how many channels modules put out, without computing anything: shapes alone run, on the meta device.
+    """Finds the number of output channels of modules on the meta device, without computing anything.
 
     The network runs no further than the last of the modules, so that a head for clips of one size does not matter.
 
@@ -61,5 +61,5 @@ def output_channels(network: nn.Module, paths: Sequence[str]) -> dict[str, int]:
 def _num_channels(path: str, output: Any) -> int:
     if not isinstance(output, Tensor) or output.ndim != 5:
         found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise UserError(f"no block can follow {path}: it puts out {found}, and blocks need (B, C, T, H, W)")
+        raise UserError(f"no block can follow {path}: its output is {found}, but blocks need (B, C, T, H, W)")
     return output.shape[1]

@@ -1,4 +1,4 @@
-"""Trained networks back from the checkpoints of ``videonl fit``, and from converted weights."""
+"""Loads trained networks from checkpoints of ``videonl fit``, from converted weights, and from shared folders."""
 
 import warnings
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ import torch
 
 from videonl.errors import UserError
 from videonl.models.classifier import ClipClassifier
+from videonl.models.locating import is_in_shared, name_of, weights_file
+from videonl.models.sharing import read_shared
 from videonl.models.trust import require_harmless, require_sampling
 from videonl.models.weights import FORMAT, Weights
 from videonl.pickles import refusal_of_code
@@ -39,8 +41,8 @@ class Trained:
         """The clip format as plain data: frames, stride, sizes, mean and std.
 
         Raises:
-            UserError: The file does not say it. On other clips than those of its training a network would give other
-                answers without a word, so there is no default.
+            UserError: The file does not record it. There is no default: with another clip format the network would
+                silently be less accurate.
         """
         stride = "stride_frames" if self.known_clip.get("stride_seconds") is None else "stride_seconds"
         missing = [name for name in ("num_frames", stride, "mean", "std") if name not in self.known_clip]
@@ -50,8 +52,8 @@ class Trained:
         if {"mean", "std"} & {*missing}:
             again = "convert the original again, with --clip 32x2"
         raise UserError(
-            f"{self.source} does not say on which clips its network was trained ({', '.join(missing)}), and on others "
-            f"it answers otherwise; state the frames and their stride, such as 32x2: {again}"
+            f"{self.source} does not record the clip format of its training ({', '.join(missing)}), and predictions "
+            f"depend on it; set the frames and their stride, such as 32x2: {again}"
         )
 
     def named(self, class_names: Sequence[str]) -> "Trained":
@@ -68,7 +70,7 @@ class Trained:
 
     @property
     def are_classes_named(self) -> bool:
-        """Whether the file knows names of the classes, and not their number alone."""
+        """Whether the file has names of the classes, not only their number."""
         return self.class_names != _numbered(len(self.class_names))
 
 
@@ -76,19 +78,20 @@ def load_trained(path: str | Path, trust_code: bool = False) -> Trained:
     """Rebuilds a network from its file alone.
 
     Args:
-        path: A checkpoint of ``videonl fit``, or converted weights with a classifier. It is read with
-            ``weights_only=True``: no code in it runs.
+        path: A checkpoint of ``videonl fit``, the folder of a run, converted weights with a classifier, a folder of
+            ``videonl share``, or ``hf://user/name``. No code in it runs.
         trust_code: Whether the network may be built by any callable with any options, instead of as
-            :func:`videonl.models.trust.require_harmless` allows it. Say so for your own files.
+            :func:`videonl.models.trust.require_harmless` allows it; only for files that you trust.
 
     Returns:
-        The trained network with its classes and clip format. Classes whose names the file does not know are numbered.
+        The trained network with its classes and clip format. Classes without names in the file are numbered.
 
     Raises:
         UserError: When the file is missing, is no checkpoint, was not written by videonl, names code that is not
             trusted, or holds a network that reads no RGB frames.
     """
-    return trained_of(read_weights(Path(path)), path, trust_code)
+    weights = read_weights(path)
+    return trained_of(weights, weights.source, trust_code)
 
 
 def trained_of(weights: Weights, path: str | Path, trust_code: bool = False) -> Trained:
@@ -112,19 +115,22 @@ def trained_of(weights: Weights, path: str | Path, trust_code: bool = False) -> 
     return Trained(network, [printable(name) for name in names], weights.clip, str(path))
 
 
-def read_weights(path: Path) -> Weights:
-    """Reads weights and what belongs to them, from a checkpoint of ``videonl fit`` or a file of ``videonl convert``.
+def read_weights(source: str | Path) -> Weights:
+    """Reads weights and their description, from any place that :func:`load_trained` takes.
 
     Raises:
         UserError: As :func:`load_trained`.
     """
+    path = weights_file(source)
+    if is_in_shared(path):
+        return read_shared(path.parent, name_of(source))
     content = _read(path)
     try:
         return _converted(content, path) if "videonl_weights" in content else _trained(content, path)
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} is neither a checkpoint of videonl fit nor weights of videonl convert: it does not say which "
-            "network it holds; videonl convert takes checkpoints of other projects"
+            f"{path} is neither a checkpoint of videonl fit nor weights of videonl convert: it does not record "
+            "its network; videonl convert reads checkpoints of other projects"
         ) from error
 
 
@@ -149,10 +155,10 @@ def _converted(content: dict[str, Any], path: Path) -> Weights:
     about = dict(content["videonl_weights"])
     version = about.pop("format")
     if version != FORMAT:
-        raise UserError(f"{path} is of format {version}, this videonl reads {FORMAT}; convert the original again")
+        raise UserError(f"{path} has format {version}, but videonl reads {FORMAT}; convert the original again")
     if "licence" in about:  # as version 0.1 spelled it
         about["license"] = about.pop("licence")
-    return Weights(state=dict(content["state_dict"]), **{**about, "source": str(path)})
+    return Weights(state=dict(content["state_dict"]), **{**about, "source": str(path), "origin": about.get("source")})
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -171,5 +177,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _first_sentence(error: Exception) -> str:
-    """Torch goes on to suggest weights_only=False, which would run what is in the file."""
+    """Only the first sentence: the next one suggests weights_only=False, which would run code in the file."""
     return next(iter(str(error).splitlines()), type(error).__name__).split(". ")[0]

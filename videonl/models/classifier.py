@@ -21,23 +21,23 @@ class ClipClassifier(nn.Module):
             ``pytorchvideo.models.x3d.create_x3d``. ``videonl models`` lists the names.
         num_classes: Number of classes.
         blocks: Attention blocks to insert; none gives the plain backbone.
-        width: Channels of the stem, for backbones that can be built at any width; 64 is the published width of the
-            ResNets, and all others follow it. The backbone's own default when not given.
+        width: Channels of the stem, for backbones that can be built at any width; all other widths scale with it. 64 is
+            the published width of the ResNets. By default the backbone's own.
         dropout: Probability of dropout before the head; likewise.
         backbone_options: Further keyword arguments of the backbone, such as ``stride_profile: long``.
         stages: Module paths by stage name, for blocks to be placed after: the stages of a network by dotted path, and
             more of them for a named backbone.
         batch_norm: ``trained``, ``synchronized`` over all processes, ``frozen`` (the backbone's norms keep statistics,
-            weight and bias as loaded; those of blocks train, or a fresh block would stay the identity), or ``affine``
+            weight and bias as loaded; those of blocks train, or a new block would stay the identity), or ``affine``
             (all norms become a scale and a bias per channel, which train).
-        execution: How the network runs, which changes time and memory alone.
+        execution: How the network runs, which only changes time and memory.
 
     Attributes:
         network: The backbone with its blocks; its ``state_dict`` keys are those of the public checkpoints.
         blocks: The inserted blocks by name, such as ``res4.3``.
-        in_channels: Channels of the clips that the network reads.
+        in_channels: Channels of the input clips.
         stages: Module paths of the backbone's units by stage.
-        published_clip: The clip (T, H, W) that the backbone's published figures are for.
+        published_clip: The clip (T, H, W) of the backbone's published accuracy.
         settings: The arguments as plain data, from which :meth:`from_settings` builds the same network again.
 
     Raises:
@@ -110,6 +110,6 @@ def _options(width: int | None, dropout: float | None, others: dict[str, Any] | 
         if value is None:
             continue
         if name in options:
-            raise UserError(f"{name} is given twice: as {value}, and in backbone_options as {options[name]}")
+            raise UserError(f"{name} is set twice: to {value}, and in backbone_options to {options[name]}")
         options[name] = value
     return options

@@ -1,4 +1,4 @@
-"""How a network runs, as against what it computes."""
+"""Options for how a network runs, not what it computes."""
 
 import ctypes
 import sys
@@ -23,9 +23,9 @@ class Execution:
     Attributes:
         frames_in_2d: Run 1 x k x k convolutions and max pools over frames in 2D, where channels are innermost.
         in_place: Activations and residual sums overwrite their input, for less memory and time.
-        checkpoint: Stages, such as res2, that keep the inputs of their residuals alone for backward and compute the
-            rest again, blocks included: less memory for about one more forward of these stages.
-        compile: Compile the network by ``torch.compile``, at its first batch, and again for batches of another size.
+        checkpoint: Stages, such as res2, that only keep the inputs of their residuals for backward and recompute the
+            rest, blocks included: less memory for about one more forward pass of these stages.
+        compile: Compile the network with ``torch.compile`` at its first batch, and again for batches of another size.
     """
 
     frames_in_2d: bool = True
@@ -35,12 +35,12 @@ class Execution:
 
 
 def set_execution(network: nn.Module, stages: Mapping[str, Sequence[str]], execution: Execution) -> None:
-    """Has a network run as asked, in place; its ``state_dict`` stays as it was.
+    """Sets how a network runs, in place; its ``state_dict`` does not change.
 
     Args:
         network: A backbone with its blocks.
         stages: Module paths of its residuals by stage.
-        execution: What is asked for.
+        execution: The options.
 
     Raises:
         UserError: For an unknown stage, or options that exclude each other.
@@ -62,7 +62,7 @@ def set_execution(network: nn.Module, stages: Mapping[str, Sequence[str]], execu
 
 
 def keep_freed_memory() -> bool:
-    """Has this process keep freed memory for its next tensors, where the C library is glibc.
+    """Makes this process keep freed memory for its next tensors, with glibc.
 
     Otherwise every large tensor on the CPU is new memory from the system, which clears it page by page on first use.
     The process then holds on to the most that it has used.

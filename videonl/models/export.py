@@ -38,7 +38,7 @@ ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 # Of the largest logit; float32 leaves a hundredth of it.
 TOLERANCE = 1e-4
 _SEVERAL = 10  # times what float32 rounds a network's logits by, a difference may still be rounding
-INPUT, OUTPUT = "clip", "logits"
+INPUT, FRAMES, OUTPUT = "clip", "frames", "logits"
 MAX_BATCH = 2**31 - 1  # some limit must be named: torch 2.6 cannot trace an axis of any length
 
 
@@ -55,8 +55,8 @@ def export(
 
     Args:
         network: In eval mode, on the CPU; it maps clips to logits.
-        clip: Example of its input, normalized, (B, 3, T, H, W). The program takes this size, and with ``any_batch`` any
-            number of clips.
+        clip: Example of its input: normalized, (B, 3, T, H, W), or frames as uint8. The program takes this size, and
+            with ``any_batch`` any number of clips.
         path: Where the program goes. It is not there unless the comparison passed.
         kind: ``onnx`` or ``torch-export``.
         about: Plain data that goes with it: inside the ONNX file, beside the other as ``path`` + ``.json``.
@@ -78,7 +78,7 @@ def export(
         with whole_path(path) as unfinished:
             run = _write_onnx(program, unfinished, about) if kind == "onnx" else _write_torch(program, unfinished)
             # Another batch than the traced one, or a batch that was left open by mistake alone would pass.
-            checked = torch.randn(len(clip) + 1 if any_batch else len(clip), *clip.shape[1:])
+            checked = drawn((len(clip) + 1 if any_batch else len(clip), *clip.shape[1:]), clip.dtype)
             agreement = _compare(run(checked), expected := network(checked))
             if not agreement.logits <= tolerance:
                 raise ProgramDiffersError(_told(agreement, _rounding(network, checked, expected), tolerance))
@@ -92,6 +92,13 @@ def beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
+def drawn(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """A random input of a network: clips of normal numbers, or frames of any pixels."""
+    if dtype == torch.uint8:
+        return torch.randint(0, 256, shape, dtype=dtype)
+    return torch.randn(shape, dtype=dtype)
+
+
 def _trace(network: nn.Module, clip: Tensor, any_batch: bool) -> torch.export.ExportedProgram:
     # A batch of one would be taken for a batch that is always one.
     example = torch.cat([clip, clip]) if any_batch and len(clip) == 1 else clip
@@ -99,7 +106,7 @@ def _trace(network: nn.Module, clip: Tensor, any_batch: bool) -> torch.export.Ex
     try:
         return torch.export.export(network, (example,), dynamic_shapes=open_axes)
     except Exception as error:
-        raise UserError(f"torch.export cannot express this network: {_reason(error)}") from error
+        raise UserError(f"this network cannot be exported by torch.export: {_reason(error)}") from error
 
 
 def _write_torch(program: torch.export.ExportedProgram, path: Path) -> Callable[[Tensor], Tensor]:
@@ -114,25 +121,26 @@ def _write_torch(program: torch.export.ExportedProgram, path: Path) -> Callable[
 def _write_onnx(program: torch.export.ExportedProgram, path: Path, about: dict[str, Any]) -> Callable[[Tensor], Tensor]:
     import onnxruntime
 
+    name = FRAMES if program.example_inputs[0][0].dtype == torch.uint8 else INPUT
     try:
         converted = torch.onnx.export(
-            program, (), dynamo=True, verbose=False, input_names=[INPUT], output_names=[OUTPUT], external_data=False
+            program, (), dynamo=True, verbose=False, input_names=[name], output_names=[OUTPUT], external_data=False
         )
     except Exception as error:
         raise UserError(
-            f"ONNX has no way to express this network ({_reason(error)}); --format torch-export has. Of videonl's "
-            "blocks this concerns the non-local block with pairwise: concatenation"
+            f"this network cannot be exported to ONNX ({_reason(error)}); use --format torch-export. Among videonl's "
+            "blocks, this concerns the non-local block with pairwise: concatenation"
         ) from error
     assert converted is not None
     converted.model.metadata_props.update({name: json.dumps(value) for name, value in about.items()})
     converted.save(path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda clip: torch.from_numpy(session.run([OUTPUT], {INPUT: clip.numpy()})[0])
+    return lambda clip: torch.from_numpy(session.run([OUTPUT], {name: clip.numpy()})[0])
 
 
 def _compare(found: Tensor, expected: Tensor) -> Agreement:
     if found.shape != expected.shape:
-        raise UserError(f"the exported program gives {tuple(found.shape)}, the network {tuple(expected.shape)}")
+        raise UserError(f"the exported program returns {tuple(found.shape)}, the network {tuple(expected.shape)}")
     probabilities = (found.double().softmax(dim=-1) - expected.double().softmax(dim=-1)).abs().max()
     return Agreement(_relative(found, expected), float(probabilities))
 
@@ -143,7 +151,7 @@ def _relative(found: Tensor, expected: Tensor) -> float:
 
 def _rounding(network: nn.Module, clip: Tensor, logits: Tensor) -> float:
     """How far the network's logits are from those of float64, relative to the largest."""
-    return _relative(logits, deepcopy(network).double()(clip.double()))
+    return _relative(logits, deepcopy(network).double()(clip.double() if clip.is_floating_point() else clip))
 
 
 def _told(agreement: Agreement, rounding: float, tolerance: float) -> str:
@@ -153,7 +161,7 @@ def _told(agreement: Agreement, rounding: float, tolerance: float) -> str:
         f"the exported program differs from the network by {agreement.logits:.1e} of the largest logit, which is more "
         f"than {tolerance:.1e}, and by {agreement.probabilities:.1e} in the probabilities; it was not kept. "
         + (f"Rounding explains it: {own}" if explained else f"This is more than rounding: {own}")
-        + ". To keep the file all the same, raise --tolerance"
+        + ". To keep the file anyway, raise --tolerance"
     )
 
 

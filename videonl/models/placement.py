@@ -1,4 +1,4 @@
-"""Which block stands after which module of a backbone, and how it gets there."""
+"""Places blocks after modules of a backbone, and inserts them."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -32,10 +32,10 @@ class Insertion:
         block: Short name of the block, for example ``nonlocal``; or the dotted path of a class of your own.
         after: For each stage the 0-based indices of the residuals that the block follows, ``{res3: [1, 3]}``; or a list
             of places: a stage for its last residual, ``res4``; one residual, ``res4.3``; or any module by its path
-            within the network, ``layer3.1``. One place may stand alone, and so may a name of ``PLACEMENTS``.
+            within the network, ``layer3.1``. A single place or a name of ``PLACEMENTS`` needs no list.
         options: Keyword arguments of the block.
         low: For a block that reads a second, earlier part of the network: its place, as in the list form of ``after``.
-            The block gets what leaves it, blocks inserted there included.
+            The block gets the output of that place, including blocks inserted there.
     """
 
     block: str
@@ -144,13 +144,13 @@ def places_of(backbone: Backbone, insertion: Insertion) -> list[Place]:
 
 
 def _low_place(backbone: Backbone, insertion: Insertion) -> Place | None:
-    """What a block reads besides the features it follows; None for blocks that read nothing else."""
+    """The second input of a block; None for blocks with a single input."""
     name, low = insertion.block, insertion.low
     if not find_block(name).takes_low:
         if low is None:
             return None
         fusing = ", ".join(sorted(other for other, block in BLOCKS.items() if block.takes_low))
-        raise UserError(f"block {name!r} reads no second stage, so low: {low} has no meaning; these do: {fusing}")
+        raise UserError(f"block {name!r} takes no second stage, so low: {low} has no meaning; blocks that do: {fusing}")
     if low is None:
-        raise UserError(f"block {name!r} reads an earlier stage: give low, one of {', '.join(backbone.stages)}")
+        raise UserError(f"block {name!r} needs an earlier stage: set low to one of {', '.join(backbone.stages)}")
     return find_place(backbone, low)

@@ -1,4 +1,4 @@
-"""Weights into a network that a configuration describes, with all that differs refused or said."""
+"""Loads weights into the network of a configuration; differences are errors or reported."""
 
 import inspect
 from collections.abc import Mapping
@@ -23,18 +23,18 @@ TOLERANCE = 1e-3
 def load_into(classifier: ClipClassifier, weights: Weights, clip: Mapping[str, Any] | None = None) -> list[str]:
     """Loads weights into a classifier, all or nothing.
 
-    What starts anew is said: a head for another number of classes, and blocks that the weights do not have.
+    Newly initialized parts are reported: a head for another number of classes, and blocks that the weights do not have.
 
     Args:
         classifier: The network that a configuration describes.
-        weights: What to start from.
+        weights: The initial weights.
         clip: The clip format that the network will be trained with, as plain data.
 
     Returns:
-        What the user should hear, a sentence each.
+        Messages for the user, one sentence each.
 
     Raises:
-        UserError: When weights are left over or missing, or the network would compute other numbers from them: another
+        UserError: When weights are left over or missing, or the network would compute other outputs with them: another
             stem, other options of a block, other mean and std. The message says what to set.
     """
     weights.require_frames()
@@ -61,7 +61,7 @@ def load_into(classifier: ClipClassifier, weights: Weights, clip: Mapping[str, A
 def _drop_other_head(
     state: dict[str, Tensor], own: Mapping[str, Tensor], heads: set[str], weights: Weights
 ) -> list[str]:
-    """Takes a head for other classes out of the weights, and says so."""
+    """Removes a head for other classes from the weights, and reports it."""
     there = [key for key in heads if key in state]
     if there and all(state[key].shape == own[key].shape for key in there):
         return []
@@ -69,11 +69,11 @@ def _drop_other_head(
     why = f"{weights.source} has one for {state[there[0]].shape[0]} classes" if there else f"{weights.source} has none"
     for key in there:
         del state[key]
-    return [f"the head is new, for {', '.join(map(str, num_classes))} classes: {why}"]
+    return [f"the head is newly initialized, for {', '.join(map(str, num_classes))} classes: {why}"]
 
 
 def _compare_heads(classifier: ClipClassifier, weights: Weights) -> list[str]:
-    """Says where the weights' head averages otherwise, which makes a difference for large clips alone."""
+    """Reports a head that averages differently, which matters for large clips only."""
     assert weights.network is not None
     theirs, own = (
         as_head((settings.get("backbone_options") or {}).get("head", "mean"))
@@ -82,7 +82,7 @@ def _compare_heads(classifier: ClipClassifier, weights: Weights) -> list[str]:
     if theirs == own:
         return []
     return [
-        f"the head of {weights.source} averages clips larger than its training's otherwise; to do as it does, set "
+        f"the head of {weights.source} averages clips larger than those of its training differently; to match it, set "
         f"model.network.init_args.backbone_options.head to {head_option(theirs)}"
     ]
 
@@ -104,8 +104,8 @@ def _fresh_blocks(classifier: ClipClassifier, state: Mapping[str, Tensor]) -> di
 
 def _about_fresh(classifier: ClipClassifier, fresh: Mapping[str, str]) -> str:
     changing = [name for name in fresh.values() if not classifier.blocks[name].identity_at_init]
-    text = f"blocks that the weights do not have start anew, as the identity: {', '.join(fresh.values())}"
-    return f"{text}; but not the identity by their nature are {', '.join(changing)}" if changing else text
+    text = f"blocks that the weights do not have are newly initialized as the identity: {', '.join(fresh.values())}"
+    return f"{text}; not the identity by design: {', '.join(changing)}" if changing else text
 
 
 def _require_same_stem(classifier: ClipClassifier, weights: Weights) -> None:
@@ -114,7 +114,7 @@ def _require_same_stem(classifier: ClipClassifier, weights: Weights) -> None:
     theirs = as_stem((weights.network.get("backbone_options") or {}).get("stride_profile", "short"))
     if own is not None and own != theirs:
         raise UserError(
-            f"{weights.source} was trained with another stem, and would give other numbers in this one ({own}); set "
+            f"{weights.source} was trained with another stem, and would give other outputs with this one ({own}); set "
             f"model.network.init_args.backbone_options.stride_profile to {_as_yaml(vars(theirs))}"
         )
 
@@ -129,12 +129,12 @@ def _require_same_blocks(classifier: ClipClassifier, weights: Weights) -> None:
             needed = {name: theirs[place].get(name) for name in sorted(differing)}
             raise UserError(
                 f"the block at {place} of {weights.source} was trained with other options, and would give other "
-                f"numbers; set {_as_yaml(needed)} for it"
+                f"outputs; set {_as_yaml(needed)} for it"
             )
 
 
 def _options_by_place(classifier: ClipClassifier, insertions: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What each block computes with, by the name of its place in a classifier."""
+    """The options of each block, by the name of its place in a classifier."""
     backbone = Backbone(classifier.network, classifier.stages)
     return {
         place.name: _options(insertion["block"], insertion["options"], insertion["low"])
@@ -153,13 +153,13 @@ def _options(block: str, given: Mapping[str, Any], low: str | None) -> dict[str,
 
 
 def _compare_clips(weights: Weights, clip: Mapping[str, Any]) -> list[str]:
-    """Refuses pixels normalized otherwise; other lengths and sizes of clips are common, and said."""
+    """Rejects another normalization of pixels; other lengths and sizes of clips are common, and reported."""
     needed = {
         name: list(weights.clip[name]) for name in ("mean", "std") if not _close(weights.clip.get(name), clip[name])
     }
     if needed:
         raise UserError(
-            f"{weights.source} was trained on pixels normalized otherwise; set data.clip to have {_as_yaml(needed)}"
+            f"{weights.source} was trained with another normalization of pixels; set in data.clip {_as_yaml(needed)}"
         )
     others = {
         name: weights.clip[name] for name in SAMPLING if name in weights.clip and weights.clip[name] != clip.get(name)
@@ -175,12 +175,12 @@ def _refuse_misfits(source: str, state: Mapping[str, Tensor], own: Mapping[str, 
     problems = [f"the network has no {key}" for key in state if key not in own]
     problems += [f"{key} is missing in the file" for key in missing]
     problems += [
-        f"{key} is {tuple(value.shape)} there and {tuple(own[key].shape)} in the network"
+        f"{key} is {tuple(value.shape)} in the file and {tuple(own[key].shape)} in the network"
         for key, value in state.items()
         if key in own and value.shape != own[key].shape
     ]
     if problems:
-        raise UserError(f"{source} is of another network than the configuration's: {'; '.join(problems)}")
+        raise UserError(f"{source} is for another network than the configuration's: {'; '.join(problems)}")
 
 
 def _load_block(classifier: ClipClassifier, weights: Weights) -> list[str]:
@@ -188,16 +188,14 @@ def _load_block(classifier: ClipClassifier, weights: Weights) -> list[str]:
     if len(classifier.blocks) != 1:
         places = ", ".join(classifier.blocks) or "none"
         raise UserError(
-            f"{weights.source} holds one block; the network must have exactly one to load it to, has {places}"
+            f"{weights.source} holds one block; the network must have exactly one to load it into, has {places}"
         )
     ((place, block),) = classifier.blocks.items()
     theirs = _options(weights.block["block"], weights.block["options"], None)
     own = _options_by_place(classifier, classifier.settings["blocks"])[place]
     if theirs != own:
         needed = {name: theirs.get(name) for name in sorted(theirs | own) if theirs.get(name) != own.get(name)}
-        raise UserError(
-            f"the block of {weights.source} computes otherwise than that at {place}; set {_as_yaml(needed)}"
-        )
+        raise UserError(f"the block of {weights.source} has other options than that at {place}; set {_as_yaml(needed)}")
     own_state = block.state_dict()
     _refuse_misfits(weights.source, weights.state, own_state, [key for key in own_state if key not in weights.state])
     block.load_state_dict(weights.state)

@@ -1,4 +1,4 @@
-"""What a stranger's file may say of a network: no more than which known builder makes it, from plain data.
+"""What an untrusted file may say about a network: the name of a known builder, and plain data.
 
 A network by dotted path is a call of any function with any arguments. For one's own configuration that is the point of
 it; a checkpoint from elsewhere could call whatever downloads and unpickles a second file. So a file that is not trusted
@@ -31,9 +31,9 @@ BUILDERS = frozenset(f"{module}.{name}" for module, names in _OF_MODULE.items() 
 """Dotted paths of functions that build a video network, and do nothing else, when no weights are asked for."""
 
 LOADS = re.compile(r"(.*_)?(weights?|pretrained|checkpoints?|ckpt|paths?|url|uri|file|filename|dir|root|hub)(_.*)?")
-"""Names of options by which a builder is told to load something; ``droppath_rate`` is none."""
+"""Names of options that make a builder load something; ``droppath_rate`` does not match."""
 
-_ANY_CODE = "a file of unknown origin could name any code. If you trust this one, say --trust-code"
+_ANY_CODE = "a file of unknown origin could name any code. If you trust this one, add --trust-code"
 _SCALARS = (str, int, float, bool, type(None))
 
 
@@ -50,7 +50,8 @@ def require_harmless(path: object, settings: Mapping[str, Any]) -> None:
     """
     if (odd := odd_value(settings)) is not None:
         raise UserError(
-            f"{path}: the settings of its network hold a {odd}, which is not plain data; the file is not ours"
+            f"{path}: the settings of its network hold a {odd}, which is not plain data; "
+            "videonl did not write this file"
         )
     backbone, options = settings["backbone"], settings.get("backbone_options") or {}
     if not isinstance(backbone, str) or not isinstance(options, dict):
@@ -60,16 +61,26 @@ def require_harmless(path: object, settings: Mapping[str, Any]) -> None:
         require_block(path, str(insertion["block"]))
 
 
+def is_harmless(settings: Mapping[str, Any], sampling: object) -> bool:
+    """Whether a network, and how its clips are sampled, need no trust."""
+    try:
+        require_harmless("", settings)
+        require_sampling("", sampling)
+    except UserError:
+        return False
+    return True
+
+
 def require_sampling(path: object, name: object) -> None:
     """Refuses a way of sampling clips that is not videonl's own; as :func:`require_harmless`."""
     if not isinstance(name, str) or "." in name:  # it is one of ours, or there is none of that name
-        raise UserError(f"{path} has its clips sampled by {name}; {_ANY_CODE}")
+        raise UserError(f"{path} samples its clips with {name}; {_ANY_CODE}")
 
 
 def require_block(path: object, name: str) -> None:
     """Refuses a block that is not videonl's own; as :func:`require_harmless`."""
     if not BLOCKS.is_trusted(name):
-        raise UserError(f"{path} has a block that is built by {name}; {_ANY_CODE}")
+        raise UserError(f"{path} builds a block with {name}; {_ANY_CODE}")
 
 
 def require_builder(path: object, backbone: str, options: Mapping[str, Any]) -> None:
@@ -78,11 +89,11 @@ def require_builder(path: object, backbone: str, options: Mapping[str, Any]) -> 
         return
     if backbone not in BUILDERS:
         raise UserError(
-            f"{path} has its network built by {backbone}; {_ANY_CODE}. Without it, builders of "
-            "torchvision.models.video and pytorchvideo.models (create_resnet, create_x3d, ...) may be named"
+            f"{path} builds its network with {backbone}; {_ANY_CODE}. Without it, a file may name builders of "
+            "torchvision.models.video and pytorchvideo.models (create_resnet, create_x3d, ...)"
         )
     if (loading := loading_option(options)) is not None:
-        raise UserError(f"{path} has {backbone} called with {loading}, to load another file; {_ANY_CODE}")
+        raise UserError(f"{path} calls {backbone} with {loading}, which loads another file; {_ANY_CODE}")
 
 
 def loading_option(options: Mapping[str, Any]) -> str | None:

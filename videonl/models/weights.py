@@ -1,4 +1,4 @@
-"""Weights with what they cannot be used without: the network they are of, its clips, where they come from."""
+"""Weights with the description that they need: their network, its clips, their source."""
 
 import io
 from collections.abc import Mapping
@@ -22,14 +22,15 @@ class Weights:
 
     Attributes:
         state: By key of the classifier's network, which are those of the plain backbone's public checkpoints, or of the
-            block. Without the head's where the file had none.
+            block. Without those of the head if the file had none.
         source: The file or name they come from, and its layout.
         network: The classifier's settings, whose ``num_classes`` is None without a head; None for a single block.
         block: For a single block its short name and options, ``{"block": ..., "options": ...}``.
-        clip: What is known of the clips it was trained on, by the names of :class:`videonl.data.transforms.ClipFormat`.
-        class_names: Names of the classes, in the order of the logits, where they are known.
-        reads: What it reads where that is not RGB frames.
-        license: Restrictions on their use, where there are any.
+        clip: The known format of its training clips, by the names of :class:`videonl.data.transforms.ClipFormat`.
+        class_names: Names of the classes, in the order of the logits, if they are known.
+        reads: Its input if that is not RGB frames.
+        license: Restrictions on their use, if any.
+        origin: Of a file of weights, what it was converted from.
     """
 
     state: Mapping[str, Tensor]
@@ -40,10 +41,12 @@ class Weights:
     class_names: list[str] | None = None
     reads: str | None = None
     license: str | None = None
+    origin: str | None = None
 
     def save(self, path: Path) -> None:
         """Writes plain data and tensors, all or nothing."""
-        about = {name: value for name, value in vars(self).items() if name != "state"}
+        about = {name: value for name, value in vars(self).items() if name not in ("state", "origin")}
+        about["source"] = self.origin or self.source
         content = {"videonl_weights": {"format": FORMAT, **about}, "state_dict": dict(self.state)}
         # In memory first: where its file cannot grow, torch.save fails without saying why.
         written = io.BytesIO()
@@ -61,31 +64,31 @@ class Weights:
         if not num_classes:
             raise UserError(f"{self.source} has no classifier, so there are no classes to name")
         if num_classes != len(class_names):
-            raise UserError(f"{self.source} has {num_classes} classes, and {len(class_names)} names were given")
+            raise UserError(f"{self.source} has {num_classes} classes, but {len(class_names)} names were given")
         return replace(self, class_names=class_names)
 
     def require_frames(self) -> None:
-        """Refuses weights of a network that reads something else than RGB frames, which is all that videos are read as.
+        """Rejects weights of a network that reads something else than RGB frames.
 
         Raises:
             UserError: Saying what the network reads.
         """
         if self.reads is not None:
             raise UserError(
-                f"{self.source} reads {self.reads}, and videonl gives networks the RGB frames of videos; in Python, "
-                "videonl.models.checkpoints.read_weights(Path(FILE)).build() gives its network"
+                f"{self.source} reads {self.reads}, but videonl reads videos as RGB frames; in Python, "
+                "videonl.models.checkpoints.read_weights(Path(FILE)).build() returns its network"
             )
 
     def build(self) -> ClipClassifier:
-        """The classifier these weights are of, with them, in eval mode.
+        """The classifier with these weights, in eval mode.
 
         Raises:
             UserError: When they are of a single block or lack the head, or do not fit their own description.
         """
         if self.network is None:
-            raise UserError(f"{self.source} holds one block, not a network; give it to a network by model.weights")
+            raise UserError(f"{self.source} holds one block, not a network; load it into a network with model.weights")
         if self.network["num_classes"] is None:
-            raise UserError(f"{self.source} has no classifier: train one from it, by model.weights")
+            raise UserError(f"{self.source} has no classifier: train one with model.weights")
         # Weights that are drawn and then replaced are not to change what the caller draws next.
         with torch.random.fork_rng(devices=[]):
             # How it ran in training says nothing about how it is to run now.

@@ -35,7 +35,7 @@ class Handover:
         """
         features, self.features = self.features, None
         if features is None:
-            raise RuntimeError("the low stage of a block has not run in this forward; run the whole network")
+            raise RuntimeError("the low stage of a block has not run in this forward pass; run the whole network")
         return *inputs, features
 
     def __getstate__(self) -> dict[str, None]:

@@ -1,4 +1,4 @@
-"""Published weights by name, from where the libraries that publish them keep them."""
+"""Published weights by name, from the sites of the libraries that publish them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,13 +15,14 @@ from videonl.models.class_names import class_names
 from videonl.models.classifier import ClipClassifier
 from videonl.models.conversion import Layout, Stated, convert_content
 from videonl.models.conversion.pytorchvideo_hub import HUB
+from videonl.models.hub import is_hub_name
 from videonl.models.weights import Weights
 from videonl.pickles import refusal_of_code
 
 
 @dataclass(frozen=True)
 class Published:
-    """Where weights are kept.
+    """Where weights are stored.
 
     Attributes:
         layout: Whose names they have.
@@ -40,17 +41,18 @@ def find_weights(name: str, classifier: ClipClassifier) -> Weights:
     """Weights by path or name.
 
     Args:
-        name: A file of ``videonl convert`` or ``videonl fit``, or a published name such as ``kinetics400/i3d_r50``.
+        name: A file of ``videonl convert`` or ``videonl fit``, the folder of a run or of ``videonl share``,
+            ``hf://user/name``, or a published name such as ``kinetics400/i3d_r50``.
         classifier: The network they are meant for: image weights are inflated to it.
 
     Raises:
         UserError: When there is neither such a file nor such a name, or the download fails.
     """
-    if Path(name).is_file():
-        return read_weights(Path(name))
+    if is_hub_name(name) or Path(name).exists():
+        return read_weights(name)
     if name in PUBLISHED:
         return download(name, classifier)
-    raise UserError(f"model.weights {name} is no file, and no published name; these are: {', '.join(PUBLISHED)}")
+    raise UserError(f"model.weights {name} is neither a file nor a known name; known names are: {', '.join(PUBLISHED)}")
 
 
 def download(name: str, classifier: ClipClassifier | None = None) -> Weights:
@@ -75,8 +77,8 @@ def download(name: str, classifier: ClipClassifier | None = None) -> Weights:
         )
     except Exception as error:  # of the network, the disk, or a damaged file
         missing = (
-            f"{name} cannot be had ({next(iter(str(error).splitlines()), type(error).__name__)}); without internet, "
-            f"put the file of {url} at {cached}"
+            f"{name} could not be downloaded ({next(iter(str(error).splitlines()), type(error).__name__)}); without "
+            f"internet, put the file of {url} at {cached}"
         )
         raise UserError(refusal_of_code(cached) or missing) from error
     stated = published.stated

@@ -1,4 +1,4 @@
-"""Global context: all positions pooled into one vector, which then changes every position alike.
+"""Global context: all positions pooled into one vector, which then changes every position in the same way.
 
 Source: Cao et al. 2019, "GCNet", equations 4 to 6, arXiv:1904.11492.
 Shapes: B batch, C channels, grid any number of axes with N positions in all.
@@ -35,7 +35,7 @@ def attention_pooling_weights(affinity: Tensor) -> Tensor:
 
 
 def fuse(x: Tensor, change: Tensor, fusion: str) -> Tensor:
-    """Lets one vector change every position alike.
+    """Applies one vector to every position.
 
     Args:
         x: Features, (B, C, *grid).

@@ -31,7 +31,7 @@ class Memory:
     optimizer: int
 
     def of_batch(self, num_clips: int) -> int:
-        """Bytes of training on batches of so many clips."""
+        """Bytes of training on batches of this many clips."""
         return self.weights + self.gradients + self.optimizer + num_clips * self.per_clip
 
 

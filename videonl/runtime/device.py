@@ -16,6 +16,6 @@ def device_of(name: str) -> torch.device:
         torch.empty(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # unknown, not there, or without numbers
         raise UserError(
-            f"no device {name!r} here ({str(error).splitlines()[0]}); give cpu, or cuda where one is"
+            f"device {name!r} is not available ({str(error).splitlines()[0]}); use cpu, or cuda if there is a GPU"
         ) from error
     return device

@@ -1,4 +1,4 @@
-"""Processes that work on files: how they start and end, and a function over many, where a hang costs but one."""
+"""Worker processes: how they start and end, and a parallel map in which a hang costs a single item."""
 
 import ctypes
 import functools
@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
 from itertools import chain, islice
 from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.context import BaseContext
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -32,7 +32,7 @@ class NoResult(NamedTuple):
 
 
 def require_limits(num_workers: int, limit_seconds: float) -> None:
-    """Refuses numbers of processes and time limits that :func:`map_limited` cannot keep.
+    """Checks the number of processes and the time limit for :func:`map_limited`.
 
     Raises:
         UserError: Naming the option of the command line, ``num_workers`` or ``time_limit``.
@@ -64,7 +64,7 @@ def map_limited(
     if not first:  # nothing need be started
         return
     remaining = chain(first, remaining)
-    context = safe_context(function.__module__)
+    context = _KeepingLocks(safe_context(function.__module__))
     pool = ProcessPool(num_workers, _NUM_TASKS_PER_PROCESS, initializer=_start, context=context)
     pending: dict[Future[Result], Item] = {}
     try:
@@ -90,8 +90,27 @@ def _outcome(result: Callable[[], Result], limit_seconds: float) -> Result | NoR
         return NoResult(f"{CRASHED} (exit code {error.exitcode})")
 
 
+class _KeepingLocks:
+    """A context whose locks last as long as it does.
+
+    A pool that is stopped drops its own before its processes have ended, and one that is only just starting, as where
+    there are fewer files than processes, would not find them and print a traceback.
+    """
+
+    def __init__(self, context: BaseContext) -> None:
+        self._context = context
+        self._locks: list[Any] = []
+
+    def RLock(self) -> Any:  # noqa: N802  # the name that contexts have for it
+        self._locks.append(self._context.RLock())
+        return self._locks[-1]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
 def safe_context(*modules: str) -> BaseContext:
-    """Starts processes that are no forks of this one, which should call :func:`end_with_starter`.
+    """Starts processes that are not forks of this one; they should call :func:`end_with_starter`.
 
     A fork of a process with threads inherits the locks that these hold at that moment, such as the C library's while
     gloo's or NCCL's threads start, and may then hang before it runs a line. So, on Linux, a server without threads
@@ -130,7 +149,7 @@ def _start_server(modules: tuple[str, ...]) -> None:
     first.join()
     if first.exitcode:
         raise UserError(
-            "no process can be started to load videos; above is why. "
+            "no worker process could be started; see the reason above. "
             "A script must do its work below `if __name__ == '__main__':`, as each process imports it"
         )
 

@@ -1,4 +1,4 @@
-"""How far long work is."""
+"""Progress of long work."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -11,11 +11,11 @@ from videonl.terminal import Console, Pace
 
 @contextmanager
 def progress_bar(verb: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, or a line now and then; what it yields is told the number done and the number of all."""
+    """A progress bar on stderr, or a line now and then; call what it yields with the number done and the total."""
     console = Console(stderr=True)
     if not console.is_terminal:
         pace = Pace()
-        yield lambda done, total: _tell(f"{verb}: {done} of {total}") if pace.is_due() else None
+        yield lambda done, total: tell(f"{verb}: {done} of {total}") if pace.is_due() else None
         return
     columns = (TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     # Left to itself, rich would send to stderr what is printed meanwhile.
@@ -24,5 +24,6 @@ def progress_bar(verb: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _tell(line: str) -> None:
+def tell(line: str) -> None:
+    """A line on stderr."""
     print(line, file=sys.stderr, flush=True)

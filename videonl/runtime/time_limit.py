@@ -23,9 +23,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, Generic, NoReturn, ParamSpec, TypeVar, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from videonl.errors import UserError
 from videonl.runtime.parallel import end_with_parent
@@ -50,7 +48,8 @@ class TimeLimited(Generic[Key]):
     The process starts with the first call, as a copy of this one; what changes here later does not reach it.
 
     Args:
-        function: From a key, which is pickled, to a uint8 tensor. Its exceptions are raised here.
+        function: From a key, which is pickled, to a uint8 tensor, whose layout in memory is kept. Its exceptions are
+            raised here.
         seconds: How long a call may take.
     """
 
@@ -62,7 +61,7 @@ class TimeLimited(Generic[Key]):
 
     @staticmethod
     def is_available() -> bool:
-        """Whether this system has what it takes."""
+        """Whether this system supports it."""
         return sys.platform == "linux"
 
     def __call__(self, key: Key) -> torch.Tensor:
@@ -107,7 +106,7 @@ class _Child:
             nursery.sendall(_ASK)
             message, (handle, memory), _, _ = socket.recv_fds(nursery, _PID.size, 2)
         except (ConnectionError, ValueError) as error:  # no fault of the file's, and no other could be read
-            raise UserError("a process that loads videos was killed, mostly for want of memory") from error
+            raise UserError("a worker process was killed, most likely because memory ran out") from error
         (self.pid,) = _PID.unpack(message)
         with socket.socket(fileno=handle) as end:
             end.settimeout(seconds)
@@ -117,9 +116,8 @@ class _Child:
     def call(self, key: object) -> tuple[torch.Tensor, Exception | None, str]:
         pickle.dump(key, self._stream)
         self._stream.flush()
-        shape, error, trace = pickle.load(self._stream)
-        result = torch.from_numpy(self._memory.array(shape).copy())
-        return result, error, trace
+        shape, strides, error, trace = pickle.load(self._stream)
+        return self._memory.tensor(shape, strides).clone(), error, trace
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # what was not sent yet can go nowhere
@@ -161,10 +159,11 @@ def _serve(worker: socket.socket, memory: int, function: Callable[[Key], torch.T
         try:
             result = function(key)
             shared.grow(result.numel())
-            shared.array(result.shape)[...] = result.numpy()
-            header = pickle.dumps((tuple(result.shape), None, ""))
+            strides = torch.empty_like(result, device="meta").stride()  # its own, if it has no gaps
+            shared.tensor(result.shape, strides).copy_(result)
+            header = pickle.dumps((tuple(result.shape), strides, None, ""))
         except Exception as error:
-            header = pickle.dumps(((0,), error, traceback.format_exc()))
+            header = pickle.dumps(((0,), (1,), error, traceback.format_exc()))
         stream.write(header)
         stream.flush()
 
@@ -191,14 +190,14 @@ class _Memory:
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
-        self._mapped = np.empty(0, np.uint8)
+        self._mapped = torch.empty(0, dtype=torch.uint8)
 
     def grow(self, num_bytes: int) -> None:
         if num_bytes > len(self._mapped):
             os.ftruncate(self.handle, num_bytes)
 
-    def array(self, shape: Sequence[int]) -> NDArray[np.uint8]:
+    def tensor(self, shape: Sequence[int], strides: Sequence[int]) -> torch.Tensor:
         size = math.prod(shape)
         if size > len(self._mapped):
-            self._mapped = np.frombuffer(mmap.mmap(self.handle, size), np.uint8)
-        return self._mapped[:size].reshape(shape)
+            self._mapped = torch.frombuffer(mmap.mmap(self.handle, size), dtype=torch.uint8)
+        return self._mapped.as_strided(tuple(shape), tuple(strides))

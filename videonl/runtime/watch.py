@@ -1,4 +1,4 @@
-"""How the processes of a run learn that one of them is gone, before they wait for it in vain.
+"""Ends all processes of a run when one of them is gone, so that none waits for it in vain.
 
 A collective operation may wait half an hour for a process that has died, and what it then says is not why. So every
 process holds a connection to process 0 that carries one message: how the process ended. Where it was killed, its
@@ -22,7 +22,7 @@ from typing import Any
 
 from videonl.terminal import printable
 
-GONE = "ended without a word: it was killed, or its machine is gone"
+GONE = "exited without reporting an error: it was killed, or its machine is gone"
 DONE = {"done": True}
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}  # 30 seconds; names differ between systems
 _LAST_WORDS_SECONDS = 10
@@ -31,7 +31,7 @@ _PR_SET_PDEATHSIG = 1  # of prctl
 
 
 class Watch:
-    """Ends this process when another one of the run ends otherwise than by :meth:`finish`.
+    """Ends this process when another one of the run ends without :meth:`finish`.
 
     Process 0 calls :meth:`listen`, hands the result to the others, and calls :meth:`accept` while they call
     :meth:`connect`.
@@ -88,11 +88,11 @@ class Watch:
         _signal_with_parent(0)  # from here on it can say why it ends
 
     def finish(self) -> None:
-        """This process has done its part."""
+        """Reports that this process is done."""
         self._end_with(DONE)
 
     def fail(self, reason: str, code: int = 1) -> None:
-        """This process is ending, for a reason that the others should give.
+        """Reports that this process fails, with the reason that the others should give.
 
         Does not return where another process ended before, which is then the reason for this one's failure too.
         """
@@ -151,7 +151,7 @@ def _send(connection: socket.socket, message: dict[str, Any]) -> None:
 
 
 def _read(connection: socket.socket) -> dict[str, Any]:
-    """The next message; empty when there is none and the other end is gone."""
+    """The next message; empty if the other end is gone."""
     try:
         with connection.makefile("rb", buffering=0) as file:
             line = file.readline()

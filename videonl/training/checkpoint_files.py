@@ -62,9 +62,9 @@ class WholeCheckpoints(TorchCheckpointIO):
                 warnings.simplefilter("ignore")  # what torch thinks of files that are no checkpoints
                 checkpoint: dict[str, Any] = super().load_checkpoint(path, *arguments, **options)
         except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-            damaged = f"checkpoint {path} cannot be read, it may be damaged ({type(error).__name__})"
-            raise UserError(f"{refusal_of_code(Path(path)) or damaged}; choose another one by --ckpt_path") from error
+            damaged = f"checkpoint {path} cannot be read and may be damaged ({type(error).__name__})"
+            raise UserError(f"{refusal_of_code(Path(path)) or damaged}; choose another one with --ckpt_path") from error
         if not (isinstance(checkpoint, dict) and {"state_dict", "pytorch-lightning_version"} <= checkpoint.keys()):
-            raise UserError(f"{path} is no checkpoint of a training; weights to start from go to --model.weights")
+            raise UserError(f"{path} is not a checkpoint of a training; use --model.weights for initial weights")
         adopt_best(checkpoint.get("callbacks", {}))
         return checkpoint

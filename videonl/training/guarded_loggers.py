@@ -1,4 +1,4 @@
-"""Loggers that cannot stop a training: what they raise is named once, and the training goes on."""
+"""Loggers that cannot stop a training: their exceptions become one warning, and the training continues."""
 
 import inspect
 import logging
@@ -48,13 +48,11 @@ class _Watch:
         self._lost_seconds += seconds
         reason = f"{what}: {type(error).__name__}: {error}".rstrip(": ")
         if self._num_failures == 1:
-            _log.warning(
-                "%s failed (%s); the run goes on, and what it should have logged may be missing", self.name, reason
-            )
+            _log.warning("%s failed (%s); the run continues, but some of its logs may be missing", self.name, reason)
         if self._lost_seconds > MOST_LOST_SECONDS:
             self._given_up = True
             _log.warning(
-                "%s is no longer asked: %d failures took %.0f seconds, the last one: %s",
+                "%s is disabled: %d failures took %.0f seconds, the last one: %s",
                 *(self.name, self._num_failures, self._lost_seconds, reason),
             )
 

@@ -5,6 +5,7 @@ of which an epoch's means are made. pyproject.toml bounds Lightning from above t
 ``tests/training/test_lightning_internals.py`` names what has moved.
 """
 
+from types import FrameType
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ __all__ = [
     "add_sums",
     "begin_next_epoch",
     "coming_row",
+    "end_without_collectives",
     "is_epoch_over",
     "is_step_followed",
     "newest_version",
@@ -102,6 +104,22 @@ def add_sums(trainer: Trainer, before: dict[str, list[Tensor]]) -> None:
         metric.value = (metric.meta.reduce_fx if is_extreme else torch.add)(value, metric.value)
         if metric.meta.is_mean_reduction:
             metric.cumulated_batch_size = size[0] + metric.cumulated_batch_size
+
+
+def end_without_collectives(trainer: Trainer) -> None:
+    """Takes the broadcast out of the trainer's handler of SIGTERM, and leaves it the rest; call it before the loops.
+
+    The handler runs wherever a process happens to be. Where another one waits within a step, its collective would meet
+    the broadcast: gloo aborts, or both wait for ever. The trainer broadcasts at the beginning of every step anyway.
+    """
+    connector = trainer._signal_connector
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        is_told, connector.received_sigterm = connector.received_sigterm, True
+        if not is_told and trainer.strategy.launcher is not None:
+            trainer.strategy.launcher.kill(number)  # of the processes that this one launched
+
+    connector._sigterm_notifier_fn = tell  # type: ignore[method-assign,assignment]  # what it registers, in this trainer alone
 
 
 def newest_version(logger: CSVLogger) -> int:

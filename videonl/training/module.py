@@ -1,5 +1,6 @@
 """The LightningModule: one training step, and evaluation with several views per video."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -28,20 +29,20 @@ class ClipModule(LightningModule):
         network: The network. When it has ``settings`` (plain data), they travel with the checkpoint, so that the
             network can be rebuilt from the checkpoint alone.
         class_names: Names of the classes, in the order of the logits.
-        clip: What the network expects of a clip.
+        clip: The clip format of the network.
         optimization: Optimizer and schedule.
-        label_smoothing: Share of each label spread over all classes.
+        label_smoothing: Fraction of each label spread over all classes.
         channels_last: Store activations with channels innermost. The results are the same up to rounding; convolutions
             are faster on most machines.
         views_per_step: Most views of a video scored in one forward pass of an evaluation.
-        weights: What a training starts from: a file of ``videonl convert``, a checkpoint of an earlier ``fit``, or a
+        weights: Initial weights: a file of ``videonl convert``, a checkpoint of an earlier ``fit``, or a
             published name such as ``kinetics400/i3d_r50``. The command line loads it, unless a training is resumed.
         average: What an evaluation averages over the views of a video: softmax or logits.
 
     Attributes:
         scores: After an evaluation, the score of every video, the same in every process.
-        unreadable: After an evaluation, why a video has no score, by its file.
-        task: What a label is.
+        unreadable: After an evaluation, the reason why a video has no score, by its file.
+        task: The meaning of a label.
         fold: Whether evaluations score with a copy whose batch norms are folded into convolutions.
     """
 
@@ -120,6 +121,10 @@ class ClipModule(LightningModule):
         data: ClipDataModule = self.trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's loops
         return data.loading.batch_size * self.trainer.world_size * self.trainer.accumulate_grad_batches
 
+    def resume_scores(self, known: list[VideoScore], keep: Callable[[VideoScore], None]) -> None:
+        """The coming evaluation begins with these scores, and hands each further one on as soon as it is there."""
+        self._collected = VideoScores(self.average, known, keep)
+
     def _score_views(self, batch: EvaluationBatch) -> None:
         self._collected.skip({failure.path: failure.reason for failure in batch["failures"]})
         if not len(batch["video"]):  # none of the batch's files could be read
@@ -130,7 +135,7 @@ class ClipModule(LightningModule):
         self._collected.update(logits, batch["view"], batch["video"], batch["label"], batch["path"])
 
     def recognizer(self) -> Recognizer:
-        """What scores with the weights of now; they are copied where norms are folded."""
+        """The network that scores with the current weights; a copy if norms are folded."""
         channels_last = self.memory_format == torch.channels_last_3d
         return Recognizer(self.network, self.clip, self.views_per_step, channels_last, self.fold)
 
@@ -188,13 +193,13 @@ class ClipModule(LightningModule):
         trained = checkpoint.get("videonl", {}).get("class_names", self.class_names)
         if trained != self.class_names:
             raise UserError(
-                "the checkpoint was trained on other classes than the data has: "
+                "the checkpoint was trained on other classes than those of the data: "
                 f"{_difference(trained, self.class_names)}; evaluate it on its own classes, or train a new network"
             )
         missing = self.state_dict().keys() ^ checkpoint["state_dict"].keys()
         if missing:
             raise UserError(
-                f"the checkpoint belongs to another network: {len(missing)} weights exist on one side only, such as "
+                f"the checkpoint belongs to another network: {len(missing)} weights exist only in one of them, such as "
                 f"{min(missing)}; use the configuration that was saved beside the checkpoint"
             )
 

@@ -18,16 +18,16 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 @dataclass(frozen=True)
 class Optimization(Schedule):
-    """How the weights are learnt: the optimizer's settings beside those of :class:`Schedule`.
+    """Settings of the optimizer, in addition to those of :class:`Schedule`.
 
     Attributes:
         optimizer: ``sgd`` (Nesterov) or ``adamw``.
         lr: Peak learning rate.
-        lr_per_clips: Clips of a step that ``lr`` is for; the rate is scaled to the clips that a step has, of all
-            processes and accumulated batches (Goyal et al. 2017, arXiv:1706.02677). Not scaled when not given.
-        layer_decay: What the rate is multiplied with from layer to layer, from the head down to the stem; blocks count
-            with the stage they are in. 1 is the same rate everywhere.
-        weight_decay: Decay of weights; never of norms and biases.
+        lr_per_clips: Clips per step for which ``lr`` is given; the rate is scaled to the actual clips per step, of all
+            processes and accumulated batches (Goyal et al. 2017, arXiv:1706.02677). Without it, ``lr`` is not scaled.
+        layer_decay: Factor on the rate from layer to layer, from the head down to the stem; blocks have the rate of
+            their stage. 1 is the same rate everywhere.
+        weight_decay: Weight decay; not applied to norms and biases.
         momentum: Momentum of SGD.
     """
 
@@ -52,7 +52,7 @@ class Optimization(Schedule):
             raise UserError(f"momentum must be at least 0 and below 1, got {self.momentum}")
 
     def scaled_to(self, num_clips: int) -> "Optimization":
-        """The same with the rate for steps of so many clips.
+        """The same with the rate for steps of this many clips.
 
         >>> Optimization(lr=0.01, lr_per_clips=64).scaled_to(16).lr
         0.0025

@@ -1,4 +1,4 @@
-"""How the learning rate moves from step to step."""
+"""The learning rate schedule."""
 
 import math
 from collections.abc import Callable
@@ -14,13 +14,13 @@ SCHEDULES = ("cosine", "step", "constant")
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the learning rate moves; all places are shares of the optimizer steps of the whole training.
+    """The learning rate schedule; warm-up and milestones are fractions of the total number of optimizer steps.
 
     Attributes:
         schedule: ``cosine`` falls to zero, ``step`` multiplies at the milestones, ``constant`` stays.
-        warmup_fraction: Share of all steps over which the rate rises linearly from almost zero.
-        milestone_fractions: Where ``step`` falls, as shares of all steps; the paper's 150k and 300k of 400k.
-        step_factor: What ``step`` multiplies the rate with at each milestone.
+        warmup_fraction: Fraction of all steps over which the rate rises linearly from almost zero.
+        milestone_fractions: Milestones of ``step``, as fractions of all steps; the paper's 150k and 300k of 400k.
+        step_factor: Factor by which ``step`` multiplies the rate at each milestone.
     """
 
     schedule: Literal["cosine", "step", "constant"] = "step"
@@ -33,7 +33,7 @@ class Schedule:
             raise UserError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
         for fraction in (self.warmup_fraction, *self.milestone_fractions):
             if not 0 <= fraction <= 1:
-                raise UserError(f"warmup_fraction and milestone_fractions are shares from 0 to 1, got {fraction}")
+                raise UserError(f"warmup_fraction and milestone_fractions must be in [0, 1], got {fraction}")
         require_within(0, 1, step_factor=self.step_factor)
 
 
@@ -42,13 +42,13 @@ def lr_factor(settings: Schedule, num_steps: float) -> Callable[[int], float]:
 
     Args:
         settings: Kind of schedule, warm-up and milestones.
-        num_steps: Optimizer steps of the whole training; infinity where nothing but its time ends it.
+        num_steps: Optimizer steps of the whole training; infinity if only a time limit ends it.
 
     Returns:
         A function of the 0-based step.
 
     Raises:
-        UserError: The schedule has places, and the training no length of which they are shares.
+        UserError: The schedule has a warm-up or milestones, but the number of steps is unknown.
 
     Examples:
         >>> factor = lr_factor(Schedule(schedule="cosine", warmup_fraction=0.2), num_steps=10)
@@ -58,8 +58,8 @@ def lr_factor(settings: Schedule, num_steps: float) -> Callable[[int], float]:
     if math.isinf(num_steps):
         if settings.schedule != "constant" or settings.warmup_fraction:
             raise UserError(
-                "the places of the schedule are shares of the whole training, whose length is not known: set "
-                "--trainer.max_epochs or --trainer.max_steps, or schedule: constant and warmup_fraction: 0"
+                "the schedule needs a known number of steps: set --trainer.max_epochs or --trainer.max_steps, or "
+                "schedule: constant and warmup_fraction: 0"
             )
         return lambda step: 1.0
     num_warmup = round(settings.warmup_fraction * num_steps)
@@ -79,10 +79,10 @@ def lr_factor(settings: Schedule, num_steps: float) -> Callable[[int], float]:
 
 
 class ScheduledRates(LambdaLR):
-    """Factors on the rates of the configuration, when a training is resumed with other ones too."""
+    """Factors on the rates of the configuration, also if a training is resumed with other rates."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on at the same step; the peak rates stay those of now, such as for another number of processes."""
+        """Continues at the same step with the current peak rates, such as for another number of processes."""
         peaks = self.base_lrs
         super().load_state_dict({**state_dict, "base_lrs": peaks})
         self._last_lr = [peak * factor(self.last_epoch) for peak, factor in zip(peaks, self.lr_lambdas, strict=True)]

@@ -14,17 +14,17 @@ from videonl.visualization.saving import replacing
 
 
 def save_arrays(clip: ShownClip, maps: Sequence[AttentionMap], path: str | Path) -> None:
-    """Writes what one block attends to as an ``.npz``, which ``numpy.load`` reads without pickle.
+    """Writes the attention of one block as an ``.npz``, which ``numpy.load`` reads without pickle.
 
     ========================================  ===============  ======================================================
     array                                     shape            what
     ========================================  ===============  ======================================================
     weights                                   (Q, T', H', W')  float32, over the block's keys
-    queries                                   (Q, 3)           frame, y, x of the clip: the centers of the asked cells
-    cells                                     (Q, 3)           the asked cells in the block's grid
+    queries                                   (Q, 3)           frame, y, x of the clip: the centers of the query cells
+    cells                                     (Q, 3)           the query cells in the block's grid
     grid, size                                (3,)             the block's grid in cells; the clip in frames and pixels
-    key_of_frame, key_of_row, key_of_column   (T,) (H,) (W,)   the key each pixel belongs to; -1 for none
-    video_frames, seconds                     (T,)             where each frame lies in the video
+    key_of_frame, key_of_row, key_of_column   (T,) (H,) (W,)   the key of each pixel; -1 for none
+    video_frames, seconds                     (T,)             index and time of each frame in the video
     crop                                      (4,)             top, left, height, width, in pixels of the video
     block, video                              ()               names
     ========================================  ===============  ======================================================
@@ -51,15 +51,15 @@ def save_arrays(clip: ShownClip, maps: Sequence[AttentionMap], path: str | Path)
 
 
 def save_evidence(clip: ShownClip, maps: Sequence[EvidenceMap], path: str | Path) -> None:
-    """Writes what speaks for classes as an ``.npz``, which ``numpy.load`` reads without pickle.
+    """Writes the evidence for classes as an ``.npz``, which ``numpy.load`` reads without pickle.
 
-    Beside the places, as :func:`save_arrays` has them:
+    In addition to the geometry of :func:`save_arrays`:
 
     ========================================  ===============  ======================================================
     array                                     shape            what
     ========================================  ===============  ======================================================
-    evidence                                  (K, T', H', W')  float32, over the layer's cells; below 0 what is against
-    classes, class_indices, probabilities     (K,)             the classes, and what the network gives them
+    evidence                                  (K, T', H', W')  float32, over the layer's cells; below 0: against
+    classes, class_indices, probabilities     (K,)             the classes, and their probabilities
     layer, video                              ()               names
     ========================================  ===============  ======================================================
 

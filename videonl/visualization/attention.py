@@ -1,4 +1,4 @@
-"""Reads from a network which positions of a clip some positions attend to."""
+"""Attention maps of a network's blocks for a clip."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from videonl.visualization.queries import require_inside
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """The weights with which one block, at one query position, gathers from all the others.
+    """The attention weights of one block at one query position.
 
     Attributes:
         block: the block's name in the network.
@@ -41,7 +41,7 @@ class AttentionMap:
 
     @property
     def details(self) -> str:
-        """Who asks, on which grid."""
+        """The query and the grid."""
         (frame, y, x), cells = self.query, " x ".join(map(str, self.grid))
         return f"query: frame {frame}, y {y}, x {x}    grid: {cells}"
 
@@ -66,9 +66,9 @@ def attention_maps(
         network: takes ``clip`` and runs every one of ``blocks``.
         blocks: the network's attention blocks by name.
         clip: (1, C, T, H, W), normalized, on the network's device.
-        queries: (frame, y_px, x_px) in the clip. ``None`` asks each block for the position whose features it changed
-            most, by the L2 norm over channels of output - input; a block that changed nothing at all (blocks start as
-            the identity) is asked for the center of its grid.
+        queries: (frame, y_px, x_px) in the clip. ``None`` takes for each block the position whose features it
+            changed most, by the L2 norm over channels of output - input; for a block that changed nothing (blocks start
+            as the identity), the center of its grid.
 
     Returns:
         For each block, in the order of ``blocks``, one map for each query.
@@ -89,7 +89,7 @@ def attention_maps(
 def maps_of(
     seen: Observation, blocks: Mapping[str, AttentionBlock], queries: Sequence[Position | None]
 ) -> dict[str, list[AttentionMap]]:
-    """What some of the observed blocks attend to; arguments, result and errors are those of :func:`attention_maps`."""
+    """The attention maps of some observed blocks; arguments, result and errors are those of :func:`attention_maps`."""
     return {name: _maps_of_block(seen, name, block, queries) for name, block in blocks.items()}
 
 
@@ -114,7 +114,7 @@ def _maps_of_block(
 
 
 def flat_index(cell: Position, grid: Position) -> int:
-    """Where a cell stands in the grid's row-major order.
+    """The index of a cell in the grid's row-major order.
 
     >>> flat_index((1, 0, 2), grid=(3, 5, 7))
     37

@@ -1,4 +1,4 @@
-"""Which places of a clip speak for a class: Grad-CAM over spacetime."""
+"""Evidence for a class at each place of a clip: Grad-CAM over spacetime."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from videonl.visualization.grid import Position
 
 @dataclass(frozen=True)
 class EvidenceMap:
-    """How much each place of a clip speaks for a class, or below 0 against it.
+    """The evidence for a class at each place of a clip; below 0 it is against the class.
 
     Attributes:
-        class_name: the class, for people.
-        class_index: its place among the logits.
-        probability: what the network gives the class for this clip, by the softmax of its logits.
-        layer: whose features are weighed.
-        values: (T, H, W) over the cells of the layer's output, float32 on the CPU. Where the rest of the network is an
+        class_name: the name of the class.
+        class_index: its index among the logits.
+        probability: of the class for this clip, by the softmax of the logits.
+        layer: the name of the layer.
+        values: (T, H, W) over the cells of the layer's output, float32 on the CPU. If the rest of the network is an
             average over all cells and a linear layer, they sum to the class's logit without its bias.
     """
 
@@ -37,12 +37,12 @@ class EvidenceMap:
 
     @property
     def title(self) -> str:
-        """What is shown, or that there is nothing."""
+        """The title, or that there is no positive evidence."""
         return f"evidence for {shortened(self.class_name)}" + ("" if self.values.max() > 0 else ": none above 0")
 
     @property
     def details(self) -> str:
-        """The layer and the network's opinion."""
+        """The layer, its grid, and the probability of the class."""
         cells = " x ".join(map(str, self.grid))
         return f"Grad-CAM at {self.layer}    grid: {cells}    probability: {self.probability:.3f}"
 
@@ -56,23 +56,23 @@ class EvidenceMap:
 def evidence_maps(
     network: nn.Module, layer: str, clip: Tensor, classes: Mapping[int, str], name: str | None = None
 ) -> list[EvidenceMap]:
-    """Asks a network which places of a clip speak for some classes.
+    """Computes the evidence of a clip for some classes.
 
     The network runs in evaluation mode; its gradients, training flags and hooks are as before when this returns or
     raises.
 
     Args:
         network: takes ``clip`` and returns logits (1, K).
-        layer: the path of the module of ``network`` whose output is weighed.
+        layer: the path of a module of ``network``.
         clip: (1, C, T, H, W), normalized, on the network's device.
         classes: names by index.
-        name: of the layer, for people; its path when not given.
+        name: of the layer; its path if not given.
 
     Returns:
         A map for each of ``classes``.
 
     Raises:
-        UserError: the layer does not run or puts out no (B, C, T, H, W), or the evidence is not finite.
+        UserError: the layer is not executed, its output is not (B, C, T, H, W), or the evidence is not finite.
         ValueError: ``clip`` is not one clip.
     """
     module = network.get_submodule(layer)
@@ -82,13 +82,13 @@ def evidence_maps(
 def evidence_of(
     seen: Observation, network: nn.Module, layer: nn.Module, name: str, classes: Mapping[int, str]
 ) -> list[EvidenceMap]:
-    """Evidence for some classes from an observation in which the layer was asked for.
+    """Evidence for some classes from an observation of the layer.
 
     Args:
         seen: one forward pass of the network.
         network: the network.
         layer: the observed module.
-        name: the layer's, for people.
+        name: of the layer.
         classes: names by index.
 
     Returns:
@@ -109,11 +109,11 @@ def evidence_of(
 
 
 def grad_cam(features: Tensor, logits: Tensor, index: int) -> Tensor:
-    """Grad-CAM of one class, without its final ReLU: what speaks against the class stays, below 0.
+    """Grad-CAM of one class without the final ReLU: evidence against the class stays, below 0.
 
-    Each channel of a layer's output counts by the mean over all cells of the gradient of the class's logit, and a
-    cell's evidence is the sum over its channels. Source: Selvaraju et al. 2017, equations 1 and 2, arXiv:1610.02391,
-    here over time, height and width.
+    The weight of each channel of a layer's output is the mean over all cells of the gradient of the class's logit, and
+    a cell's evidence is the weighted sum over its channels. Source: Selvaraju et al. 2017, equations 1 and 2,
+    arXiv:1610.02391, here over time, height and width.
 
     Args:
         features: the layer's output, (1, C, T', H', W'), a leaf of the logits' graph.
@@ -133,22 +133,22 @@ def grad_cam(features: Tensor, logits: Tensor, index: int) -> Tensor:
 
 
 def _require_grid(seen: Observation, network: nn.Module, layer: nn.Module, name: str) -> Tensor:
-    """What the layer put out when it last ran: (1, C, T', H', W')."""
+    """The output of the layer when it last ran: (1, C, T', H', W')."""
     if not seen.outputs:
-        raise UserError(f"cannot compute evidence at {name}: the network does not run it")
+        raise UserError(f"cannot compute evidence at {name}: the module was not executed")
     output = seen.outputs[-1]
     if not isinstance(output, Tensor) or output.ndim != 5:
         found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise UserError(f"cannot compute evidence at {name}: it puts out {found}; choose a layer of (B, C, T, H, W)")
-    if not isinstance(layer, nn.Conv3d) and _has_channels_last(network, output):
+        raise UserError(f"cannot compute evidence at {name}: its output is {found}; choose a layer of (B, C, T, H, W)")
+    if not isinstance(layer, nn.Conv3d) and has_channels_last(network, output):
         raise UserError(
-            f"cannot compute evidence at {name}: it puts its channels last, (B, T, H, W, C), as layers of transformers "
-            "do; choose a layer of (B, C, T, H, W)"
+            f"cannot compute evidence at {name}: its output is channels-last, (B, T, H, W, C), as in transformers; "
+            "choose a layer of (B, C, T, H, W)"
         )
     return output
 
 
-def _has_channels_last(network: nn.Module, features: Tensor) -> bool:
+def has_channels_last(network: nn.Module, features: Tensor) -> bool:
     """Whether the network norms over the last axis of features (B, T, H, W, C), as Swin does, and no CNN."""
     norms = (module for module in network.modules() if isinstance(module, nn.LayerNorm))
     return any(tuple(norm.normalized_shape) == features.shape[-1:] for norm in norms)
@@ -157,8 +157,8 @@ def _has_channels_last(network: nn.Module, features: Tensor) -> bool:
 def last_features(network: nn.Module, clip: Tensor) -> str:
     """The path of the last features on a grid, for networks whose stages have no names.
 
-    They are those of the outermost module that ends on the grid of the last convolution over neighboring cells: those
-    of one cell alone may belong to the head, after a pool.
+    The module is the outermost one that ends on the grid of the last convolution over neighboring cells: pointwise
+    convolutions may belong to the head, after a pool.
 
     Args:
         network: takes ``clip``.
@@ -190,7 +190,7 @@ def last_features(network: nn.Module, clip: Tensor) -> str:
     convolutions = [path for path in grids if _sees_neighbors(modules[path])]
     if not convolutions:
         raise UserError(
-            "the network has no convolution over neighboring cells, whose features could be weighed; name a layer by "
+            "the network has no convolution over neighboring cells to use by default; choose a layer with "
             "--evidence_layer"
         )
     return _outermost(convolutions[-1], grids)

@@ -1,4 +1,4 @@
-"""Lets someone look at the features that reach the blocks of a network, while it runs once."""
+"""Observes the features at the blocks of a network during one forward pass."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,7 +16,7 @@ Reader = Callable[[str, tuple[Tensor, ...], Tensor], None]
 
 
 def read_features(network: nn.Module, blocks: Mapping[str, AttentionBlock], clip: Tensor, read: Reader) -> Tensor:
-    """Runs the network once on a clip and shows what goes into each block and what comes out.
+    """Runs the network once on a clip and passes each block's input and output to a function.
 
     The network runs in evaluation mode without gradients; its training flags and hooks are as before when this returns
     or raises.
@@ -29,7 +29,7 @@ def read_features(network: nn.Module, blocks: Mapping[str, AttentionBlock], clip
             its output, at once: a later in-place layer may overwrite them.
 
     Returns:
-        What the network returns for the clip.
+        The output of the network for the clip.
 
     Raises:
         UserError: there are no blocks.
@@ -46,20 +46,20 @@ def read_features(network: nn.Module, blocks: Mapping[str, AttentionBlock], clip
     with torch.inference_mode(), evaluating(network), _hooked(blocks, note):
         returned: Tensor = network(clip)
     if missing := [name for name in blocks if name not in met]:
-        raise ValueError(f"the network did not run the blocks {missing}; hand in the blocks inserted into this network")
+        raise ValueError(f"the network did not run the blocks {missing}; pass the blocks inserted into this network")
     return returned
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What one forward pass of one clip left behind: all that maps, evidence and the explorer are made of.
+    """The results of one forward pass of one clip, from which maps, evidence and the explorer are made.
 
     Attributes:
         size: (T, H, W) of the clip.
-        logits: (1, K); where a layer was asked for, they have gradients for its output.
+        logits: (1, K); with a layer, they have gradients for its output.
         features: each block's inputs: x (1, C, T, H, W), and for some blocks the features of an earlier stage.
         most_changed: for each block the cell whose features it changed most.
-        outputs: what the asked layer put out, once for each time that it ran; of (B, C, T, H, W), with a gradient.
+        outputs: outputs of the layer, one for each time that it ran, (B, C, T, H, W) with a gradient.
     """
 
     size: Position
@@ -72,7 +72,7 @@ class Observation:
 def observe(
     network: nn.Module, blocks: Mapping[str, AttentionBlock], clip: Tensor, layer: nn.Module | None = None
 ) -> Observation:
-    """Runs the network once on a clip and keeps what reaches the blocks and, with its gradients, what a layer puts out.
+    """Runs the network once on a clip and keeps the inputs of the blocks and, with gradients, the output of a layer.
 
     The network runs in evaluation mode, without gradients up to the layer; its training flags and hooks are as before
     when this returns or raises.
@@ -81,7 +81,7 @@ def observe(
         network: takes ``clip``, runs every one of ``blocks``, and returns logits (1, K).
         blocks: some attention blocks of the network by name.
         clip: (1, C, T, H, W), normalized, on the network's device.
-        layer: a module of the network, whose output class evidence is asked for.
+        layer: a module of the network, for class evidence.
 
     Raises:
         ValueError: ``clip`` is not one clip, or the network did not run one of the blocks.
@@ -112,7 +112,7 @@ def observe(
             stack.enter_context(layer.register_forward_hook(part_from_here, prepend=True))
         logits: Tensor = network(clip.clone() if clip.is_inference() else clip)
     if missing := [name for name in blocks if name not in seen.features]:
-        raise ValueError(f"the network did not run the blocks {missing}; hand in the blocks inserted into this network")
+        raise ValueError(f"the network did not run the blocks {missing}; pass the blocks inserted into this network")
     return replace(seen, logits=logits)
 
 
@@ -132,7 +132,7 @@ def _hooked(blocks: Mapping[str, AttentionBlock], read: Reader) -> Iterator[None
 
 
 def require_blocks(blocks: Mapping[str, AttentionBlock]) -> None:
-    """Refuses to show the attention of a network without blocks.
+    """Rejects a network without blocks.
 
     Raises:
         UserError: There are none.
@@ -140,7 +140,7 @@ def require_blocks(blocks: Mapping[str, AttentionBlock]) -> None:
     if not blocks:
         raise UserError(
             "the network has no attention blocks inserted, so there is no attention to show; choose a model whose "
-            "configuration places blocks, or ask which places speak for a class: --evidence"
+            "configuration inserts blocks, or use --evidence to show which positions support a class"
         )
 
 
@@ -152,7 +152,7 @@ def clip_size(clip: Tensor) -> Position:
 
 
 def most_changed(x: Tensor, output: Tensor) -> Position:
-    """The cell whose features a block changed most, by the L2 norm over channels; the center where none changed."""
+    """The cell whose features a block changed most, by the L2 norm over channels; the center if none changed."""
     change = (output - x)[0].float().norm(dim=0)  # (C, T, H, W) -> (T, H, W)
     if not change.any():
         return change.shape[0] // 2, change.shape[1] // 2, change.shape[2] // 2
@@ -161,7 +161,7 @@ def most_changed(x: Tensor, output: Tensor) -> Position:
 
 
 def require_finite(name: str, weights: Tensor) -> None:
-    """Refuses weights that are not numbers, with the reasons that there may be.
+    """Rejects weights that are not finite, with possible reasons.
 
     Raises:
         UserError: Naming the block.
@@ -169,13 +169,13 @@ def require_finite(name: str, weights: Tensor) -> None:
     if not weights.isfinite().all():
         raise UserError(
             f"block {name!r} computed attention weights that are not finite; its parameters or the clip hold NaN, "
-            "infinite or too large numbers: try another checkpoint, or run in float32"
+            "infinite or too large values: try another checkpoint, or run in float32"
         )
 
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Puts a network into evaluation mode, and its training flags back as they were."""
+    """Sets a network to evaluation mode, and restores its training flags."""
     # Flag by flag, because a network in training may hold frozen parts that train(True) would wake.
     was_training = {module: module.training for module in network.modules()}
     network.eval()

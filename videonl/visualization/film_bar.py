@@ -37,7 +37,7 @@ def film_bar(width: int, shown: SpacetimeMap, frame_label: str) -> Tensor:
     font = ImageFont.load_default(_FONT_PX)
     for line, text in enumerate((shown.title, frame_label)):
         place = (_MARGIN_PX, 6 + line * _LINE_PX)
-        draw.text(place, _fitting(text, draw, font, width - 2 * _MARGIN_PX), font=font, fill=_TEXT_COLOR)
+        draw.text(place, fitting(text, draw, font, width - 2 * _MARGIN_PX), font=font, fill=_TEXT_COLOR)
     _draw_colors(bar, draw, font, f"{full_value(shown):.3g}")
     return torch.frombuffer(bytearray(bar.tobytes()), dtype=torch.uint8).view(_BAR_PX, width, 3)
 
@@ -65,7 +65,8 @@ def _draw_colors(bar: Image.Image, draw: ImageDraw.ImageDraw, font: _Font, large
     bar.paste(Image.fromarray(np.repeat(row[None], _FONT_PX - 1, axis=0)), (left, top + 2))
 
 
-def _fitting(text: str, draw: ImageDraw.ImageDraw, font: _Font, width_px: int) -> str:
+def fitting(text: str, draw: ImageDraw.ImageDraw, font: _Font, width_px: int) -> str:
+    """The text, shortened to the width that it may have."""
     # By halves: measuring a text takes time in proportion to its length.
     lengths = range(1, len(text) + 1)
     fitting = bisect_right(lengths, float(width_px), key=lambda most: draw.textlength(shortened(text, most), font=font))

@@ -1,4 +1,4 @@
-"""Where a position of a feature grid lies in the clip: pixels to cells, cells to pixels, weights to pixels.
+"""Maps between a feature grid and the clip: pixels to cells, cells to pixels, weights to pixels.
 
 A convolutional network with strides turns ``size`` pixels into ``grid`` cells. Every function here uses the same rule,
 per axis and in integers: pixel ``p`` belongs to cell ``p * grid // size``. Time is an axis like the others, with frames
@@ -39,7 +39,7 @@ def pixels_of(cell: int, grid: int, size: int) -> range:
 
 
 def center_of(cell: Sequence[int], grid: Sequence[int], size: Sequence[int]) -> Position:
-    """The pixel in the middle of a cell: (frame, y_px, x_px).
+    """The center pixel of a cell: (frame, y_px, x_px).
 
     ``cell_of`` leads back from it to the cell, unless cells are finer than pixels.
 
@@ -53,8 +53,8 @@ def center_of(cell: Sequence[int], grid: Sequence[int], size: Sequence[int]) -> 
 def spread(weights: Tensor, grid: Sequence[int], size: Sequence[int]) -> Tensor:
     """Gives every pixel the weight of the key whose cell covers it (nearest, no smoothing).
 
-    Interpolating would look softer and say less: it lights pixels outside the cell a weight belongs to and hides how
-    coarse the grid is. Blocks may halve their key grid; an odd last row or column is then seen by no key and gets
+    Interpolation would look softer but be less precise: it lights pixels outside the cell of a weight and hides how
+    coarse the grid is. Blocks may halve their key grid; an odd last row or column then belongs to no key and gets
     weight 0.
 
     Args:
@@ -73,7 +73,7 @@ def spread(weights: Tensor, grid: Sequence[int], size: Sequence[int]) -> Tensor:
 
 
 def keys_of_pixels(num_keys: int, num_cells: int, num_pixels: int) -> Tensor:
-    """The key that every pixel along one axis belongs to, -1 where it belongs to none: (num_pixels,) int64.
+    """The key of every pixel along one axis, -1 for none: (num_pixels,) int64.
 
     >>> keys_of_pixels(num_keys=2, num_cells=5, num_pixels=10)
     tensor([ 0,  0,  0,  0,  1,  1,  1,  1, -1, -1])
@@ -88,7 +88,7 @@ def keys_of_pixels(num_keys: int, num_cells: int, num_pixels: int) -> Tensor:
 
 
 def key_centers(num_keys: int, num_cells: int, num_pixels: int) -> Tensor:
-    """Where the middle of every key along one axis lies, in pixels from the edge: (num_keys,) float64.
+    """The center of every key along one axis, in pixels from the edge: (num_keys,) float64.
 
     >>> key_centers(num_keys=2, num_cells=5, num_pixels=10)  # two cells each, of two pixels
     tensor([2., 6.], dtype=torch.float64)
@@ -101,7 +101,7 @@ def key_centers(num_keys: int, num_cells: int, num_pixels: int) -> Tensor:
 
 
 def keys_at(cells: Tensor, num_keys: int, num_cells: int) -> Tensor:
-    """Which keys along one axis lie in the cells, or have the cells in them: (Q,) -> (Q, num_keys) bool.
+    """Which keys along one axis lie in the cells, or contain them: (Q,) -> (Q, num_keys) bool.
 
     >>> keys_at(torch.tensor([1, 4]), num_keys=2, num_cells=5)  # the last cell belongs to no key
     tensor([[ True, False],

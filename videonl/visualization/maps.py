@@ -1,4 +1,4 @@
-"""What can be drawn over the frames of a clip: attention or class evidence, by what they have in common."""
+"""Maps to draw over the frames of a clip: the common interface of attention and class evidence."""
 
 from typing import Protocol
 
@@ -8,15 +8,15 @@ from videonl.visualization.grid import Position
 
 
 class SpacetimeMap(Protocol):
-    """A number for each cell of a clip, as the renderer wants it.
+    """A number for each cell of a clip, for the renderer.
 
     Attributes:
         title: what is shown, in a few words.
-        details: where it comes from, on one line.
+        details: its origin, on one line.
         quantity: what its numbers are, such as ``weight``.
         values: (T', H', W'), float32 on the CPU. Negative numbers are drawn as 0.
         grid: (T, H, W) of the features, in cells; the values' grid may be coarser.
-        cell: (t, y, x) in ``grid``, the cell that asked; None where nobody asks.
+        cell: (t, y, x) in ``grid``, the query's cell; None without a query.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""Positions that ask, from what a user writes on the command line."""
+"""Query positions, parsed from the command line."""
 
 import math
 from collections.abc import Sequence
@@ -53,14 +53,14 @@ def parse_query(text: str) -> Position:
         frame, y, x = (int(part) for part in text.split(","))
     except ValueError as error:
         raise UserError(
-            f"query {text!r} is not three whole numbers frame,y,x; write for example 4,36,20 for frame 4, row 36, "
+            f"query {text!r} is not three whole numbers frame,y,x; for example, 4,36,20 is frame 4, row 36, "
             "column 20, or auto, or grid:2x4x4"
         ) from error
     return frame, y, x
 
 
 def require_inside(query: Position, size: Position) -> None:
-    """Refuses a position that the clip does not have.
+    """Rejects a position outside the clip.
 
     Raises:
         UserError: Naming the position and the positions that exist.

@@ -1,12 +1,9 @@
 """Files to look at: a strip of all frames as PNG, a film as MP4 or GIF."""
 
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import torch
-from av.video.stream import VideoStream
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from torch import Tensor
@@ -15,6 +12,7 @@ from torch.nn.functional import pad
 from videonl.errors import UserError
 from videonl.visualization.drawing import enlarged, marked, overlay, query_frame
 from videonl.visualization.film_bar import film_bar, frame_label
+from videonl.visualization.h264 import Look, write_h264
 from videonl.visualization.maps import SpacetimeMap
 from videonl.visualization.saving import replacing
 from videonl.visualization.strip_figure import strip_figure
@@ -77,7 +75,7 @@ def film(
         UserError: the file cannot be written under this name, or ``fps`` is not between 0.1 and 240.
     """
     if not 0.1 <= fps <= 240:
-        raise UserError(f"fps {fps} is not between 0.1 and 240; 4 is a good pace to look at attention")
+        raise UserError(f"fps {fps} is not between 0.1 and 240; 4 is a good rate for viewing attention")
     maps = [shown] if beside is None else [shown, beside]
     pictures = _pictures(frames, maps, max(round(fps), 1), seconds)
     write, suffix = (_write_gif, ".gif") if Path(path).suffix.lower() == ".gif" else (_write_mp4, ".mp4")
@@ -93,22 +91,7 @@ def _write_gif(pictures: Iterator[Tensor], path: Path, fps: float) -> None:
 
 
 def _write_mp4(pictures: Iterator[Tensor], path: Path, fps: float) -> None:
-    # faststart puts the index first, so that a browser plays the film while it loads.
-    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
-        _encode(container, pictures, fps)
-
-
-def _encode(container: av.container.OutputContainer, pictures: Iterator[Tensor], fps: float) -> None:
-    stream: VideoStream | None = None
-    for picture in pictures:
-        if stream is None:
-            rate = Fraction(fps).limit_denominator(1000)
-            stream = container.add_stream("libx264", rate=rate, options={"crf": "18"})
-            stream.height, stream.width = picture.shape[:2]
-            stream.pix_fmt = "yuv420p"
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture.numpy(), format="rgb24")))
-    if stream is not None:
-        container.mux(stream.encode())
+    write_h264(path, ((index / fps, picture) for index, picture in enumerate(pictures)), fps, Look())
 
 
 def _pictures(

@@ -21,6 +21,6 @@ def replacing(path: str | Path, suffix: str) -> Iterator[Path]:
     """
     path = Path(path)
     if path.suffix.lower() != suffix:
-        raise UserError(f"cannot write {path}: this is a {suffix} file, give it a name that ends in {suffix}")
+        raise UserError(f"cannot write {path}: this is a {suffix} file; its name must end in {suffix}")
     with whole_path(path) as unfinished:
         yield unfinished

@@ -52,7 +52,7 @@ def test_names_in_other_encodings_are_refused(tmp_path: Path, name: bytes) -> No
     path = tmp_path / "clips" / os.fsdecode(name)
     path.parent.mkdir(parents=True)
     path.touch()
-    with pytest.raises(UserError, match=r"caf\\xe9.*no valid UTF-8, as an index needs\. Rename it"):
+    with pytest.raises(UserError, match=r"caf\\xe9.*not valid UTF-8, which an index requires\. Rename it"):
         make_index(read_source(str(tmp_path / "clips")), tmp_path / "index.parquet")
 
 

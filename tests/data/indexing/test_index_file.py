@@ -86,11 +86,11 @@ def test_nulls_of_what_need_not_be_known_stand_for_that(tmp_path: Path) -> None:
 def test_columns_of_another_kind_are_refused(tmp_path: Path) -> None:
     table = pa.table({"path": ["a.mp4"], "label": ["a"], "status": ["ok"], "num_frames": ["many"]})
     pq.write_table(table, tmp_path / "index.parquet")
-    with pytest.raises(UserError, match=r"index\.parquet: a column holds other values than an index .*many"):
+    with pytest.raises(UserError, match=r"index\.parquet: a column has values of the wrong type .*many"):
         read_index(tmp_path / "index.parquet")
 
 
 @pytest.mark.parametrize("damage", ["no table", "A", base64.b85encode(zlib.compress(b"[]")).decode()])
 def test_a_damaged_frame_table_makes_the_video_unreadable(tmp_path: Path, damage: str) -> None:
-    with pytest.raises(DecodingError, match=r"x\.mp4: what the index says of its frames is damaged; index it again"):
+    with pytest.raises(DecodingError, match=r"x\.mp4: its frame table in the index is damaged; index it again"):
         Video(tmp_path / "x.mp4", 0, damage).open()

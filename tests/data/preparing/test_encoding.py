@@ -160,7 +160,7 @@ def test_folders_of_frames(tmp_path: Path, write_frames: Callable[..., Path], re
 
 def test_nothing_appears_where_the_source_fails(tmp_path: Path, encode_video: Encode) -> None:
     source, target = encode_video(tmp_path / "a.mkv", num_frames=29), tmp_path / "out" / "b.mp4"
-    with pytest.raises(DecodingError, match="gave 29 frames, but the index says 31"):
+    with pytest.raises(DecodingError, match="decodes to 29 frames, but the index says 31"):
         encode(source, target, Encoding(), num_frames=31)
     source.write_bytes(b"nothing" * 99)
     with pytest.raises(DecodingError, match=r"a\.mkv: cannot be (decoded|re-encoded)"):

@@ -133,5 +133,5 @@ def test_folders_that_are_not_ours_are_refused(index: Path, tmp_path: Path) -> N
     with pytest.raises(UserError, match="prepared with other settings"):
         prepare(index, tmp_path / "out", Encoding())
     write_index(index, [replace(record, status="broken") for record in read_index(index)])
-    with pytest.raises(UserError, match="no videos in files of their own to prepare"):
+    with pytest.raises(UserError, match="no video files to prepare"):
         prepare(index, tmp_path / "none", SMALL)

@@ -96,7 +96,7 @@ def test_one_frame(tmp_path: Path, encode_video: Encode, decoder: str) -> None:
 @pytest.mark.parametrize("index", [-1, 19])
 def test_indices_out_of_range(tmp_path: Path, encode_video: Encode, decoder: str, index: int) -> None:
     skip_without(decoder)
-    with pytest.raises(IndexError, match=f"frame {index} asked for, but there are 19"):
+    with pytest.raises(IndexError, match=f"frame {index} requested, but the video has 19"):
         open_video(encode_video(tmp_path / "clip.mp4"), decoder).read([0, index])
 
 

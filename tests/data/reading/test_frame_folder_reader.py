@@ -34,7 +34,7 @@ def test_broken_and_mixed_folders_are_named(tmp_path: Path, write_frames: WriteF
     (tmp_path / "empty").mkdir()
     with pytest.raises(DecodingError, match="without images"):
         open_video(tmp_path / "empty")
-    with pytest.raises(IndexError, match="frame 3 asked for"):
+    with pytest.raises(IndexError, match="frame 3 requested"):
         open_video(folder).read([3])
 
 

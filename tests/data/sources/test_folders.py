@@ -60,7 +60,13 @@ def test_what_a_demuxer_opens_is_a_video_and_the_rest_is_counted(
     found = [entry.path.name for entry in read_source(str(tmp_path))]
     assert found == sorted(["a.mp4", "b.MTS", "c.ogv", "d.mxf", "no suffix", "e.unknown", "f.txt", "g.m2ts", "i.dat"])
     (told,) = caplog.messages
-    counts = ["1 hidden", "1 no video (.md)", "1 no video (.list)", "1 no video (.txt)", "1 beside the class folders"]
+    counts = [
+        "1 hidden",
+        "1 not a video (.md)",
+        "1 not a video (.list)",
+        "1 not a video (.txt)",
+        "1 beside the class folders",
+    ]
     assert all(count in told for count in counts)
 
 
@@ -77,13 +83,15 @@ def test_nested_videos_are_of_the_class_or_refused_by_name(tmp_path: Path) -> No
         ("walk/e.mp4", "walk"),
     ]
     touch(tmp_path, "hop/one/f.mp4")
-    with pytest.raises(UserError, match=r"hop: no videos in this class folder, but in folders below it, .*f\.mp4"):
+    with pytest.raises(UserError, match=r"hop: no videos in this class folder, only in folders below it, .*f\.mp4"):
         read_source(str(tmp_path))
 
 
 def test_videos_beside_the_classes_of_a_split_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "train/walk/a.mp4", "train/b.mp4", "val/walk/c.mp4", "val/d.mp4")
-    with pytest.raises(UserError, match=r"train: named like a split, it holds videos such as b\.mp4 beside folders"):
+    with pytest.raises(
+        UserError, match=r"train: is named like a split, but holds videos such as b\.mp4 beside folders"
+    ):
         read_source(str(tmp_path))
 
 

@@ -51,7 +51,7 @@ def test_split_selects_rows(videos: Path) -> None:
     [
         ("tap dancing,gone,0,10,train\n", r"none of its 1 clips was found below .*gone_000000_000010\.mp4.*--root"),
         ("tap dancing,,0,10,train\n", r"k400\.csv:2: has no label or no youtube_id"),
-        ("tap dancing,abc,ten,10,train\n", r"k400\.csv:2: time_start must be a number of seconds, but reads 'ten'"),
+        ("tap dancing,abc,ten,10,train\n", r"k400\.csv:2: time_start must be a number of seconds, got 'ten'"),
     ],
 )
 def test_mistakes_are_named(videos: Path, rows: str, message: str) -> None:

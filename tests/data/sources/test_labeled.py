@@ -101,8 +101,8 @@ def test_malformed_lists_are_named_with_their_line(tmp_path: Path, text: str, me
 
 
 def test_a_video_is_not_a_list(tmp_path: Path) -> None:
-    (tmp_path / "x.mp4").write_bytes(b"\xff\xfe\x00\x9f")
-    with pytest.raises(UserError, match=r"x\.mp4: not a readable text file"):
+    (tmp_path / "x.mp4").write_bytes(b"\xff\xf1\x00\x9f")
+    with pytest.raises(UserError, match=r"x\.mp4: not a text file"):
         read_source(str(tmp_path / "x.mp4"))
 
 
@@ -136,7 +136,7 @@ def test_a_few_wrong_labels_are_named_and_left_out_and_many_refused(caplog: pyte
     wrong = [LabeledPath(Path("y.mp4"), "fly", f"list.csv:{line}") for line in range(8, 14)]
     assert leave_out_wrong_labels(good + wrong[:5], ["run", "walk"], 0.0) == good
     assert [record.getMessage() for record in caplog.records] == [
-        f"skipped list.csv:{line}: label 'fly' is none of the 2 classes (run, walk)" for line in range(8, 13)
+        f"skipped list.csv:{line}: label 'fly' is not one of the 2 classes (run, walk)" for line in range(8, 13)
     ]
     with pytest.raises(UserError, match=r"6 of 13 training videos .* share of 0.4 .*\n  list\.csv:8: label 'fly'"):
         leave_out_wrong_labels(good + wrong, ["run", "walk"], 0.4)

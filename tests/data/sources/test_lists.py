@@ -62,7 +62,7 @@ def test_what_is_read(place: Path, text: str, expected: list[tuple[str, str | No
         ("datei,klasse\nx.mp4,run\ny.mp4,walk", r":1: 'datei,klasse' looks like a header.*Name the columns path and"),
         ("path,Klasse,fps\nx.mp4,run,25", r":1: 'path,Klasse,fps' looks like|:1: 3 columns and no header"),
         ("path,verb,split\nx.mp4,take,train", r":1: no column of labels \(label\) is among the columns path, verb"),
-        ("video,file,label\na,x.mp4,run", r":1: any of the columns video, file may be the path"),
+        ("video,file,label\na,x.mp4,run", r":1: the columns video, file may all be the path"),
         ("path,label,label\nx.mp4,run,walk", r":1: the header names label more than once"),
         ("path,label,start,end\nx.mp4,run,1,2", r":1: the columns start, end look like a part of each video"),
         ("path,label,start_frame\nx.mp4,run,1", r":1: the columns start_frame look like a part"),
@@ -71,17 +71,17 @@ def test_what_is_read(place: Path, text: str, expected: list[tuple[str, str | No
         ("path,label\nx.mp4,serve;smash", r":2: 'serve;smash' looks like several labels"),
         ('path,label\nx.mp4,"3,5"', r":2: '3,5' looks like several labels"),
         ("x.mp4 serve|smash", r":1: 'serve\|smash' looks like several labels"),
-        ("x.mp4 1 3 0", r":1: after x\.mp4 there are 3 words: '1 3 0'.*part of the video"),
+        ("x.mp4 1 3 0", r":1: after x\.mp4 there are 3 words: '1 3 0'.*parts of a video"),
         ("x.mp4 playing guitar", r":1: after x\.mp4 there are 2 words.*needs a comma or a tab"),
         ("folder 6 3 5", r":1: after folder there are 3 words: '6 3 5'"),
         ("path,label\nx.mp4,eating, a lot", r":2: 3 columns, but the header names 2.*double quotes"),
         ('x.mp4,"run\ny.mp4,walk', r":1: .*Correct the line's quotes"),
         ("path,label\nx.mp4," + 200_000 * "l", r":2: field larger than field limit"),
         ("x.mp4,run\na\0b.mp4,walk", r":2: has a NUL byte \('a\\x00b\.mp4,walk'\)"),
-        ("x.mp4,run\n" + 300 * "n" + ".mp4,walk", r":2: no file can have so long a name \(304 bytes"),
+        ("x.mp4,run\n" + 300 * "n" + ".mp4,walk", r":2: the file name is too long \(304 bytes"),
         ("rtsp://camera/live.mp4 run", r":1: rtsp://camera/live\.mp4 is a URL"),
         ("C:\\clips\\x.mp4 run", r"none of the first files.*C:\\clips\\x\.mp4 with the label 'run'\. Write / between"),
-        ("/gone/x.mp4 run", r"none of the first files.*absolute, so that no root changes them"),
+        ("/gone/x.mp4 run", r"none of the first files.*absolute, so no root applies to them"),
         ("gone.mp4", r"none of the first files.*gone\.mp4 with no label.*--data\.root"),
         ('{"x.mp4": "run"}', r"is JSON"),
     ],
@@ -119,7 +119,7 @@ def test_several_sources_are_splits_by_their_names(place: Path, caplog: pytest.L
     (place / "own.csv").write_text("path,label,split\nx.mp4,run,dev\n")
     names = ",".join(str(place / name) for name in ("train,1.csv", "k_val.txt", "own.csv#dev", "more.csv"))
     assert [entry.split for entry in read_sources(names)] == ["train", "val", "dev", ""]
-    assert "1 of 4 videos are of no split" in caplog.text
+    assert "1 of 4 videos have no split" in caplog.text
     assert [entry.split for entry in read_sources(str(place / "train,1.csv"))] == [""]
     with pytest.raises(UserError, match=r"gone\.csv: no such folder or list file"):
         read_sources(f"{place}/k_val.txt,{place}/gone.csv")
@@ -154,7 +154,7 @@ def test_files_of_class_names(place: Path, text: str, names: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("run\nwalk", r"list\.csv:1: label 2 is no number of a class in .*classes\.txt"),
+        ("run\nwalk", r"list\.csv:1: label 2 is not a class number in .*classes\.txt"),
         ("run\nrun\nwalk", r"classes\.txt: has run more than once"),
         ("0 run\n0 walk\n1 hop", r"classes\.txt: has 0 more than once"),
         ("# nothing", r"classes\.txt: names no class"),

@@ -16,7 +16,7 @@ from videonl.errors import UserError
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic") / "data"
-    write_synthetic(folder, num_train=3, num_val=2, num_test=5, size_px=38, num_frames=7)
+    write_synthetic(folder, SyntheticSettings(num_train=3, num_val=2, num_test=5, size_px=38, num_frames=7))
     return folder
 
 

@@ -1,6 +1,7 @@
 import csv
 import json
 from collections import Counter
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from videonl.data.synthetic.dataset import SyntheticSettings, synthetic_clips, w
 from videonl.data.synthetic.frames import SHAPES, draw_clip
 from videonl.errors import UserError
 
-SMALL = {"num_train": 8, "num_val": 4, "num_test": 4, "size_px": 34, "num_frames": 5}
+SMALL = SyntheticSettings(num_train=8, num_val=4, num_test=4, size_px=34, num_frames=5)
+OTHER = replace(SMALL, seed=1)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -30,13 +32,13 @@ def rows(folder: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic") / "small"
-    assert write_synthetic(folder, **SMALL)
+    assert write_synthetic(folder, SMALL)
     return folder
 
 
 def test_the_same_arguments_give_the_same_bytes(small: Path, tmp_path: Path) -> None:
-    write_synthetic(tmp_path / "again", **SMALL)
-    write_synthetic(tmp_path / "other", **SMALL, seed=1)
+    write_synthetic(tmp_path / "again", SMALL)
+    write_synthetic(tmp_path / "other", OTHER)
     assert contents(tmp_path / "again") == contents(small)
     first = {name: data for name, data in contents(small).items() if name.endswith(".mp4")}
     other = contents(tmp_path / "other")
@@ -97,7 +99,7 @@ def test_cue_and_probe_show_where_the_truth_says_and_nowhere_else() -> None:
 
 
 def test_shapes_can_be_told_apart_after_encoding(tmp_path: Path) -> None:
-    write_synthetic(tmp_path / "six", num_classes=6, num_train=36, num_val=0, num_test=0)
+    write_synthetic(tmp_path / "six", SyntheticSettings(6, 36, 0, 0))
     masks: dict[str, list[torch.Tensor]] = {shape: [] for shape in SHAPES}
     for row in rows(tmp_path / "six"):
         frame = open_video(tmp_path / "six" / row["path"]).read([0])[0].float().amin(dim=-1)
@@ -131,23 +133,23 @@ def test_real_video_files_with_all_frames(small: Path) -> None:
 
 def test_an_identical_data_set_is_left_alone_and_another_refused(small: Path) -> None:
     before = contents(small)
-    assert not write_synthetic(small, **SMALL)
+    assert not write_synthetic(small, SMALL)
     with pytest.raises(UserError, match="other settings"):
-        write_synthetic(small, **SMALL, seed=1)
+        write_synthetic(small, OTHER)
     assert contents(small) == before
 
 
 def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="not empty"):
-        write_synthetic(tmp_path, **SMALL)
+        write_synthetic(tmp_path, SMALL)
     with pytest.raises(UserError, match="is a file"):
-        write_synthetic(tmp_path / "notes.txt", **SMALL)
+        write_synthetic(tmp_path / "notes.txt", SMALL)
     (tmp_path / "synthetic.json").write_text("{")
     with pytest.raises(UserError, match="other settings"):
-        write_synthetic(tmp_path, **SMALL)
+        write_synthetic(tmp_path, SMALL)
     with pytest.raises(UserError, match="cannot be written"):
-        write_synthetic(tmp_path / "notes.txt" / "below", **SMALL)
+        write_synthetic(tmp_path / "notes.txt" / "below", SMALL)
 
 
 def test_an_interrupted_data_set_is_finished(small: Path, tmp_path: Path) -> None:
@@ -156,10 +158,10 @@ def test_an_interrupted_data_set_is_finished(small: Path, tmp_path: Path) -> Non
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_synthetic(tmp_path / "new", **SMALL, progress=interrupt)
+        write_synthetic(tmp_path / "new", SMALL, progress=interrupt)
     with pytest.raises(UserError, match="other settings"):
-        write_synthetic(tmp_path / "new", **SMALL, seed=1)
-    assert write_synthetic(tmp_path / "new", **SMALL)
+        write_synthetic(tmp_path / "new", OTHER)
+    assert write_synthetic(tmp_path / "new", SMALL)
     assert contents(tmp_path / "new") == contents(small)
 
 
@@ -170,7 +172,7 @@ def test_settings_are_written_last_and_progress_is_told(tmp_path: Path) -> None:
         assert not (tmp_path / "new" / "synthetic.json").exists()
         told.append((done, total))
 
-    write_synthetic(tmp_path / "new", **SMALL, progress=progress)
+    write_synthetic(tmp_path / "new", SMALL, progress=progress)
     assert told == [(done, 16) for done in range(1, 17)]
     settings = json.loads((tmp_path / "new" / "synthetic.json").read_text())
     assert (settings["seed"], settings["num_train"], settings["shapes"]) == (0, 8, ["bar", "pole"])
@@ -190,12 +192,12 @@ def test_settings_are_written_last_and_progress_is_told(tmp_path: Path) -> None:
 )
 def test_values_out_of_range_are_quoted(tmp_path: Path, name: str, value: int) -> None:
     with pytest.raises(UserError, match=f"{name} must be .*, got {value}"):
-        write_synthetic(tmp_path / "new", **{name: value})
+        synth(tmp_path / "new", **{name: value})
     assert not (tmp_path / "new").exists()
 
 
 def test_the_command_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    synth(tmp_path / "new", **SMALL)
+    synth(tmp_path / "new", **asdict(SMALL))
     assert f"wrote 16 clips to {tmp_path / 'new'}" in capsys.readouterr().out
-    synth(tmp_path / "new", **SMALL)
+    synth(tmp_path / "new", **asdict(SMALL))
     assert f"already in {tmp_path / 'new'}" in capsys.readouterr().out

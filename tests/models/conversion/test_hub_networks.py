@@ -123,7 +123,7 @@ def test_slowfast_with_a_block_on_its_slow_pathway_starts_as_it_was(randomized, 
     blocks = [Insertion("nonlocal", {"res3": [1], "res4": [1, 5]})]
     classifier = ClipClassifier("slowfast_r50", 7, blocks, width=8).double().eval()
     said = load_into(classifier, weights)
-    assert any("start anew, as the identity: res3.1, res4.1, res4.5" in sentence for sentence in said)
+    assert any("are newly initialized as the identity: res3.1, res4.1, res4.5" in sentence for sentence in said)
     x = torch.randn(1, 3, 32, 64, 64, dtype=torch.float64)
     read: dict[str, tuple[int, ...]] = {}
     for name, block in classifier.blocks.items():
@@ -140,7 +140,7 @@ def test_a_published_name_of_slowfast_counts_the_frames_of_its_slow_pathway(rand
     torch.save(state, tmp_path / "SLOWFAST_8x8_R50.pyth")
     assert convert(tmp_path / "SLOWFAST_8x8_R50.pyth", "pytorchvideo").clip["num_frames"] == 32
     torch.save(state, tmp_path / "SLOWFAST_4x16_R50.pyth")
-    with pytest.raises(UserError, match=r"its name says 4x16, .* state which"):
+    with pytest.raises(UserError, match=r"its name says 4x16, .* state the clip"):
         convert(tmp_path / "SLOWFAST_4x16_R50.pyth", "pytorchvideo")
 
 
@@ -163,7 +163,7 @@ def test_networks_of_other_depths_are_named(tmp_path: Path) -> None:
     from pytorchvideo.models.csn import create_csn
 
     torch.save(create_csn(model_depth=50, stem_dim_out=8).state_dict(), tmp_path / "csn.pyth")
-    with pytest.raises(UserError, match=r"a channel-separated network \(CSN\) of another depth .*: csn_r101"):
+    with pytest.raises(UserError, match=r"network \(CSN\) of a depth that videonl does not have; .*: csn_r101"):
         convert(tmp_path / "csn.pyth", "pytorchvideo")
 
 

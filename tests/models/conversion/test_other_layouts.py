@@ -236,7 +236,5 @@ def test_the_flow_network_of_inception_says_what_it_reads(tmp_path: Path) -> Non
         assert torch.equal(network(flow), with_block(flow))
         assert torch.allclose(folded(network)(flow), network(flow), atol=1e-5)
     for use in (load_trained, lambda path: load_into(ClipClassifier("i3d_inception", 7), read_weights(path))):
-        with pytest.raises(
-            UserError, match=r"flow\.pt reads optical flow .*, and videonl gives networks the RGB frames"
-        ):
+        with pytest.raises(UserError, match=r"flow\.pt reads optical flow .*, but videonl reads videos as RGB frames"):
             use(tmp_path / "flow.pt")

@@ -107,7 +107,7 @@ def without_clip(tmp_path: Path) -> Path:
 def test_old_files_without_a_clip_load_and_are_mended(without_clip: Path, tmp_path: Path) -> None:
     trained = load_trained(without_clip)
     assert not trained.are_classes_named
-    with pytest.raises(UserError, match=r"does not say on which clips .*num_frames, stride_frames.*--from videonl"):
+    with pytest.raises(UserError, match=r"does not record the clip format .*num_frames, stride_frames.*--from videonl"):
         _ = trained.clip
     mended = convert(without_clip, "videonl", Stated(num_frames=64, stride_frames=1)).named(["a", "b", "c", "d", "e"])
     mended.save(tmp_path / "new.pt")
@@ -124,7 +124,7 @@ def test_options_of_blocks_are_refused_where_there_are_none(flag: str) -> None:
     stated = Stated(**{flag: "dot_product" if flag == "pairwise" else True})
     for backbone, layout in (("c2d_r50", "pytorchvideo"), ("i3d_inception", "i3d-inception")):
         options = {"width": 1} if backbone == "c2d_r50" else {}
-        with pytest.raises(UserError, match=f"--{flag} is for non-local blocks, and the file has none"):
+        with pytest.raises(UserError, match=f"--{flag} is for non-local blocks, but the file has none"):
             convert_content(weights_of(backbone, **options), layout, stated, "file")
 
 

@@ -24,7 +24,7 @@ def i3d(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     if not file.is_file():
         pytest.skip(f"{file} is absent")
     out = tmp_path_factory.mktemp("i3d") / "i3d.pt"
-    convert(file, "i3d-inception").named(class_names("kinetics400")).save(out)
+    convert(file, "i3d-inception").save(out)
     return load_trained(out)
 
 
@@ -38,6 +38,7 @@ def probabilities(trained: Trained, video: Path) -> torch.Tensor:
 
 def test_it_knows_its_clip_and_its_classes(i3d: Trained) -> None:
     assert (i3d.clip["num_frames"], i3d.clip["stride_frames"], i3d.clip["crop_px"]) == (64, 1, 224)
+    assert i3d.class_names == class_names("kinetics400")
     assert i3d.class_names[246] == "playing tennis"
 
 

@@ -190,7 +190,7 @@ def test_mmaction2s_c2d(public_network, by_place, agree, mmaction2_names, tmp_pa
     agree(weights, Reference(state, mmaction2_c2d), (2, 3, 6, 53, 47))
     with pytest.raises(UserError, match=r"state --backbone \(c2d_r50 .* TSN and the nopool configurations"):
         convert(tmp_path / "c2d.pth", "mmaction2")
-    with pytest.raises(UserError, match=r"has 2D convolutions; of such networks C2D is read"):
+    with pytest.raises(UserError, match=r"its convolutions are 2D; of such networks videonl reads C2D"):
         convert(tmp_path / "c2d.pth", "mmaction2", Stated(backbone="i3d_r50", strides=(2, 2)))
 
 
@@ -225,7 +225,7 @@ def test_depths_and_shortcuts_that_there_are_not(options: dict[str, object], tol
 
 def test_other_networks_of_the_project_are_refused_in_words(tmp_path: Path) -> None:
     torch.save({"state_dict": {"features.conv0.weight": torch.zeros(3)}}, tmp_path / "densenet.pth")
-    with pytest.raises(UserError, match=r"none of the networks .* that are read: its resnet \(r3d\) and resnet2p1d"):
+    with pytest.raises(UserError, match=r"no network of .* that videonl reads: its resnet \(r3d\) and resnet2p1d"):
         convert(tmp_path / "densenet.pth", "kenshohara")
     state = BACKBONES["hara_r3d"](7, depth=18, width=4).network.state_dict()
     torch.save({key: value for key, value in state.items() if "layer3.1" not in key}, tmp_path / "short.pth")

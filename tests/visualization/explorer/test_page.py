@@ -243,7 +243,7 @@ def test_blocks_that_need_a_word_have_one(open_page, page_file) -> None:
         page.get_by_role("button", name=name, exact=True).click()
         notes[name] = page.locator(".note").inner_text()
     assert notes["softmax"] == ""
-    assert "the same places for every query" in notes["context"]
+    assert "the same positions for every query" in notes["context"]
     assert "below 0" in notes["dot product"]
 
 

@@ -7,8 +7,8 @@ from torch import Tensor
 from videonl.blocks import BLOCKS, AttentionBlock
 from videonl.errors import UserError
 from videonl.visualization.explorer import weights
-from videonl.visualization.explorer.packing import pack
 from videonl.visualization.explorer.weights import TOLERANCE, pack_weights
+from videonl.visualization.web.packing import pack
 
 GRID = (3, 5, 7)
 

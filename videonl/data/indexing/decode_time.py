@@ -32,12 +32,12 @@ class DecodeTime(NamedTuple):
     num_videos: int
 
     def epoch_seconds(self, num_videos: int) -> tuple[float, float, float]:
-        """Core-seconds for one clip of each of so many videos: mean, low and high."""
+        """Core-seconds for one clip of each of this many videos: mean, low and high."""
         mean, low, high = self[:3]
         return mean * num_videos, low * num_videos, high * num_videos
 
     def workers_for(self, clips_per_second: float) -> int:
-        """How many worker processes, with a core each, decode so many clips per second; by the upper end.
+        """Number of worker processes, one core each, that decode this many clips per second; by the upper end.
 
         >>> DecodeTime(0.03, 0.02, 0.04, 30).workers_for(100)
         4

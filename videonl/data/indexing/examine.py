@@ -1,4 +1,4 @@
-"""Makes the index of a data set: examines every file once, and remembers what it found."""
+"""Makes the index of a data set: examines every file once, and stores the result."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -27,10 +27,10 @@ def make_index(
     limit_seconds: float = 60,
     progress: Progress = lambda done, total: None,
 ) -> list[IndexRow]:
-    """Examine the files of a source and write ``output``, whole or not at all.
+    """Examine the files of a source and write ``output``, completely or not at all.
 
-    What an earlier run found, finished or not, for this index or another in its folder, is kept for files of the same
-    path, size and time of modification; what version 0.1 found is not.
+    Results of an earlier run, finished or not, for this index or another in its folder, are kept for files with the
+    same path, size and modification time; results of version 0.1 are not.
 
     Args:
         entries: The videos.
@@ -44,7 +44,7 @@ def make_index(
         One record for each entry, in their order.
 
     Raises:
-        UserError: The output cannot be written, the name of a file is no UTF-8, or a number is out of range.
+        UserError: The output cannot be written, the name of a file is not UTF-8, or a number is out of range.
     """
     require_limits(num_workers, limit_seconds)
     journal = Journal.beside(output)
@@ -52,7 +52,7 @@ def make_index(
     paths = list(dict.fromkeys(located))
     check_file(output, map(Path, paths))
     try:
-        with locked(output.with_name(f"{output.name}{LOCK}"), f"{output} is being made"):
+        with locked(output.with_name(f"{output.name}{LOCK}"), f"{output} is being written"):
             known = known_records(paths, output, check)
             with journal.writing():
                 new = [Task(Path(path), check) for path in paths if path not in known]
@@ -74,7 +74,7 @@ def _text(path: str) -> str:
         path.encode()
     except UnicodeEncodeError as error:
         shown = os.fsencode(path).decode(errors="backslashreplace")
-        raise UserError(f"{shown}: the name is no valid UTF-8, as an index needs. Rename it.") from error
+        raise UserError(f"{shown}: the name is not valid UTF-8, which an index requires. Rename it.") from error
     return path
 
 

@@ -1,4 +1,4 @@
-"""What there is to know about one video file, and whether all of it can be read."""
+"""The facts about one video file, and whether all of it can be read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,7 +55,7 @@ class _Decoded(NamedTuple):
 
 
 def examine(task: Task) -> IndexRow:
-    """Find out all that an index says about a file. What is wrong with the file is returned, not raised."""
+    """Collect the facts of an index about a file. Faults of the file are returned, not raised."""
     record = IndexRow(str(task.path), label="", checked=task.check)
     try:
         num_bytes, modified_ns = file_key(task.path)
@@ -137,7 +137,7 @@ def _read_through(record: IndexRow, task: Task, num_packets: int) -> IndexRow:
 
 
 def _correct_table(path: Path, decoded: _Decoded) -> None:
-    """Where the packets announce other frames than decoding all of them gave, keep those that it gave."""
+    """If the packets announce other frames than decoding gave, keep the decoded ones."""
     table = table_of(path)
     is_right = table.num_frames == len(decoded.timestamps)
     if table.by_timestamp:
@@ -152,7 +152,7 @@ def _with_num_frames(record: IndexRow, num_frames: int) -> IndexRow:
 
 
 def _header_facts(record: IndexRow, path: Path) -> tuple[IndexRow, int, Orientation]:
-    """What the container, its packets and the first frame say; the number of packets; how frames are shown."""
+    """Facts from the container, its packets and the first frame; the number of packets; the orientation."""
     with _opened(path) as (container, stream):
         packets = [packet for packet in packets_of(container, stream) if packet.size]
         order = {
@@ -220,7 +220,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
 
 @contextmanager
 def _captured_errors() -> Iterator[list[str]]:
-    """Collect what FFmpeg reports as errors: a decoder that can conceal one goes on without raising."""
+    """Collect errors that FFmpeg logs: a decoder that conceals an error does not raise."""
     level, skips_repeated = av.logging.get_level(), av.logging.get_skip_repeated()
     av.logging.set_level(av.logging.ERROR)
     av.logging.set_skip_repeated(False)  # the last file may have had the same error

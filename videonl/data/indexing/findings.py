@@ -1,4 +1,4 @@
-"""What an index says about a data set: copies, leakage between splits, and labels that look wrong."""
+"""Findings about a data set from its index: copies, leakage between splits, and suspicious labels."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ _SAME_WORD = str.maketrans({"_": None, "-": None, " ": None})
 
 
 class Group(NamedTuple):
-    """Videos that belong together, and what they share."""
+    """A group of videos, and what they share."""
 
     shared: str
     records: list[IndexRow]
@@ -24,12 +24,12 @@ class Group(NamedTuple):
 
 
 def copies(records: Sequence[IndexRow]) -> list[Group]:
-    """Groups of rows whose bytes are the same: copies of a file, or one file listed more than once."""
+    """Groups of rows with identical bytes: copies of a file, or one file listed more than once."""
     return _groups(records, lambda record: record.content_hash, lambda group: len(group) > 1)
 
 
 def leaks(records: Sequence[IndexRow]) -> list[Group]:
-    """Groups of rows whose bytes are the same and whose splits are not."""
+    """Groups of rows with identical bytes in different splits."""
     return [group for group in copies(records) if len({record.split for record in group.records}) > 1]
 
 
@@ -39,12 +39,12 @@ def shared_clips(records: Sequence[IndexRow]) -> list[Group]:
 
 
 def contradictions(records: Sequence[IndexRow]) -> list[Group]:
-    """Groups of rows whose bytes are the same and whose labels are not."""
+    """Groups of rows with identical bytes and different labels."""
     return [group for group in copies(records) if len({record.label for record in group.records} - {""}) > 1]
 
 
 def similar_labels(records: Sequence[IndexRow]) -> list[list[str]]:
-    """Groups of labels that differ in capitals, spaces, underscores or hyphens alone."""
+    """Groups of labels that differ only in capitals, spaces, underscores or hyphens."""
     by_word: dict[str, set[str]] = defaultdict(set)
     for record in records:
         by_word[record.label.casefold().translate(_SAME_WORD)].add(record.label)
@@ -52,7 +52,7 @@ def similar_labels(records: Sequence[IndexRow]) -> list[list[str]]:
 
 
 def labels_without_training(records: Sequence[IndexRow]) -> list[str]:
-    """Labels that other splits have and the split ``train`` has not; none where there is no such split."""
+    """Labels that occur in other splits but not in the split ``train``; none without such a split."""
     trained = {record.label for record in records if record.split == "train" and record.usable}
     return sorted({record.label for record in records} - trained - {""}) if trained else []
 

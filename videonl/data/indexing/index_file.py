@@ -1,4 +1,4 @@
-"""The index of a data set: one row per video, with all that is known about it, as a Parquet file."""
+"""The index of a data set: a Parquet file with one row of facts per video."""
 
 import os
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ class IndexRow:
     """One row of an index; the columns of the file have these names.
 
     Args:
-        path: The video, relative to the folder of the index where it lies in that folder, else absolute.
-        label: The class, as written in the source; empty where the source gives none.
-        split: train, val, ...; empty where the source names none.
-        clip_id: What the clip was cut from (a YouTube id); empty where the source names none.
+        path: The video, relative to the folder of the index if it is in that folder, otherwise absolute.
+        label: The class, as written in the source; empty if the source has none.
+        split: train, val, ...; empty if the source has none.
+        clip_id: The video of the clip (a YouTube id); empty if the source has none.
         status: ``ok``; ``damaged``: every frame can be read, but the decoder had to conceal errors; ``broken``: cannot
             be read, or not all of it; ``missing``: there is no such file.
         reason: Why it is not ``ok``.
@@ -39,19 +39,19 @@ class IndexRow:
         height: Height in pixels, upright.
         rotation: Degrees by which the frames are turned counterclockwise to be upright.
         mirrored: Whether they are then mirrored left to right, as of front cameras.
-        pixel_aspect: Width over height of a pixel as players show it, such as ``16:11``; empty of square pixels.
+        pixel_aspect: Width over height of a pixel as players show it, such as ``16:11``; empty for square pixels.
         interlaced: Whether the first frame is two fields of different times, woven.
         num_frames: Number of frames.
-        fps: Frames per second, on average; empty for folders of frames, which do not say.
+        fps: Frames per second, on average; empty for folders of frames, which have no rate.
         duration_seconds: Number of frames over fps.
         key_frames: Indices of the frames at which decoding can begin.
         compared_backends: Decoders that were compared with sequential decoding.
-        exact_backends: Those of them with as many frames, and the same ones.
+        exact_backends: Those of them that returned exactly the same frames.
         checked: ``packets``, ``decode`` or ``compare``: how thoroughly.
         frame_table: The frames of a file without damage, as its readers list them (``FrameTable.to_text``): a training
             that reads the index need not look for them.
-        source_path: What a prepared video was made from.
-        source_hash: The ``content_hash`` of that.
+        source_path: The source of a prepared video.
+        source_hash: The ``content_hash`` of the source.
         psnr_db: PSNR of the brightness of a prepared video's frames against its source's, resized.
         shard: The shard a video is in, relative to the folder of the index; ``path`` then is its name there.
         offset_bytes: Where it begins in the shard; it ends ``num_bytes`` later.
@@ -95,7 +95,7 @@ class IndexRow:
 
     @property
     def trusted_table(self) -> str:
-        """``frame_table``, unless no decoder gave those frames, as version 0.1 wrote of files whose times mislead."""
+        """``frame_table``, unless no decoder returned those frames, as in some tables of version 0.1."""
         return "" if self.compared_backends and not self.exact_backends else self.frame_table
 
     def location(self, index: Path | str) -> Path | ShardMember:
@@ -144,22 +144,20 @@ def read_index(index: Path | str) -> list[IndexRow]:
         with fsspec.open(file_of(index), "rb") as file:
             table = pq.read_table(file)
     except (OSError, ValueError, pa.ArrowException, ImportError) as error:  # fsspec names the package that is needed
-        raise UserError(f"{index}: cannot be read as an index ({error}). Name a file of `videonl index`.") from error
+        raise UserError(f"{index}: cannot be read as an index ({error}). Use a file of `videonl index`.") from error
     missing = _REQUIRED - set(table.column_names)
     if missing:
-        raise UserError(f"{index}: no index of videonl's, it has no column {', '.join(sorted(missing))}.")
+        raise UserError(f"{index}: not an index of videonl: it has no column {', '.join(sorted(missing))}.")
     known = pa.schema([field for field in SCHEMA if field.name in table.column_names])
     try:
         rows = table.select(known.names).cast(known).to_pylist()
     except (pa.ArrowException, ValueError) as error:
-        raise UserError(
-            f"{index}: a column holds other values than an index ({error}). Index the videos again."
-        ) from error
+        raise UserError(f"{index}: a column has values of the wrong type ({error}). Index the videos again.") from error
     return [_record(row, f"{file_of(index)}, row {number}") for number, row in enumerate(rows, start=1)]
 
 
 def _record(row: dict[str, Any], where: str) -> IndexRow:
-    """A row without its nulls, which stand for what is not known."""
+    """A row without its nulls, which mean unknown."""
     for name in ("path", "label", "status"):
         if not row[name] and not (name == "label" and row[name] is not None):
             raise UserError(f"{where}: has no {name}. Index the videos again, or leave the row out.")
@@ -169,7 +167,7 @@ def _record(row: dict[str, Any], where: str) -> IndexRow:
 
 
 def write_index(index: Path, records: Sequence[IndexRow]) -> None:
-    """Write an index, whole or not at all."""
+    """Write an index, completely or not at all."""
     table = pa.Table.from_pylist([asdict(record) for record in records], schema=SCHEMA)
     with whole_path(index) as unfinished:
         pq.write_table(table, unfinished)

@@ -1,4 +1,4 @@
-"""Everything that can be said about a data set from its index, as plain data."""
+"""The report on a data set from its index, as plain data."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

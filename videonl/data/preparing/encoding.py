@@ -99,7 +99,7 @@ def encode(source: Path, target: Path, encoding: Encoding, num_frames: int) -> E
                 raise OSError(error.errno, error.strerror) from error
             raise DecodingError(source, f"cannot be re-encoded ({error.strerror or error})") from error
         if written != num_frames:
-            raise DecodingError(source, f"gave {written} frames, but the index says {num_frames}; index it again")
+            raise DecodingError(source, f"decodes to {written} frames, but the index says {num_frames}; index it again")
     return Encoded(written, psnr_db)
 
 

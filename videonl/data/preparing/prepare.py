@@ -49,7 +49,7 @@ def prepare(
 ) -> tuple[list[IndexRow], list[Failed]]:
     """Re-encode the usable videos of an index as ``output/CLASS/NAME.mp4``, with ``output/index.parquet``.
 
-    What an earlier run wrote, finished or not, is kept if neither source nor settings have changed. The sources are
+    Files of an earlier run, finished or not, are kept if neither source nor settings have changed. The sources are
     only read. Paths in the new index are relative, so the folder may move.
 
     Args:
@@ -69,7 +69,7 @@ def prepare(
     require_limits(num_workers, limit_seconds)
     records = [record for record in read_index(index) if record.usable]
     if not records or any(record.shard for record in records):
-        raise UserError(f"{index}: has no videos in files of their own to prepare. See: videonl doctor {index}")
+        raise UserError(f"{index}: has no video files to prepare. See: videonl doctor {index}")
     sources = [Path(os.path.abspath(str(record.location(index)))) for record in records]
     check_folder(output)
     _check_output(output, index, sources, records)
@@ -193,8 +193,8 @@ def _claim(output: Path, encoding: Encoding) -> None:
     settings = output / _SETTINGS_NAME
     if settings.exists():
         if json.loads(settings.read_text(encoding="utf-8")) != asdict(encoding):
-            raise UserError(f"{output}: was prepared with other settings ({settings}). Name another folder.")
+            raise UserError(f"{output}: was prepared with other settings ({settings}). Choose another folder.")
         return
     if any(path.name != LOCK for path in output.iterdir()):
-        raise UserError(f"{output}: is not empty, and was not prepared by videonl. Name another folder.")
+        raise UserError(f"{output}: is not empty, and was not prepared by videonl. Choose another folder.")
     write_text(settings, json.dumps(asdict(encoding), indent=2) + "\n")

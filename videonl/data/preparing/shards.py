@@ -48,7 +48,7 @@ def write_shards(
     require_within(1, shard_bytes=shard_bytes)
     records = [record for record in read_index(index) if record.usable]
     if not records or any(record.container == "frames" or record.shard for record in records):
-        raise UserError(f"{index}: has no video files to pack, or folders of frames. Pack prepared videos.")
+        raise UserError(f"{index}: has no video files to pack, or has folders of frames. Pack prepared videos.")
     refuse_inputs([output / INDEX_NAME], [Path(file_of(index))])
     packed: list[IndexRow] = []
     try:

@@ -48,9 +48,9 @@ def _open(path: Path, by_header: bool) -> Any:
     return open_file(path)
 
 
-def open_file(path: Path, **options: Any) -> Any:
-    """``av.open``, whatever the encoding of titles and the like."""
-    return av.open(str(path), **_ANY_METADATA, **options)
+def open_file(file: Any, **options: Any) -> Any:
+    """``av.open`` of a path, an address, or an object to read from, whatever the encoding of titles and the like."""
+    return av.open(file if hasattr(file, "read") else str(file), **_ANY_METADATA, **options)
 
 
 def _header_tells(container: Any) -> bool:

@@ -1,9 +1,9 @@
 """Frames of a video file by index, through one of several decoders.
 
-Frame i is the i-th frame in presentation order of sequential decoding, whatever the header says. That is the one
-address all tools agree on; random access through container headers is off by one or more on many real files. Every
-decoder gives that frame or raises a DecodingError: PyAV reads all files so, the others are kept from those where they
-would give another frame.
+Frame i is the i-th frame in presentation order of sequential decoding, whatever the header says. This is the only
+address on which all tools agree; random access through container headers is off by one or more on many real files.
+Every decoder returns that frame or raises a DecodingError: PyAV does so for all files, the others reject files on which
+they would return another frame.
 """
 
 import os
@@ -46,20 +46,20 @@ def check_decoder(decoder: str) -> None:
 
 
 def why_inexact(decoder: str, table: FrameTable) -> str | None:
-    """Why a decoder may give other frames of a file than sequential decoding does; None where it does not.
+    """Why a decoder may return other frames than sequential decoding; None if it is exact.
 
     Args:
         decoder: A name in ``DECODERS``.
-        table: What is known of the file.
+        table: The frame table of the file.
     """
     if DECODERS[decoder] is PyAVReader:
         return None
     if table.container not in _EXACT_CONTAINERS:
-        return f"its container {table.container} does not say when frames are shown"
+        return f"its container {table.container} does not store when frames are shown"
     if not table.by_timestamp or not table.is_plain:
         return "it has hidden, damaged or reordered frames around its key frames"
     if decoder == "decord" and table.codec in _NOT_IN_DECORD:
-        return f"decord has no {table.codec}"
+        return f"decord does not support {table.codec}"
     return None
 
 
@@ -69,8 +69,8 @@ def open_video(path: Path | str | ShardMember, decoder: str = "auto", known: Fra
     Args:
         path: The video file, a folder of frames, or a place in a shard.
         decoder: A name in ``DECODERS``.
-        known: What an earlier look found, so that opening costs nothing; of no use once the file has another size. By
-            default the packets of the file are listed, once per process as long as the file does not change.
+        known: The frame table from an earlier scan, which makes opening fast; ignored if the size of the file changed.
+            By default the packets of the file are listed, once per process as long as the file does not change.
 
     Raises:
         UserError: There is no such decoder.

@@ -1,4 +1,4 @@
-"""The frames of one video file as facts: when each is shown, and where decoding may start."""
+"""The frames of one video file: when each is shown, and where decoding may start."""
 
 import base64
 import dataclasses
@@ -15,7 +15,7 @@ from videonl.data.reading.orientation import Orientation
 
 @dataclass(frozen=True)
 class FrameTable:
-    """What is known of a file's frames, in presentation order: plain data, to keep and to pickle.
+    """The frames of a file in presentation order, as plain data that can be pickled.
 
     Args:
         container: FFmpeg's name of the container format, such as ``avi``.
@@ -63,7 +63,7 @@ class FrameTable:
 
     @property
     def fps(self) -> float:
-        """Frames per second, on average; the header's word where there is but one frame."""
+        """Frames per second, on average; the header's value if there is a single frame."""
         last = float(self.timestamps_seconds[-1])
         return (self.num_frames - 1) / last if last else self.nominal_fps
 
@@ -108,7 +108,7 @@ class FrameTable:
             table = cls(**{**fields, **increasing, "time_base": tuple(fields["time_base"]), "orientation": orientation})
             table.timestamps_seconds[-1]  # raises where these are no numbers, or none
         except (zlib.error, ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
-            raise ValueError(f"these are no frames of a file ({error})") from error
+            raise ValueError(f"this is not a frame table ({error})") from error
         return table
 
 

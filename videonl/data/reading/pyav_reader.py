@@ -94,7 +94,7 @@ class PyAVReader(VideoReader):
                     yield frame
 
     def _read_by_timestamp(self, indices: Sequence[int]) -> ClipBuffer | None:
-        """The clip, or None where the file does not give what its packets announce."""
+        """The clip, or None if decoding does not give what the packets announce."""
         wanted = sorted(set(indices))
         # From the first frame where seeking leads elsewhere than the packets say.
         for groups, by_header in ((_by_start(wanted, self.table.key_frames), True), ({0: wanted}, False)):
@@ -200,7 +200,7 @@ class PyAVReader(VideoReader):
 
 
 def _by_start(wanted: Sequence[int], key_frames: Sequence[int]) -> dict[int, list[int]]:
-    """Wanted frames grouped by the last key frame before them, or by the first frame; both in rising order."""
+    """Requested frames grouped by the last key frame before them, or by the first frame; both in ascending order."""
     groups: dict[int, list[int]] = {}
     for index in wanted:
         place = bisect.bisect_right(key_frames, index)

@@ -1,4 +1,4 @@
-"""Making the frame table of a file: from its packets where they tell, else by decoding it once."""
+"""Makes the frame table of a file: from its packets if they determine it, otherwise by decoding it once."""
 
 import dataclasses
 import operator
@@ -88,7 +88,7 @@ def _is_doubtful(path: Path, announced: Announced) -> bool:
 
 
 def _says_in_order(path: Path, facts: FrameTable) -> bool:
-    """Whether the sequence header, where a codec's always tells, says that pictures are shown as they are decoded."""
+    """Whether the sequence header, for codecs where it always tells, says that decoding order is display order."""
     if facts.codec != "hevc":
         return False
     with open_container(path, by_header=True) as container:
@@ -117,7 +117,7 @@ def find_orientation(path: Path, table: FrameTable) -> Orientation:
 
 
 def decode_once(path: Path | str, facts: FrameTable) -> FrameTable:
-    """List the frames of a file by decoding all of it, which takes long but cannot be wrong.
+    """List the frames of a file by decoding all of it, which is slow but always correct.
 
     Args:
         path: The video file.

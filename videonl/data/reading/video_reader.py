@@ -1,4 +1,4 @@
-"""What every decoder promises, and the error they share."""
+"""The interface of every decoder, and their common error."""
 
 import itertools
 import operator
@@ -64,7 +64,7 @@ class VideoReader(ABC):
 
     @property
     def num_frames(self) -> int:
-        """Number of frames that may be asked for, at least 1."""
+        """Number of frames, at least 1."""
         return self.table.num_frames
 
     @property
@@ -138,11 +138,11 @@ class VideoReader(ABC):
     def _check_indices(self, indices: Sequence[int]) -> None:
         for index in indices:
             if not 0 <= index < self.num_frames:
-                raise IndexError(f"{self.path}: frame {index} asked for, but there are {self.num_frames}")
+                raise IndexError(f"{self.path}: frame {index} requested, but the video has {self.num_frames}")
 
 
 def with_recount(read: Callable[[], Read]) -> Read:
-    """Choose and read frames, once more where their number turned out to be smaller than it was.
+    """Choose and read frames, and repeat if their number turned out to be smaller.
 
     So a clip that meets damage is read, whether or not the damage was known before.
 
@@ -156,7 +156,7 @@ def with_recount(read: Callable[[], Read]) -> Read:
 
 
 def check_exists(path: Path) -> None:
-    """Raise a DecodingError unless there is a file with something in it."""
+    """Raise a DecodingError unless there is a file that is not empty."""
     if not os.path.isfile(path):
         raise DecodingError(path, "no such file")
     if not path.stat().st_size:

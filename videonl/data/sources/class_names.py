@@ -1,4 +1,4 @@
-"""Files that say what numeric labels stand for: ``classes.txt`` beside a list, or one that the user names."""
+"""Files with the names of numeric labels: ``classes.txt`` beside a list, or one that the user names."""
 
 import logging
 import re
@@ -27,7 +27,7 @@ def read_class_names(path: Path) -> dict[str, str]:
         raise UserError(f"{path}: no such file of class names. Name one, or write the names as '[run, walk]'.")
     lines = content_lines(path)
     if lines and lines[0].text.startswith(("{", "[")):
-        raise UserError(f"{path}: is JSON, and class names are read one per line. Write them so.")
+        raise UserError(f"{path}: is JSON, but class names are read from text. Write one name per line.")
     header = lines[0] if len(lines) > 1 and not _NUMBERED.match(lines[0].text) else None
     rows = lines[1:] if header and all(_NUMBERED.match(line.text) for line in lines[1:]) else lines
     if all(_NUMBERED.match(line.text) for line in rows):
@@ -44,7 +44,7 @@ def read_class_names(path: Path) -> dict[str, str]:
 
 
 def named_by_file(entries: Sequence[LabeledPath], list_file: Path, classes: Path | None) -> list[LabeledPath]:
-    """Puts names in the place of labels where all labels are numbers and a file names them.
+    """Replaces labels by names if all labels are numbers and a file names them.
 
     Args:
         entries: The videos of a list.
@@ -61,8 +61,8 @@ def named_by_file(entries: Sequence[LabeledPath], list_file: Path, classes: Path
     names = read_class_names(names_file)
     for entry in entries:
         if _number(entry) not in names:
-            raise UserError(f"{entry.origin}: label {entry.label} is no number of a class in {names_file}. Correct it.")
-    _log.info("%s: the labels are named by %s", list_file, names_file)
+            raise UserError(f"{entry.origin}: label {entry.label} is not a class number in {names_file}. Correct it.")
+    _log.info("%s: the names of the labels come from %s", list_file, names_file)
     return [entry._replace(label=names[_number(entry)], number=_number(entry)) for entry in entries]
 
 

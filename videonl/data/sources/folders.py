@@ -6,7 +6,7 @@ A folder of videos without class folders is a source too, whose videos have no l
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from videonl.data.reading.frame_folder_reader import is_frame_folder
 from videonl.data.reading.probe import opens_as_video
 from videonl.data.sources.entry import LabeledPath, is_video_name
 from videonl.errors import UserError
+from videonl.outputs import is_same
 from videonl.terminal import printable
 
 _SPLIT_NAMES = frozenset(("train", "training", "val", "validate", "validation", "valid", "test", "testing"))
@@ -43,6 +44,33 @@ def read_folder(folder: Path) -> list[LabeledPath]:
     if left_out:
         _log.warning("%s: left out %s", folder, _counted(left_out))
     return entries
+
+
+def data_set_around(video: Path, apart_from: Path) -> Path | None:
+    """The folder of class folders, or else of videos, that a video is one of, as far as names tell.
+
+    Args:
+        video: The file.
+        apart_from: A folder that is none of the class folders, such as one to write to.
+
+    Returns:
+        The folder; None where the video is alone.
+    """
+    beside = [path for path in _listed(video.parent.parent) if path.is_dir() and not is_same(path, apart_from)]
+    if len(beside) > 1 and all(any(_named(folder)) for folder in beside):
+        return video.parent.parent
+    return video.parent if sum(_named(video.parent)) > 1 else None
+
+
+def _named(folder: Path) -> Iterator[bool]:
+    return (is_video_name(path.name) for path in _listed(folder))
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError:
+        return []
 
 
 def split_of_name(name: str) -> str:
@@ -85,7 +113,7 @@ def _content(folder: Path) -> _Content:
             _place(path, content).append(path)
     except OSError as error:
         raise UserError(
-            f"{error.filename or folder} cannot be listed ({error.strerror or error}). Allow it, or take it away."
+            f"{error.filename or folder} cannot be listed ({error.strerror or error}). Allow access, or remove it."
         ) from error
     return content
 
@@ -119,15 +147,15 @@ def _of_class(folder: Path, content: _Content, left_out: dict[Path, str]) -> lis
     nested = _nested(content, left_out, (os.path.realpath(folder),))
     if content.videos and nested and folder.name.lower() in _SPLIT_NAMES:
         raise UserError(
-            f"{folder}: named like a split, it holds videos such as {content.videos[0].name} beside folders of videos "
-            f"such as {nested[0].parent.name}. Move the former into class folders, or name another folder."
+            f"{folder}: is named like a split, but holds videos such as {content.videos[0].name} beside folders of "
+            f"videos such as {nested[0].parent.name}. Move the former into class folders, or choose another folder."
         )
     if content.videos:
         return sorted([*content.videos, *nested])
     if nested:
         raise UserError(
-            f"{folder}: no videos in this class folder, but in folders below it, such as {nested[0]}. Where those are "
-            f"the classes, name {folder} as the source; else move the videos up, or write a list of 'path,label'."
+            f"{folder}: no videos in this class folder, only in folders below it, such as {nested[0]}. If those are "
+            f"the classes, use {folder} as the source; otherwise move the videos up, or write a list of 'path,label'."
         )
     raise UserError(
         f"{folder}: no videos in this class folder, neither files that FFmpeg opens nor folders of frames. Add some, "
@@ -148,7 +176,7 @@ def _nested(content: _Content, left_out: dict[Path, str], above: tuple[str, ...]
 
 
 def _no_videos(content: _Content) -> dict[Path, str]:
-    return {path: "hidden" if path.name.startswith(".") else f"no video ({path.suffix})" for path in content.others}
+    return {path: "hidden" if path.name.startswith(".") else f"not a video ({path.suffix})" for path in content.others}
 
 
 def _counted(left_out: Mapping[Path, str]) -> str:

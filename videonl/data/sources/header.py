@@ -69,7 +69,7 @@ def header_of(names: list[str], origin: str) -> Header:
         missing = "paths (path)" if path is None else "labels (label)"
         raise UserError(
             f"{origin}: no column of {missing} is among the columns {', '.join(names)}. Rename one, or, if this line "
-            "is no header, write one that names path and label before it."
+            "is not a header, add one that names path and label before it."
         )
     return Header(names, path, label, split)
 
@@ -78,14 +78,14 @@ def _refuse_unread(names: Sequence[str], words: Sequence[str], origin: str) -> N
     times = [name for name in names if _looks_like_time(name)]
     if times:
         raise UserError(
-            f"{origin}: the columns {', '.join(times)} look like a part of each video, and only whole videos are read "
-            "so far. Cut the videos, or remove the columns where each file is one clip already."
+            f"{origin}: the columns {', '.join(times)} look like a part of each video, but only whole videos are "
+            "supported. Cut the videos, or remove the columns if each file is already one clip."
         )
     several = [name for name, word in zip(names, words, strict=True) if _SEVERAL.fullmatch(word)]
     if len(several) > 1 or (several and any(word in _LABEL for word in words if not _SEVERAL.fullmatch(word))):
         raise UserError(
-            f"{origin}: the columns {', '.join(several)} look like several labels of each video, and one is read so "
-            "far. Remove the others."
+            f"{origin}: the columns {', '.join(several)} look like several labels per video, but only one is "
+            "supported. Remove the others."
         )
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
@@ -102,7 +102,7 @@ def _place(words: Sequence[str], known: Sequence[str], names: Sequence[str], ori
     exact = [place for place in places if words[place] == known[0]]
     if len(places) > 1 and not exact:
         found = ", ".join(names[place] for place in places)
-        raise UserError(f"{origin}: any of the columns {found} may be the {known[0]}. Rename the right one {known[0]}.")
+        raise UserError(f"{origin}: the columns {found} may all be the {known[0]}. Rename the right one {known[0]}.")
     return next(iter([*exact, *places]), None)
 
 

@@ -59,7 +59,7 @@ def _seconds(row: Mapping[str, str], column: str, origin: str) -> int:
     try:
         return round(float(row.get(column, "")))
     except ValueError:
-        raise UserError(f"{origin}: {column} must be a number of seconds, but reads {row.get(column, '')!r}.") from None
+        raise UserError(f"{origin}: {column} must be a number of seconds, got {row.get(column, '')!r}.") from None
 
 
 def _files_by_stem(root: Path) -> dict[str, list[Path]]:

@@ -1,5 +1,6 @@
-"""Which videos there are and what label each has, from any kind of source."""
+"""Lists the videos of any kind of source, with their labels."""
 
+import glob
 import logging
 import os
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from videonl.data.reading.shard_member import is_url
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.folders import read_folder, split_of_name
 from videonl.data.sources.lists import read_list, shorten
+from videonl.data.sources.official import is_hmdb51, read_hmdb51
 from videonl.data.sources.own import is_own_source, read_own
 from videonl.errors import UserError
 
@@ -21,7 +23,7 @@ _log = logging.getLogger(__name__)
 def read_source(
     source: str, root: Path | None = None, classes: Path | None = None, keep_unreadable: bool = False
 ) -> list[LabeledPath]:
-    """List the videos of a folder, a list file, or an index, with their labels where the source gives them.
+    """List the videos of a folder, a list file, or an index, with their labels if the source has them.
 
     A folder holds one folder per class (``class/clip.mp4``, or ``class/clip/img_00001.jpg``), or ``train``, ``val`` and
     ``test`` that do, or videos alone, which then have no label. A list file holds one video per line, ``path label``,
@@ -29,19 +31,20 @@ def read_source(
     blank lines and lines that start with ``#`` are skipped. Space-separated paths may contain spaces: the label is the
     last word. A list may begin with a header that names at least ``path`` and ``label``, or words for them such as
     ``filename`` and ``class``, and if it has a column ``split``, then ``clips.csv#train`` takes the rows of that split.
-    The official lists of Kinetics are such files too. Where labels are numbers, a file ``classes.txt`` beside the list
-    names them.
+    The official lists of Kinetics are such files too, and so are those of UCF101 and Something-Something V2, and the
+    files of a split of HMDB51, ``'*_test_split1.txt#train'``; see :mod:`videonl.data.sources.official`. Where labels
+    are numbers, a file ``classes.txt`` beside the list names them.
 
-    An index is what ``videonl index`` writes, or a folder that holds one, or the URL of either. Its broken and missing
-    videos are left out, and a warning says how many, or kept to be counted.
+    An index is a file of ``videonl index``, or a folder that holds one, or the URL of either. Its broken and missing
+    videos are left out, with a warning that counts them, or kept to be counted.
 
-    ``python:FUNCTION:ARGUMENT`` is what a user's own function lists; see :func:`videonl.data.sources.own.read_own`.
+    ``python:FUNCTION:ARGUMENT`` calls a user's own function; see :func:`videonl.data.sources.own.read_own`.
 
     Args:
         source: Folder, list file or index, the latter two optionally with ``#split``.
-        root: What relative paths are relative to: the source itself, and the paths in a list. Without it the source is
+        root: Base folder of relative paths: of the source itself, and of the paths in a list. Without it the source is
             relative to the current folder and the paths in a list to the folder the list is in.
-        classes: A file of the names that numeric labels of a list stand for, instead of ``classes.txt``.
+        classes: A file with the names of numeric labels of a list, instead of ``classes.txt``.
         keep_unreadable: Keep the videos that an index calls broken or missing: an evaluation counts them.
 
     Returns:
@@ -55,6 +58,8 @@ def read_source(
     if is_url(source):
         url, _, split = source.partition("#")
         return _of_index(url, split or None, keep_unreadable)
+    if (pattern := _hmdb51(source, root)) is not None:
+        return pattern
     path, split_name = _locate(source, root)
     if path.is_dir() and (path / INDEX_NAME).is_file():
         path /= INDEX_NAME
@@ -72,14 +77,32 @@ def read_source(
     )
 
 
+def _hmdb51(source: str, root: Path | None) -> list[LabeledPath] | None:
+    """The videos of the official files of HMDB51, which a pattern names; None where it names others, or is none."""
+    if not _is_pattern(source, root):
+        return None
+    name, _, split = source.partition("#")
+    paths = [Path(each) for each in sorted(glob.glob(str((root or Path()) / os.path.expanduser(name))))]
+    if not is_hmdb51(paths):
+        return None
+    entries = read_hmdb51(paths, root)
+    return _of_split(name, entries, split) if split else entries
+
+
+def _is_pattern(source: str, root: Path | None) -> bool:
+    return glob.has_magic(source) and not os.path.lexists((root or Path()) / os.path.expanduser(source))
+
+
 def file_of_source(source: str, root: Path | None = None) -> Path:
     """The list or index that a source is read from, without its split; or its folder, or its URL.
 
     Raises:
-        UserError: There is none of that name.
+        UserError: It does not exist.
     """
     if is_url(source) or is_own_source(source):
         return Path(source)
+    if _is_pattern(source, root):
+        return Path(source.partition("#")[0])
     path, _ = _locate(source, root)
     return path / INDEX_NAME if (path / INDEX_NAME).is_file() else path
 
@@ -92,7 +115,7 @@ def files_of_sources(text: str) -> list[Path]:
 def read_sources(text: str, root: Path | None = None, classes: Path | None = None) -> list[LabeledPath]:
     """List the videos of one source, or of several with commas between.
 
-    Of several, the videos of one whose own rows name no split are of the split that it is named after:
+    With several sources, videos without a split of their own get the split after which their source is named:
     ``train.csv,val.csv`` are the splits train and val.
 
     Args:
@@ -115,7 +138,7 @@ def read_sources(text: str, root: Path | None = None, classes: Path | None = Non
         everything += [entry if entry.split else entry._replace(split=split) for entry in entries]
     unsplit = sum(not entry.split for entry in everything)
     if len(sources) > 1 and unsplit:
-        _log.warning("%d of %d videos are of no split: name lists train.csv, val.csv", unsplit, len(everything))
+        _log.warning("%d of %d videos have no split: name the lists train.csv, val.csv", unsplit, len(everything))
     return everything
 
 
@@ -131,7 +154,7 @@ def _locate(source: str, root: Path | None) -> tuple[Path, str | None]:
     if hash_sign and os.path.lexists(path):
         return path, split
     missing = path if hash_sign else whole
-    hint = f" (relative sources are taken relative to --data.root {root})" if root else ""
+    hint = f" (relative sources are relative to --data.root {root})" if root else ""
     raise UserError(f"{missing}: no such folder or list file{hint}. Name a folder of class folders, or a CSV list.")
 
 

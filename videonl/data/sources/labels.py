@@ -109,8 +109,8 @@ def leave_out_wrong_labels(
 def _label_of(entry: LabeledPath) -> str:
     if entry.label is None:
         raise UserError(
-            f"{entry.origin}: has no label, and one is needed here. Arrange videos as CLASS/CLIP.mp4, or list them as "
-            "'path label'; without labels they can be scored by videonl evaluate and predict."
+            f"{entry.origin}: has no label, but one is required here. Arrange videos as CLASS/CLIP.mp4, or list them "
+            "as 'path label'; videonl evaluate and predict score videos without labels."
         )
     return entry.label
 
@@ -118,4 +118,4 @@ def _label_of(entry: LabeledPath) -> str:
 def _wrong_label(entry: LabeledPath, classes: Sequence[str]) -> str:
     if entry.label is None:
         return "has no label"
-    return f"label {entry.label!r} is none of the {len(classes)} classes ({shorten(classes)})"
+    return f"label {entry.label!r} is not one of the {len(classes)} classes ({shorten(classes)})"

@@ -1,5 +1,6 @@
 """The lines of a list file, and the fields of a line."""
 
+import codecs
 import csv
 import logging
 import re
@@ -29,16 +30,33 @@ def content_lines(path: Path) -> list[Line]:
     Raises:
         UserError: It is no text, or a line holds a NUL byte.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")  # spreadsheets write a byte order mark
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable text file ({error}). Name a list of 'path label' lines.") from error
+    text = _text_of(path)
     lines = [Line(line.strip(_BLANK), f"{path}:{number}") for number, line in enumerate(_LINE_END.split(text), start=1)]
     for line in lines:
         if "\0" in line.text:
             raise UserError(f"{line.origin}: has a NUL byte ({line.text!r}). Save the list as UTF-8 text, without it.")
     _tell_of_comments(path, [line for line in lines if line.text.startswith("#")])
     return [line for line in lines if line.text and not line.text.startswith("#")]
+
+
+def _text_of(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        return content.decode("utf-8-sig")  # spreadsheets write a byte order mark
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror or error}). Name a list of 'path label' lines."
+        ) from error
+    except UnicodeDecodeError as error:
+        if b"\0" in content and content[:2] not in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise UserError(f"{path}: not a text file ({error}). Name a list of 'path label' lines.") from error
+        name = "UTF-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "LATIN1"
+        line = content[: error.start].count(b"\n") + 1
+        what = "is UTF-16" if name == "UTF-16" else f"is no UTF-8 from line {line} on"
+        raise UserError(
+            f"{path}: {what}, and lists are read as UTF-8 text. Save it so, such as by "
+            f"iconv -f {name} -t UTF-8 {path.name}"
+        ) from error
 
 
 def separator_of(text: str) -> str:
@@ -66,7 +84,7 @@ def fields_of(line: Line, separator: str) -> list[str]:
 
 
 def check_length(path: str, origin: str) -> None:
-    """Refuses a path that no file can have.
+    """Rejects a path that is too long for a file.
 
     Raises:
         UserError: It, or a name in it, is too long.
@@ -74,7 +92,7 @@ def check_length(path: str, origin: str) -> None:
     longest = max(len(name.encode(errors="surrogateescape")) for name in path.split("/"))
     if longest > _NAME_BYTES or len(path.encode(errors="surrogateescape")) > _PATH_BYTES:
         raise UserError(
-            f"{origin}: no file can have so long a name ({longest} bytes, at most {_NAME_BYTES}): {path[:60]!r}..."
+            f"{origin}: the file name is too long ({longest} bytes, at most {_NAME_BYTES}): {path[:60]!r}..."
         )
 
 

@@ -10,6 +10,7 @@ from videonl.data.sources.entry import LabeledPath, is_video_name
 from videonl.data.sources.header import Header, header_of, names_columns
 from videonl.data.sources.kinetics import is_kinetics_header, read_kinetics
 from videonl.data.sources.list_lines import Line, check_length, content_lines, fields_of, separator_of
+from videonl.data.sources.official import is_ucf101, read_something, read_ucf101
 from videonl.data.sources.rows import check_one_label, parse_row
 from videonl.errors import UserError
 
@@ -34,7 +35,15 @@ def read_list(path: Path, split: str | None, root: Path | None, classes: Path | 
     if not lines:
         raise UserError(f"{path}: no videos listed. Write one 'path label' per line.")
     if lines[0].text in ("{", "[") or lines[0].text.startswith(('{"', "[{", '["')):
-        raise UserError(f"{path}: is JSON, and lists are text with one 'path label' per line. Write one.")
+        everything = read_something(path, "\n".join(line.text for line in lines), base)
+        _check_files(path, everything, base)
+        _check_split(path, split, [])
+        return everything
+    if is_ucf101(path, lines):
+        everything = read_ucf101(path, lines, base)
+        _check_files(path, everything, base)
+        _check_split(path, split, [])
+        return everything
     separator = separator_of(lines[0].text)
     names = fields_of(lines[0], separator)
     lowered = [name.lower() for name in names]
@@ -120,10 +129,10 @@ def _is_video(name: str, base: Path) -> bool:
 def _entry(line: Line, video: str, label: str | None, split: str, base: Path) -> LabeledPath:
     if not video or label == "":
         raise UserError(
-            f"{line.origin}: needs a path and a label, but reads {line.text!r}. Write 'path label' or 'path,label'."
+            f"{line.origin}: needs a path and a label, got {line.text!r}. Write 'path label' or 'path,label'."
         )
     if is_url(video):
-        raise UserError(f"{line.origin}: {video} is a URL, and lists hold files. Download it, or pack shards.")
+        raise UserError(f"{line.origin}: {video} is a URL, but lists hold files. Download it, or pack shards.")
     check_length(video, line.origin)
     check_one_label(label or "", line.origin)
     return LabeledPath(base / os.path.expanduser(video), label, line.origin, split)
@@ -133,7 +142,7 @@ def _check_split(path: Path, split: str | None, splits: Sequence[str]) -> None:
     if split is None or split in splits:
         return
     if not any(splits):
-        raise UserError(f"{path}: '#{split}' needs a header row with a column 'split', and there is none.")
+        raise UserError(f"{path}: '#{split}' needs a header row with a column 'split', but there is none.")
     raise UserError(f"{path}: no rows with split {split!r}. The splits are: {shorten(sorted(set(splits)))}.")
 
 
@@ -145,10 +154,9 @@ def _check_files(path: Path, entries: Sequence[LabeledPath], base: Path) -> None
     if any("\\" in str(video) for video in paths):
         remedy = "Write / between folders, not the backslashes of Windows."
     elif not any(video.is_relative_to(base) for video in paths):
-        remedy = "The paths are absolute, so that no root changes them: correct them."
+        remedy = "The paths are absolute, so no root applies to them: correct them."
     else:
-        remedy = f"Relative paths were taken relative to {base}; set --data.root (or --root) to the folder they are "
-        remedy += "relative to."
+        remedy = f"Relative paths were resolved against {base}; set --data.root (or --root) to their base folder."
     label = "no label" if entries[0].label is None else f"the label {entries[0].label!r}"
     raise UserError(
         f"{path}: none of the first files listed exists. {entries[0].origin} was read as {paths[0]} with {label}. "

@@ -50,8 +50,8 @@ def check_one_label(label: str, origin: str) -> None:
     """
     if _SEVERAL.fullmatch(label):
         raise UserError(
-            f"{origin}: {label!r} looks like several labels, and one for each video is read so far. Leave one, or, if "
-            "it is one, call it otherwise."
+            f"{origin}: {label!r} looks like several labels, but only one per video is supported. Keep one, or, if it "
+            "is a single label, rename it."
         )
 
 
@@ -90,7 +90,7 @@ def _label_after(line: Line, path: str, rest: str) -> str:
     if len(words) > 1:
         raise UserError(
             f"{line.origin}: after {path} there are {len(words)} words: {rest!r}. A label of several words needs a "
-            "comma or a tab before it; several labels, or a part of the video, are not read so far."
+            "comma or a tab before it; several labels, or parts of a video, are not supported."
         )
     return rest
 

@@ -1,6 +1,6 @@
-"""A made-up data set whose labels can only be read by relating two distant places in spacetime.
+"""A synthetic data set whose labels depend on two distant positions in spacetime.
 
-A cue, one of K shapes, shows in the first two frames in the left third; a probe, one of the same shapes, in the last
+A cue, one of K shapes, appears in the first two frames in the left third; a probe, one of the same shapes, in the last
 two in the right third. The label is ``(cue + probe) mod K``. All pairs occur equally often, so neither the cue nor the
 probe alone says anything about the label, and no network whose view spans only one of them can beat chance.
 """
@@ -36,7 +36,7 @@ CLUES_FILE = "clues.csv"
 
 @dataclass(frozen=True)
 class SyntheticSettings:
-    """Everything that the data set is a function of.
+    """The settings that determine the data set.
 
     Args:
         num_classes: Number of classes, and of shapes, from 2 to 6.
@@ -46,6 +46,9 @@ class SyntheticSettings:
         size_px: Height and width of the frames: even, at least 32.
         num_frames: Number of frames in each clip, at least 4.
         seed: Seed of everything random.
+
+    Raises:
+        UserError: A value is out of range.
     """
 
     num_classes: int = 2
@@ -69,9 +72,14 @@ class SyntheticSettings:
         require_within(0, _MOST_SEED, seed=self.seed)
         require_within(0, _MOST_CLIPS, num_train=self.num_train, num_val=self.num_val, num_test=self.num_test)
 
+    @property
+    def num_clips(self) -> int:
+        """Clips of all three splits."""
+        return self.num_train + self.num_val + self.num_test
+
 
 class Clue(NamedTuple):
-    """Where a clip's label can be read: one row of ``clues.csv``; ``path`` is relative to the data set."""
+    """The places of cue and probe in a clip: one row of ``clues.csv``; ``path`` is relative to the data set."""
 
     path: str
     split: str
@@ -82,41 +90,27 @@ class Clue(NamedTuple):
 
 def write_synthetic(
     directory: Path,
-    *,
-    num_classes: int = 2,
-    num_train: int = 1280,
-    num_val: int = 160,
-    num_test: int = 320,
-    size_px: int = 64,
-    num_frames: int = 8,
-    seed: int = 0,
+    settings: SyntheticSettings = SyntheticSettings(),
     progress: Callable[[int, int], None] | None = None,
 ) -> bool:
     """Write the data set as H.264 files ``DIR/{train,val,test}/sum_K/clip_00012.mp4``.
 
-    Where cue and probe are is written to ``DIR/clues.csv``, and the settings to ``DIR/synthetic.json``. The files are a
-    pure function of the arguments, byte for byte with the same versions of PyAV and numpy. How often the pairs of cue
-    and probe occur in a split differs by one at most, and not at all where its number of clips is a multiple of
+    The places of cue and probe are written to ``DIR/clues.csv``, and the settings to ``DIR/synthetic.json``. The files
+    depend only on the settings, byte for byte with the same versions of PyAV and numpy. The counts of the pairs of cue
+    and probe in a split differ by one at most, and are equal if its number of clips is a multiple of
     ``num_classes ** 2``.
 
     Args:
         directory: Where to write; must be empty or absent, or hold the same data set.
-        num_classes: Number of classes, and of shapes, from 2 to 6.
-        num_train: Number of training clips.
-        num_val: Number of validation clips.
-        num_test: Number of test clips.
-        size_px: Height and width of the frames: even, at least 32.
-        num_frames: Number of frames in each clip, at least 4.
-        seed: Seed of everything random.
+        settings: What to write.
         progress: Called with the number of clips written and the number of all, after each.
 
     Returns:
         True if the files were written, False if this very data set was already there.
 
     Raises:
-        UserError: A value is out of range, or the directory holds something else.
+        UserError: The directory holds something else, or cannot be written.
     """
-    settings = SyntheticSettings(num_classes, num_train, num_val, num_test, size_px, num_frames, seed)
     if _is_there(directory, settings):
         return False
     check_folder(directory)
@@ -158,12 +152,11 @@ def write_video(path: Path, frames: NDArray[np.uint8]) -> None:
 def _write_all(directory: Path, settings: SyntheticSettings, progress: Callable[[int, int], None]) -> None:
     described = json.dumps(_described(settings), indent=2) + "\n"
     write_text(directory / _UNFINISHED_FILE, described)
-    total = settings.num_train + settings.num_val + settings.num_test
     clues = []
     for clue, frames in synthetic_clips(settings):
         write_video(directory / clue.path, frames)
         clues.append(clue)
-        progress(len(clues), total)
+        progress(len(clues), settings.num_clips)
     _write_clues(directory / CLUES_FILE, clues)
     write_text(directory / _SETTINGS_FILE, described)  # last: its presence says that the data set is complete
     (directory / _UNFINISHED_FILE).unlink()
@@ -184,10 +177,10 @@ def _is_there(directory: Path, settings: SyntheticSettings) -> bool:
     for name in (_SETTINGS_FILE, _UNFINISHED_FILE):
         if (directory / name).exists():
             if _read_json(directory / name) != _described(settings):
-                raise UserError(f"{directory}: holds a data set with other settings ({name}). Name another folder.")
+                raise UserError(f"{directory}: holds a data set with other settings ({name}). Choose another folder.")
             return name == _SETTINGS_FILE
     if any(path.name != LOCK for path in directory.iterdir()):
-        raise UserError(f"{directory}: not empty, and no data set of ours. Name another folder.")
+        raise UserError(f"{directory}: is not empty, and not a data set of videonl synth. Choose another folder.")
     return False
 
 

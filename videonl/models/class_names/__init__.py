@@ -1,7 +1,7 @@
 """Names of classes, in the order of the logits: published lists by name, and files of the usual forms.
 
-``kinetics600.txt`` and ``kinetics700.txt`` hold the official classes, sorted, as mmaction2, GluonCV and MoViNet number
-them; those of Kinetics-400 and ImageNet come with torchvision.
+``kinetics400.txt``, ``kinetics600.txt`` and ``kinetics700.txt`` hold the official classes, sorted, as torchvision,
+mmaction2, GluonCV and MoViNet number them; those of ImageNet come with torchvision.
 """
 
 import csv
@@ -46,7 +46,7 @@ def class_names(source: str | Path) -> list[str]:
 
 
 def lists_of(num_classes: int) -> list[str]:
-    """The published lists with so many names.
+    """The published lists with this number of names.
 
     >>> lists_of(600)
     ['kinetics600']
@@ -59,7 +59,7 @@ def _require_each_once(path: Path, names: Sequence[str]) -> None:
         raise UserError(f"{path} names no classes; write one name per line")
     for index, name in enumerate(names):
         if not name:
-            raise UserError(f"{path}: class {index} has no name; a blank line would move the classes after it")
+            raise UserError(f"{path}: class {index} has no name; a blank line would shift the classes after it")
         if (first := names.index(name)) != index:
             raise UserError(f"{path}: class {first} and class {index} are both named {name!r}")
 
@@ -104,16 +104,16 @@ def _packaged(name: str) -> list[str]:
     return (files(__package__) / f"{name}.txt").read_text(encoding="utf-8").splitlines()
 
 
-def _of_torchvision(model: str, weights: str) -> list[str]:
-    from torchvision.models import get_model_weights
+def _imagenet() -> list[str]:
+    from torchvision.models import ResNet50_Weights
 
-    return list(get_model_weights(model)[weights].meta["categories"])
+    return list(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
 
 
 PUBLISHED: dict[str, Callable[[], list[str]]] = {
-    "kinetics400": partial(_of_torchvision, "r3d_18", "KINETICS400_V1"),
+    "kinetics400": partial(_packaged, "kinetics400"),
     "kinetics600": partial(_packaged, "kinetics600"),
     "kinetics700": partial(_packaged, "kinetics700"),
-    "imagenet": partial(_of_torchvision, "resnet50", "IMAGENET1K_V1"),
+    "imagenet": _imagenet,
 }
 SIZES = {"kinetics400": 400, "kinetics600": 600, "kinetics700": 700, "imagenet": 1000}

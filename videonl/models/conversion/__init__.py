@@ -1,4 +1,4 @@
-"""Checkpoints of other projects, converted without guesses: what does not fit or is not known is refused."""
+"""Converts checkpoints of other projects without guesses: anything that does not fit or is not known is an error."""
 
 import re
 from collections.abc import Callable
@@ -55,15 +55,15 @@ def convert(path: Path, layout: Layout, stated: Stated = Stated()) -> Weights:
 
     Args:
         path: The file.
-        layout: Whose it is; ``videonl`` for a file that videonl wrote, to state its clips anew.
-        stated: What the file does not say.
+        layout: The project that wrote it; ``videonl`` for a file of videonl, to change its clips or classes.
+        stated: Facts that the file does not record.
 
     Returns:
         Weights of one of our networks, complete except perhaps for the head, or of one block.
 
     Raises:
-        UserError: When the file cannot be read as plain weights, anything does not fit, or a fact is missing without
-            which the network could compute other numbers.
+        UserError: When the file cannot be read as plain weights, anything does not fit, or a fact is missing on
+            which the outputs of the network depend.
     """
     if layout not in get_args(Layout):
         raise UserError(f"unknown layout {layout!r}; known are {', '.join(get_args(Layout))}")
@@ -77,7 +77,7 @@ def convert(path: Path, layout: Layout, stated: Stated = Stated()) -> Weights:
     except UserError as error:
         raise UserError(f"{path}: {refusal(content, layout) or error}") from error
     except (LookupError, TypeError, ValueError) as error:  # weights of shapes, or a configuration, of no such project
-        why = refusal(content, layout) or f"it is not what a checkpoint of {layout} looks like ({error})"
+        why = refusal(content, layout) or f"it does not look like a checkpoint of {layout} ({error})"
         raise UserError(f"{path}: {why}") from error
 
 
@@ -91,7 +91,7 @@ def convert_content(content: Any, layout: Layout, stated: Stated, source: str) -
 
 
 def _refuse_another_clip(name: str, weights: Weights, stated: Stated) -> None:
-    """Published files bear their clip in their names, and it may not be the one that their layout stands for."""
+    """Rejects a file whose name has another clip than the one published for its layout."""
     found = [f"{num_frames}x{stride}" for num_frames, stride in CLIP_IN_NAME.findall(name)]
     if not found or stated.num_frames is not None or "num_frames" not in weights.clip:
         return
@@ -101,21 +101,21 @@ def _refuse_another_clip(name: str, weights: Weights, stated: Stated) -> None:
     slow = weights.network and weights.network["backbone"] in SLOWFASTS and (num_frames // ALPHA, stride_frames * ALPHA)
     if published not in found and (not slow or "{}x{}".format(*slow) not in found):
         raise UserError(
-            f"its name says {found[0]}, frames x stride, and {published} is published for this network; state which "
-            f"it was trained on: --clip {found[0]} or --clip {published}"
+            f"its name says {found[0]}, frames x stride, but {published} is published for this network; state the "
+            f"clip of its training: --clip {found[0]} or --clip {published}"
         )
 
 
 def _refuse_contradictions(foreign: Foreign, stated: Stated) -> None:
-    """What was stated and is known otherwise from the file or its layout must not be passed over."""
+    """Rejects stated facts that contradict the file or its layout."""
     if foreign.stem is None and stated.strides is not None:
         raise UserError(f"--strides is for the stem of a ResNet; {foreign.backbone} keeps its own")
     padding = None if foreign.stem is None else foreign.stem.pool_padding_px
     if stated.pool_padding not in (None, padding):
-        raise UserError(f"--pool_padding {stated.pool_padding} is not that of this layout, {padding}")
+        raise UserError(f"--pool_padding {stated.pool_padding} contradicts this layout, which has {padding}")
     for name in ABOUT_BLOCKS:
         if not foreign.blocks and getattr(stated, name) is not None:
-            raise UserError(f"--{name} is for non-local blocks, and the file has none")
+            raise UserError(f"--{name} is for non-local blocks, but the file has none")
     for (stage, index), options in foreign.blocks.items():
         for name in ABOUT_BLOCKS:
             value = getattr(stated, name)

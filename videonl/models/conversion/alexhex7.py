@@ -23,13 +23,13 @@ def alexhex7_block(content: Any, stated: Stated, source: str) -> Weights:
     """
     for name in ("backbone", "strides", "pool_padding", "num_frames"):
         if getattr(stated, name) is not None:
-            raise UserError(f"--{FLAGS.get(name, name)} is for whole networks, and this is one block")
+            raise UserError(f"--{FLAGS.get(name, name)} is for whole networks, but this is one block")
     theirs = tensors(content, ("state_dict",), "one block of AlexHex7/Non-local_pytorch")
     weights, left_over = rename_public(theirs, "alexhex7")
     if left_over or "g.weight" not in weights:
         raise UserError(f"this is not the state_dict of one block: left over are {', '.join(left_over) or 'no keys'}")
     if weights["g.weight"].ndim != 5:
-        raise UserError("this block is for images or sequences; only those of 3D (NONLocalBlock3D) fit clips")
+        raise UserError("this block is for images or sequences; only 3D blocks (NONLocalBlock3D) fit clips")
     pooled = "g.0.weight" in theirs
     for name, value in (("scale", False), ("subsample", pooled)):
         if getattr(stated, name) not in (None, value):

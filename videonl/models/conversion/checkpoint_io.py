@@ -1,4 +1,4 @@
-"""Checkpoints from strangers, read without running any code in them."""
+"""Reads untrusted checkpoints without running any code in them."""
 
 import pickle
 import warnings
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from videonl.errors import UserError
 from videonl.models.conversion.beside_weights import load_weights_alone
+from videonl.models.tensor_file import is_safetensors, read_safetensors
 from videonl.pickles import refusal_of_code
 
 # All that a pickle of numpy arrays calls, under the names of numpy 1 and 2; Python 2 wrote no others.
@@ -27,12 +28,12 @@ WRAPPINGS = ("state_dict", "model_state", "model_state_dict", "model")
 
 
 class ArraysOnly(pickle.Unpickler):
-    """Unpickles plain data and numpy arrays, and refuses everything else before it is called."""
+    """Unpickles plain data and numpy arrays, and rejects everything else before it is called."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Admits what arrays are made of."""
         if (module, name) not in ARRAY_PARTS:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no part of a numpy array")
+            raise pickle.UnpicklingError(f"it uses {module}.{name}, which is not part of a numpy array")
         # numpy 2 moved the module, and warns where the old name is used.
         return super().find_class(_present(module), name)
 
@@ -53,29 +54,6 @@ def read_torch(path: Path) -> Any:
     except Exception as error:  # a file of any bytes may break the unpickler in any way
         damaged = f"{path} cannot be read as weights alone ({_first_sentence(error)}); was it copied completely?"
         raise UserError(refusal_of_code(path) or damaged) from error
-
-
-def is_safetensors(path: Path) -> bool:
-    """Whether a file is one of tensors alone, by its start: eight bytes of length, then JSON."""
-    with path.open("rb") as file:
-        start = file.read(9)
-    return start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Reads a file of tensors by name, which has no place for code.
-
-    Raises:
-        UserError: When it is damaged.
-    """
-    # Imported here because most files are others.
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise UserError(f"{path} is a damaged safetensors file: {_first_sentence(error)}") from error
 
 
 def read_caffe2(path: Path) -> Any:
@@ -143,10 +121,10 @@ def _present(module: str) -> str:
 
 def _require_file(path: Path) -> None:
     if not path.is_file():
-        raise UserError(f"{path} does not exist or is no file")
+        raise UserError(f"{path} does not exist or is not a file")
 
 
 def _first_sentence(error: Exception) -> str:
-    """Torch goes on to suggest weights_only=False, which is what this module is here to avoid."""
+    """Only the first sentence: the next one suggests weights_only=False, which would run code in the file."""
     text = next(iter(str(error).splitlines()), "") or type(error).__name__
     return text.split(". ")[0]

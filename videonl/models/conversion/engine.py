@@ -1,4 +1,4 @@
-"""Puts foreign weights under the keys of our network, and refuses whatever does not fit exactly."""
+"""Renames foreign weights to the keys of our network; anything that does not fit exactly is an error."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from videonl.backbones import head_option, inflated_kernel, read_stem
 from videonl.errors import UserError
+from videonl.models.class_names import SIZES, class_names
 from videonl.models.classifier import ClipClassifier
 from videonl.models.conversion.foreign import Foreign, Options, Place
 from videonl.models.placement import Insertion
@@ -40,7 +41,7 @@ def assemble(foreign: Foreign, source: str) -> Weights:
     if not found.keys() & expected:
         example = min([*foreign.left_over, *unknown, *found])
         raise UserError(
-            f"none of its keys is one of this layout and {foreign.backbone}, such as {example}; whose is it (--from)?"
+            f"none of its keys is one of this layout and {foreign.backbone}, such as {example}; is --from right?"
         )
     if settings["num_classes"] is None:
         expected = {key: value for key, value in expected.items() if key not in head}
@@ -51,9 +52,22 @@ def assemble(foreign: Foreign, source: str) -> Weights:
     _refuse_misfits([*foreign.left_over, *unknown, *(found.keys() - expected.keys())], expected, state)
     if foreign.norm_epsilon is not None:
         _refuse_other_epsilon(network, foreign.norm_epsilon)
-    # In the network's order; counts of batches, which old norms lack, start anew.
+    # In the network's order; counts of batches, which old norms lack, start at 0.
     complete = {key: state.get(key, torch.tensor(0)).contiguous() for key in expected}
-    return Weights(complete, source, settings, clip=dict(foreign.clip), reads=foreign.reads, license=foreign.license)
+    return Weights(
+        complete,
+        source,
+        settings,
+        clip=dict(foreign.clip),
+        class_names=_published_classes(foreign, settings["num_classes"]),
+        reads=foreign.reads,
+        license=foreign.license,
+    )
+
+
+def _published_classes(foreign: Foreign, num_classes: int | None) -> list[str] | None:
+    known = foreign.published_classes
+    return class_names(known) if known is not None and SIZES[known] == num_classes else None
 
 
 def head_keys(settings: Mapping[str, Any]) -> set[str]:
@@ -103,7 +117,7 @@ def _under_our_keys(foreign: Foreign, classifier: ClipClassifier) -> tuple[dict[
     if not foreign.placed:
         return dict(foreign.weights), []
     if read_stem(classifier.network) is None:
-        raise UserError(f"the file holds a ResNet's weights, which {foreign.backbone} has no place for")
+        raise UserError(f"the file holds the weights of a ResNet, which do not fit {foreign.backbone}")
     blocks = classifier.network.get_submodule("blocks")
     paths = {"stem": "blocks.0", "head": f"blocks.{len(list(blocks.children())) - 1}"}
     paths |= {
@@ -130,7 +144,7 @@ def _refuse_misfits(left_over: list[str], expected: Mapping[str, Tensor], state:
     ]
     problems = {
         "left over in the file": sorted(left_over),
-        "missing for our network": missing,
+        "missing in the file": missing,
         "of another shape": shapes,
     }
     if any(problems.values()):
@@ -143,4 +157,4 @@ def _refuse_misfits(left_over: list[str], expected: Mapping[str, Tensor], state:
 def _refuse_other_epsilon(network: nn.Module, epsilon: float) -> None:
     for name, norm in network.named_modules():
         if isinstance(norm, NORMS) and abs(norm.eps - epsilon) > 1e-3 * epsilon:
-            raise UserError(f"norm {name} adds {norm.eps} to variances, the file's {epsilon}: the numbers would differ")
+            raise UserError(f"norm {name} adds {norm.eps} to variances, the file's {epsilon}: outputs would differ")

@@ -1,4 +1,4 @@
-"""What a foreign layout tells about a checkpoint, and what a user has to state because the file does not."""
+"""Facts about a checkpoint from its foreign layout, and those that a user has to state."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ Place = tuple[str, int]  # a stage and the residual that a block follows
 
 @dataclass(frozen=True)
 class Stated:
-    """Facts about a checkpoint that its user states. None where nothing was stated.
+    """Facts about a checkpoint that its user states; None for those not stated.
 
     Attributes:
         backbone: Our name of the network.
@@ -44,7 +44,7 @@ class Stated:
         require_within(1, MOST_FRAMES, num_frames=self.num_frames, stride_frames=self.stride_frames)
 
     def require(self, hints: Mapping[str, str]) -> None:
-        """Refuses to go on while one of the named facts is unknown.
+        """Raises an error if one of the named facts is unknown.
 
         Args:
             hints: For each fact, by attribute, where its value can be looked up.
@@ -55,8 +55,8 @@ class Stated:
         missing = [f"--{name} ({hint})" for name, hint in hints.items() if getattr(self, name) is None]
         if missing:
             raise UserError(
-                "the weights alone do not tell how the network computes, and a guess could give other numbers; "
-                f"state {', '.join(missing)}"
+                "the weights alone do not determine how the network computes, and a guess could give other "
+                f"outputs; state {', '.join(missing)}"
             )
 
 
@@ -80,6 +80,8 @@ class Foreign:
         reads: What the network reads where that is not RGB frames.
         license: Restrictions on the use of the weights, where there are any.
         inflated: Whether these are weights of a 2D network, to be repeated along time.
+        published_classes: The list of the classes that the published files of this layout have, where all those with as
+            many classes have these.
     """
 
     weights: Mapping[str, Tensor]
@@ -95,6 +97,7 @@ class Foreign:
     reads: str | None = None
     license: str | None = None
     inflated: bool = False
+    published_classes: str | None = None
 
 
 AT_224 = {"short_side_px": 256, "crop_px": 224}

@@ -24,4 +24,5 @@ def i3d_inception(content: Any, stated: Stated) -> Foreign:
         clip={"mean": (0.5,) * 3, "std": (0.5,) * 3, **AT_224, **sampling(stated, PUBLISHED)},
         norm_epsilon=1e-3,
         reads=FLOW if flow else None,
+        published_classes="kinetics400",
     )

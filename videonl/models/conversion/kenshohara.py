@@ -26,7 +26,7 @@ def kenshohara(content: Any, stated: Stated) -> Foreign:
         or ("layer4.0.bn1.weight" not in weights and "layer4.0.bn1_s.weight" not in weights)
     ):
         raise UserError(
-            "the file holds none of the networks of kenshohara/3D-ResNets-PyTorch that are read: its resnet (r3d) and "
+            "the file holds no network of kenshohara/3D-ResNets-PyTorch that videonl reads: its resnet (r3d) and "
             "resnet2p1d (r2p1d) of any depth"
         )
     name = "hara_r2p1d" if split else "hara_r3d"
@@ -56,6 +56,6 @@ def depth_of(weights: Mapping[str, Tensor]) -> int:
         if counts == known and bottlenecks == (depth >= BOTTLENECKS):
             return depth
     raise UserError(
-        f"the file has {counts} residuals in its four layers, and no depth has as many; known are "
+        f"the file has {counts} residuals in its four layers, which fits none of the known depths: "
         f"{', '.join(map(str, DEPTHS))} layers"
     )

@@ -47,8 +47,8 @@ HINTS = {
     "strides": "conv1_stride_t,pool1_stride_t of its configuration: 2,2 for its I3D, 1,1 for SlowOnly",
 }
 C2D_HINT = (
-    "c2d_r50 or c2d_r101 for C2D with its pool in time; TSN and the nopool configurations, whose weights look alike, "
-    "are not read"
+    "c2d_r50 or c2d_r101 for C2D with its pool in time; TSN and the nopool configurations, whose weights look the "
+    "same, are not supported"
 )
 BLOCK_HINTS = {"pairwise": "mode of non_local_cfg", "scale": "use_scale of non_local_cfg, true where it is not set"}
 
@@ -71,7 +71,7 @@ def _c2d(weights: Mapping[str, Tensor], stated: Stated) -> Foreign:
     stated.require({"backbone": C2D_HINT})
     assert stated.backbone is not None
     if not stated.backbone.startswith("c2d_"):
-        raise UserError(f"--backbone {stated.backbone}: the file has 2D convolutions; of such networks C2D is read")
+        raise UserError(f"--backbone {stated.backbone}: its convolutions are 2D; of such networks videonl reads C2D")
     if stated.strides not in (None, (1, 1)):
         raise UserError("--strides: mmaction2's C2D has none in time before its pool, 1,1")
     in_3d = {key: weight.unsqueeze(2) if weight.ndim == 4 else weight for key, weight in weights.items()}

@@ -32,7 +32,7 @@ def r2plus1d(weights: Mapping[str, Tensor], backbone: str | None) -> Foreign:
     if backbone not in (None, "mmaction2_r2plus1d"):
         raise UserError(f"--backbone {backbone}: the file holds mmaction2_r2plus1d")
     if any(".conv3." in key for key in weights):
-        raise UserError("the file holds an R(2+1)D of depth 50 or more; those of depth 18 and 34 are read")
+        raise UserError("the file holds an R(2+1)D of depth 50 or more; videonl reads those of depth 18 and 34")
     renamed = {ours: weight for key, weight in weights.items() if (ours := _renamed(key)) is not None}
     return Foreign(
         weights=renamed,

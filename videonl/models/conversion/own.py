@@ -1,4 +1,4 @@
-"""A file that videonl wrote, converted or trained, whose clips or class names are stated anew."""
+"""Changes the clips or class names of a file that videonl converted or trained."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ def own(path: Path, stated: Stated) -> Weights:
     weights = read_weights(path)
     for name in (each.name for each in fields(stated) if each.name not in CLIP):
         if getattr(stated, name) is not None:
-            raise UserError(f"--{name} is for checkpoints of other projects; {path} says it by itself")
+            raise UserError(f"--{name} is for checkpoints of other projects; {path} already records it")
     if stated.num_frames is None:
         return weights
     # A stride in seconds or another way of sampling would go before the stride in frames.

@@ -28,6 +28,7 @@ def pytorchvideo(content: Any, stated: Stated) -> Foreign:
         stem=Stem(*stated.strides) if stated.strides else Stem(),
         head=HEADS["windows"],
         clip={"mean": (0.45,) * 3, "std": (0.225,) * 3, **AT_224, **sampling(stated, PUBLISHED)},
+        published_classes="kinetics400",
     )
 
 

@@ -75,6 +75,7 @@ def hub_network(weights: Mapping[str, Tensor], stated: Stated) -> Foreign | None
             "crop_px": crop_px,
             **sampling(stated, hub.sampling),
         },
+        published_classes="kinetics400",
     )
 
 
@@ -85,7 +86,7 @@ def _name(weights: Mapping[str, Tensor], stated: Stated) -> str | None:
     kind, names = found
     of_kind = ", ".join(name for name in HUB if name.startswith(kind))
     if not names:
-        raise UserError(f"the file holds {KINDS[kind]} of another depth than those that videonl has: {of_kind}")
+        raise UserError(f"the file holds {KINDS[kind]} of a depth that videonl does not have; it has: {of_kind}")
     if stated.backbone is not None and stated.backbone not in names:
         raise UserError(f"--backbone {stated.backbone}: the file holds {KINDS[kind]}, {' or '.join(names)}")
     if len(names) > 1:

@@ -57,12 +57,12 @@ def refusal(content: Any, layout: str) -> str | None:
         layout: Whose file the user said it is.
     """
     if isinstance(content, Mapping) and "videonl_weights" in content:
-        return "the file is one that videonl convert wrote: --from videonl, or no conversion at all"
+        return "videonl convert wrote this file: use --from videonl, or no conversion at all"
     weights = _named_tensors(content)
     if (found := _architecture(weights)) is not None:
         name, instead = found
         instead = instead or f"--from {layout}: {READ.get(layout, 'single non-local blocks')}"
-        return f"the file holds {name}, which is not read; these are, with {instead}"
+        return f"the file holds {name}, which videonl does not read; it reads, with {instead}"
     whose = _layout(weights)
     return None if whose in (None, layout) else f"the file's names are those of {whose}: --from {whose}"
 

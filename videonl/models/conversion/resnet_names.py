@@ -83,8 +83,8 @@ def backbone_of(placed: Mapping[str, Tensor]) -> str:
     if counts not in DEPTHS:
         known = ", ".join(f"{counts} of a ResNet-{depth}" for counts, depth in DEPTHS.items())
         raise UserError(
-            f"the file has {counts} residuals in res2 to res5 under the names of this layout, known are {known}; is it "
-            "a checkpoint of another project (--from), or of another kind of network?"
+            f"the file has {counts} residuals in res2 to res5 under the names of this layout; known are {known}. It "
+            "may be a checkpoint of another project (--from), or of another kind of network"
         )
     stem, res4 = (_temporal_kernel(placed, key) for key in ("stem.conv.weight", "res4.0.branch2.conv_a.weight"))
     variant = "i3d" if stem > 1 else "slow" if res4 > 1 else "c2d"

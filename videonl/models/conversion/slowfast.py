@@ -97,7 +97,7 @@ def _two_pathways(weights: Mapping[str, Tensor], config: dict[str, Any] | None, 
         stated.require({"backbone": f"{', '.join(SLOWFASTS)}, for SLOWFAST.ALPHA {ALPHA} alone"})
     for name, (ours, default) in PATHWAYS.items():
         if config is not None and config.get(name, default) != ours:
-            raise UserError(f"{name} is {config.get(name, default)} in the file's configuration; videonl's is {ours}")
+            raise UserError(f"{name} is {config.get(name, default)} in the file's configuration; videonl has {ours}")
     renamed, left_over, blocks = rename_pathways(weights)
     hub = hub_network(renamed, stated)
     if hub is None:

@@ -42,6 +42,7 @@ def torchvision(content: Any, stated: Stated) -> Foreign:
         placed=False,
         clip={"mean": MEAN, "std": STD, **(AT_224 if s3d else AT_112), **_sampling(128 if s3d else 16, stated)},
         norm_epsilon=1e-3 if s3d else 1e-5,
+        published_classes="kinetics400",
     )
 
 

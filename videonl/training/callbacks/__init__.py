@@ -15,6 +15,7 @@ from videonl.training.callbacks.progress import TrainingBar
 from videonl.training.callbacks.progress_lines import ProgressLines
 from videonl.training.callbacks.seeding import SeedSteps
 from videonl.training.callbacks.throughput import Throughput
+from videonl.training.callbacks.unfinished_scores import UnfinishedScores
 from videonl.training.callbacks.unreadable_videos import UnreadableVideos
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "SeedSteps",
     "Throughput",
     "TrainingBar",
+    "UnfinishedScores",
     "UnreadableVideos",
     "ValidationViews",
     "WriteScores",

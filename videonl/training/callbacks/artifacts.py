@@ -1,4 +1,4 @@
-"""What W&B keeps of a training beside its numbers: the videos it learnt from, and its best checkpoint."""
+"""The W&B artifacts of a training: the list of its videos, and its best checkpoint."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from videonl.training.guarded_loggers import attempt
 
 
 class Artifacts(Callback):
-    """Gives W&B the artifacts ``videos``, at the start of a training, and ``model-RUN``, at its end.
+    """Logs the W&B artifacts ``videos``, at the start of a training, and ``model-RUN``, at its end.
 
     ``videos`` is a table of split, class and path of every video. It is made of these alone, so trainings on the same
     data share one version. ``model-RUN`` is ``best.ckpt``, or ``last.ckpt`` where nothing was validated.
@@ -36,7 +36,7 @@ class Artifacts(Callback):
             attempt(logger, "artifact of the videos", self._log_videos, logger, data)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hands over the checkpoint."""
+        """Uploads the checkpoint."""
         for logger in _wandb_loggers(trainer):
             attempt(logger, "artifact of the checkpoint", self._log_model, logger, trainer)
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 
@@ -19,6 +20,11 @@ class BestCheckpoint(ModelCheckpoint):
 
     def __init__(self, directory: Path, monitor: str) -> None:
         super().__init__(directory, filename="best", enable_version_counter=False, monitor=monitor, mode="max")
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps it; without validations, as with ``limit_val_batches: 0``, there is nothing to compare."""
+        if trainer.enable_validation:
+            super().on_train_epoch_end(trainer, pl_module)
 
 
 def adopt_best(states: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of the attention blocks during a training: their gain, and how widely they attend."""
+"""The attention blocks during a training: their gain, and the entropy of their attention."""
 
 import logging
 from collections.abc import Mapping
@@ -25,22 +25,22 @@ logger = logging.getLogger(__name__)
 class BlockDiagnostics(Callback):
     """After each epoch logs ``blocks/NAME/gamma`` and ``blocks/NAME/entropy`` for every inserted block.
 
-    ``gamma`` is the root mean square of the gains of the norm (or of a block's own ``gamma``) with which the block adds
-    what it has read: 0 at the start, where a block is the identity. ``entropy`` is that of the attention weights
-    divided by the logarithm of the number of keys: 1 where a position reads all others alike, 0 where it reads but one;
-    the mean over 64 evenly spaced queries of the same few clips each time. What a block does not have is not logged: a
-    gain without a norm, an entropy where the weights are no distribution or are the same by construction (SE).
+    ``gamma`` is the root mean square of the gains of the norm (or of a block's own ``gamma``) that scales the block's
+    change: 0 at initialization, where a block is the identity. ``entropy`` is that of the attention weights
+    divided by the logarithm of the number of keys: 1 for uniform attention, 0 for a single key;
+    the mean over 64 evenly spaced queries of the same few clips each time. Not logged are the gain of a block without a
+    norm, and the entropy of weights that are not a distribution or are uniform by definition (SE).
     ``videonl diagnose`` measures the same over a whole data set. A block whose softmax saturates is named once, with
     what to change.
 
-    The training is not touched: the first process alone runs its network, on one clip at a time, in evaluation mode,
+    The training does not change: only the first process runs its network, on one clip at a time, in evaluation mode,
     without gradients and without drawing random numbers.
 
     Args:
-        num_clips: Middle clips of so many videos, evenly spaced over those of the validation, or else the training.
+        num_clips: Number of videos, one middle clip each, evenly spaced in the validation set, or the training set.
 
     Raises:
-        UserError: That is less than one.
+        UserError: ``num_clips`` is less than one.
     """
 
     def __init__(self, num_clips: int = 4) -> None:
@@ -77,12 +77,12 @@ class BlockDiagnostics(Callback):
 
 
 def _is_whole(trainer: Trainer) -> bool:
-    """Whether one process has all weights, and so can run the network by itself."""
+    """Whether one process has all weights, so that it can run the network by itself."""
     return trainer.world_size == 1 or isinstance(trainer.strategy, DDPStrategy)
 
 
 def fixed_clips(data: ClipDataModule, num_clips: int) -> Tensor:
-    """The middle clips of some videos, always the same, uint8 (B, 3, T, H, W); fewer where a file cannot be read."""
+    """The middle clips of some videos, always the same, uint8 (B, 3, T, H, W); fewer if a file cannot be read."""
     videos, loading = data.videos.get("val") or data.videos["train"], data.loading
     chosen = [videos[place * len(videos) // num_clips] for place in range(min(num_clips, len(videos)))]
     limit = loading.time_limit_seconds or None
@@ -95,7 +95,7 @@ def fixed_clips(data: ClipDataModule, num_clips: int) -> Tensor:
     )
     batch = next(iter(loader))
     for failure in batch["failures"]:
-        logger.warning("%s cannot be read and is left out of the blocks' diagnostics: %s", *failure)
+        logger.warning("%s cannot be read and is excluded from the blocks' diagnostics: %s", *failure)
     clips: Tensor = batch["clip"]
     return clips
 

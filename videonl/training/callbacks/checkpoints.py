@@ -1,4 +1,4 @@
-"""When last.ckpt is written, and when not."""
+"""Writes last.ckpt."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from videonl.training.lightning_internals import is_step_followed
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes one file after every epoch and, where asked to, within epochs; ends a training that has diverged.
+    """Writes one file after every epoch and, if configured, within epochs; ends a training that has diverged.
 
     A step that is followed by a validation or by the end of its epoch is not saved before that has happened: a
     training that is resumed from there would leave it out. The end of the epoch, or the next step, is saved instead.
@@ -21,7 +21,7 @@ class LastCheckpoint(Checkpoint):
 
     Args:
         path: The file.
-        every_num_steps: Write it as well when so many steps were made since it was last written; 0 for never.
+        every_num_steps: Also write it after this many steps since it was last written; 0 for never.
     """
 
     def __init__(self, path: Path, every_num_steps: int = 0) -> None:
@@ -50,9 +50,9 @@ class LastCheckpoint(Checkpoint):
             return
         broken = _first_not_finite(trainer.lightning_module)
         if broken is not None:
-            kept = f"{self.path} holds the last good ones" if self.path.is_file() else "there is no checkpoint yet"
+            kept = f"{self.path} holds the last good weights" if self.path.is_file() else "there is no checkpoint yet"
             raise UserError(
-                f"{broken} holds numbers that are not finite after step {trainer.global_step}: the training has "
+                f"{broken} is not finite after step {trainer.global_step}: the training has "
                 f"diverged; {kept}. Try a lower --model.optimization.lr, a longer warm-up, "
                 "--trainer.gradient_clip_val, or another precision"
             )

@@ -1,4 +1,4 @@
-"""What a training that goes on within an epoch needs beside weights, optimizer and data."""
+"""State that a resumed training needs in addition to weights, optimizer and data."""
 
 import logging
 from typing import Any
@@ -25,14 +25,14 @@ _log = logging.getLogger(__name__)
 
 
 class Continuation(Callback):
-    """Lets an interrupted training log what it would have logged: each row once, and means of whole epochs.
+    """Makes a resumed training log as an uninterrupted one: each row once, and means of whole epochs.
 
-    The trainer's checkpoints hold neither how much had been logged nor the sums of which an epoch's means are made,
-    and the trainer logs a step or an epoch only after its checkpoint was written. So a checkpoint gets all three: the
-    number of rows, the row to come, and every process's sums.
+    The trainer's checkpoints hold neither the number of logged rows nor the sums behind an epoch's means, and the
+    trainer logs a step or an epoch only after its checkpoint was written. So this callback adds all three to a
+    checkpoint: the number of rows, the next row, and every process's sums.
 
-    A training that ended within an epoch (by its steps, its time, or early stopping) goes on within it when it is given
-    more of them; the trainer would leave the rest of the epoch out. One that was stopped early stays so.
+    A training that ended within an epoch (by its steps, its time, or early stopping) resumes there when it is given
+    more; the trainer would skip the rest of the epoch. A training that was stopped early stays stopped.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Continuation(Callback):
             UserError: Only some of the processes resume.
         """
         if len(set(gathered(trainer.ckpt_path is None))) > 1:
-            raise UserError("some processes found a checkpoint, and some did not; --run.dir must be on a shared disk")
+            raise UserError("only some processes found a checkpoint; --run.dir must be on a shared disk")
         _stay_stopped(trainer)
         logger = _logger(trainer)
         if logger is None or not logger.continued or not trainer.is_global_zero or self._log["num_rows"] is None:
@@ -106,11 +106,11 @@ def _logger(trainer: Trainer) -> ContinuedCSVLogger | None:
 
 
 def _stay_stopped(trainer: Trainer) -> None:
-    """Lets early stopping, whose state the checkpoints hold, hold after a restart too; the trainer forgets it."""
+    """Keeps a training stopped that early stopping has ended, also after a restart; the trainer forgets it."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the trainer's constructor
     stopping = [callback for callback in callbacks if isinstance(callback, EarlyStopping)]
     for callback in stopping:
         if callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED and not trainer.should_stop:
             trainer.should_stop = True
             if trainer.is_global_zero:
-                _log.info("early stopping on %s ended this training; to train on, leave it out", callback.monitor)
+                _log.info("early stopping on %s ended this training; to train on, remove it", callback.monitor)

@@ -1,4 +1,4 @@
-"""How a run of several processes ends when one of them does."""
+"""Ends all processes of a run when one of them ends."""
 
 import atexit
 import os
@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from videonl.errors import UserError
 from videonl.runtime.gathering import gathered
 from videonl.runtime.watch import Watch
+from videonl.training.lightning_internals import end_without_collectives
 
 _OTHERS_FIRST_SECONDS = 1.0
 
@@ -27,6 +28,7 @@ class EndTogether(Callback):
         """Connects the processes."""
         if trainer.world_size == 1 or self._watch is not None:
             return
+        end_without_collectives(trainer)
         self._watch = Watch(trainer.global_rank, trainer.world_size, trainer.local_rank)
         port, word = gathered(self._watch.listen() if trainer.is_global_zero else (0, ""))[0]
         if trainer.is_global_zero:
@@ -38,17 +40,18 @@ class EndTogether(Callback):
         """Tells the others."""
         if self._watch is None:
             return
-        mistaken = isinstance(exception, UserError)
-        if not mistaken:
+        is_told = isinstance(exception, (KeyboardInterrupt, SIGTERMException))
+        if not (isinstance(exception, UserError) or (is_told and trainer.is_global_zero)):
             # Where another process was killed, a collective operation fails here, and that is not the reason. The
-            # watch hears of the death at the same time, says so and ends this process.
+            # watch hears of the death at the same time, says so and ends this process. Where all are told to end,
+            # process 0 is first, which sees to its loggers and locks.
             time.sleep(_OTHERS_FIRST_SECONDS)
         self._watch.fail(_reason(exception), _exit_code(exception))
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *indices: int
     ) -> None:
-        """Ends when told to, as the trainer does within its other loops."""
+        """Ends on request, as the trainer does within its other loops."""
         if trainer.received_sigterm:
             raise SIGTERMException
 

@@ -1,4 +1,4 @@
-"""What an evaluation says beyond its accuracies, for loggers that show it: confusion matrix and table of classes."""
+"""Confusion matrix and table of classes of an evaluation, for loggers that can show them."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -32,7 +32,7 @@ class _Findings(NamedTuple):
 class EvaluationLogs(Callback):
     """Shows W&B and TensorBoard ``STAGE/confusion``, a picture, and ``STAGE/classes``, a table, after each evaluation.
 
-    Other loggers take numbers alone; where there are no others, nothing is drawn.
+    Other loggers only take numbers; without W&B and TensorBoard nothing is drawn.
     """
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

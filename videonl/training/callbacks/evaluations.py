@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from videonl.data.datamodule import ClipDataModule
 from videonl.evaluation import EvaluationRecord, write_record
-from videonl.evaluation.about import describe_network, describe_source, today
+from videonl.evaluation.about import describe_checkpoint, describe_network, describe_source, today
 from videonl.evaluation.report import names_of, print_evaluation, write_evaluation
 from videonl.outputs import check_file
 from videonl.terminal import Console
@@ -19,20 +19,20 @@ logger = logging.getLogger(__name__)
 
 
 class ValidationViews(Callback):
-    """Says before the first validation which views it takes, and how the test differs."""
+    """Logs before the first validation which views it takes, and how the test differs."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Logs both."""
         data: ClipDataModule = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's loops
         if trainer.is_global_zero and stage in ("fit", "validate") and "val" in data.videos:
             validation, test = (views.describe(data.clip) for views in (data.validation_views, data.test_views))
-            logger.info("a validation scores %s of each video, always the same; a test %s", validation, test)
+            logger.info("validation scores %s of each video, always the same; a test scores %s", validation, test)
 
 
 class WriteScores(Callback):
-    """After ``test`` and ``predict``: a record of every video's views; for ``test`` also a report.
+    """After ``test`` and ``predict``, writes a record of every video's views; for ``test`` also a report.
 
-    What ``test`` and ``validate`` found is printed.
+    The accuracies of ``test`` and ``validate`` are printed.
 
     Args:
         directory: Where ``test.parquet``, ``test.html``, ``test_confusion.png`` and ``predictions.parquet`` go.
@@ -42,15 +42,10 @@ class WriteScores(Callback):
         self.directory = directory
 
     @rank_zero_only
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Sees before the work that its results can be written."""
-        for name in names_of("test"):
+        for name in {"test": names_of("test"), "predict": ("predictions.parquet",)}.get(stage, ()):
             check_file(self.directory / name)
-
-    @rank_zero_only
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Sees before the work that its results can be written."""
-        check_file(self.directory / "predictions.parquet")
 
     @rank_zero_only
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -78,15 +73,18 @@ class WriteScores(Callback):
         logger.info("wrote the scores of %d videos to %s", len(record.scores), path)
 
 
-def _record(trainer: Trainer, module: LightningModule) -> EvaluationRecord:
-    assert isinstance(module, ClipModule)
+def about(trainer: Trainer, module: ClipModule) -> dict[str, str]:
+    """What a test or prediction is of."""
     data: ClipDataModule = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer's loops
-    about = {
-        "checkpoint": str(trainer.ckpt_path),
+    return {
+        "checkpoint": describe_checkpoint(trainer.ckpt_path, Path(str(trainer.ckpt_path))),
         "videos": describe_source(data.sources["test"], data.root),
         **describe_network(module.network),
         "views": data.test_views.describe(data.clip),
         "clip": data.clip.describe(),
-        **today(),
     }
-    return EvaluationRecord(module.class_names, module.scores, about, module.unreadable)
+
+
+def _record(trainer: Trainer, module: LightningModule) -> EvaluationRecord:
+    assert isinstance(module, ClipModule)
+    return EvaluationRecord(module.class_names, module.scores, about(trainer, module) | today(), module.unreadable)

@@ -1,4 +1,4 @@
-"""Films of what the blocks attend to, of the same clips again and again while a network trains."""
+"""Films the attention of the blocks on the same clips while a network trains."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -22,16 +22,16 @@ _MAX_CLIPS = 4
 
 
 class FilmAttention(Callback):
-    """Films some validation clips every so many epochs, for each block at the position that it changed the most.
+    """Films some validation clips every few epochs, for each block at the position that it changed the most.
 
     The clips are the middle ones of the first video of each of the first four classes in the list of validation videos.
-    The films go into ``epoch_0003/CLASS_VIDEO/BLOCK.mp4``, and to Weights & Biases where a run logs there. The process
-    of rank 0 makes them alone, in evaluation mode and without drawing random numbers, so the training is the same to
-    the last bit. What goes wrong is a warning.
+    The films go into ``epoch_0003/CLASS_VIDEO/BLOCK.mp4``, and to Weights & Biases if a run logs there. Only the
+    process of rank 0 makes them, in evaluation mode and without drawing random numbers, so the training is the same to
+    the last bit. Failures are warnings.
 
     Args:
-        directory: Where the films go.
-        every_epochs: After every how many epochs.
+        directory: Folder of the films.
+        every_epochs: Number of epochs between films.
     """
 
     def __init__(self, directory: Path, every_epochs: int) -> None:
@@ -47,7 +47,7 @@ class FilmAttention(Callback):
         try:
             self._film(trainer, pl_module, self.directory / f"epoch_{epoch:04d}")
         except Exception as error:  # whatever it is, it must not end a training
-            logger.warning("no attention films of epoch %d: %s", epoch, error)
+            logger.warning("could not make the attention films of epoch %d: %s", epoch, error)
 
     def _film(self, trainer: Trainer, pl_module: LightningModule, folder: Path) -> None:
         assert isinstance(pl_module, ClipModule)

@@ -1,4 +1,4 @@
-"""Fine-tuning in two stages: the new parts alone, then the whole network."""
+"""Fine-tuning in two stages: first the new parts, then the whole network."""
 
 import logging
 
@@ -15,38 +15,38 @@ logger = logging.getLogger(__name__)
 
 
 class FreezeBackbone(Callback):
-    """Trains the head and the inserted blocks alone for some epochs; then the backbone joins.
+    """Trains only the head and the inserted blocks for some epochs, then the backbone too.
 
-    Frozen, the backbone's weights and the statistics of its batch norms stay as they were loaded. The optimizer knows
-    all parameters from the start, so the backbone joins at the rate that the schedule has by then, and a training may
-    be resumed at any step. Lightning's ``BackboneFinetuning`` adds them later, which a schedule by step does not allow.
+    While frozen, the backbone's weights and the statistics of its batch norms stay as loaded. The optimizer has all
+    parameters from the start, so the backbone joins at the rate that the schedule has reached, and a training can
+    resume at any step. Lightning's ``BackboneFinetuning`` adds them later, which a schedule by step does not allow.
 
     Args:
-        num_epochs: For how many epochs.
+        num_epochs: Number of epochs with a frozen backbone.
     """
 
     def __init__(self, num_epochs: int) -> None:
         if num_epochs < 1:
-            raise UserError(f"num_epochs of FreezeBackbone must be at least 1, got {num_epochs}; or leave it out")
+            raise UserError(f"num_epochs of FreezeBackbone must be at least 1, got {num_epochs}; or remove it")
         self.num_epochs = num_epochs
         self._frozen: list[nn.Parameter] = []
         self._norms: list[nn.Module] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Freezes, unless a training is resumed later than that.
+        """Freezes, unless a training is resumed after these epochs.
 
         Raises:
             UserError: When the processes expect gradients of all parameters in every step.
         """
         if isinstance(trainer.model, DistributedDataParallel) and not trainer.model.find_unused_parameters:
             raise UserError(
-                "FreezeBackbone on several processes needs --trainer.strategy ddp_find_unused_parameters_true: the "
-                "frozen weights have no gradient to exchange"
+                "FreezeBackbone on several processes requires --trainer.strategy ddp_find_unused_parameters_true, "
+                "because frozen weights have no gradient"
             )
         self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Freezes or lets go."""
+        """Freezes or unfreezes."""
         assert isinstance(pl_module, ClipModule)
         if trainer.current_epoch >= self.num_epochs:
             self._let_go()
@@ -62,7 +62,7 @@ class FreezeBackbone(Callback):
             norm.eval()
         num_training = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
         epochs = "1 epoch" if self.num_epochs == 1 else f"{self.num_epochs} epochs"
-        logger.info("for %s %d parameters train, those of head and blocks", epochs, num_training)
+        logger.info("for %s only %d parameters train, those of head and blocks", epochs, num_training)
 
     def _let_go(self) -> None:
         if self._frozen:

@@ -1,4 +1,4 @@
-"""Statistics of batch norms that belong to the weights that are evaluated."""
+"""Batch norm statistics that match the weights that are evaluated."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,19 +19,19 @@ from videonl.training.moments import Moments, merged
 
 
 class PreciseBatchNorm(Callback):
-    """Recomputes the running statistics of batch norms over batches of training clips, with the weights held still.
+    """Recomputes the running statistics of batch norms over batches of training clips, with fixed weights.
 
-    Before each validation, and at the end of a training whose last step was not validated: what is validated and saved
-    then has the mean and the variance of its own weights, not the moving averages of earlier ones. The moments are
-    those of all positions of all batches and processes together, and so the same everywhere. Nothing else of the
-    training changes: the clips are those that its epoch begins with, augmented alike but not mixed, and gradients,
-    order, random numbers and progress stay as they were.
+    It runs before each validation, and at the end of a training whose last step was not validated. What is validated
+    and saved then has the mean and variance of its own weights, not moving averages of earlier ones. The moments cover
+    all positions of all batches and processes together, so they are the same in every process. Nothing else changes in
+    the training: the clips are those at the start of its epoch, augmented in the same way but not mixed, and gradients,
+    order, random numbers and progress do not change.
 
     Source: the "precise BN" of arXiv:1711.07971's training recipe; with the variance between batches, as in Wu and
-    Johnson 2021, arXiv:2105.07576, section 3. Norms that are frozen, now or for good, are left alone.
+    Johnson 2021, arXiv:2105.07576, section 3. Frozen norms do not change.
 
     Args:
-        num_batches: Batches of each process; fewer where the epoch has fewer.
+        num_batches: Batches of each process; fewer if the epoch has fewer.
     """
 
     def __init__(self, num_batches: int = 200) -> None:
@@ -41,22 +41,22 @@ class PreciseBatchNorm(Callback):
         self._last_step = -1
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Sees that averaged weights are in place when their statistics are taken.
+        """Checks that averaged weights are in place before their statistics are computed.
 
         Raises:
-            UserError: When they would not be.
+            UserError: They would not be in place.
         """
         callbacks = _callbacks(trainer)
         if _averages(callbacks[callbacks.index(self) :]):
-            raise UserError("trainer.callbacks: name the averaging of weights before PreciseBatchNorm")
+            raise UserError("trainer.callbacks: list the callback that averages weights before PreciseBatchNorm")
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Recomputes within a training."""
+        """Recomputes before a validation."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self._recompute(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Recomputes where the training ends without a validation, before its last checkpoint."""
+        """Recomputes if the training ends without a validation, before its last checkpoint."""
         # Averaged weights are out of reach here; their statistics are those of the last validation.
         if _is_ending(trainer) and self._last_step != trainer.global_step and not _averages(_callbacks(trainer)):
             self._recompute(trainer, pl_module)

@@ -1,4 +1,4 @@
-"""How fast a training goes, and how much of its time it waits for data."""
+"""Throughput of a training, and the share of time that it waits for data."""
 
 import logging
 import math
@@ -18,7 +18,7 @@ _SOME_SECONDS = 0.1  # but not of an epoch that is over at once
 
 @dataclass
 class _Window:
-    """A stretch of training, of this process: clips, seconds, and of these the seconds of waiting for data."""
+    """A period of training in this process: clips, seconds, and the seconds spent waiting for data."""
 
     num_clips: int = 0
     seconds: float = 0.0
@@ -26,15 +26,15 @@ class _Window:
 
 
 class Throughput(Callback):
-    """Logs clips per second of all processes together, and the share of the time in which they wait for data.
+    """Logs clips per second of all processes together, and the share of time that they wait for data.
 
-    Both are of training alone, without validations and without the start of the workers before the first batch:
-    ``throughput/clips_per_second`` and ``throughput/data_wait`` since the last time that metrics were logged, and with
-    ``_epoch`` of a whole epoch. The share is that of the process that waits most. An epoch that waits for more than
-    a tenth of its time is a warning that says what helps.
+    Both cover training only, without validations and without the start of the workers before the first batch:
+    ``throughput/clips_per_second`` and ``throughput/data_wait`` since metrics were last logged, and with ``_epoch``
+    over a whole epoch. The share is that of the process that waits longest. If an epoch waits for more than a tenth of
+    its time, a warning says what helps.
 
-    The device is waited for at the end of an epoch alone. Its queue holds a step or two, no more, so beyond these what
-    the loader lets wait is what the device lacks.
+    The device is synchronized at the end of an epoch only. Its queue holds a step or two, so beyond these, time spent
+    waiting for the loader is time that the device is idle.
     """
 
     def __init__(self) -> None:
@@ -45,12 +45,12 @@ class Throughput(Callback):
         self._validation_begun = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begins."""
+        """Starts the clock."""
         self._step, self._epoch = _Window(), _Window()
         self._counted_until, self._waited_until = time.perf_counter(), _waited(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Begins anew at the first batch of all, for which the workers had to start."""
+        """Restarts the clock at the very first batch, for which the workers had to start."""
         if not self._started:
             self._started = True
             self.on_train_epoch_start(trainer, pl_module)
@@ -77,11 +77,11 @@ class Throughput(Callback):
         self._validation_begun = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Lets it go on."""
+        """Restarts the clock."""
         self._counted_until += time.perf_counter() - self._validation_begun
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs the epoch, and warns when it waited for long."""
+        """Logs the epoch, and warns if it waited long."""
         own = torch.tensor(astuple(self._epoch), device=pl_module.device)
         everyones = pl_module.all_gather(own)
         assert isinstance(everyones, torch.Tensor)
@@ -100,8 +100,8 @@ class Throughput(Callback):
         loader = trainer.train_dataloader
         logger.warning(
             "epoch %d waited for data for %.0f %% of its time (%.1f of %.1f s; %.1f clips/s, %.1f without waiting): "
-            "raise --data.loading.num_workers (now %s) while there are idle cores, re-encode the videos with videonl "
-            "prepare, and see with videonl bench data what loading costs",
+            "raise --data.loading.num_workers (now %s) if there are idle cores, re-encode the videos with videonl "
+            "prepare, and measure the steps of loading with videonl bench data",
             *(trainer.current_epoch, 100 * share, share * seconds, seconds),
             *(clips_per_second, clips_per_second / max(1 - share, 1e-3), getattr(loader, "num_workers", "unknown")),
         )

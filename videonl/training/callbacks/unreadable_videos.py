@@ -1,4 +1,4 @@
-"""Files that cannot be read: named, counted, and when they are too many, the end of the run."""
+"""Names and counts unreadable files, and ends the run if there are too many."""
 
 import logging
 from typing import Any
@@ -27,18 +27,18 @@ class _Tally:
         num_tried, reasons = self._everyones()
         if reasons and len(reasons) == num_tried:
             raise UserError(
-                f"none of the {num_tried} validation videos could be read, so there is no accuracy to go by:\n"
-                f"{_listed(reasons)}\nMend or replace them, or train without validation: --data.val null"
+                f"none of the {num_tried} validation videos could be read, so there is no accuracy:\n"
+                f"{_listed(reasons)}\nRepair or replace them, or train without validation: --data.val null"
             )
 
     def check(self, most: float) -> None:
-        """Raise a UserError when of all processes' videos more than this share could not be read."""
+        """Raise a UserError when more than this share of all processes' videos could not be read."""
         num_tried, reasons = self._everyones()
         if are_too_many(len(reasons), num_tried, most):
             raise UserError(
                 f"{len(reasons)} of {num_tried} videos could not be read, more than the share of {most:g} that "
                 f"--data.loading.max_failed_share allows:\n{_listed(reasons)}\n"
-                "Mend or remove them, or allow a larger share."
+                "Repair or remove them, or allow a larger share."
             )
 
     def _everyones(self) -> tuple[int, dict[str, str]]:
@@ -56,8 +56,8 @@ class UnreadableVideos(Callback):
 
     Args:
         max_share: Share of the videos beyond which the run stops and lists them. Five may always be unreadable. In
-            training the share is looked at every 50 batches and at the end of each epoch. Only a training is
-            stopped: what other evaluations found is written first.
+            training the share is checked every 50 batches and at the end of each epoch. Only a training is
+            stopped: other evaluations write their results first.
 
     Raises:
         UserError: From the hooks, when there are more.
@@ -74,7 +74,7 @@ class UnreadableVideos(Callback):
         checkpoint["videonl_unreadable"] = gathered((self._training.num_tried, self._training.reasons))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Goes on counting."""
+        """Restores the count."""
         everyones = checkpoint.get("videonl_unreadable", [])
         if len(everyones) == trainer.world_size:
             self._training.num_tried, self._training.reasons = everyones[trainer.global_rank]
@@ -90,7 +90,7 @@ class UnreadableVideos(Callback):
 
     def _count(self, tally: _Tally, consequence: str) -> None:
         if tally.reasons:
-            logger.warning("videos that could not be read and %s: %d", consequence, len(tally.reasons))
+            logger.warning("unreadable videos that %s: %d", consequence, len(tally.reasons))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Names the batch's failures."""

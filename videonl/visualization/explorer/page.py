@@ -1,15 +1,11 @@
 """Writes the page: one HTML file that holds the clip, the weights and the code, and opens from disk."""
 
 import base64
-import hashlib
-import html
 import io
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +23,7 @@ from videonl.visualization.features import Observation, require_blocks
 from videonl.visualization.grid import Position, center_of, keys_of_pixels
 from videonl.visualization.queries import require_inside
 from videonl.visualization.saving import replacing
+from videonl.visualization.web.page import self_contained
 
 _SCRIPTS = ("weights.js", "geometry.js", "overlay.js", "links.js", "panel.js", "main.js", "controls.js")
 _WEBP_QUALITY = 90
@@ -104,7 +101,7 @@ def write_explorer(
         "blocks": blocks,
     }
     with replacing(path, ".html") as temporary:
-        temporary.write_text(_page(clip.name, data), encoding="utf-8")
+        temporary.write_text(self_contained(__package__, _SCRIPTS, f"{clip.name}: attention", data), encoding="utf-8")
     return [_written(block, sources) for block in blocks]
 
 
@@ -129,7 +126,7 @@ def _block(name: str, block: AttentionBlock, seen: Observation, size: Position) 
     return {
         "name": name,
         "quantity": "weight",
-        "note": "" if block.depends_on_query else "This block reads the same places for every query.",
+        "note": "" if block.depends_on_query else "This block attends to the same positions for every query.",
         "grid": list(features[0].shape[2:]),
         "mostChanged": changed,
         **_packed(_pack(name, block, features)),
@@ -175,32 +172,6 @@ def _picture(frame: Tensor) -> str:
     file = io.BytesIO()
     Image.fromarray(frame.cpu().numpy()).save(file, "WEBP", quality=_WEBP_QUALITY)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
-
-
-def _page(name: str, data: Mapping[str, Any]) -> str:
-    folder = files(__package__)
-    style = (folder / "style.css").read_text(encoding="utf-8")
-    code = "\n".join((folder / script).read_text(encoding="utf-8") for script in _SCRIPTS)
-    script = f'(() => {{\n"use strict";\n{code}\n}})();'
-    # Nothing may be fetched, and no other code may run, whatever a name in the data holds.
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    parts = {
-        "policy": policy,
-        "title": html.escape(f"{name}: attention"),
-        "style": style,
-        "script": script,
-        "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
-    }
-    # In one pass, so that a name that looks like a placeholder stays a name.
-    template = (folder / "page.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
 def _written(block: Mapping[str, Any], sources: Sequence[Source]) -> Written:

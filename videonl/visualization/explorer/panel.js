@@ -56,7 +56,7 @@ class Panel {
     this.weights = null;
     for (const { button, index } of this.buttons) button.setAttribute("aria-pressed", index === blockIndex);
     const notes = [block.note];
-    if (block.mayBeNegative) notes.push(this.isEvidence ? "What speaks against the class, below 0, is shown as 0." : "Weights below 0 are shown as 0.");
+    if (block.mayBeNegative) notes.push(this.isEvidence ? "Evidence against the class (below 0) is shown as 0." : "Weights below 0 are shown as 0.");
     this.stage.querySelector(".note").textContent = notes.join(" ").trim();
     this.stage.querySelector(".bar-name").textContent = block.quantity;
     this.strip.querySelector("h2").textContent = this.title;

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from videonl.blocks.contract import AttentionBlock
 from videonl.blocks.factors import Factors, HopWeights, ProductWeights
-from videonl.visualization.explorer.packing import Kind, pack
 from videonl.visualization.features import require_finite
+from videonl.visualization.web.packing import Kind, pack
 
 TOLERANCE = 0.01
 """How far a shown weight may be from the block's, as a share of its query's largest weight."""

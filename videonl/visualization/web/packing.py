@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Kind = Literal["uint8", "int16", "float32"]
+Exact = Literal["uint16", "float64"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,16 @@ def pack(values: Tensor, kind: Kind, steps: Tensor | None = None) -> PackedArray
     return PackedArray(_spec(counts.numpy(), kind) | rows, counts * scale + offset)
 
 
-def _spec(values: NDArray[np.float32], kind: Kind) -> dict[str, Any]:
+def pack_exactly(values: NDArray[Any], kind: Exact) -> dict[str, Any]:
+    """Packs a matrix (R, K) of numbers that the type holds exactly.
+
+    Returns:
+        What the page reads, plain data.
+    """
+    return _spec(values, kind)
+
+
+def _spec(values: NDArray[Any], kind: Kind | Exact) -> dict[str, Any]:
     array = values.astype(np.dtype(kind).newbyteorder("<"))
     return {"kind": kind, "shape": list(array.shape), "data": _text(array)}
 

@@ -1,0 +1,1 @@
+"""A page to try a network in a browser: Gradio's components over ``videonl.inference``."""

@@ -1,0 +1,111 @@
+"""``videonl features SOURCE... --checkpoint CKPT``: what a layer makes of the windows of videos."""
+
+from pathlib import Path
+from typing import Literal
+
+from videonl import __version__
+from videonl.cli.configuration import expand
+from videonl.cli.parsing import Parser
+from videonl.cli.predict import split_sources
+from videonl.cli.refusals import local_video
+from videonl.data.reading.decoding import check_decoder
+from videonl.data.sources.videos import read_videos
+from videonl.errors import IncompleteError, UserError
+from videonl.inference import Model
+from videonl.inference.feature_files import FeatureFormat, require_format
+from videonl.inference.feature_folder import Written, about_network, write_features
+from videonl.inference.features import FeatureOptions
+from videonl.inference.layer import POOL, Pool
+from videonl.inference.loading import Precision, find_trained
+from videonl.inference.windows import Last
+from videonl.outputs import check_folder
+from videonl.runtime.progress import progress_bar
+from videonl.terminal import Console
+
+_USAGE = "videonl features SOURCE... --checkpoint CKPT [options]"
+
+
+def parse(words: list[str]) -> None:
+    """Runs a command line, in which sources stand anywhere."""
+    parser = Parser(prog="videonl features", usage=_USAGE)
+    parser.add_argument("--config", action="config", help="A file of these options.")
+    parser.add_function_arguments(features, skip={"source"})
+    sources, options = split_sources(words, ("--trust_code", "--centered"))
+    given = parser.parse_args(expand(options, lambda path, content: None))
+    if not sources:
+        raise UserError(f"name a video, a folder, a list or a pattern: {_USAGE}")
+    features(sources, **{name: value for name, value in given.as_dict().items() if name != "config"})
+
+
+def features(
+    source: list[str],
+    checkpoint: Path,
+    out: Path = Path("features"),
+    window_frames: int | None = None,
+    stride_frames: int | None = None,
+    layer: str = POOL,
+    pool: Pool = "mean",
+    last: Last = "repeat",
+    centered: bool = False,
+    crops: Literal[1, 3, 10] = 1,
+    format: FeatureFormat = "npy",
+    decoder: str = "auto",
+    device: str = "auto",
+    precision: Precision = "auto",
+    trust_code: bool = False,
+) -> None:
+    """Writes features of the windows of videos, one file for each video, named after it.
+
+    Interrupted, the command goes on where it stopped when it is given again.
+
+    Args:
+        source: Video files, folders of frames, folders of videos, patterns, lists, indexes.
+        checkpoint: A checkpoint of videonl fit, the folder of a run, converted weights, or a published name such as
+            kinetics400/i3d_r50.
+        out: The folder to write. Its features.json says what the features are of, videos.csv which file is whose.
+        window_frames: Frames of a window, as far apart as in the clips that the network was trained on; by default as
+            many as these have.
+        stride_frames: From the start of a window to the next, in frames of the video; by default windows adjoin.
+        layer: pool is what the linear head sees; or a stage (res4), a residual (res4.3), a module path.
+        pool: mean averages a layer over time and space, none keeps its (C, T, H, W).
+        last: repeat completes the last window by repeating the last frame, drop leaves it out.
+        centered: One window about every stride_frames-th frame, from frame 0 on; edges are repeated.
+        crops: 1 takes the center, 3 are along the longer side, 10 are corners and center, also mirrored.
+        format: npy (with NAME.times.csv), npz, parquet, or hdf5, which needs h5py.
+        decoder: auto, pyav, decord or torchcodec.
+        device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
+        precision: float32, bfloat16, or float16 on a GPU; auto is float32.
+        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
+    """
+    require_format(format)
+    check_decoder(decoder)
+    check_folder(out)
+    options = FeatureOptions(window_frames, stride_frames, layer, pool, last, centered, crops)
+    entries = read_videos([str(local_video(name)) for name in source])
+    trained = find_trained(checkpoint, None, trust_code)
+    recognizer = Model(trained, device, precision).recognizer
+    about = {"videonl": __version__, **about_network(recognizer, trained.source), "precision": precision}
+    with progress_bar("features") as progress:
+        written = write_features(recognizer, entries, out, options, about, format, decoder, progress)
+    good = sum(not each.reason for each in written)
+    Console().print(
+        f"{out}: features of {good} of {len(written)} videos", soft_wrap=True, markup=False, highlight=False
+    )
+    _require_all(written)
+
+
+def _require_all(written: list[Written]) -> None:
+    """Says which videos have no features, if any.
+
+    Raises:
+        UserError: The only one has none.
+        IncompleteError: Some have none.
+    """
+    failed = [each for each in written if each.reason]
+    if failed and len(written) == 1:
+        raise UserError(failed[0].reason)
+    if failed:
+        listed = "\n".join(
+            f"  {each.reason if each.video in each.reason else f'{each.video}: {each.reason}'}" for each in failed
+        )
+        raise IncompleteError(f"{len(failed)} of {len(written)} videos have no features:\n{listed}")

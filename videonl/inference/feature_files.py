@@ -1,0 +1,107 @@
+"""Files of features: one for each video, with the times of its windows."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from videonl.errors import UserError
+from videonl.files import whole_path, write_text
+from videonl.inference.features import TIMES, Features
+
+FeatureFormat = Literal["npy", "npz", "parquet", "hdf5"]
+SUFFIXES: dict[str, str] = {"npy": ".npy", "npz": ".npz", "parquet": ".parquet", "hdf5": ".h5"}
+
+
+def require_format(kind: str) -> None:
+    """Refuses a format that cannot be written here.
+
+    Raises:
+        UserError: There is none of that name, or it needs a package that is not installed.
+    """
+    if kind not in SUFFIXES:
+        raise UserError(f"unknown format {kind!r}; choose one of {', '.join(get_args(FeatureFormat))}")
+    if kind == "hdf5" and find_spec("h5py") is None:
+        raise UserError(
+            'the format hdf5 needs h5py, which is not installed. Use npz, or: pip install "videonl[features]"'
+        )
+
+
+def save_features(features: Features, path: Path, kind: FeatureFormat) -> None:
+    """Writes a file that is there whole or not at all.
+
+    ``npz`` and ``hdf5`` hold the arrays of :class:`Features` by their names, the values as ``features``. ``parquet``
+    has a row for each window, whose values lie flat in ``features``; their shape is in the metadata. ``npy`` is the
+    values alone, and a file beside it, ``NAME.times.csv``, has the times, which is written first.
+
+    Args:
+        features: The features of one video.
+        path: The file; its suffix is that of the format.
+        kind: The format.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    require_format(kind)
+    if kind == "npy":
+        write_text(times_beside(path), _times_csv(features))
+    with whole_path(path) as unfinished:
+        _WRITERS[kind](features, unfinished)
+
+
+def times_beside(path: Path) -> Path:
+    """Where the times of a ``.npy`` file are.
+
+    >>> times_beside(Path("out/match.1.npy")).as_posix()
+    'out/match.1.times.csv'
+    """
+    return path.with_name(f"{path.stem}.times.csv")
+
+
+def _arrays(features: Features) -> dict[str, Any]:
+    return {"features": features.values, **{name: getattr(features, name) for name in TIMES}}
+
+
+def _times_csv(features: Features) -> str:
+    rows = zip(*(getattr(features, name).tolist() for name in TIMES), strict=True)
+    lines = [",".join(f"{value:.6f}" if isinstance(value, float) else str(value) for value in row) for row in rows]
+    return "\n".join([",".join(TIMES), *lines, ""])
+
+
+def _write_npy(features: Features, path: Path) -> None:
+    with path.open("wb") as file:  # to a path numpy would add the ending
+        np.save(file, features.values)
+
+
+def _write_npz(features: Features, path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, **_arrays(features))
+
+
+def _write_parquet(features: Features, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    shape = features.values.shape[1:]
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(features.values.reshape(-1)), int(np.prod(shape)))
+    columns = {name: getattr(features, name) for name in TIMES}
+    table = pa.table({**columns, "features": flat})
+    pq.write_table(table.replace_schema_metadata({"shape": ",".join(map(str, shape))}), path)
+
+
+def _write_hdf5(features: Features, path: Path) -> None:
+    import h5py
+
+    with h5py.File(path, "w", locking=False) as file:  # which is locked already
+        for name, array in _arrays(features).items():
+            file.create_dataset(name, data=array)
+
+
+_WRITERS: dict[str, Callable[[Features, Path], None]] = {
+    "npy": _write_npy,
+    "npz": _write_npz,
+    "parquet": _write_parquet,
+    "hdf5": _write_hdf5,
+}

@@ -1,0 +1,164 @@
+"""A folder of features: one file for each video, and what they are features of."""
+
+import csv
+import hashlib
+import io
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+from videonl.data.reading.video_reader import DecodingError, with_recount
+from videonl.data.sources.entry import LabeledPath
+from videonl.data.sources.labels import UNKNOWN
+from videonl.data.video import Video
+from videonl.errors import UserError
+from videonl.evaluation.about import describe_network
+from videonl.files import LOCK, locked, write_text
+from videonl.inference.feature_files import SUFFIXES, FeatureFormat, save_features
+from videonl.inference.features import FeatureOptions, features_of, layer_for
+from videonl.inference.layer import Layer
+from videonl.inference.predicting import fingerprint
+from videonl.inference.recognizer import Recognizer
+from videonl.inference.windows import TooShortError
+from videonl.names import file_names
+from videonl.outputs import check_folder
+from videonl.terminal import printable
+
+ABOUT = "features.json"
+VIDEOS = "videos.csv"
+_VERSION = "videonl"  # the one entry that may differ when the work goes on
+Progress: TypeAlias = Callable[[int, int], None]
+_log = logging.getLogger(__name__)
+
+
+class Written(NamedTuple):
+    """What became of one video.
+
+    Attributes:
+        video: Its path.
+        file: The name of its file in the folder; empty where there is none.
+        reason: Why there is none.
+    """
+
+    video: str
+    file: str
+    reason: str = ""
+
+
+def _silent(done: int, total: int) -> None:
+    pass
+
+
+def write_features(
+    recognizer: Recognizer,
+    entries: Sequence[LabeledPath],
+    out: Path,
+    options: FeatureOptions,
+    about: dict[str, Any],
+    kind: FeatureFormat = "npy",
+    decoder: str = "auto",
+    progress: Progress = _silent,
+) -> list[Written]:
+    """Writes the features of videos, one file each, named after it; interrupted, the same call goes on.
+
+    ``features.json`` in the folder says of which network, layer, clip and windows they are; ``videos.csv``, which is
+    written at the end, names for each video its file, or why there is none.
+
+    Args:
+        recognizer: The network.
+        entries: The videos.
+        out: The folder. Files of videos that are there are kept.
+        options: Which windows, and which features of them.
+        about: What ``features.json`` is to say besides, as plain data.
+        kind: Format of the files.
+        decoder: Who decodes.
+        progress: Of several videos is told those done and of all; of a single one, the same of its windows.
+
+    Raises:
+        UserError: The folder holds features of another network, layer, clip or windows, or cannot be written; there is
+            no such layer.
+    """
+    check_folder(out)
+    layer = layer_for(recognizer, options)
+    whole = {**about, "clip": asdict(recognizer.clip), **asdict(options.resolved(recognizer.clip)), "format": kind}
+    names = file_names([str(entry.path) for entry in entries])
+    written = []
+    with locked(out / LOCK, f"features are written to {out}"):
+        _agree(out / ABOUT, json.loads(json.dumps(whole)))
+        for number, (entry, name) in enumerate(zip(entries, names, strict=True)):
+            path = out / f"{name}{SUFFIXES[kind]}"
+            of_windows = progress if len(entries) == 1 else _silent
+            reason = "" if path.is_file() else _write(layer, entry, path, options, kind, decoder, of_windows)
+            written.append(Written(str(entry.path), "" if reason else path.name, reason))
+            if len(entries) > 1:
+                progress(number + 1, len(entries))
+        write_text(out / VIDEOS, _as_csv(written))
+    return written
+
+
+def _write(
+    layer: Layer,
+    entry: LabeledPath,
+    path: Path,
+    options: FeatureOptions,
+    kind: FeatureFormat,
+    decoder: str,
+    progress: Progress,
+) -> str:
+    """Writes the features of one video; returns why that cannot be done, or nothing."""
+    if entry.unreadable:
+        return entry.unreadable
+    try:
+        with Video(entry.path, UNKNOWN, entry.frame_table).open(decoder) as reader:
+            features = with_recount(
+                lambda: features_of(layer.recognizer, reader, options, progress=progress, layer=layer)
+            )
+    except (DecodingError, TooShortError) as error:
+        _log.warning("skipped %s", error)
+        return str(error)
+    save_features(features, path, kind)
+    return ""
+
+
+def _agree(path: Path, about: dict[str, Any]) -> None:
+    """Writes what the features of a folder are, or compares it with what is there.
+
+    Raises:
+        UserError: They are others.
+    """
+    if path.is_file():
+        try:
+            there = json.loads(path.read_bytes())
+            differing = [name for name in sorted({*there, *about} - {_VERSION}) if there.get(name) != about.get(name)]
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} is damaged ({error}); give another --out, or remove the folder") from error
+        if differing:
+            name = differing[0]
+            raise UserError(
+                f"{path.parent} holds features of another {name}: {there.get(name)!r}, and {about.get(name)!r} is "
+                "asked for. Give another --out, or remove the folder"
+            )
+        return
+    write_text(path, json.dumps(about, indent=1) + "\n")
+
+
+def _as_csv(written: Sequence[Written]) -> str:
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(Written._fields)
+    rows.writerows([printable(value) for value in each] for each in written)
+    return text.getvalue()
+
+
+def about_network(recognizer: Recognizer, source: str) -> dict[str, Any]:
+    """What tells a network from others: its parts, and the SHA-256 of its file, or of its weights where it has none."""
+    digest = hashlib.sha256()
+    if Path(source).is_file():
+        with Path(source).open("rb") as file:
+            for block in iter(lambda: file.read(2**20), b""):
+                digest.update(block)
+    told = digest.hexdigest() if Path(source).is_file() else fingerprint(recognizer)
+    return {"weights": source, "weights_sha256": told, "network": describe_network(recognizer.network)}

@@ -1,0 +1,1 @@
+"""What self-contained pages share: how one is put together, and how arrays travel inside."""
