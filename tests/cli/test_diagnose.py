@@ -122,7 +122,7 @@ def test_a_network_without_blocks_is_sent_elsewhere(
     [
         (["--num_clips", 0], "--num_clips must be at least 1"),
         (["--num_queries", 1], "--num_queries must be at least 2, got 1"),
-        (["--device", "abacus"], "no device 'abacus' here"),
+        (["--device", "abacus"], "device 'abacus' is not available"),
         (["--decoder", "eyes"], "unknown decoder 'eyes'"),
         (["--source", "nowhere"], "nowhere: no such folder"),
         (["--checkpoint", "nothing.ckpt"], "checkpoint nothing.ckpt does not exist"),

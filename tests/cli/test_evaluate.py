@@ -124,8 +124,8 @@ def test_unreadable_videos_are_named(videonl: Videonl, options: list[object], cl
     [
         (["--fully_convolutional"], "fully_convolutional takes the whole frame"),
         (["--crop_px", 41], "crop_px must not exceed short_side_px 37"),
-        (["--device", "abacus"], "no device 'abacus' here"),
-        (["--device", "meta"], "no device 'meta' here"),
+        (["--device", "abacus"], "device 'abacus' is not available"),
+        (["--device", "meta"], "device 'meta' is not available"),
         (["--num_crops", 0], "--num_crops must be at least 1, got 0"),
         (["--views_per_step", 0], "--views_per_step must be at least 1, got 0"),
         (["--num_workers", -1], "--num_workers must be at least 0, got -1"),

@@ -137,7 +137,7 @@ data: {train: "python:my_source.read:CLIPS#train", val: "python:by_folder:CLIPS#
     content = torch.load(checkpoint, weights_only=True)
     torch.save({**content, "videonl": about}, folder / "foreign.ckpt")
     code, said = videonl("predict", "--video", folder / "clip.mp4", "--checkpoint", folder / "foreign.ckpt")
-    assert (code, "sampled by my_sampling.early" in said, "--trust-code" in said) == (2, True, True), said
+    assert (code, "samples its clips with my_sampling.early" in said, "--trust-code" in said) == (2, True, True), said
     monkeypatch.syspath_prepend(folder)
     code, said = videonl("predict", "--video", folder / "clip.mp4", "--checkpoint", checkpoint, "--trust-code")
     assert code == 0, said
@@ -146,9 +146,9 @@ data: {train: "python:my_source.read:CLIPS#train", val: "python:by_folder:CLIPS#
 @pytest.mark.parametrize(
     ("hidden", "told"),
     [
-        ("data: {clip: {sampling: my_sampling.early}}", "sampled by my_sampling.early"),
-        ("data: {clip: {sampling: torch.hub.load}}", "sampled by torch.hub.load"),
-        ('data: {train: "python:os.system:ls"}', "listed by python:os.system:ls"),
+        ("data: {clip: {sampling: my_sampling.early}}", "samples its clips with my_sampling.early"),
+        ("data: {clip: {sampling: torch.hub.load}}", "samples its clips with torch.hub.load"),
+        ('data: {train: "python:os.system:ls"}', "lists its videos with python:os.system:ls"),
         ("imports: [antigravity]", "imports antigravity"),
     ],
 )

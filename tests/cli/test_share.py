@@ -101,7 +101,7 @@ def test_every_command_takes_the_folder_and_the_run(
     for one, other in zip(first.scores, second.scores, strict=True):
         assert torch.equal(one.logits, other.logits)
     refused = videonl("export", "--checkpoint", shared, "--format", "onnx", "--out", shared / "model.safetensors")
-    assert refused.code == 2 and "is read here, and would be lost" in refused.text
+    assert refused.code == 2 and "is an input, and would be overwritten" in refused.text
 
 
 def test_an_evaluation_of_other_weights_is_left_out_or_refused(videonl: Videonl, tested: Path, tmp_path: Path) -> None:
@@ -136,11 +136,11 @@ def test_parts_of_ones_own_need_trust_in_share_and_in_load(
     Weights(network.network.state_dict(), "x", network.settings, clip=CLIP).save(tmp_path / "own.pt")
     words = ["share", tmp_path / "own.pt", "--out", tmp_path / "shared"]
     refused = videonl(*words)
-    assert refused.code == 2 and "say --trust-code" in refused.text
+    assert refused.code == 2 and "add --trust-code" in refused.text
     assert not (tmp_path / "shared").exists()
     assert videonl(*words, "--trust-code").code == 0
     assert 'videonl.load("shared", trust_code=True)' in front_and_text(tmp_path / "shared")[1]
-    with pytest.raises(UserError, match=r"has its network built by my_networks\.mine"):
+    with pytest.raises(UserError, match=r"builds its network with my_networks\.mine"):
         package.load(tmp_path / "shared")
     assert len(package.load(tmp_path / "shared", trust_code=True).class_names) == 3
 
@@ -148,7 +148,7 @@ def test_parts_of_ones_own_need_trust_in_share_and_in_load(
 def test_inputs_and_other_content_are_kept(videonl: Videonl, tested: Path, shared: Path) -> None:
     before = sorted(path.name for path in tested.iterdir())
     refused = videonl("share", tested, "--out", tested)
-    assert refused.code == 2 and "is read here, and would be lost" in refused.text
+    assert refused.code == 2 and "is an input, and would be overwritten" in refused.text
     (shared / "config.json").write_text("{}")
     refused = videonl("share", tested, "--out", shared)
     assert refused.code == 2 and "holds something else, which would be lost" in refused.text

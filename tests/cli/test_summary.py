@@ -49,10 +49,10 @@ def test_summary_of_a_checkpoint(videonl: Callable[..., tuple[int, str]], traine
     [
         (["--config", "experiment/no.yaml"], "experiment/no.yaml does not exist"),
         (["--config", NL5, "--model.network.init_args.backbone", "i3d_r49"], "unknown backbone 'i3d_r49'"),
-        (["--config", NL5, "--model.network.class_path", "torch.nn.Identity"], "not of torch.nn"),
+        (["--config", NL5, "--model.network.class_path", "torch.nn.Identity"], "not torch.nn"),
         (["--config", NL5, "--num_classes", "0"], "--num_classes must be at least 1, got 0"),
         (["--checkpoint", "no.ckpt"], "no.ckpt does not exist"),
-        (["--checkpoint", "no.ckpt", "--config", NL5], "leave out --config"),
+        (["--checkpoint", "no.ckpt", "--config", NL5], "remove --config"),
         (["--config", NL5, "--no_such", "1"], "no_such"),
     ],
 )

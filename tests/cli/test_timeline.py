@@ -83,7 +83,7 @@ def test_the_page_is_told_to_embed_or_says_what_it_copied(
         (["sound.mp4"], r"sound.mp4: has no video stream"),
         (["short.mp4"], r"too short for one window"),
         (["long.mp4", "--out", "b.txt"], r"b.txt: give a name that ends in one of .html, .csv"),
-        (["long.mp4", "--out", "long.mp4"], r"long.mp4 is read here, and would be lost"),
+        (["long.mp4", "--out", "long.mp4"], r"long.mp4 is an input, and would be overwritten"),
         (["long.mp4", "--out", "a.html"], r"a.html would be written twice"),
         (["long.mp4", "--out", "b.html", "--out", "b_video.mp4"], r"b_video.mp4 would be written twice"),
         (["long.mp4", "--classes", "three.txt"], r"3 .*classes|3 .*names"),

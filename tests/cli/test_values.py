@@ -186,7 +186,7 @@ def lines(
     index, checkpoint = folder / "index.parquet", trained / "checkpoints" / "best.ckpt"
     assert main(["index", str(clips / "val"), "-o", str(index)]) == 0
     record = folder / "out" / "evaluation.parquet"
-    write_synthetic(folder / "long", num_train=1, num_val=1, num_test=1, size_px=38, num_frames=61)
+    write_synthetic(folder / "long", SyntheticSettings(num_train=1, num_val=1, num_test=1, size_px=38, num_frames=61))
     few = ["--source", clips / "val", "--num_clips=1", "--num_crops=1", "--num_workers=0"]
     words = ["evaluate", "--checkpoint", checkpoint, *few]
     assert main([*map(str, words), "--out", str(record.parent)]) == 0

@@ -200,7 +200,7 @@ def test_names_and_clips_are_given_later(videonl: Videonl, without_clip: Path, c
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ("kinetics400", "has 5 classes, and 400 names were given"),
+        ("kinetics400", "has 5 classes, but 400 names were given"),
         ("kinetics500", "kinetics500 is neither a file nor a published list"),
     ],
 )

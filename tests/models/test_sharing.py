@@ -115,7 +115,7 @@ def cut(name: str) -> Callable[[Path], None]:
         (cut(CONFIG), "config.json is damaged"),
         (changed(format=2, videonl_version="9.9"), "is of format 2, written by videonl 9.9, and this videonl reads 1"),
         (changed(library_name="timm"), "another library's"),
-        (changed(class_names=["a", "b"]), "has 3 classes, and 2 names were given"),
+        (changed(class_names=["a", "b"]), "has 3 classes, but 2 names were given"),
         (changed(class_names=[1, 2, 3]), "does not describe a network of videonl"),
         (changed(clip=[5]), "does not describe a network of videonl"),
         (changed(clip={**CLIP, "colour": 1}), "does not describe a network of videonl"),
@@ -123,7 +123,7 @@ def cut(name: str) -> Callable[[Path], None]:
         (changed(clip={**CLIP, "mean": [0.45, "x", 0.45]}), "does not describe a network of videonl"),
         (changed(network=7), "does not describe a network"),
         (changed(network={"backbone": "c2d_r50"}), "does not describe a network"),
-        (changed(network={"backbone": "os.system", "num_classes": 3, "blocks": []}), "say --trust-code"),
+        (changed(network={"backbone": "os.system", "num_classes": 3, "blocks": []}), "add --trust-code"),
     ],
 )
 def test_what_is_damaged_or_anothers_is_one_line(

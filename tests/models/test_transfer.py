@@ -179,7 +179,13 @@ def test_saved_weights_come_back_whole(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["theirs.pt"]
     again = read_weights(path)
     assert again.source == str(path)
-    assert {**vars(again), "state": 0, "source": 0} == {**vars(weights), "state": 0, "source": 0}
+    assert again.origin == weights.source
+    assert {**vars(again), "state": 0, "source": 0} == {
+        **vars(weights),
+        "state": 0,
+        "source": 0,
+        "origin": again.origin,
+    }
     trained = load_trained(path)
     assert trained.class_names == [f"class {index}" for index in range(7)]
     clip = torch.randn(2, 3, 9, 37, 41)

@@ -250,9 +250,9 @@ class Capture:
             self.handover.put(clip, waits=not self.streaming.realtime)
 
     def _cut(self, picture: Tensor) -> Tensor:
-        """The middle crop of a frame (H, W, C), in memory of its own."""
+        """The middle crop of a frame (H, W, C), likewise, in memory of its own."""
         (cut,) = self._transform.cuts(picture.permute(2, 0, 1)[None])  # (H, W, C) -> (1, C, H, W)
-        return cut[0].clone(memory_format=torch.contiguous_format)
+        return cut[0].permute(1, 2, 0).clone(memory_format=torch.contiguous_format)  # (C, H, W) -> (H, W, C)
 
 
 class StreamClock:

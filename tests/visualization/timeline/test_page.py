@@ -298,7 +298,7 @@ def test_what_browsers_cannot_play_is_copied_beside_the_page(
     page = open_page(tmp_path / "a.html")
     wait_until(page, "timeline.film.hasVideo")
     (tmp_path / "a.mkv").rename(tmp_path / "b_video.mp4")  # named as the copy would be
-    with pytest.raises(UserError, match="is read here, and would be lost"):
+    with pytest.raises(UserError, match="is an input, and would be overwritten"):
         replace(timeline, video=str(tmp_path / "b_video.mp4")).save(tmp_path / "b.html")
 
 
