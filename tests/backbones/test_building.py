@@ -135,7 +135,7 @@ def test_every_stage_names_modules_in_the_order_they_run(name: str) -> None:
         backbone = BACKBONES[name](7)
     ran: list[str] = []
     for path in [path for paths in backbone.stages.values() for path in paths]:
-        hook = lambda *_, path=path: ran.append(path)  # noqa: E731
+        hook = lambda *_, path=path: ran.append(path)  # noqa: E731  # binds path
         backbone.network.get_submodule(path).register_forward_hook(hook)
     logits = backbone.network(torch.empty(1, 3, *backbone.clip, device="meta"))
     assert ran == [path for paths in backbone.stages.values() for path in paths]

@@ -88,7 +88,7 @@ def test_grids_are_those_of_figure_3() -> None:
         backbone = BACKBONES["i3d_inception"](400)
     shapes = {}
     for stage, paths in backbone.stages.items():
-        hook = lambda module, inputs, output, stage=stage: shapes.update({stage: tuple(output.shape)})  # noqa: E731
+        hook = lambda module, inputs, output, stage=stage: shapes.update({stage: tuple(output.shape)})  # noqa: E731  # binds stage
         backbone.network.get_submodule(paths[-1]).register_forward_hook(hook)
     backbone.network(torch.empty(1, 3, 64, 224, 224, device="meta"))
     assert shapes == {"mixed_3": (1, 480, 32, 28, 28), "mixed_4": (1, 832, 16, 14, 14), "mixed_5": (1, 1024, 8, 7, 7)}

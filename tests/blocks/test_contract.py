@@ -301,7 +301,7 @@ def test_a_wrong_channel_count_is_refused_and_quoted(build, channels: int) -> No
 def test_options_are_keyword_only() -> None:
     for block in BLOCKS.values():
         with pytest.raises(TypeError):
-            block(CHANNELS, 3)  # type: ignore[call-arg]
+            block(CHANNELS, 3)  # type: ignore[call-arg]  # a block's own second argument
 
 
 def test_options_name_only_blocks_that_exist() -> None:

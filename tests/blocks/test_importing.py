@@ -82,4 +82,4 @@ def test_weights_that_do_not_fit_are_named_and_none_is_loaded(weights: dict[str,
 
 def test_an_unknown_naming_is_refused() -> None:
     with pytest.raises(ValueError, match="naming must be one of alexhex7, pyslowfast; got 'mmcv'"):
-        rename_public({}, "mmcv")  # type: ignore[arg-type]
+        rename_public({}, "mmcv")  # type: ignore[arg-type]  # what users may write

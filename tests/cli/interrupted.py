@@ -16,5 +16,5 @@ def stop_when_due(module: ClipModule, batch: Any, batch_idx: int) -> None:
 
 
 if __name__ == "__main__":
-    ClipModule.on_train_batch_start = stop_when_due  # type: ignore[method-assign]
+    ClipModule.on_train_batch_start = stop_when_due  # type: ignore[method-assign]  # the point of it
     sys.exit(main(sys.argv[2:]))

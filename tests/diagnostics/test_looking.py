@@ -117,7 +117,7 @@ def test_even_weights_are_what_alike_keys_get(block: AttentionBlock) -> None:
 
 def test_reach_is_known_to_even_attention() -> None:
     for options in ({"reach": "space"}, {"reach": "space", "pairwise": "dot_product"}):
-        even = measured(awake(NonLocal(11, **options))).even  # type: ignore[arg-type]
+        even = measured(awake(NonLocal(11, **options))).even  # type: ignore[arg-type]  # options of any kind
         assert even.itself + even.own_frame == pytest.approx(1)
         assert even.entropy == pytest.approx(math.log(2 * 3) / math.log(3 * 2 * 3))  # pooled to 3 x 2 x 3 keys
     tube = measured(awake(NonLocal(11, reach="time"))).even

@@ -35,9 +35,9 @@ def told(block: AttentionBlock, grid: tuple[int, ...] = GRID) -> str | None:
 @torch.no_grad()
 @pytest.mark.parametrize("reach", ["spacetime", "space", "time"])
 def test_the_largest_affinity_is_that_of_the_keys_in_reach(reach: str) -> None:
-    block = scaled(NonLocal(11, reach=reach, subsample=False), 1.0)  # type: ignore[arg-type]
+    block = scaled(NonLocal(11, reach=reach, subsample=False), 1.0)  # type: ignore[arg-type]  # a parameter's text
     x = torch.randn(1, 11, *GRID, generator=torch.Generator().manual_seed(2))
-    theta, phi = (part(x)[0].flatten(1).double() for part in (block.theta, block.phi))  # type: ignore[operator]
+    theta, phi = (part(x)[0].flatten(1).double() for part in (block.theta, block.phi))  # type: ignore[operator]  # a module, which mypy takes for a tensor
     cells = torch.stack(torch.unravel_index(torch.arange(105), GRID))
     same_frame = cells[0][:, None] == cells[0]
     same_place = (cells[1:, :, None] == cells[1:, None]).all(dim=0)

@@ -114,7 +114,7 @@ def test_channels_of_every_stage_are_found(name: str) -> None:
     paths = [path for paths in backbone.stages.values() for path in paths]
     found: dict[str, int] = {}
     for path in paths:
-        hook = lambda module, inputs, output, path=path: found.update({path: output.shape[1]})  # noqa: E731
+        hook = lambda module, inputs, output, path=path: found.update({path: output.shape[1]})  # noqa: E731  # binds path
         backbone.network.get_submodule(path).register_forward_hook(hook)
     with torch.no_grad():
         backbone.network.eval()(torch.randn(1, 3, 5, 17, 19))

@@ -89,12 +89,12 @@ def fit(
     )
     module = ClipModule(network, data.class_names, CLIP, Optimization(schedule=schedule))
     moments = Moments(cut_at)
-    trainer.save_checkpoint = moments.around(trainer.save_checkpoint)  # type: ignore[method-assign]
-    logger.log_metrics = moments.around(logger.log_metrics)  # type: ignore[method-assign]
-    module.validation_step = moments.around(module.validation_step)  # type: ignore[method-assign]
+    trainer.save_checkpoint = moments.around(trainer.save_checkpoint)  # type: ignore[method-assign]  # cut off
+    logger.log_metrics = moments.around(logger.log_metrics)  # type: ignore[method-assign]  # cut off
+    module.validation_step = moments.around(module.validation_step)  # type: ignore[method-assign]  # cut off
     save = logger.save
     # A power cut does not save what is left to log, as the trainer does after an exception.
-    logger.save = lambda: None if moments.is_cut else save()  # type: ignore[method-assign]
+    logger.save = lambda: None if moments.is_cut else save()  # type: ignore[method-assign]  # cut off
     resumed = last if last.exists() else None
     if cut_at is None:
         trainer.fit(module, data, ckpt_path=resumed)

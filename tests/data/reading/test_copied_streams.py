@@ -214,7 +214,7 @@ def test_a_clip_that_meets_damage_is_read_as_one_that_knows_of_it(
 def test_a_file_on_which_no_decoder_is_exact_is_not_called_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stuck(DECODERS["pyav"]):  # type: ignore[misc]  # the class, chosen at run time
         def read(self, indices: list[int]) -> torch.Tensor:
-            return super().read([0 for _ in indices])  # type: ignore[no-any-return]
+            return super().read([0 for _ in indices])  # type: ignore[no-any-return]  # its class is a parameter
 
     for name in DECODERS:
         monkeypatch.setitem(DECODERS, name, Stuck)
