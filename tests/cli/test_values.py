@@ -35,6 +35,8 @@ from videonl.training import Optimization
 HUGE, BEYOND = "1000000000", "1" + 30 * "0"  # the one fits 64 bits
 VALUES = ("0", "-1", "nan", ".nan", ".inf", HUGE, BEYOND, "word")
 ONE_VIDEO = "predict --video"
+# Not asked here: what serves until it is stopped, and what takes its words itself; their own tests refuse mistakes.
+UNSWEPT = ("app", "features", "share", "stream", "timeline")
 LIMIT_SECONDS = 240
 # What means something, by value: the names of options. Everything else is refused.
 MEANT = {
@@ -99,6 +101,8 @@ def numeric(command: str, parser: Any) -> Iterator[Option]:
 def plain_parsers() -> Iterator[tuple[str, Any]]:
     """The parsers of the commands that are functions."""
     named = {**commands.COMMANDS, ONE_VIDEO: commands.PREDICT_VIDEO}
+    for name in UNSWEPT:
+        del named[name]
     for name, command in named.items():
         if name == ONE_VIDEO:  # whose parser takes the words that are sources apart
             yield name, jsonargparse.capture_parser(lambda: jsonargparse.auto_cli(predict.predict, args=[]))
@@ -128,11 +132,12 @@ def trainer_parsers() -> Iterator[tuple[str, Any]]:
         def parse_arguments(self, parser: Any, args: Any) -> None:
             raise ParsedError(parser)
 
-    try:
-        Captured(["fit"])
-    except ParsedError as captured:
-        (found,) = (action for action in captured.args[0]._actions if hasattr(action, "_name_parser_map"))
-    yield from found._name_parser_map.items()
+    for name in commands.TRAINER_COMMANDS:  # each builds the options of its own alone
+        try:
+            Captured([name])
+        except ParsedError as captured:
+            (found,) = (action for action in captured.args[0]._actions if hasattr(action, "_name_parser_map"))
+        yield from found._name_parser_map.items()
 
 
 def all_options() -> list[Option]:
@@ -195,6 +200,10 @@ def lines(
     found: dict[str, list[Any]] = {
         "bench blocks": ["bench", "blocks", "--positions=16", "--channels=8", "--blocks=snl", "--seconds=0.1"],
         "bench data": ["bench", "data", next((folder / "long" / "val").iterdir()), "--num_clips=1"],
+        "bench windows": [
+            *("bench", "windows", next((folder / "long" / "val").rglob("*.mp4")), "--width=2", "--num_frames=4"),
+            *("--stride_frames=1", "--short_side_px=37", "--crop_px=31", "--num_windows=2", "--rounds=1"),
+        ],
         "bench model": [
             "bench",
             "model",
