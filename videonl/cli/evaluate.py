@@ -1,6 +1,5 @@
 """``videonl evaluate``: the accuracy of a checkpoint on any videos, without a configuration."""
 
-import hashlib
 from pathlib import Path
 
 from videonl.cli.refusals import require_at_least
@@ -12,7 +11,7 @@ from videonl.data.sources.labels import UNKNOWN, assign_known
 from videonl.data.transforms import MOST_VIEWS, ClipFormat, Views, ViewTransform
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError
 from videonl.evaluation import Average, EvaluationRecord
-from videonl.evaluation.about import describe_checkpoint, describe_network, describe_source, today
+from videonl.evaluation.about import describe_checkpoint, describe_network, describe_source, digest, today
 from videonl.evaluation.report import NUM_MISTAKES, names_of, print_evaluation, require_readable, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
 from videonl.files import LOCK, locked
@@ -104,7 +103,7 @@ def evaluate(
         "views": views.describe(clip),
         "clip": clip.describe(),
     }
-    asked = {"average": average, "about": about, "videos": _digest(repr(videos).encode())}
+    asked = {"average": average, "about": about, "videos": digest(repr(videos).encode())}
     data = EvaluationVideos(videos, clip, views, decoder, time_limit or None)
     recognizer = Recognizer(trained.network.to(device_of(device)), clip, views_per_step)
     with locked(out / LOCK, f"an evaluation is written to {out}"):
@@ -125,7 +124,3 @@ def evaluate(
     for path in written if record.labeled else written[:1]:
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)
     require_readable(unreadable, len(scores), max_failed_share)
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]

@@ -36,9 +36,14 @@ def describe_checkpoint(name: object, file: Path) -> str:
     return f"{name} (SHA-256 {digest_of(file)})" if file.is_file() else str(name)
 
 
+def digest(content: bytes) -> str:
+    """Tells one content from another: the first 16 digits of its SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def digest_of(file: Path) -> str:
     """Tells one file from another."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return digest(file.read_bytes())
 
 
 def describe_source(source: str, root: object = None) -> str:

@@ -13,7 +13,7 @@ from videonl.data.sources.labels import assign_known
 from videonl.data.sources.videos import read_videos
 from videonl.data.transforms import Views
 from videonl.evaluation import Average, EvaluationRecord
-from videonl.evaluation.about import describe_network, today
+from videonl.evaluation.about import describe_network, digest, today
 from videonl.evaluation.unfinished import UnfinishedEvaluation
 from videonl.evaluation.views import require_finite
 from videonl.files import locked
@@ -118,11 +118,6 @@ def fingerprint(recognizer: Recognizer) -> str:
         digest_of_all.update(name.encode())
         digest_of_all.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
     return digest_of_all.hexdigest()[:16]
-
-
-def digest(content: bytes) -> str:
-    """Tells one content from another."""
-    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _known(entry: LabeledPath, class_names: Sequence[str]) -> LabeledPath:

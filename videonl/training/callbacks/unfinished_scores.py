@@ -1,6 +1,5 @@
 """Tests and predictions that can be interrupted."""
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -10,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from videonl.data.datamodule import ClipDataModule
 from videonl.errors import UserError
+from videonl.evaluation.about import digest
 from videonl.evaluation.unfinished import UnfinishedEvaluation
 from videonl.training.callbacks.evaluations import about
 from videonl.training.module import ClipModule
@@ -43,10 +43,10 @@ class UnfinishedScores(Callback):
         data: ClipDataModule = trainer.datamodule  # type: ignore[attr-defined]  # set by the trainer
         asked = {
             **about(trainer, pl_module),
-            "checkpoint": f"{self.checkpoint} {_digest(self.checkpoint.read_bytes())}",
+            "checkpoint": f"{self.checkpoint} {digest(self.checkpoint.read_bytes())}",
             "average": pl_module.average,
             "precision": str(trainer.precision),
-            "listed": _digest(repr(list(data.videos["test"])).encode()),
+            "listed": digest(repr(list(data.videos["test"])).encode()),
         }
         self._unfinished = unfinished = _begin(self.directory / f"{stage}.part", pl_module.class_names, asked)
         self._open.enter_context(unfinished)
@@ -75,7 +75,3 @@ def _begin(path: Path, class_names: list[str], asked: Mapping[str, str]) -> Unfi
         logger.info("%s was of another checkpoint, other videos or other views: starting from scratch", path)
         path.unlink()
         return UnfinishedEvaluation(path, class_names, asked)
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
