@@ -3,14 +3,13 @@
 import ctypes
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
 from torch.utils.data import get_worker_info
 
 from videonl.data.reading.decoding import DecodingError
-from videonl.data.reading.shard_member import ShardMember
+from videonl.data.reading.segment import Place
 from videonl.runtime.time_limit import EndedCallError, TimeLimited
 
 Key = TypeVar("Key")
@@ -32,9 +31,9 @@ class Guarded(Generic[Key]):
         if limit_seconds is not None and TimeLimited.is_available():
             self._limited = TimeLimited(self._read_and_tidy, limit_seconds)
         self._num_reads = 0
-        self._ended: dict[Path | ShardMember, str] = {}
+        self._ended: dict[Place, str] = {}
 
-    def __call__(self, path: Path | ShardMember, key: Key) -> torch.Tensor:
+    def __call__(self, path: Place, key: Key) -> torch.Tensor:
         """Read the clips of a key, which are in the file ``path``."""
         if path in self._ended:
             raise DecodingError(str(path), self._ended[path])

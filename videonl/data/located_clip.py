@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch.utils.data import Dataset
@@ -10,7 +9,7 @@ from torch.utils.data import Dataset
 from videonl.data.batches import Failure
 from videonl.data.dataset import even_frames
 from videonl.data.reading.decoding import DecodingError, VideoReader, open_video
-from videonl.data.reading.shard_member import ShardMember
+from videonl.data.reading.segment import Place
 from videonl.data.reading.video_reader import with_recount
 from videonl.data.transforms import ClipFormat, Views, ViewTransform, crop_corners, resized_size
 from videonl.data.video import Video
@@ -66,11 +65,11 @@ class MiddleClips(Dataset[LocatedClip | Failure]):
             return Failure(str(path), f"cannot be read ({error.strerror or error})")
 
 
-def read_middle_clip(path: Path | str | ShardMember, clip_format: ClipFormat, decoder: str = "auto") -> LocatedClip:
+def read_middle_clip(path: Place | str, clip_format: ClipFormat, decoder: str = "auto") -> LocatedClip:
     """Read the clip and the crop in the middle of a video: what evaluation with one view sees.
 
     Args:
-        path: The video file, folder of frames, or place in a shard.
+        path: The video file, folder of frames, place in a shard, or a part of either.
         clip_format: Number and stride of the frames, size of the crop.
         decoder: A name in ``decoding.DECODERS``.
 

@@ -26,11 +26,9 @@ from typing import Any, Protocol
 
 import torch
 
+from videonl.data.reading.segment import ROUNDING_SECONDS
 from videonl.errors import UserError
 from videonl.registry import Registry
-
-ROUNDING_SECONDS = 1e-6
-"""Times that differ by less are the same."""
 
 
 class Sampler(Protocol):

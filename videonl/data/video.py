@@ -3,13 +3,12 @@
 import pickle
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import overload
 
 import numpy as np
 
 from videonl.data.reading.decoding import DecodingError, FrameTable, VideoReader, open_video
-from videonl.data.reading.shard_member import ShardMember
+from videonl.data.reading.segment import Place
 from videonl.runtime.shared_bytes import SharedBytes
 
 
@@ -18,14 +17,14 @@ class Video:
     """A video file and its class.
 
     Args:
-        path: Where the file is.
+        path: Where it is: a file, or a part of one.
         label: Index into the class list, from 0.
         frame_table: The frames of the file, where an index knows them (``FrameTable.to_text``): packed, as a data set
             may have hundreds of thousands.
         unreadable: Why an index says that it cannot be read; empty where it can.
     """
 
-    path: Path | ShardMember
+    path: Place
     label: int
     frame_table: str = ""
     unreadable: str = ""

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from videonl.data.sampling import ROUNDING_SECONDS, clip_span, frames_shown_at
+from videonl.data.reading.segment import ROUNDING_SECONDS
+from videonl.data.sampling import clip_span, frames_shown_at
 from videonl.data.transforms import ClipFormat
 
 

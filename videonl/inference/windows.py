@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from videonl.data.reading.decoding import VideoReader
-from videonl.data.sampling import ROUNDING_SECONDS, clip_span, frames_shown_at
+from videonl.data.reading.segment import ROUNDING_SECONDS
+from videonl.data.sampling import clip_span, frames_shown_at
 from videonl.data.transforms import HOUR, ClipFormat, TenCrops, Views, ViewTransform
 from videonl.errors import UserError, require_within
 from videonl.inference.recognizer import VIEWS_PER_STEP, Recognizer

@@ -15,6 +15,7 @@ from videonl.data.reading.frame_folder_reader import FrameFolderReader
 from videonl.data.reading.frame_table import FrameTable
 from videonl.data.reading.pyav_reader import PyAVReader
 from videonl.data.reading.scan import scan, table_of
+from videonl.data.reading.segment import Place, SegmentReader, VideoPart, named_place
 from videonl.data.reading.shard_member import ShardMember
 from videonl.data.reading.shard_reader import open_member
 from videonl.data.reading.torchcodec_reader import TorchCodecReader, import_torchcodec
@@ -63,11 +64,11 @@ def why_inexact(decoder: str, table: FrameTable) -> str | None:
     return None
 
 
-def open_video(path: Path | str | ShardMember, decoder: str = "auto", known: FrameTable | None = None) -> VideoReader:
+def open_video(path: Place | str, decoder: str = "auto", known: FrameTable | None = None) -> VideoReader:
     """Open a video for reading frames.
 
     Args:
-        path: The video file, a folder of frames, or a place in a shard.
+        path: The video file, a folder of frames, a place in a shard, or a part of either, as ``match.mp4#t=11.9,21.2``.
         decoder: A name in ``DECODERS``.
         known: The frame table from an earlier scan, which makes opening fast; ignored if the size of the file changed.
             By default the packets of the file are listed, once per process as long as the file does not change.
@@ -77,12 +78,20 @@ def open_video(path: Path | str | ShardMember, decoder: str = "auto", known: Fra
         DecodingError: The file cannot be read as a video, or the decoder would give other frames of it.
     """
     check_decoder(decoder)
+    path = named_place(path) if isinstance(path, str) else path
+    if isinstance(path, VideoPart):
+        reader = open_video(path.file, decoder, known)
+        try:
+            return SegmentReader(path, reader)
+        except DecodingError:
+            reader.close()
+            raise
     if isinstance(path, ShardMember):
         return open_member(path, lambda copy: open_video(copy, decoder, known or scan(copy)))
     if os.path.isdir(path):
         return FrameFolderReader(path)
-    check_exists(Path(path))
-    is_same = known is not None and known.file_size_bytes == Path(path).stat().st_size
+    check_exists(path)
+    is_same = known is not None and known.file_size_bytes == path.stat().st_size
     table = known if known is not None and is_same else table_of(path)
     reason = why_inexact(decoder, table)
     if reason:

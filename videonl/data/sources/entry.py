@@ -1,10 +1,9 @@
 """What every source yields: a video, its label, and where that was written."""
 
 import os
-from pathlib import Path
 from typing import NamedTuple
 
-from videonl.data.reading.shard_member import ShardMember
+from videonl.data.reading.segment import Place
 
 # Of files that FFmpeg opens as videos; a class folder also takes files of other names that it opens.
 VIDEO_SUFFIXES = frozenset(
@@ -21,8 +20,8 @@ class LabeledPath(NamedTuple):
     """A video with its label as written, and where that was written (``clips.csv:12``, or the file itself).
 
     Attributes:
-        path: The video file, folder of frames, or place in a shard.
-        label: The class; None where the source gives none.
+        path: The video file, folder of frames, place in a shard, or a part of either.
+        label: The class, or several as a JSON list of text; None where the source gives none.
         origin: Where that was written, for messages.
         split: train, val, ...; empty where the source names none.
         clip_id: What the clip was cut from (a YouTube id); empty where the source names none.
@@ -31,7 +30,7 @@ class LabeledPath(NamedTuple):
         number: The label as the list has it, where a file of class names turned it into ``label``.
     """
 
-    path: Path | ShardMember
+    path: Place
     label: str | None
     origin: str
     split: str = ""
