@@ -2,8 +2,8 @@
 
 import pickle
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import overload
+from dataclasses import dataclass, replace
+from typing import Any, overload
 
 import numpy as np
 
@@ -49,9 +49,16 @@ class PackedVideos(Sequence[Video]):
     """
 
     def __init__(self, videos: Iterable[Video]) -> None:
-        packed = [pickle.dumps(video) for video in videos]
-        ends = np.cumsum([0, *map(len, packed)], dtype=np.int64)
+        # Segments of one video have one frame table, which may be large: each is kept once.
+        tables: dict[str, int] = {}
+        packed = [
+            pickle.dumps((replace(video, frame_table=""), tables.setdefault(video.frame_table, len(tables))))
+            for video in videos
+        ]
         self._num_videos = len(packed)
+        packed += [pickle.dumps(table) for table in tables]
+        ends = np.cumsum([0, *map(len, packed)], dtype=np.int64)
+        self._num_ends = len(ends)
         self._shared = SharedBytes(b"".join([ends.tobytes(), *packed]))
 
     def __len__(self) -> int:
@@ -67,7 +74,11 @@ class PackedVideos(Sequence[Video]):
         places = range(len(self))[place]
         if isinstance(places, range):
             return [self[each] for each in places]
-        ends = np.frombuffer(self._shared.view, np.int64, self._num_videos + 1)
-        begin, end = ends[places : places + 2].tolist()
-        video: Video = pickle.loads(self._shared.view[ends.nbytes :][begin:end])
-        return video
+        video: Video
+        video, table = self._unpacked(places)
+        return replace(video, frame_table=self._unpacked(self._num_videos + table))
+
+    def _unpacked(self, place: int) -> Any:
+        ends = np.frombuffer(self._shared.view, np.int64, self._num_ends)
+        begin, end = ends[place : place + 2].tolist()
+        return pickle.loads(self._shared.view[ends.nbytes :][begin:end])
