@@ -28,10 +28,6 @@ class IndexRow:
         label: The class, as written in the source; empty if the source has none.
         split: train, val, ...; empty if the source has none.
         clip_id: The video of the clip (a YouTube id); empty if the source has none.
-        start: Where the part begins that the row is about, in seconds; null for the whole video, as are the next three.
-        end: Where it ends; null for the rest of the video.
-        start_frame: Where it begins, as the number of a frame, of parts that are given so.
-        end_frame: The number of the frame before which it ends.
         status: ``ok``; ``damaged``: every frame can be read, but the decoder had to conceal errors; ``broken``: cannot
             be read, or not all of it; ``missing``: there is no such file.
         reason: Why it is not ``ok``.
@@ -60,16 +56,16 @@ class IndexRow:
         psnr_db: PSNR of the brightness of a prepared video's frames against its source's, resized.
         shard: The shard a video is in, relative to the folder of the index; ``path`` then is its name there.
         offset_bytes: Where it begins in the shard; it ends ``num_bytes`` later.
+        start: Where the part begins that the row is about, in seconds; null for the whole video, as are the next three.
+        end: Where it ends; null for the rest of the video.
+        start_frame: Where it begins, as the number of a frame, of parts that are given so.
+        end_frame: The number of the frame before which it ends.
     """
 
     path: str
     label: str
     split: str = ""
     clip_id: str = ""
-    start: float | None = None
-    end: float | None = None
-    start_frame: int | None = None
-    end_frame: int | None = None
     status: Status = "ok"
     reason: str = ""
     num_bytes: int | None = None
@@ -96,6 +92,10 @@ class IndexRow:
     psnr_db: float | None = None
     shard: str = ""
     offset_bytes: int | None = None
+    start: float | None = None
+    end: float | None = None
+    start_frame: int | None = None
+    end_frame: int | None = None
 
     @property
     def usable(self) -> bool:

@@ -134,10 +134,11 @@ def read_time(text: str) -> float:
         ValueError: It is none, or is negative.
     """
     found = _TIME.fullmatch(text.strip())
-    if found is None or (found["minutes"] and float(found["seconds"].replace(",", ".")) >= 60):
+    parts = found.groups(default="0") if found else ("0", "0", "0")
+    hours, minutes, seconds = (float(part.replace(",", ".")) for part in parts)
+    if found is None or (found["minutes"] and seconds >= 60) or (found["hours"] and minutes >= 60):
         raise ValueError(f"{text!r} is no time: write seconds, or HH:MM:SS.mss")
-    hours, minutes = int(found["hours"] or 0), int(found["minutes"] or 0)
-    return hours * 3600 + minutes * 60 + float(found["seconds"].replace(",", "."))
+    return hours * 3600 + minutes * 60 + seconds
 
 
 class SegmentReader(VideoReader):
