@@ -77,7 +77,9 @@ def _summary(sources: Sequence[IndexRow], records: Sequence[IndexRow], failed: S
     lines += [f"  and {len(failed) - _NUM_SHOWN} more"] if len(failed) > _NUM_SHOWN else []
     if not records:
         return lines
-    before, after = (sum(record.num_bytes or 0 for record in part) / 1e6 for part in (usable, records))
+    before, after = (
+        sum({record.path: record.num_bytes or 0 for record in part}.values()) / 1e6 for part in (usable, records)
+    )
     psnr_db = [record.psnr_db for record in records if record.psnr_db is not None]
     worst, median = np.quantile(psnr_db, (0, 0.5))
     return [

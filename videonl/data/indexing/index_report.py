@@ -35,6 +35,7 @@ def report_of(
         What ``videonl doctor --json`` prints.
     """
     usable = [record for record in records if record.usable]
+    files = list({(record.shard, record.path): record for record in usable}.values())
     report: dict[str, Any] = {
         "num_videos": len(records),
         "num_segments": sum(record.segment is not None for record in records),
@@ -42,14 +43,14 @@ def report_of(
         "status": dict(Counter(record.status for record in records)),
         "splits": _splits(records),
         "classes": _classes(records),
-        "codecs": dict(Counter(f"{record.container}/{record.codec}" for record in usable).most_common()),
+        "codecs": dict(Counter(f"{record.container}/{record.codec}" for record in files).most_common()),
         "reasons": dict(Counter(record.reason for record in records if not record.usable).most_common()),
         "broken": [f"{record.name}: {record.reason}" for record in records if not record.usable],
         "damaged": [f"{record.name}: {record.reason}" for record in records if record.status == "damaged"],
-        "num_compared": sum(bool(record.compared_backends) for record in usable),
-        "inexact": _inexact(usable),
-        "non_square": _counts(record.pixel_aspect for record in usable),
-        "interlaced": _counts("interlaced" if record.interlaced else "" for record in usable),
+        "num_compared": sum(bool(record.compared_backends) for record in files),
+        "inexact": _inexact(files),
+        "non_square": _counts(record.pixel_aspect for record in files),
+        "interlaced": _counts("interlaced" if record.interlaced else "" for record in files),
         "copies": [str(group) for group in copies(records)],
         "leaks": [str(group) for group in leaks(records)],
         "overlaps": [str(group) for group in overlapping_splits(records)],
