@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from videonl.data.reading.segment import whole_of
+from videonl.data.reading.segment import as_file_name, whole_of
 from videonl.data.reading.video_reader import DecodingError, with_recount
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labels import UNKNOWN
@@ -85,7 +85,7 @@ def write_features(
     check_folder(out)
     layer = layer_for(recognizer, options)
     whole = {**about, "clip": asdict(recognizer.clip), **asdict(options.resolved(recognizer.clip)), "format": kind}
-    names = file_names([str(entry.path) for entry in entries])
+    names = file_names([as_file_name(entry.path) for entry in entries])
     written = []
     with locked(out / LOCK, f"features are written to {out}"):
         _agree(out / ABOUT, json.loads(json.dumps(whole)))

@@ -14,7 +14,7 @@ from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, file_of, read
 from videonl.data.indexing.journal import Journal
 from videonl.data.indexing.segments import frames_of
 from videonl.data.preparing.encoding import Encoding, encode
-from videonl.data.reading.segment import VideoPart, segment_of, whole_of
+from videonl.data.reading.segment import VideoPart, as_file_name, whole_of
 from videonl.data.reading.video_reader import DecodingError
 from videonl.errors import UserError
 from videonl.files import LOCK, locked, unfinished_of, write_text
@@ -179,21 +179,13 @@ def _names(sources: Sequence[Path | VideoPart]) -> dict[Path | VideoPart, str]:
 
     Those of parts say which: ``match_t11.9-21.2.mp4``.
     """
-    files = {source: Path(str(whole_of(source))) for source in sources}
-    shared = Path(os.path.commonpath([file.parent for file in files.values()]))
-    below = {source: PurePosixPath(file.relative_to(shared).as_posix()) for source, file in files.items()}
-    names = {source: f"{name.with_suffix('')}{_named_part(source)}.mp4" for source, name in below.items()}
+    old = {source: Path(as_file_name(source)) for source in sources}
+    shared = Path(os.path.commonpath([path.parent for path in old.values()]))
+    below = {source: PurePosixPath(path.relative_to(shared).as_posix()) for source, path in old.items()}
+    names = {source: str(name.with_suffix(".mp4")) for source, name in below.items()}
     num_uses = Counter(name.lower() for name in names.values())  # file systems may not tell capitals apart
     # a.avi and a.mov would both become a.mp4.
-    return {
-        source: name if num_uses[name.lower()] == 1 else f"{below[source]}{_named_part(source)}.mp4"
-        for source, name in names.items()
-    }
-
-
-def _named_part(source: Path | VideoPart) -> str:
-    segment = segment_of(source)
-    return "" if segment is None else "_" + str(segment).replace("=", "").replace(",", "-")
+    return {source: name if num_uses[name.lower()] == 1 else f"{below[source]}.mp4" for source, name in names.items()}
 
 
 def _check_output(output: Path, index: Path, sources: Sequence[Path], records: Sequence[IndexRow]) -> None:

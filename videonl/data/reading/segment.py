@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 import torch
@@ -122,6 +122,18 @@ def named_place(name: str | Path) -> Path | VideoPart:
         return Path(name)
     end = math.inf if found["end"] is None else float(found["end"])
     return VideoPart(Path(found["file"]), Segment(float(found["start"] or 0), end, found["unit"] == "frames"))
+
+
+def as_file_name(place: Place) -> str:
+    """Its path, with the segment in the file's name, for what is written of it.
+
+    >>> as_file_name(VideoPart(Path("a/match.mp4"), Segment(11.9, 21.2)))
+    'a/match_t11.9-21.2.mp4'
+    """
+    segment, path = segment_of(place), PurePosixPath(str(whole_of(place)))
+    if segment is None:
+        return str(path)
+    return str(path.with_name(f"{path.stem}_{str(segment).replace('=', '').replace(',', '-')}{path.suffix}"))
 
 
 def read_time(text: str) -> float:
