@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from videonl.data.loader import are_too_many
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.lists import shorten
+from videonl.data.sources.several import check_one_label
 from videonl.data.video import Video
 from videonl.errors import UserError
 
@@ -58,6 +59,8 @@ def assign(labeled: Sequence[LabeledPath], classes: Sequence[str]) -> list[Video
 def assign_known(labeled: Sequence[LabeledPath], classes: Sequence[str]) -> list[Video]:
     """As :func:`assign`, but a video without a label, or of another class, gets :data:`UNKNOWN`; a warning says so."""
     index_of = _index_by_label(classes)
+    for entry in labeled:
+        check_one_label(entry.label or "", entry.origin)
     foreign = [entry for entry in labeled if entry.label is not None and entry.label not in index_of]
     if foreign:
         _log.warning(
@@ -112,6 +115,7 @@ def _label_of(entry: LabeledPath) -> str:
             f"{entry.origin}: has no label, but one is required here. Arrange videos as CLASS/CLIP.mp4, or list them "
             "as 'path label'; videonl evaluate and predict score videos without labels."
         )
+    check_one_label(entry.label, entry.origin)
     return entry.label
 
 

@@ -11,7 +11,8 @@ from videonl.data.sources.header import Header, header_of, names_columns
 from videonl.data.sources.kinetics import is_kinetics_header, read_kinetics
 from videonl.data.sources.list_lines import Line, check_length, content_lines, fields_of, separator_of
 from videonl.data.sources.official import is_ucf101, read_something, read_ucf101
-from videonl.data.sources.rows import check_one_label, parse_row
+from videonl.data.sources.rows import parse_row
+from videonl.data.sources.several import joined, labels_of, looks_like_several
 from videonl.errors import UserError
 
 _NUM_PROBED_FILES = 20
@@ -134,8 +135,17 @@ def _entry(line: Line, video: str, label: str | None, split: str, base: Path) ->
     if is_url(video):
         raise UserError(f"{line.origin}: {video} is a URL, but lists hold files. Download it, or pack shards.")
     check_length(video, line.origin)
-    check_one_label(label or "", line.origin)
-    return LabeledPath(base / os.path.expanduser(video), label, line.origin, split)
+    return LabeledPath(base / os.path.expanduser(video), _written(label, line.origin), line.origin, split)
+
+
+def _written(label: str | None, origin: str) -> str | None:
+    """A label as it is passed on: several as a JSON list."""
+    if label is None or not looks_like_several(label):
+        return label
+    try:
+        return joined(labels_of(label))
+    except ValueError as error:
+        raise UserError(f"{origin}: {error}.") from error
 
 
 def _check_split(path: Path, split: str | None, splits: Sequence[str]) -> None:

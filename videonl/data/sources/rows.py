@@ -10,7 +10,6 @@ from videonl.errors import UserError
 
 _QUOTED_PATH = re.compile(r"""(?P<quote>["'])(?P<path>((?!(?P=quote)).)+)(?P=quote)(?P<rest>([ \t].*)?)""")
 _QUOTED_LABEL = re.compile(r"""(?P<path>.+?)(?<![,;])[ \t]+(?P<quote>["'])(?P<label>[^"']+)(?P=quote)""")
-_SEVERAL = re.compile(r".*[;|].*|\[.*\]|-?\d+([ ,]+-?\d+)+")
 
 
 def parse_row(line: Line, base: Path) -> tuple[str, str]:
@@ -40,19 +39,6 @@ def parse_row(line: Line, base: Path) -> tuple[str, str]:
     if head and (separator == " " or is_video_name(_last_name(head.rstrip()))):
         return _of_words(line, head.rstrip(), label, base)
     return _of_fields(line, separator) if separator != " " else (text, "")
-
-
-def check_one_label(label: str, origin: str) -> None:
-    """Refuses what looks like several labels.
-
-    Raises:
-        UserError: Naming it.
-    """
-    if _SEVERAL.fullmatch(label):
-        raise UserError(
-            f"{origin}: {label!r} looks like several labels, but only one per video is supported. Keep one, or, if it "
-            "is a single label, rename it."
-        )
 
 
 def _of_fields(line: Line, separator: str) -> tuple[str, str]:
