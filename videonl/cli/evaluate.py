@@ -44,6 +44,8 @@ def evaluate(
     max_failed_share: float = 0,
     trust_code: bool = False,
     classes: Path | None = None,
+    columns: str | None = None,
+    path_prefix: str | None = None,
 ) -> None:
     """Scores num_clips x num_crops views of every video; writes evaluation.parquet, .html and _confusion.png.
 
@@ -72,6 +74,8 @@ def evaluate(
             written in any case.
         trust_code: Let the checkpoint name any code, which is run; say so for your own files.
         classes: A file of the names that numeric labels of a list stand for; by default classes.txt beside it.
+        columns: What the columns of a list are called: path=filename,label=class,split=fold,start=from,end=to.
+        path_prefix: OLD=NEW: paths in a list that begin with OLD begin with NEW here.
     """
     console = Console()
     check_decoder(decoder)
@@ -95,7 +99,8 @@ def evaluate(
     side_px = clip.short_side_px if fully_convolutional else crop_px or clip.crop_px
     require_clip(trained.network, (clip.num_frames, side_px, side_px))
     ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
-    videos = assign_known(read_source(source, root, classes, keep_unreadable=True), trained.class_names)
+    entries = read_source(source, root, classes, keep_unreadable=True, columns=columns, path_prefix=path_prefix)
+    videos = assign_known(entries, trained.class_names)
     about = {
         "checkpoint": describe_checkpoint(checkpoint, weights),
         "videos": describe_source(source, root),
