@@ -48,16 +48,15 @@ def read_label_studio(file: ListFile) -> list[LabeledPath]:
     """
     videos = VideosBelow(file.base)
     tasks = [(f"{file.path}: task {task.get('id', place)}", task) for place, task in enumerate(file.content, start=1)]
-    given = {origin: [list(_given(each, origin)) for each in _annotations(task, origin)] for origin, task in tasks}
-    chosen = _chosen_name(file, {each.name for lists in given.values() for every in lists for each in every})
-    is_timeline = any(
-        each.segment for lists in given.values() for every in lists for each in every if each.name == chosen
-    )
+    given = [[list(_given(each, origin)) for each in _annotations(task, origin)] for origin, task in tasks]
+    everything = [each for annotations in given for every in annotations for each in every]
+    chosen = _chosen_name(file, {each.name for each in everything})
+    is_timeline = any(each.segment for each in everything if each.name == chosen)
     entries = []
-    for origin, task in tasks:
+    for (origin, task), annotations in zip(tasks, given, strict=True):
         path = _find(_video_of(task["data"], origin), videos)
         split = str(task["data"].get("split") or "")
-        for segment, label in _agreed(given[origin], chosen, is_timeline, origin):
+        for segment, label in _agreed(annotations, chosen, is_timeline, origin):
             entries.append(LabeledPath(part_of(path, segment), label, origin, split))
     if not entries:
         raise UserError(f"{file.path}: no video has a label. Annotate some, and export them again.")
@@ -86,6 +85,8 @@ def _given(results: Sequence[Any], origin: str) -> Iterator[_Given]:
                     start, end = int(frames["start"]), int(frames["end"])
                     segment = segment_between(max(start, 1) - 1, end, origin, in_frames=True)
                     yield _Given(name, segment, _texts(value["timelinelabels"]))
+        except UserError:
+            raise
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UserError(
                 f"{origin}: a result is malformed ({type(error).__name__}: {error}). Export again."
