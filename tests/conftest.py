@@ -2,8 +2,9 @@
 
 import resource
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +45,21 @@ def _encode_video(
     codec: str = "libx264",
     options: dict[str, str] | None = None,
     rotation: int | None = None,
+    times: Sequence[int] | None = None,
 ) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=24, options=options or {})
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         stream.codec_context.thread_count = 1
+        if times is not None:  # in hundredths of a second
+            stream.time_base = stream.codec_context.time_base = Fraction(1, 100)
         if rotation is not None:
             stream.set_display_rotation(rotation)
         for index in range(num_frames):
             frame = av.VideoFrame.from_ndarray(frame_with_index(index, height, width), format="rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = times[index], Fraction(1, 100)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path

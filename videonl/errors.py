@@ -3,6 +3,7 @@
 import math
 
 MOST_WORKERS = 1024
+MOST_ROUNDS = 10**4  # of a benchmark
 MOST_SECONDS = 10**6  # of a time limit: 11 days
 MOST_PIXELS = 16384  # of a side
 MOST_FRAMES = 10**4  # of a clip

@@ -54,10 +54,10 @@ MEANT = {
         limit_val_batches limit_test_batches limit_predict_batches check_val_every_n_epoch num_sanity_val_steps
         log_every_n_steps accumulate_grad_batches gradient_clip_val reload_dataloaders_every_n_epochs upload_limit_mb
         save_every_steps films_every_epochs shard_mb num_mistakes top num_sampled num_queries num_videos
-        diagnose.num_clips""",
+        diagnose.num_clips num_windows window_stride_frames""",
     BEYOND: """overfit_batches
         max_epochs min_epochs max_steps min_steps upload_limit_mb shard_mb num_mistakes top num_sampled
-        num_queries num_videos diagnose.num_clips""",
+        num_queries num_videos diagnose.num_clips num_windows window_stride_frames""",
 }
 NOT_MEANT = """index num_workers 0, prepare num_workers 0, index time_limit 0, prepare time_limit 0,
     fit limit_train_batches 0, test limit_test_batches 0,

@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from videonl.data.indexing.examine import make_index
+from videonl.data.reading.segment import Segment, VideoPart
+from videonl.data.sources.entry import LabeledPath
+
 NUM_BITS = 8
 
 
@@ -47,3 +51,14 @@ def troubled(tmp_path: Path, encode_video: Callable[..., Path]) -> Path:
     rows += [f"{name}.mp4,c,train" for name in ("truncated", "empty", "garbage", "pipe", "gone")]
     (videos / "list.csv").write_text("\n".join(["path,label,split", *rows]))
     return videos / "list.csv"
+
+
+@pytest.fixture(scope="session")
+def segments(tmp_path_factory: pytest.TempPathFactory, video_folder: Path) -> Path:
+    """An index of seven segments, of two classes, of two of the videos of ``video_folder``."""
+    index = tmp_path_factory.mktemp("segments") / "index.parquet"
+    long = sorted(video_folder.glob("*/*.mp4"))[3:5]
+    parts = [VideoPart(long[place % 2], Segment(3 * place, 3 * place + 5, in_frames=True)) for place in range(7)]
+    entries = [LabeledPath(part, "ab"[place % 3 // 2], str(place)) for place, part in enumerate(parts)]
+    make_index(entries, index, "packets")
+    return index

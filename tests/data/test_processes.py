@@ -39,7 +39,11 @@ def _load(rank: int, folder: str, results: str) -> None:
     distributed.destroy_process_group()
 
 
-def test_ranks_see_the_clips_of_one(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("source", ["video_folder", "segments"])
+def test_ranks_see_the_clips_of_one(
+    source: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video_folder: Path = request.getfixturevalue(source)
     alone = epochs(str(video_folder), batch_size=2)
     monkeypatch.setattr(distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(distributed, "get_world_size", lambda: 2)

@@ -24,11 +24,12 @@ def contents(batches: Any) -> list[tuple[list[int], bytes]]:
     return [(batch["video"], batch["clip"].numpy().tobytes()) for batch in batches]
 
 
-@pytest.mark.parametrize("num_workers", [0, 1, 3])
+@pytest.mark.parametrize(("num_workers", "source"), [(0, "video_folder"), (1, "segments"), (3, "video_folder")])
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 def test_the_rest_of_the_epoch_and_the_next_are_those_of_an_uninterrupted_run(
-    video_folder: Path, num_workers: int
+    num_workers: int, source: str, request: pytest.FixtureRequest
 ) -> None:
+    video_folder: Path = request.getfixturevalue(source)
     whole = loader(video_folder)
     expected = []
     for epoch in (1, 2):

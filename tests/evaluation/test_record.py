@@ -68,6 +68,20 @@ def test_others_read_the_documented_columns(make_score: MakeScore, tmp_path: Pat
     assert (second["label"], second["prediction"]) == (None, "wave")
 
 
+def test_the_columns_of_a_segment_are_those_of_its_path(make_score: MakeScore, tmp_path: Path) -> None:
+    paths = ["a.mp4", "a.mp4#t=1.5,2.25", "a.mp4#t=3", "a.mp4#frames=7,31"]
+    scores = [make_score(number, 0, [[2.0, 1.0]], path=path) for number, path in enumerate(paths)]
+    write_record(tmp_path / "a.parquet", EvaluationRecord(["wave", "clap"], scores))
+    rows = pq.read_table(tmp_path / "a.parquet").select(["path", "start", "end", "start_frame", "end_frame"])
+    assert [tuple(row.values()) for row in rows.to_pylist()] == [
+        ("a.mp4", None, None, None, None),
+        ("a.mp4#t=1.5,2.25", 1.5, 2.25, None, None),
+        ("a.mp4#t=3", 3.0, None, None, None),
+        ("a.mp4#frames=7,31", None, None, 7, 31),
+    ]
+    assert [score.path for score in read_record(tmp_path / "a.parquet").scores] == paths
+
+
 def test_equal_records_make_equal_files(record: EvaluationRecord, tmp_path: Path) -> None:
     write_record(tmp_path / "a.parquet", record)
     write_record(tmp_path / "b.parquet", read_record(tmp_path / "a.parquet"))

@@ -1,5 +1,7 @@
 import csv
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -211,12 +213,42 @@ def test_a_folder_with_a_bad_file_costs_one_row_and_goes_on(
     assert run(*words)[0] == 1
     assert {path.name for path in out.iterdir()} == files
     assert {path.name: path.stat().st_mtime_ns for path in out.glob("*-a.npz")} == times
+    later = max(times.values()) + 10**9  # another video of that name
+    os.utime(tmp_path / "videos" / "hug" / "a.mp4", ns=(later, later))
+    assert run(*words)[0] == 1
+    assert (out / "hug-a.npz").stat().st_mtime_ns > times["hug-a.npz"]
+    assert (out / "kick-a.npz").stat().st_mtime_ns == times["kick-a.npz"]
 
     code, text = run(*words, "--layer", "res4")
     assert code == 2
     assert "holds features of another layer: 'pool', and 'res4' is asked for. Give another --out" in text
     (out / "features.json").write_text("[1")
     assert run(*words)[0] == 2
+
+
+def test_ctrl_c_leaves_whole_files_and_the_rest_follows(
+    run: Callable[..., tuple[int, str]], video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        (tmp_path / "videos").mkdir(exist_ok=True)
+        (tmp_path / "videos" / f"{name}.mp4").write_bytes(video.read_bytes())
+    written = []
+
+    def interrupted(*arguments: Any) -> None:
+        written.append(arguments)
+        if len(written) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        save_features(*arguments)
+
+    monkeypatch.setattr("videonl.inference.feature_folder.save_features", interrupted)
+    code, text = run(tmp_path / "videos", "--stride_frames", 9)
+    assert (code, "nterrupted" in text, "Traceback" in text) == (130, True, False)
+    out = tmp_path / "out"
+    assert {path.name for path in out.iterdir()} == {"features.json", "a.npy", "a.times.csv"}
+    first = (out / "a.npy").stat().st_mtime_ns
+    assert run(tmp_path / "videos", "--stride_frames", 9)[0] == 0
+    assert len(list(out.glob("*.npy"))) == 3 and (out / "videos.csv").is_file()
+    assert (out / "a.npy").stat().st_mtime_ns == first
 
 
 def test_one_video_and_its_mistakes(run: Callable[..., tuple[int, str]], video: Path, tmp_path: Path) -> None:

@@ -105,3 +105,21 @@ def test_scores_that_are_no_numbers_are_refused(recognizer: Recognizer, video: P
 class Broken(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * float("nan")
+
+
+def test_a_part_of_a_video_has_a_timeline_and_a_film_of_its_own(
+    recognizer: Recognizer, video: Path, tmp_path: Path
+) -> None:
+    part = f"{video}#frames=11,47"
+    found = timeline_of(recognizer, NAMES, part)
+    with open_video(video) as reader:
+        frames, fps = reader.read(range(11, 47)), reader.fps
+    of_frames = timeline_of(recognizer, NAMES, frames, fps=fps)
+    assert np.array_equal(found.probabilities, of_frames.probabilities)
+    assert (found.video, found.duration_seconds) == (part, pytest.approx(36 / fps, abs=1e-6))
+    found.save(tmp_path / "out" / "part.mp4")
+    with open_video(tmp_path / "out" / "part.mp4") as film:
+        assert film.num_frames == 36
+    found.save(tmp_path / "out" / "part.html")
+    with open_video(tmp_path / "out" / "part_video.mp4") as played:  # the page plays the part alone
+        assert played.num_frames == 36

@@ -12,7 +12,7 @@ from videonl.cli.refusals import require_at_least
 from videonl.data.reading.decoding import open_video
 from videonl.data.sampling import clip_span
 from videonl.data.transforms import ClipFormat
-from videonl.errors import UserError
+from videonl.errors import MOST_ROUNDS, UserError
 from videonl.inference import Recognizer
 from videonl.models import ClipClassifier
 from videonl.terminal import Console
@@ -49,7 +49,8 @@ def bench_windows(
         rounds: Rounds that count, after one that does not.
         json: Print one JSON object a line instead of a table.
     """
-    require_at_least(1, num_windows=num_windows, rounds=rounds, window_stride_frames=window_stride_frames)
+    require_at_least(1, num_windows=num_windows, window_stride_frames=window_stride_frames)
+    require_at_least(1, MOST_ROUNDS, rounds=rounds)
     clip = ClipFormat(num_frames, stride_frames, short_side_px, crop_px)
     recognizer = Recognizer(ClipClassifier(backbone, num_classes=400, width=width).eval(), clip)
     with open_video(video) as reader:

@@ -28,12 +28,14 @@ _PROBLEMS = {
     "interlaced": "interlaced; the two fields are read as one frame",
     "copies": "copies: exact duplicates",
     "leaks": "leakage: exact duplicates in several splits",
+    "overlaps": "leakage: segments that share frames in several splits",
     "shared_clips": "leakage: clips of one video in several splits",
+    "beyond": "segments that end after their video",
     "contradictions": "exact duplicates with different labels",
     "similar_labels": "labels that differ only in capitals, spaces or hyphens",
     "labels_without_training": "labels without a usable training video",
 }
-_BETWEEN_SPLITS = ("leaks", "shared_clips", "labels_without_training")
+_BETWEEN_SPLITS = ("leaks", "overlaps", "shared_clips", "labels_without_training")
 
 
 def doctor(
@@ -104,7 +106,7 @@ def _nothing(name: str, report: Mapping[str, Any]) -> str:
 
 
 def _splits_table(report: Mapping[str, Any]) -> Table:
-    table = Table("split", title=f"{report['num_videos']} videos")
+    table = Table("split", title=_counted(report))
     for name in ("videos", "usable", "MB", "hours", "seconds each: minimum, median, maximum"):
         table.add_column(name, justify="right")
     for split, facts in report["splits"].items():
@@ -113,6 +115,14 @@ def _splits_table(report: Mapping[str, Any]) -> Table:
         sizes = f"{facts['bytes'] / 1e6:.1f}", f"{facts['seconds'] / 3600:.2f}"
         table.add_row(split or "none", str(facts["videos"]), str(facts["usable"]), *sizes, seconds)
     return table
+
+
+def _counted(report: Mapping[str, Any]) -> str:
+    if not report["num_segments"]:
+        return f"{report['num_videos']} videos"
+    whole = report["num_videos"] - report["num_segments"]
+    besides = f" and {whole} whole videos" if whole else ""
+    return f"{report['num_segments']} segments{besides} of {report['num_files']} files"
 
 
 def _classes_table(report: Mapping[str, Any]) -> Table:

@@ -8,7 +8,7 @@ from pathlib import Path
 from videonl.cli.long_work import default_workers
 from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.facts import Check
-from videonl.data.indexing.findings import contradictions, copies, leaks, shared_clips
+from videonl.data.indexing.findings import contradictions, copies, leaks, overlapping_splits, shared_clips
 from videonl.data.indexing.index_file import IndexRow
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labeled import files_of_sources, read_sources
@@ -82,10 +82,12 @@ def _entries(
 
 def _summary(records: Sequence[IndexRow], out: Path) -> list[str]:
     counts = Counter(record.status for record in records)
-    lines = [f"{len(records)} videos: " + ", ".join(f"{counts[status]} {status}" for status in counts)]
+    num_files = len({record.path for record in records})
+    segments = f"{len(records)} segments of {num_files} videos" if any(r.segment for r in records) else ""
+    lines = [f"{segments or f'{len(records)} videos'}: " + ", ".join(f"{counts[status]} {status}" for status in counts)]
     for status in ("broken", "damaged"):
-        lines += _listed(status, [f"{r.path}: {r.reason}" for r in records if r.status == status])
-    missing = [record.path for record in records if record.status == "missing"]
+        lines += _listed(status, [f"{r.name}: {r.reason}" for r in records if r.status == status])
+    missing = list(dict.fromkeys(record.path for record in records if record.status == "missing"))
     if missing:
         listed = out.with_name(f"{out.stem}.missing.txt")
         write_text(listed, "".join(f"{path}\n" for path in missing))
@@ -93,6 +95,7 @@ def _summary(records: Sequence[IndexRow], out: Path) -> list[str]:
     lines += _listed("exact duplicates", [str(group) for group in copies(records)])
     lines += _listed("exact duplicates in several splits", [str(group) for group in leaks(records)])
     lines += _listed("exact duplicates with different labels", [str(group) for group in contradictions(records)])
+    lines += _listed("segments that share frames in several splits", list(map(str, overlapping_splits(records))))
     lines += _listed("clips of one video in several splits", [str(group) for group in shared_clips(records)])
     return [*lines, f"wrote {out}"]
 

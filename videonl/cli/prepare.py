@@ -30,6 +30,7 @@ def prepare(
     shard_mb: int = 256,
     num_workers: int | None = None,
     time_limit: float = 600.0,
+    cut: bool = False,
 ) -> None:
     """Re-encodes the usable videos of an index as small H.264 files with many key frames, which decode fast.
 
@@ -47,6 +48,7 @@ def prepare(
         shard_mb: Size of a shard in megabytes.
         num_workers: Number of processes; by default one for each core.
         time_limit: Seconds for each video.
+        cut: Write a file for each segment that the index names; by default their videos are re-encoded whole, once.
     """
     console = Console()
     start = time.monotonic()
@@ -54,7 +56,7 @@ def prepare(
     require_at_least(1, shard_mb=shard_mb)
     num_workers = default_workers() if num_workers is None else num_workers
     with progress_bar("re-encoding") as progress:
-        records, failed = prepare_videos(index, out, encoding, num_workers, time_limit, progress)
+        records, failed = prepare_videos(index, out, encoding, num_workers, time_limit, progress, cut)
     lines = _summary(read_index(index), records, failed)
     if shards and records:
         with progress_bar("packing") as progress:
@@ -75,7 +77,9 @@ def _summary(sources: Sequence[IndexRow], records: Sequence[IndexRow], failed: S
     lines += [f"  and {len(failed) - _NUM_SHOWN} more"] if len(failed) > _NUM_SHOWN else []
     if not records:
         return lines
-    before, after = (sum(record.num_bytes or 0 for record in part) / 1e6 for part in (usable, records))
+    before, after = (
+        sum({record.path: record.num_bytes or 0 for record in part}.values()) / 1e6 for part in (usable, records)
+    )
     psnr_db = [record.psnr_db for record in records if record.psnr_db is not None]
     worst, median = np.quantile(psnr_db, (0, 0.5))
     return [

@@ -26,6 +26,7 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
     "prepare": {"output": "out", "short_side": "short_side_px", "timeout_seconds": "time_limit"},
     "report": {"mistakes": "num_mistakes"},
 }
+_OUT_IS_POSITIONAL = ("prepare", "synth")
 _NONE: Mapping[str, str] = MappingProxyType({})
 _log = logging.getLogger(__name__)
 
@@ -71,8 +72,21 @@ def rename_words(command: str, words: Sequence[str]) -> list[str]:
     ['a-b.csv', '--out', 'x-y.parquet', '--time_limit=7']
     >>> rename_words("fit", ["--model.optimisation.lr=0.1", "--model.optimisation", "--run.save-every-steps"])
     ['--model.optimization.lr=0.1', '--model.optimization', '--run.save_every_steps']
+    >>> rename_words("prepare", ["-o", "small", "index.parquet", "--crf", "18"])
+    ['index.parquet', '--crf', '18', 'small']
     """
-    return [_renamed(command, word) for word in words]
+    renamed = [_renamed(command, word) for word in words]
+    return _out_last(renamed) if command in _OUT_IS_POSITIONAL else renamed
+
+
+def _out_last(words: list[str]) -> list[str]:
+    """The value of ``--out`` as the last of the arguments without a name, for commands that require it."""
+    for place, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == "--out" and (equals or place + 1 < len(words)):
+            after = place + 1 if equals else place + 2
+            return [*words[:place], *words[after:], value if equals else words[place + 1]]
+    return words
 
 
 def _renamed(command: str, word: str) -> str:

@@ -3,13 +3,15 @@
 import ctypes
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
 from torch.utils.data import get_worker_info
 
 from videonl.data.reading.decoding import DecodingError
-from videonl.data.reading.segment import Place
+from videonl.data.reading.segment import Place, whole_of
+from videonl.data.reading.shard_member import ShardMember
 from videonl.runtime.time_limit import EndedCallError, TimeLimited
 
 Key = TypeVar("Key")
@@ -31,12 +33,13 @@ class Guarded(Generic[Key]):
         if limit_seconds is not None and TimeLimited.is_available():
             self._limited = TimeLimited(self._read_and_tidy, limit_seconds)
         self._num_reads = 0
-        self._ended: dict[Place, str] = {}
+        self._ended: dict[Path | ShardMember, str] = {}
 
     def __call__(self, path: Place, key: Key) -> torch.Tensor:
-        """Read the clips of a key, which are in the file ``path``."""
-        if path in self._ended:
-            raise DecodingError(str(path), self._ended[path])
+        """Read the clips of a key, which are in ``path``."""
+        file = whole_of(path)
+        if file in self._ended:
+            raise DecodingError(str(path), self._ended[file])
         try:
             if get_worker_info() is None:
                 return self.read(key)
@@ -46,7 +49,7 @@ class Guarded(Generic[Key]):
         except OSError as error:
             raise DecodingError(str(path), f"cannot be read ({error.strerror or error})") from error
         except EndedCallError as ended:
-            self._ended[path] = str(ended)
+            self._ended[file] = str(ended)
             raise DecodingError(str(path), str(ended)) from ended
 
     def _read_and_tidy(self, key: Key) -> torch.Tensor:

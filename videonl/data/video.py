@@ -2,10 +2,11 @@
 
 import pickle
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from videonl.data.reading.decoding import DecodingError, FrameTable, VideoReader, open_video
 from videonl.data.reading.segment import Place
@@ -49,10 +50,18 @@ class PackedVideos(Sequence[Video]):
     """
 
     def __init__(self, videos: Iterable[Video]) -> None:
-        packed = [pickle.dumps(video) for video in videos]
-        ends = np.cumsum([0, *map(len, packed)], dtype=np.int64)
+        # Segments of one video have one frame table, which may be large: each is kept once.
+        tables: dict[str, int] = {}
+        places, packed = [], []
+        for video in videos:
+            places.append(tables.setdefault(video.frame_table, len(tables)))
+            packed.append(pickle.dumps(replace(video, frame_table="")))
         self._num_videos = len(packed)
-        self._shared = SharedBytes(b"".join([ends.tobytes(), *packed]))
+        packed += [table.encode() for table in tables]
+        ends = np.cumsum([0, *map(len, packed)], dtype=np.int64)
+        numbers = np.concatenate([np.array(places, np.int64), ends])
+        self._num_numbers = len(numbers)
+        self._shared = SharedBytes(b"".join([numbers.tobytes(), *packed]))
 
     def __len__(self) -> int:
         return self._num_videos
@@ -67,7 +76,16 @@ class PackedVideos(Sequence[Video]):
         places = range(len(self))[place]
         if isinstance(places, range):
             return [self[each] for each in places]
-        ends = np.frombuffer(self._shared.view, np.int64, self._num_videos + 1)
-        begin, end = ends[places : places + 2].tolist()
-        video: Video = pickle.loads(self._shared.view[ends.nbytes :][begin:end])
-        return video
+        table = self._num_videos + int(self._numbers[places])
+        video: Video = pickle.loads(self._packed(places))
+        return replace(video, frame_table=bytes(self._packed(table)).decode())
+
+    @property
+    def _numbers(self) -> NDArray[np.int64]:
+        """For each video the place of its frame table; then where everything that is packed ends."""
+        return np.frombuffer(self._shared.view, np.int64, self._num_numbers)
+
+    def _packed(self, place: int) -> memoryview:
+        ends = self._numbers[self._num_videos :]
+        begin, end = ends[place : place + 2].tolist()
+        return self._shared.view[self._numbers.nbytes :][begin:end]

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from videonl.data.reading.segment import COLUMNS as COLUMNS_OF_SEGMENTS
+from videonl.data.reading.segment import named_place, segment_of
 from videonl.errors import UserError
 from videonl.evaluation.metrics import accuracies
 from videonl.evaluation.views import AVERAGES, Average, VideoScore, require_finite, stack
@@ -24,6 +26,10 @@ COLUMNS = pa.schema(
     [
         ("video", pa.int64()),
         ("path", pa.string()),
+        ("start", pa.float64()),
+        ("end", pa.float64()),
+        ("start_frame", pa.int64()),
+        ("end_frame", pa.int64()),
         ("label", pa.string()),
         ("prediction", pa.string()),
         ("probabilities", pa.list_(pa.float64())),
@@ -146,6 +152,7 @@ def to_rows(scores: Sequence[VideoScore], schema: pa.Schema) -> pa.RecordBatch:
     columns = [
         [score.video for score in scores],
         [score.path for score in scores],
+        *_segments(scores),
         [class_names[score.label] if score.label >= 0 else None for score in scores],
         [class_names[score.prediction] if score.is_finite else None for score in scores],
         _lists([score.probabilities.numpy() for score in scores], pa.float64()),
@@ -185,6 +192,13 @@ def _views(scores: Sequence[VideoScore]) -> pa.ListArray:
     logits = _lists([view for score in scores for view in score.logits.numpy()], pa.float32())
     views = pa.StructArray.from_arrays([numbers[:, 0], numbers[:, 1], logits], fields=list(VIEW))
     return pa.ListArray.from_arrays(_offsets([len(score.views) for score in scores]), views)
+
+
+def _segments(scores: Sequence[VideoScore]) -> list[list[Any]]:
+    """Which part of its file each score is of, which its path says too; null for whole videos."""
+    segments = [segment_of(named_place(score.path)) for score in scores]
+    rows = [segment.columns() if segment else dict.fromkeys(COLUMNS_OF_SEGMENTS) for segment in segments]
+    return [[row[name] for row in rows] for name in COLUMNS_OF_SEGMENTS]
 
 
 def _lists(rows: Sequence[Any], kind: pa.DataType) -> pa.ListArray:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from videonl.data.reading.segment import as_file_name, whole_of
 from videonl.data.reading.video_reader import DecodingError, with_recount
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labels import UNKNOWN
@@ -70,7 +71,7 @@ def write_features(
     Args:
         recognizer: The network.
         entries: The videos.
-        out: The folder. Files of videos that are there are kept.
+        out: The folder. Files that are there are kept, unless their video was changed after they were written.
         options: Which windows, and which features of them.
         about: What ``features.json`` is to say besides, as plain data.
         kind: Format of the files.
@@ -84,19 +85,29 @@ def write_features(
     check_folder(out)
     layer = layer_for(recognizer, options)
     whole = {**about, "clip": asdict(recognizer.clip), **asdict(options.resolved(recognizer.clip)), "format": kind}
-    names = file_names([str(entry.path) for entry in entries])
+    names = file_names([as_file_name(entry.path) for entry in entries])
     written = []
     with locked(out / LOCK, f"features are written to {out}"):
         _agree(out / ABOUT, json.loads(json.dumps(whole)))
         for number, (entry, name) in enumerate(zip(entries, names, strict=True)):
             path = out / f"{name}{SUFFIXES[kind]}"
             of_windows = progress if len(entries) == 1 else _silent
-            reason = "" if path.is_file() else _write(layer, entry, path, options, kind, decoder, of_windows)
+            reason = "" if _is_there(path, entry) else _write(layer, entry, path, options, kind, decoder, of_windows)
             written.append(Written(str(entry.path), "" if reason else path.name, reason))
             if len(entries) > 1:
                 progress(number + 1, len(entries))
         write_text(out / VIDEOS, _as_csv(written))
     return written
+
+
+def _is_there(path: Path, entry: LabeledPath) -> bool:
+    """Whether the features of a video are written, and the video is not newer; the age of a URL is not asked."""
+    try:
+        written = path.stat().st_mtime_ns
+        video = whole_of(entry.path)
+        return not isinstance(video, Path) or video.stat().st_mtime_ns <= written
+    except FileNotFoundError:
+        return path.is_file()  # a video that is gone may have its features
 
 
 def _write(

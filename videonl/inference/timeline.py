@@ -1,5 +1,6 @@
 """Timelines: the probabilities of classes over a long video, window by window."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -71,7 +72,7 @@ def timeline_of(
     with open_any(video, decoder, fps) as reader:
         windows, rows = zip(*with_recount(scores), strict=True)
         duration_seconds, rate = reader.duration_seconds, reader.fps
-    name = IN_MEMORY if is_frames(video) else str(reader.path)
+    name = IN_MEMORY if is_frames(video) else os.path.expanduser(str(video))
     return Timeline(
         name,
         list(class_names),

@@ -10,6 +10,8 @@ from videonl.data.indexing.fingerprint import file_key
 from videonl.data.indexing.index_file import IndexRow, path_for, write_index
 from videonl.data.indexing.journal import Journal
 from videonl.data.indexing.known import known_records
+from videonl.data.indexing.segments import num_frames_of
+from videonl.data.reading.segment import COLUMNS, NO_FRAMES, segment_of, whole_of
 from videonl.data.sources.entry import LabeledPath
 from videonl.errors import UserError
 from videonl.files import LOCK, locked
@@ -48,7 +50,7 @@ def make_index(
     """
     require_limits(num_workers, limit_seconds)
     journal = Journal.beside(output)
-    located = [_text(os.path.abspath(str(entry.path))) for entry in entries]
+    located = [_text(os.path.abspath(str(whole_of(entry.path)))) for entry in entries]
     paths = list(dict.fromkeys(located))
     check_file(output, map(Path, paths))
     try:
@@ -100,10 +102,16 @@ def _stopped(task: Task, outcome: NoResult) -> IndexRow:
 
 
 def _row(entry: LabeledPath, facts: IndexRow, output: Path) -> IndexRow:
-    return replace(
+    segment = segment_of(entry.path)
+    row = replace(
         facts,
         path=path_for(output, Path(facts.path)),
         label=entry.label or "",
         split=entry.split,
         clip_id=entry.clip_id,
+        **(segment.columns() if segment else dict.fromkeys(COLUMNS)),
     )
+    if row.usable and segment and not num_frames_of(row):
+        length = f"{row.num_frames} frames in {row.duration_seconds or 0:.3f} s"
+        return replace(row, status="broken", reason=f"{NO_FRAMES}; the video has {length}")
+    return row

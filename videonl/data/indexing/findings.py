@@ -1,10 +1,11 @@
-"""Findings about a data set from its index: copies, leakage between splits, and suspicious labels."""
+"""Findings about a data set from its index: copies, leakage between splits, segments, and suspicious labels."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from videonl.data.indexing.index_file import IndexRow
+from videonl.data.indexing.segments import overlaps, reaches_beyond
 
 # What people call the same thing in different ways.
 _SAME_WORD = str.maketrans({"_": None, "-": None, " ": None})
@@ -18,14 +19,14 @@ class Group(NamedTuple):
 
     def __str__(self) -> str:
         places = [
-            f"{record.path} ({record.split or 'no split'}, {record.label or 'no label'})" for record in self.records
+            f"{record.name} ({record.split or 'no split'}, {record.label or 'no label'})" for record in self.records
         ]
         return " = ".join(places)
 
 
 def copies(records: Sequence[IndexRow]) -> list[Group]:
-    """Groups of rows with identical bytes: copies of a file, or one file listed more than once."""
-    return _groups(records, lambda record: record.content_hash, lambda group: len(group) > 1)
+    """Groups of rows with identical bytes: copies of a file, or one file, or part of one, listed more than once."""
+    return _groups(records, _content, lambda group: len(group) > 1)
 
 
 def leaks(records: Sequence[IndexRow]) -> list[Group]:
@@ -34,8 +35,18 @@ def leaks(records: Sequence[IndexRow]) -> list[Group]:
 
 
 def shared_clips(records: Sequence[IndexRow]) -> list[Group]:
-    """Groups of clips cut from the same video (``clip_id``) that are in different splits."""
-    return _groups(records, lambda record: record.clip_id, lambda group: len({record.split for record in group}) > 1)
+    """Groups of clips cut from the same video (``clip_id``), or of its segments, that are in different splits."""
+    return _groups(records, _origin, lambda group: len({record.split for record in group}) > 1)
+
+
+def overlapping_splits(records: Sequence[IndexRow]) -> list[Group]:
+    """Pairs of segments that share frames and are in different splits."""
+    return [Group(pair[0].content_hash, pair) for pair in overlaps(records)]
+
+
+def beyond_the_end(records: Sequence[IndexRow]) -> list[IndexRow]:
+    """Segments that end after their video does."""
+    return [record for record in records if record.usable and reaches_beyond(record)]
 
 
 def contradictions(records: Sequence[IndexRow]) -> list[Group]:
@@ -55,6 +66,14 @@ def labels_without_training(records: Sequence[IndexRow]) -> list[str]:
     """Labels that occur in other splits but not in the split ``train``; none without such a split."""
     trained = {record.label for record in records if record.split == "train" and record.usable}
     return sorted({record.label for record in records} - trained - {""}) if trained else []
+
+
+def _content(record: IndexRow) -> str:
+    return f"{record.content_hash} {record.segment or ''}" if record.content_hash else ""
+
+
+def _origin(record: IndexRow) -> str:
+    return record.clip_id or (record.content_hash if record.segment else "")
 
 
 def _groups(

@@ -10,6 +10,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from videonl.data.reading.segment import Place, Segment, part_of
 from videonl.data.reading.shard_member import ShardMember, is_url
 from videonl.errors import UserError
 from videonl.files import whole_path
@@ -20,7 +21,7 @@ Status = Literal["ok", "damaged", "broken", "missing"]
 
 @dataclass(frozen=True)
 class IndexRow:
-    """One row of an index; the columns of the file have these names.
+    """One row of an index; the columns of the file have these names. Facts are those of the whole file.
 
     Args:
         path: The video, relative to the folder of the index if it is in that folder, otherwise absolute.
@@ -55,6 +56,10 @@ class IndexRow:
         psnr_db: PSNR of the brightness of a prepared video's frames against its source's, resized.
         shard: The shard a video is in, relative to the folder of the index; ``path`` then is its name there.
         offset_bytes: Where it begins in the shard; it ends ``num_bytes`` later.
+        start: Where the part begins that the row is about, in seconds; null for the whole video, as are the next three.
+        end: Where it ends; null for the rest of the video.
+        start_frame: Where it begins, as the number of a frame, of parts that are given so.
+        end_frame: The number of the frame before which it ends.
     """
 
     path: str
@@ -87,6 +92,10 @@ class IndexRow:
     psnr_db: float | None = None
     shard: str = ""
     offset_bytes: int | None = None
+    start: float | None = None
+    end: float | None = None
+    start_frame: int | None = None
+    end_frame: int | None = None
 
     @property
     def usable(self) -> bool:
@@ -98,8 +107,22 @@ class IndexRow:
         """``frame_table``, unless no decoder returned those frames, as in some tables of version 0.1."""
         return "" if self.compared_backends and not self.exact_backends else self.frame_table
 
-    def location(self, index: Path | str) -> Path | ShardMember:
-        """Where the video is, given where the index, or the folder of ``index.parquet``, is."""
+    @property
+    def segment(self) -> Segment | None:
+        """The part of the video that the row is about; None for all of it."""
+        return Segment.of_columns(self.start, self.end, self.start_frame, self.end_frame)
+
+    @property
+    def name(self) -> str:
+        """The path, and which part of it: ``match.mp4#t=11.9,21.2``."""
+        return f"{self.path}#{self.segment}" if self.segment else self.path
+
+    def location(self, index: Path | str) -> Place:
+        """Where the video, or its part, is, given where the index, or the folder of ``index.parquet``, is."""
+        return part_of(self.file_location(index), self.segment)
+
+    def file_location(self, index: Path | str) -> Path | ShardMember:
+        """As :meth:`location`, of the whole file."""
         file = file_of(index)
         folder = file.rpartition("/")[0] if is_url(file) else str(Path(file).parent)
         if self.shard:

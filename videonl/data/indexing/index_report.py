@@ -8,14 +8,17 @@ import numpy as np
 
 from videonl.data.indexing.decode_time import DecodeTime
 from videonl.data.indexing.findings import (
+    beyond_the_end,
     contradictions,
     copies,
     labels_without_training,
     leaks,
+    overlapping_splits,
     shared_clips,
     similar_labels,
 )
 from videonl.data.indexing.index_file import IndexRow
+from videonl.data.indexing.segments import seconds_of
 
 
 def report_of(
@@ -32,21 +35,28 @@ def report_of(
         What ``videonl doctor --json`` prints.
     """
     usable = [record for record in records if record.usable]
+    files = list({(record.shard, record.path): record for record in usable}.values())
     report: dict[str, Any] = {
         "num_videos": len(records),
+        "num_segments": sum(record.segment is not None for record in records),
+        "num_files": len({(record.shard, record.path) for record in records}),
         "status": dict(Counter(record.status for record in records)),
         "splits": _splits(records),
         "classes": _classes(records),
-        "codecs": dict(Counter(f"{record.container}/{record.codec}" for record in usable).most_common()),
+        "codecs": dict(Counter(f"{record.container}/{record.codec}" for record in files).most_common()),
         "reasons": dict(Counter(record.reason for record in records if not record.usable).most_common()),
-        "broken": [f"{record.path}: {record.reason}" for record in records if not record.usable],
-        "damaged": [f"{record.path}: {record.reason}" for record in records if record.status == "damaged"],
-        "num_compared": sum(bool(record.compared_backends) for record in usable),
-        "inexact": _inexact(usable),
-        "non_square": _counts(record.pixel_aspect for record in usable),
-        "interlaced": _counts("interlaced" if record.interlaced else "" for record in usable),
+        "broken": [f"{record.name}: {record.reason}" for record in records if not record.usable],
+        "damaged": [f"{record.name}: {record.reason}" for record in records if record.status == "damaged"],
+        "num_compared": sum(bool(record.compared_backends) for record in files),
+        "inexact": _inexact(files),
+        "non_square": _counts(record.pixel_aspect for record in files),
+        "interlaced": _counts("interlaced" if record.interlaced else "" for record in files),
         "copies": [str(group) for group in copies(records)],
         "leaks": [str(group) for group in leaks(records)],
+        "overlaps": [str(group) for group in overlapping_splits(records)],
+        "beyond": [
+            f"{record.name}: the video has {record.duration_seconds:.3f} s" for record in beyond_the_end(records)
+        ],
         "shared_clips": [str(group) for group in shared_clips(records)],
         "contradictions": [str(group) for group in contradictions(records)],
         "similar_labels": [" / ".join(labels) for labels in similar_labels(records)],
@@ -61,11 +71,11 @@ def _splits(records: Sequence[IndexRow]) -> dict[str, dict[str, Any]]:
     splits: dict[str, dict[str, Any]] = {}
     for split in sorted({record.split for record in records}):
         own = [record for record in records if record.split == split]
-        seconds = [r.duration_seconds for r in own if r.usable and r.duration_seconds is not None]
+        seconds = [length for record in own if record.usable and (length := seconds_of(record)) is not None]
         splits[split] = {
             "videos": len(own),
             "usable": sum(record.usable for record in own),
-            "bytes": sum(record.num_bytes or 0 for record in own),
+            "bytes": sum({(record.shard, record.path): record.num_bytes or 0 for record in own}.values()),
             "seconds": float(sum(seconds)),
             "seconds_quantiles": np.quantile(seconds, (0, 0.5, 1)).tolist() if seconds else None,
         }

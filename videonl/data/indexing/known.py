@@ -13,6 +13,7 @@ from videonl.data.indexing.facts import CANNOT_BE_READ, Check
 from videonl.data.indexing.fingerprint import file_key
 from videonl.data.indexing.index_file import IndexRow, is_index_schema, read_index
 from videonl.data.indexing.journal import JOURNAL_SUFFIX, Journal
+from videonl.data.reading.segment import NO_FRAMES
 from videonl.runtime.parallel import CRASHED, OUT_OF_TIME
 
 # A slow disk, a permission, too little memory: the file may do another time, and nothing of it need change for that.
@@ -57,11 +58,11 @@ def _is_ours(path: Path) -> bool:
 
 def _of_index(path: Path) -> Iterator[IndexRow]:
     for record in read_index(path):
-        yield replace(record, path=str(record.location(path)))
+        yield replace(record, path=str(record.file_location(path)))
 
 
 def _still_holds(record: IndexRow) -> bool:
-    if record.reason.startswith(PASSING) or _is_of_version_0_1(record):
+    if record.reason.startswith((*PASSING, NO_FRAMES)) or _is_of_version_0_1(record):
         return False
     try:
         return file_key(Path(record.path)) == (record.num_bytes, record.modified_ns)

@@ -73,7 +73,7 @@ class Encoded(NamedTuple):
     psnr_db: float
 
 
-def encode(source: Path, target: Path, encoding: Encoding, num_frames: int) -> Encoded:
+def encode(source: Path, target: Path, encoding: Encoding, num_frames: int, frames: range | None = None) -> Encoded:
     """Re-encode a video; the target appears whole, checked by decoding it, or not at all.
 
     Timestamps are kept, counted from the first frame. The display matrix is applied. Pixels stay as they are stored:
@@ -85,25 +85,29 @@ def encode(source: Path, target: Path, encoding: Encoding, num_frames: int) -> E
         target: The MP4 file to write.
         encoding: How.
         num_frames: How many frames the source has.
+        frames: Which of them to encode; by default all. Its first one is then shown at 0.
 
     Raises:
         DecodingError: The source cannot be decoded to its end, has another number of frames, or the result differs.
         UserError: The target cannot be written.
     """
+    expected = num_frames if frames is None else len(frames)
     with whole_path(target) as unfinished:
         try:
-            references = _write(source, unfinished, encoding, set(spread(num_frames, _NUM_COMPARED)))
+            references = _write(source, unfinished, encoding, set(spread(expected, _NUM_COMPARED)), frames)
             written, psnr_db = _compare(unfinished, references)
         except av.FFmpegError as error:
             if error.errno in _OF_THE_DISK:
                 raise OSError(error.errno, error.strerror) from error
             raise DecodingError(source, f"cannot be re-encoded ({error.strerror or error})") from error
-        if written != num_frames:
-            raise DecodingError(source, f"decodes to {written} frames, but the index says {num_frames}; index it again")
+        if written != expected:
+            raise DecodingError(source, f"decodes to {written} frames, but the index says {expected}; index it again")
     return Encoded(written, psnr_db)
 
 
-def _write(source: Path, target: Path, encoding: Encoding, compared: set[int]) -> dict[int, NDArray[np.uint8]]:
+def _write(
+    source: Path, target: Path, encoding: Encoding, compared: set[int], frames: range | None
+) -> dict[int, NDArray[np.uint8]]:
     """Encode, and return the brightness of the compared frames as it went into the encoder."""
     references: dict[int, NDArray[np.uint8]] = {}
     with av.open(
@@ -111,7 +115,8 @@ def _write(source: Path, target: Path, encoding: Encoding, compared: set[int]) -
     ) as container:
         stream: Any = None
         facts = source_facts(source)
-        for index, frame in enumerate(timed(upright_frames(source, encoding.short_side_px), facts)):
+        first = frames.start if frames else 0
+        for index, frame in enumerate(timed(upright_frames(source, encoding.short_side_px, frames), facts, first)):
             if stream is None:
                 stream = _add_stream(container, frame, facts, encoding)
             if index in compared:

@@ -3,16 +3,18 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from videonl.data.indexing.facts import Task, examine
 from videonl.data.indexing.fingerprint import file_key
 from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, file_of, read_index, write_index
 from videonl.data.indexing.journal import Journal
+from videonl.data.indexing.segments import frames_of
 from videonl.data.preparing.encoding import Encoding, encode
+from videonl.data.reading.segment import VideoPart, as_file_name, whole_of
 from videonl.data.reading.video_reader import DecodingError
 from videonl.errors import UserError
 from videonl.files import LOCK, locked, unfinished_of, write_text
@@ -23,13 +25,18 @@ _SETTINGS_NAME = "prepared.json"
 
 
 class _Job(NamedTuple):
-    """A video to re-encode: its record, where it is, the folder to write to, the name there, and how."""
+    """A video, or a part that is cut: its record, where it is, the folder to write to, the name there, and how."""
 
     record: IndexRow
-    source: Path
+    source: Path | VideoPart
     folder: Path
     name: str
     encoding: Encoding
+
+    @property
+    def file(self) -> Path:
+        """The file that is read."""
+        return Path(str(whole_of(self.source)))
 
 
 class Failed(NamedTuple):
@@ -46,8 +53,12 @@ def prepare(
     num_workers: int = 2,
     limit_seconds: float = 600,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    cut: bool = False,
 ) -> tuple[list[IndexRow], list[Failed]]:
     """Re-encode the usable videos of an index as ``output/CLASS/NAME.mp4``, with ``output/index.parquet``.
+
+    A video of which the index names segments is re-encoded once, whole, and its segments stay those of the index, or
+    each becomes a file of its own.
 
     Files of an earlier run, finished or not, are kept if neither source nor settings have changed. The sources are
     only read. Paths in the new index are relative, so the folder may move.
@@ -59,6 +70,7 @@ def prepare(
         num_workers: Number of processes.
         limit_seconds: Time for each video.
         progress: Called with the number of videos done and the number of all, after each.
+        cut: Write a file for each segment, and nothing of what lies between.
 
     Returns:
         The records of the new index, in the order of the old one, and the videos that failed.
@@ -70,12 +82,14 @@ def prepare(
     records = [record for record in read_index(index) if record.usable]
     if not records or any(record.shard for record in records):
         raise UserError(f"{index}: has no video files to prepare. See: videonl doctor {index}")
-    sources = [Path(os.path.abspath(str(record.location(index)))) for record in records]
+    files = [Path(os.path.abspath(str(record.file_location(index)))) for record in records]
+    parts = [record.segment if cut else None for record in records]
+    sources = [file if part is None else VideoPart(file, part) for file, part in zip(files, parts, strict=True)]
     check_folder(output)
-    _check_output(output, index, sources, records)
+    _check_output(output, index, files, records)
     try:
         with locked(output / LOCK, f"{output} is being prepared"):
-            _claim(output, encoding)
+            _claim(output, {**asdict(encoding), **({"cut": True} if cut else {})})
             names = _names(sources)
             jobs = {
                 str(source): _Job(record, source, output, names[source], encoding)
@@ -83,7 +97,7 @@ def prepare(
             }
             done, failed = _work_through(jobs, output, num_workers, limit_seconds, progress)
             rows = [
-                _row(record, done[str(source)])
+                _row(record, done[str(source)], is_cut=isinstance(source, VideoPart))
                 for record, source in zip(records, sources, strict=True)
                 if str(source) in done
             ]
@@ -123,15 +137,16 @@ def _encode(job: _Job) -> IndexRow | NoResult:
     """Runs in a worker process."""
     target = job.folder / job.name
     try:
-        num_bytes, modified_ns = file_key(job.source)
+        num_bytes, modified_ns = file_key(job.file)
         if (num_bytes, modified_ns) != (job.record.num_bytes, job.record.modified_ns):
             return NoResult("has changed since it was indexed; index it again")
         assert job.record.num_frames is not None
-        encoded = encode(job.source, target, job.encoding, job.record.num_frames)
+        frames = frames_of(job.record) if isinstance(job.source, VideoPart) else None
+        encoded = encode(job.file, target, job.encoding, job.record.num_frames, frames)
     except DecodingError as error:
         return NoResult(error.reason)
     except FileNotFoundError as error:
-        if error.filename != str(job.source):
+        if error.filename != str(job.file):
             raise
         return NoResult("no such file")
     return replace(
@@ -143,8 +158,11 @@ def _encode(job: _Job) -> IndexRow | NoResult:
     )
 
 
-def _row(record: IndexRow, prepared: IndexRow) -> IndexRow:
-    return replace(prepared, label=record.label, split=record.split, clip_id=record.clip_id)
+def _row(record: IndexRow, prepared: IndexRow, is_cut: bool) -> IndexRow:
+    if is_cut:  # what it was cut from stays known: its clips belong into one split
+        return replace(prepared, label=record.label, split=record.split, clip_id=record.clip_id or record.content_hash)
+    segment = record.segment.columns() if record.segment else {}
+    return replace(prepared, label=record.label, split=record.split, clip_id=record.clip_id, **segment)  # type: ignore[arg-type]  # by their names
 
 
 def _is_there(record: IndexRow, job: _Job) -> bool:
@@ -156,18 +174,18 @@ def _is_there(record: IndexRow, job: _Job) -> bool:
     return same_source and (size, modified_ns) == (record.num_bytes, record.modified_ns)
 
 
-def _names(sources: Sequence[Path]) -> dict[Path, str]:
-    """Names below the new folder: the old ones below the folder that all share, ending in ``.mp4``."""
-    shared = Path(os.path.commonpath([source.parent for source in sources]))
-    names = {
-        source: str(PurePosixPath(source.relative_to(shared).as_posix()).with_suffix(".mp4")) for source in set(sources)
-    }
+def _names(sources: Sequence[Path | VideoPart]) -> dict[Path | VideoPart, str]:
+    """Names below the new folder: the old ones below the folder that all share, ending in ``.mp4``.
+
+    Those of parts say which: ``match_t11.9-21.2.mp4``.
+    """
+    old = {source: Path(as_file_name(source)) for source in sources}
+    shared = Path(os.path.commonpath([path.parent for path in old.values()]))
+    below = {source: PurePosixPath(path.relative_to(shared).as_posix()) for source, path in old.items()}
+    names = {source: str(name.with_suffix(".mp4")) for source, name in below.items()}
     num_uses = Counter(name.lower() for name in names.values())  # file systems may not tell capitals apart
     # a.avi and a.mov would both become a.mp4.
-    return {
-        source: name if num_uses[name.lower()] == 1 else f"{source.relative_to(shared).as_posix()}.mp4"
-        for source, name in names.items()
-    }
+    return {source: name if num_uses[name.lower()] == 1 else f"{below[source]}.mp4" for source, name in names.items()}
 
 
 def _check_output(output: Path, index: Path, sources: Sequence[Path], records: Sequence[IndexRow]) -> None:
@@ -188,13 +206,13 @@ def _data_set_of(parent: Path, record: IndexRow) -> Path:
     return kept.parent if record.split and kept.name == record.split else kept
 
 
-def _claim(output: Path, encoding: Encoding) -> None:
+def _claim(output: Path, asked: Mapping[str, Any]) -> None:
     """Make the folder ours, or see that it is: only then is anything in it replaced."""
     settings = output / _SETTINGS_NAME
     if settings.exists():
-        if json.loads(settings.read_text(encoding="utf-8")) != asdict(encoding):
+        if json.loads(settings.read_text(encoding="utf-8")) != asked:
             raise UserError(f"{output}: was prepared with other settings ({settings}). Choose another folder.")
         return
     if any(path.name != LOCK for path in output.iterdir()):
         raise UserError(f"{output}: is not empty, and was not prepared by videonl. Choose another folder.")
-    write_text(settings, json.dumps(asdict(encoding), indent=2) + "\n")
+    write_text(settings, json.dumps(asked, indent=2) + "\n")

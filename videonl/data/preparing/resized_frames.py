@@ -14,6 +14,7 @@ from videonl.data.reading.container import decode, find_video_stream, open_file,
 from videonl.data.reading.frame_folder_reader import FrameFolderReader
 from videonl.data.reading.frame_table import FrameTable
 from videonl.data.reading.orientation import Orientation, orientation_of, upright
+from videonl.data.reading.pyav_reader import PyAVReader
 from videonl.data.reading.scan import find_orientation, table_of
 
 _FALLBACK_FPS = Fraction(25)
@@ -31,10 +32,20 @@ def upright_size(width: int, height: int, short_side_px: int) -> tuple[int, int]
     return even_width, even_height
 
 
-def upright_frames(source: Path, short_side_px: int) -> Iterator[Any]:
-    """The frames in order, resized, upright, as yuv420p."""
+def upright_frames(source: Path, short_side_px: int, frames: range | None = None) -> Iterator[Any]:
+    """The frames in order, resized, upright, as yuv420p.
+
+    Args:
+        source: A video file or folder of frames.
+        short_side_px: Length of the shorter side; smaller videos keep their size.
+        frames: Which; by default all.
+    """
     if source.is_dir():
-        yield from _images(source, short_side_px)
+        yield from _images(source, short_side_px, frames)
+        return
+    if frames is not None:
+        with PyAVReader(source, table_of(source)) as reader:
+            yield from (_upright(frame, short_side_px) for frame in reader.stored(frames))
         return
     with open_file(source) as container:
         stream = video_stream(container, find_video_stream(source, container))
@@ -72,9 +83,9 @@ def source_facts(source: Path) -> SourceFacts:
         return SourceFacts(rate, pixel_aspect(stream, orientation.transposed), table)
 
 
-def _images(folder: Path, short_side_px: int) -> Iterator[Any]:
+def _images(folder: Path, short_side_px: int, frames: range | None) -> Iterator[Any]:
     with FrameFolderReader(folder) as reader:
-        for index in range(reader.num_frames):
+        for index in frames or range(reader.num_frames):
             image = av.VideoFrame.from_ndarray(reader.read([index])[0].numpy(), format="rgb24")
             frame = _upright(image, short_side_px)
             frame.pts, frame.time_base = index, 1 / _FALLBACK_FPS
@@ -103,10 +114,16 @@ def _upright_planes(planes: NDArray[np.uint8], height: int, orientation: Orienta
     return torch.cat([plane.reshape(-1) for plane in shown]).view(-1, shown[0].shape[1]).numpy()
 
 
-def timed(frames: Iterator[Any], facts: SourceFacts) -> Iterator[Any]:
-    """Count time from the first frame, and see to it that it always goes on: some files repeat or lack timestamps."""
+def timed(frames: Iterator[Any], facts: SourceFacts, first: int = 0) -> Iterator[Any]:
+    """Count time from the first frame, and see to it that it always goes on: some files repeat or lack timestamps.
+
+    Args:
+        frames: What is encoded.
+        facts: Of their source.
+        first: The number there of the first of them.
+    """
     first_pts, last_pts = None, -1
-    for index, frame in enumerate(frames):
+    for index, frame in enumerate(frames, start=first):
         _set_time(frame, index, facts.table)
         if frame.pts is None:
             frame.pts = last_pts + max(1, round(1 / (facts.rate * frame.time_base))) if first_pts is not None else 0

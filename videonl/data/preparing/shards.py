@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, file_of, read_index, write_index
 from videonl.errors import UserError, require_within
@@ -30,7 +31,8 @@ def write_shards(
     """Pack the usable videos of an index as ``output/SPLIT-000000.tar`` and so on, with ``output/index.parquet``.
 
     Within a split the order is shuffled, always in the same way, so that reading a shard from its start to its end
-    meets all classes. The bytes are a function of the videos and the index. The index is written last.
+    meets all classes. A video of several segments is packed once for each split. The bytes
+    are a function of the videos and the index. The index is written last.
 
     Args:
         index: The index, e.g. of prepared videos.
@@ -64,9 +66,16 @@ def write_shards(
     return packed
 
 
-def _planned(records: Sequence[IndexRow], output: Path, shard_bytes: int) -> Iterator[tuple[Path, list[IndexRow]]]:
+def _planned(
+    records: Sequence[IndexRow], output: Path, shard_bytes: int
+) -> Iterator[tuple[Path, list[list[IndexRow]]]]:
+    """For each shard the files in it, and of each file its rows: one, or several segments."""
     for split in sorted({record.split for record in records}):
-        own = [record for record in records if record.split == split]
+        of_file: dict[str, list[IndexRow]] = {}
+        for place, record in enumerate(records):
+            if record.split == split:
+                of_file.setdefault(record.path if record.segment else f"{place} {record.path}", []).append(record)
+        own = list(of_file.values())
         random.Random(0).shuffle(own)
         for number, part in enumerate(_parts(own, shard_bytes)):
             yield output / f"{split or 'all'}-{number:06d}.tar", part
@@ -81,33 +90,43 @@ def _remove_other_shards(output: Path, written: Container[str]) -> None:
             shard.unlink()
 
 
-def _parts(records: Sequence[IndexRow], shard_bytes: int) -> Iterator[list[IndexRow]]:
-    part: list[IndexRow] = []
-    for record in records:
-        part.append(record)
-        if sum(member.num_bytes or 0 for member in part) >= shard_bytes:
+def _parts(files: Sequence[list[IndexRow]], shard_bytes: int) -> Iterator[list[list[IndexRow]]]:
+    part: list[list[IndexRow]] = []
+    for rows in files:
+        part.append(rows)
+        if sum(member[0].num_bytes or 0 for member in part) >= shard_bytes:
             yield part
             part = []
     if part:
         yield part
 
 
-def _write_shard(shard: Path, records: Sequence[IndexRow], index: Path) -> list[IndexRow]:
+def _write_shard(shard: Path, files: Sequence[list[IndexRow]], index: Path) -> list[IndexRow]:
     with whole_path(shard) as unfinished, tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as archive:
-        return [_add(archive, record, f"{place:06d}", shard.name, index) for place, record in enumerate(records)]
+        return [
+            row for place, rows in enumerate(files) for row in _add(archive, rows, f"{place:06d}", shard.name, index)
+        ]
 
 
-def _add(archive: tarfile.TarFile, record: IndexRow, key: str, shard: str, index: Path) -> IndexRow:
-    video = Path(str(record.location(index)))
-    described = {"label": record.label, "split": record.split, "path": record.path, "num_frames": record.num_frames}
+def _add(archive: tarfile.TarFile, rows: Sequence[IndexRow], key: str, shard: str, index: Path) -> list[IndexRow]:
+    """Packs one file; the rows are whole, or segments of it."""
+    record = rows[0]
+    video = Path(str(record.file_location(index)))
+    described: dict[str, Any] = {
+        "label": record.label,
+        "split": record.split,
+        "path": record.path,
+        "num_frames": record.num_frames,
+    }
+    segments = [{"label": row.label, **row.segment.columns()} for row in rows if row.segment]
+    if segments:
+        described = {**described, "label": None, "segments": segments}
     _add_file(archive, f"{key}.json", json.dumps(described).encode())
     name = f"{key}{video.suffix.lower()}"
     data = video.read_bytes()
     offset_bytes = _add_file(archive, name, data)
-    source_path = record.source_path or str(video)
-    return replace(
-        record, path=name, shard=shard, offset_bytes=offset_bytes, num_bytes=len(data), source_path=source_path
-    )
+    place = {"path": name, "shard": shard, "offset_bytes": offset_bytes, "num_bytes": len(data)}
+    return [replace(row, **place, source_path=row.source_path or str(video)) for row in rows]  # type: ignore[arg-type]  # by their names
 
 
 def _add_file(archive: tarfile.TarFile, name: str, data: bytes) -> int:

@@ -78,14 +78,9 @@ def open_video(path: Place | str, decoder: str = "auto", known: FrameTable | Non
         DecodingError: The file cannot be read as a video, or the decoder would give other frames of it.
     """
     check_decoder(decoder)
-    path = named_place(path) if isinstance(path, str) else path
+    path = named_place(path) if isinstance(path, str | Path) else path
     if isinstance(path, VideoPart):
-        reader = open_video(path.file, decoder, known)
-        try:
-            return SegmentReader(path, reader)
-        except DecodingError:
-            reader.close()
-            raise
+        return _open_part(path, decoder, known)
     if isinstance(path, ShardMember):
         return open_member(path, lambda copy: open_video(copy, decoder, known or scan(copy)))
     if os.path.isdir(path):
@@ -97,3 +92,15 @@ def open_video(path: Place | str, decoder: str = "auto", known: FrameTable | Non
     if reason:
         raise DecodingError(path, f"{decoder} is not exact on it: {reason}. Use the decoder auto")
     return DECODERS[decoder](path, table)
+
+
+def _open_part(part: VideoPart, decoder: str, known: FrameTable | None) -> SegmentReader:
+    try:
+        reader = open_video(part.file, decoder, known)
+    except DecodingError as error:
+        raise type(error)(str(part), error.reason) from error
+    try:
+        return SegmentReader(part, reader)
+    except DecodingError:
+        reader.close()
+        raise

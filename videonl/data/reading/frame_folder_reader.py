@@ -16,7 +16,7 @@ from videonl.data.reading.video_reader import DecodingError, VideoReader
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 _IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
 _FLOW_PREFIXES = ("flow", "x_", "y_")  # mmaction2 keeps optical flow in the same folder
-_NOMINAL_FPS = 25  # images do not say
+NOMINAL_FPS = 25  # images do not say
 
 
 class FrameFolderReader(VideoReader):
@@ -40,8 +40,8 @@ class FrameFolderReader(VideoReader):
             stream_index=0,
             file_size_bytes=0,
             timestamps_pts=tuple(range(len(self.images))),
-            time_base=(1, _NOMINAL_FPS),
-            nominal_fps=_NOMINAL_FPS,
+            time_base=(1, NOMINAL_FPS),
+            nominal_fps=NOMINAL_FPS,
         )
 
     def read(self, indices: Sequence[int]) -> torch.Tensor:

@@ -76,6 +76,10 @@ class PyAVReader(VideoReader):
             reason = f"is damaged at frame {indices[num_given]} or before; counted anew, {self.num_frames} are good"
             raise FewerFramesError(self.path, reason)
 
+    def stored(self, indices: Sequence[int]) -> Iterator[Any]:
+        """As :meth:`frames`, but as FFmpeg's frames, neither turned nor converted; ends early at damage."""
+        return self._found(indices)
+
     def _found(self, indices: Sequence[int]) -> Iterator[Any]:
         """The frames wanted, as far as the file gives what the table says."""
         if not self.table.by_timestamp:

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 import torch
@@ -15,6 +15,9 @@ from videonl.data.reading.video_reader import DecodingError, VideoReader
 
 ROUNDING_SECONDS = 1e-6
 """Times that differ by less are the same."""
+NO_FRAMES = "the segment has no frames"
+COLUMNS = ("start", "end", "start_frame", "end_frame")
+"""What the columns of a table are called that name a segment: in seconds, or in frames."""
 _NUMBER = r"\d+(?:\.\d+)?"
 _NAME = re.compile(rf"(?P<file>.+)#(?P<unit>t|frames)=(?P<start>{_NUMBER})?(?:,(?P<end>{_NUMBER}))?")
 _TIME = re.compile(r"(?:(?:(?P<hours>\d+):)?(?P<minutes>\d{1,2}):)?(?P<seconds>\d+(?:[.,]\d+)?)")
@@ -52,6 +55,21 @@ class Segment:
         first, after = torch.searchsorted(timestamps_seconds.double(), limits).tolist()
         return range(first, after)
 
+    @classmethod
+    def of_columns(
+        cls, start: float | None, end: float | None, start_frame: int | None, end_frame: int | None
+    ) -> "Segment | None":
+        """What a row of :data:`COLUMNS` says; None where all of them are None."""
+        first, after, in_frames = (start, end, False) if start_frame is None else (start_frame, end_frame, True)
+        return None if first is None else cls(float(first), math.inf if after is None else float(after), in_frames)
+
+    def columns(self) -> dict[str, float | int | None]:
+        """What :data:`COLUMNS` say of it."""
+        end = None if math.isinf(self.end) else self.end
+        if self.in_frames:
+            return dict(zip(COLUMNS, (None, None, int(self.start), None if end is None else int(end)), strict=True))
+        return dict(zip(COLUMNS, (self.start, end, None, None), strict=True))
+
     def __str__(self) -> str:
         unit = "frames" if self.in_frames else "t"
         end = "" if math.isinf(self.end) else f",{_plain(self.end)}"
@@ -78,7 +96,7 @@ Place: TypeAlias = Path | ShardMember | VideoPart
 """Where a video is: a file or folder of frames, a stretch of a shard, or a part of either."""
 
 
-def file_of(place: Place) -> Path | ShardMember:
+def whole_of(place: Place) -> Path | ShardMember:
     """What a place is part of, or the place itself."""
     return place.file if isinstance(place, VideoPart) else place
 
@@ -106,6 +124,18 @@ def named_place(name: str | Path) -> Path | VideoPart:
     return VideoPart(Path(found["file"]), Segment(float(found["start"] or 0), end, found["unit"] == "frames"))
 
 
+def as_file_name(place: Place) -> str:
+    """Its path, with the segment in the file's name, for what is written of it.
+
+    >>> as_file_name(VideoPart(Path("a/match.mp4"), Segment(11.9, 21.2)))
+    'a/match_t11.9-21.2.mp4'
+    """
+    segment, path = segment_of(place), PurePosixPath(str(whole_of(place)))
+    if segment is None:
+        return str(path)
+    return str(path.with_name(f"{path.stem}_{str(segment).replace('=', '').replace(',', '-')}{path.suffix}"))
+
+
 def read_time(text: str) -> float:
     """Seconds of a time as people write it: ``83.5``, ``1:23.5`` or ``00:01:23.500``.
 
@@ -116,10 +146,11 @@ def read_time(text: str) -> float:
         ValueError: It is none, or is negative.
     """
     found = _TIME.fullmatch(text.strip())
-    if found is None or (found["minutes"] and float(found["seconds"].replace(",", ".")) >= 60):
+    parts = found.groups(default="0") if found else ("0", "0", "0")
+    hours, minutes, seconds = (float(part.replace(",", ".")) for part in parts)
+    if found is None or (found["minutes"] and seconds >= 60) or (found["hours"] and minutes >= 60):
         raise ValueError(f"{text!r} is no time: write seconds, or HH:MM:SS.mss")
-    hours, minutes = int(found["hours"] or 0), int(found["minutes"] or 0)
-    return hours * 3600 + minutes * 60 + float(found["seconds"].replace(",", "."))
+    return hours * 3600 + minutes * 60 + seconds
 
 
 class SegmentReader(VideoReader):
@@ -145,7 +176,7 @@ class SegmentReader(VideoReader):
         frames = self.part.segment.frames(reader.timestamps_seconds)
         if not frames:
             length = f"{reader.num_frames} frames in {reader.duration_seconds:.3f} s"
-            raise DecodingError(str(self.part), f"the segment has no frames; the video has {length}")
+            raise DecodingError(str(self.part), f"{NO_FRAMES}; the video has {length}")
         return frames
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from videonl.data.reading.frame_folder_reader import is_frame_folder
 from videonl.data.reading.probe import opens_as_video
+from videonl.data.reading.segment import named_place, whole_of
 from videonl.data.reading.shard_member import is_url, remote_video
 from videonl.data.sources.entry import LabeledPath, is_video_name
 from videonl.data.sources.labeled import read_source
@@ -19,11 +20,11 @@ _log = logging.getLogger(__name__)
 
 
 def is_one_video(source: str) -> bool:
-    """Whether a source is a single video: a video file, the URL of one, or a folder of frames.
+    """Whether a source is a single video: a video file, a part of one, the URL of one, or a folder of frames.
 
     By its name, a missing one is, too.
     """
-    path = Path(os.path.expanduser(source))
+    path = Path(str(whole_of(named_place(os.path.expanduser(source)))))
     if is_own_source(source) or not source:
         return False
     if is_url(source):
@@ -37,8 +38,9 @@ def read_videos(sources: Iterable[str | Path]) -> list[LabeledPath]:
     """Lists the videos of some sources, in their order; one that several sources name is listed once.
 
     Args:
-        sources: Video files or their URLs, folders of frames, patterns such as ``clips/*.mp4``, and whatever
-            :func:`videonl.data.sources.labeled.read_source` reads: folders of videos, lists, indexes.
+        sources: Video files, parts of them such as ``match.mp4#t=11.9,21.2``, their URLs, folders of frames, patterns
+            such as ``clips/*.mp4``, and whatever :func:`videonl.data.sources.labeled.read_source` reads: folders of
+            videos, lists, indexes.
 
     Raises:
         UserError: There are none, or a source is missing or malformed. A video file that is missing is listed: who
@@ -60,7 +62,7 @@ def _read(source: str) -> list[LabeledPath]:
         raise UserError("an empty name names no video; give the path of a file, a folder or a list")
     path = Path(os.path.expanduser(source))
     if is_one_video(source):
-        return [LabeledPath(remote_video(source) if is_url(source) else path, None, source)]
+        return [LabeledPath(remote_video(source) if is_url(source) else named_place(path), None, source)]
     if os.path.lexists(path) or not _is_pattern(source):
         if _scheme(source) in _STREAMS:
             raise UserError(f"{source} is a live stream; videonl stream reads those")

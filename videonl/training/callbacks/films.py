@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import WandbLogger
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.located_clip import LocatedClip, read_middle_clip
 from videonl.data.reading.decoding import DecodingError
+from videonl.data.reading.segment import whole_of
 from videonl.data.video import Video
 from videonl.errors import UserError
 from videonl.names import file_part
@@ -80,7 +81,7 @@ def fixed_clips(data: ClipDataModule) -> dict[str, LocatedClip]:
 def _first_readable(videos: Sequence[Video], data: ClipDataModule) -> tuple[str, LocatedClip]:
     for video in videos:
         try:
-            return Path(str(video.path)).stem, read_middle_clip(video.path, data.clip, data.loading.decoder)
+            return Path(str(whole_of(video.path))).stem, read_middle_clip(video.path, data.clip, data.loading.decoder)
         except DecodingError as error:
             last = error
     raise last

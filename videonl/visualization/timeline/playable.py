@@ -12,6 +12,7 @@ from torch import Tensor
 from videonl.data.reading.container import ATTACHED_PICTURE, open_container, pixel_aspect
 from videonl.data.reading.decoding import VideoReader, open_video
 from videonl.data.reading.scan import find_orientation
+from videonl.data.reading.segment import named_place, whole_of
 from videonl.data.reading.video_reader import with_recount
 from videonl.files import whole_path
 from videonl.visualization.h264 import Look, write_h264
@@ -36,8 +37,8 @@ class Played(NamedTuple):
 
 
 def is_video(path: Path) -> bool:
-    """Whether there is a file, or a folder of frames, that can be shown again."""
-    return os.path.isfile(path) or os.path.isdir(path)
+    """Whether there is a file, a folder of frames, or a part of either, that can be shown again."""
+    return os.path.exists(str(whole_of(named_place(path))))
 
 
 def as_it_is(path: Path) -> Played | None:
