@@ -49,6 +49,9 @@ def diagnose(
     device: str = "auto",
     json: bool = False,
     trust_code: bool = False,
+    classes: Path | None = None,
+    columns: str | None = None,
+    path_prefix: str | None = None,
 ) -> None:
     """Measures where each block attends and what accuracy loses without it; writes diagnosis.json, .csv, .png, .html.
 
@@ -69,6 +72,9 @@ def diagnose(
         device: cpu, cuda, cuda:1; auto takes the GPU if there is one.
         json: Print one JSON object, that of diagnosis.json, instead of tables.
         trust_code: Run any code that the checkpoint names; only for files that you trust.
+        classes: A file of the names that numeric labels of a list stand for; by default classes.txt beside it.
+        columns: What the columns of a list are called: path=filename,label=class,split=fold,start=from,end=to.
+        path_prefix: OLD=NEW: paths in a list that begin with OLD begin with NEW here.
     """
     check_decoder(decoder)
     require_at_least(2, num_queries=num_queries)
@@ -87,7 +93,8 @@ def diagnose(
         )
     recognizer = Recognizer(trained.network.to(device_of(device)), ClipFormat(**trained.clip))
     several = trained.has_several_labels
-    videos = spread_out(assign(read_source(source, root), trained.class_names, several), num_clips)
+    entries = read_source(source, root, classes, columns=columns, path_prefix=path_prefix)
+    videos = spread_out(assign(entries, trained.class_names, several), num_clips)
     gains = {name: block.gain() for name, block in trained.network.blocks.items()}
     average: Average = "sigmoid" if several else "softmax"
     diagnosis = Diagnosis(recognizer.network, recognizer.blocks, trained.class_names, num_queries, seed, gains, average)

@@ -45,6 +45,8 @@ def evaluate(
     max_failed_share: float = 0,
     trust_code: bool = False,
     classes: Path | None = None,
+    columns: str | None = None,
+    path_prefix: str | None = None,
 ) -> None:
     """Scores num_clips x num_crops views of every video; writes evaluation.parquet, .html and _confusion.png.
 
@@ -74,6 +76,8 @@ def evaluate(
             written in any case.
         trust_code: Let the checkpoint name any code, which is run; say so for your own files.
         classes: A file of the names that numeric labels of a list stand for; by default classes.txt beside it.
+        columns: What the columns of a list are called: path=filename,label=class,split=fold,start=from,end=to.
+        path_prefix: OLD=NEW: paths in a list that begin with OLD begin with NEW here.
     """
     console = Console()
     check_decoder(decoder)
@@ -99,7 +103,8 @@ def evaluate(
     ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
     several = trained.has_several_labels
     average = average_for(SEVERAL_LABELS if several else ONE_LABEL, average)
-    videos = assign_known(read_source(source, root, classes, keep_unreadable=True), trained.class_names, several)
+    entries = read_source(source, root, classes, keep_unreadable=True, columns=columns, path_prefix=path_prefix)
+    videos = assign_known(entries, trained.class_names, several)
     about = {
         "checkpoint": describe_checkpoint(checkpoint, weights),
         "videos": describe_source(source, root),
@@ -109,8 +114,8 @@ def evaluate(
         **({} if trained.threshold is None else {"threshold": f"{trained.threshold:.6g}"}),
     }
     asked = {"average": average, "about": about, "videos": digest(repr(videos).encode())}
-    columns = len(trained.class_names) if several else None
-    data = EvaluationVideos(videos, clip, views, decoder, time_limit or None, columns)
+    num_classes = len(trained.class_names) if several else None
+    data = EvaluationVideos(videos, clip, views, decoder, time_limit or None, num_classes)
     recognizer = Recognizer(trained.network.to(device_of(device)), clip, views_per_step)
     with locked(out / LOCK, f"an evaluation is written to {out}"):
         with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:

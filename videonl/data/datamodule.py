@@ -34,7 +34,7 @@ class ClipDataModule(LightningDataModule):
         train: Source of the training videos.
         val: Source of the validation videos.
         test: Source of the test videos, also used for prediction, which needs no labels.
-        root: Base folder of relative sources, and of relative paths in lists.
+        root: Base folder of relative sources, and of relative paths in lists; official lists find their files below it.
         classes: Names of the classes in the order of their index, or a file of them, which also names the numeric
             labels of lists. By default the sorted labels of the first source.
         clip: The clip format of the network.
@@ -42,6 +42,8 @@ class ClipDataModule(LightningDataModule):
         validation_views: Views per video for validation.
         test_views: Views per video for testing and predicting.
         loading: Settings for loading batches.
+        columns: What the columns of lists are called: path=filename,label=class,split=fold,start=from,end=to.
+        path_prefix: OLD=NEW: paths in lists that begin with OLD begin with NEW here.
         task: ``single_label``, or ``multi_label`` for videos with any number of labels each.
 
     Raises:
@@ -62,6 +64,8 @@ class ClipDataModule(LightningDataModule):
         validation_views: Views = Views(),
         test_views: Views = Views(num_clips=10, num_crops=3),
         loading: Loading = Loading(),
+        columns: str | None = None,
+        path_prefix: str | None = None,
         task: str = "single_label",
     ) -> None:
         super().__init__()
@@ -80,7 +84,7 @@ class ClipDataModule(LightningDataModule):
         self.root, self.sources = root, {name: source for name, source in sources.items() if source}
         names_file = _find(classes, folder) if isinstance(classes, str) else None
         labeled = {
-            name: read_source(source, folder, names_file, keep_unreadable=name == "test")
+            name: read_source(source, folder, names_file, name == "test", columns, path_prefix)
             for name, source in self.sources.items()
         }
         given = list(read_class_names(names_file).values()) if names_file else classes

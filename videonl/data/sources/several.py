@@ -45,6 +45,24 @@ def joined(labels: Iterable[str]) -> str:
     return json.dumps(labels, ensure_ascii=False)
 
 
+def as_one_text(label: str, origin: str) -> str:
+    """A label as a list has it, as :func:`joined` writes it.
+
+    Args:
+        label: One label, or several in any notation.
+        origin: Where it was written, for the message.
+
+    Raises:
+        UserError: It begins as a list of labels but is none.
+    """
+    if not looks_like_several(label):
+        return label
+    try:
+        return joined(labels_of(label))
+    except ValueError as error:
+        raise UserError(f"{origin}: {error}.") from error
+
+
 def looks_like_several(text: str) -> bool:
     """Whether a text is written as several labels are.
 
