@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from videonl.data.reading.segment import Segment, file_of, segment_of
+from videonl.data.reading.segment import Segment, segment_of, whole_of
 from videonl.data.sources.class_names import read_class_names
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labeled import read_source
@@ -302,7 +302,7 @@ class TestPublished:
         source = self.linked(tmp_path, *names)
         (tmp_path / "P01_11.MP4").touch()
         entries = read_source(source)
-        assert (len(entries), len({str(file_of(entry.path)) for entry in entries})) == (79, 1)
+        assert (len(entries), len({str(whole_of(entry.path)) for entry in entries})) == (79, 1)
         verbs = read_class_names(tmp_path / names[1])
         assert len(verbs) == 96 and all(verbs[entry.number] == entry.label for entry in entries)
 
@@ -317,4 +317,4 @@ class TestPublished:
         source = self.linked(tmp_path, "slowfast_kinetics400_val.csv")
         (tmp_path / "0wR5jVB-WPk_000417_000427.mp4").touch()
         entries = read_source(source, path_prefix=f"/data/kinetics400/val={tmp_path}")
-        assert len(entries) == 30 and {file_of(entry.path).parent for entry in entries} == {tmp_path}
+        assert len(entries) == 30 and {whole_of(entry.path).parent for entry in entries} == {tmp_path}

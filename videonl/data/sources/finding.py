@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from videonl.data.reading.segment import file_of
+from videonl.data.reading.segment import whole_of
 from videonl.data.sources.entry import LabeledPath, is_video_name
 from videonl.errors import UserError
 
@@ -41,11 +41,11 @@ def require_some(list_file: Path, entries: Sequence[LabeledPath], root: Path) ->
     Raises:
         UserError: Naming one, and the root.
     """
-    places = {str(file_of(entry.path)) for entry in entries}
+    places = {str(whole_of(entry.path)) for entry in entries}
     if not any(map(os.path.exists, places)):
         raise UserError(
             f"{list_file}: none of its {len(places)} clips was found below {root} (looked for "
-            f"{Path(str(file_of(entries[0].path))).name} and so on). Name the folder of the videos: --root, or "
+            f"{Path(str(whole_of(entries[0].path))).name} and so on). Name the folder of the videos: --root, or "
             "--data.root."
         )
 
@@ -57,7 +57,7 @@ def check_first_files(list_file: Path, entries: Sequence[LabeledPath], base: Pat
         UserError: Showing how the first row was read.
     """
     # Every file is not checked: on network storage that takes minutes, and the reader reports a missing one by name.
-    paths = [Path(str(file_of(entry.path))) for entry in entries[:_NUM_PROBED_FILES]]
+    paths = [Path(str(whole_of(entry.path))) for entry in entries[:_NUM_PROBED_FILES]]
     if any(map(os.path.exists, paths)):
         return
     if any("\\" in str(video) for video in paths):
