@@ -104,7 +104,7 @@ class ClipDataModule(LightningDataModule):
         return len(self.class_names)
 
     @property
-    def _num_columns(self) -> int | None:
+    def label_columns(self) -> int | None:
         """Of the labels of batches; None where there is one label a clip."""
         return self.num_classes if self.has_several_labels else None
 
@@ -143,7 +143,7 @@ class ClipDataModule(LightningDataModule):
             loading.seed,
             loading.clips_per_video,
             loading.time_limit_seconds or None,
-            self._num_columns,
+            self.label_columns,
         )
         num_videos_per_batch = loading.batch_size // loading.clips_per_video
         sampler = TrainingSampler(len(videos), loading.seed, num_videos_per_batch)
@@ -209,7 +209,7 @@ class ClipDataModule(LightningDataModule):
         most = 1 if views.fully_convolutional else self.loading.batch_size // views.num_views
         num_videos_per_batch = max(1, most)
         limit = self.loading.time_limit_seconds or None
-        clips = EvaluationVideos(videos, self.clip, views, self.loading.decoder, limit, self._num_columns)
+        clips = EvaluationVideos(videos, self.clip, views, self.loading.decoder, limit, self.label_columns)
         batches = EvaluationBatchSampler(len(videos), num_videos_per_batch, self.scored if name == "test" else ())
         return DataLoader(clips, batch_sampler=batches, collate_fn=collate_evaluation, **self._options())
 
