@@ -105,47 +105,32 @@ def test_a_file_names_numeric_labels(videonl: Videonl, trained: Path, flat: Path
     assert "accuracy on 5 videos" in ran.text
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["index", "LIST", "--out", "OUT/i.parquet", "--num-workers=1"], "5 videos: 5 ok"),
+        (["diagnose", "--source", "LIST", "--num_workers=0", "--num-clips=2", "--out", "OUT"], "diagnosis.json"),
+        (["evaluate", "--source", "LIST", "--num_workers=0", "--num_clips=1", "--out", "OUT"], "accuracy on 5 videos"),
+        (["test", "--data.train=LIST", "--data.val=LIST", "--data.test=LIST", "--run.dir=OUT"], "5 test; classes: 2"),
+    ],
+)
 def test_a_list_of_any_header_and_root_is_read_by_every_command(
-    videonl: Videonl, trained: Path, flat: Path, tmp_path: Path
+    videonl: Videonl, trained: Path, flat: Path, tmp_path: Path, words: list[str], told: str
 ) -> None:
     rows = "".join(f"/old/{number}.mp4;{number % 2}\n" for number in range(5))
     (tmp_path / "list.csv").write_text(f"Datei;Klasse\n{rows}")
     (tmp_path / "names.csv").write_text("0 sum_0\n1 sum_1\n")
-    options = [
-        "--columns",
-        "path=Datei,label=Klasse",
-        f"--path-prefix=/old={flat}",
-        "--classes",
-        tmp_path / "names.csv",
-    ]
-    ran = videonl("index", tmp_path / "list.csv", "--out", tmp_path / "i.parquet", "--num-workers=1", *options)
-    assert ran.code == 0 and "5 videos: 5 ok" in ran.text, ran.text
-    words = [
-        "--checkpoint",
-        trained / "checkpoints" / "best.ckpt",
-        "--source",
-        tmp_path / "list.csv",
-        "--num_workers",
-        0,
-    ]
-    ran = videonl("diagnose", *words, *options, "--out", tmp_path / "diagnosis")
-    assert ran.code == 0, ran.text
-    ran = videonl("evaluate", *words, *options, "--num_clips", 1, "--num_crops", 1, "--out", tmp_path)
-    assert ran.code == 0, ran.text
-    assert [score.label for score in read_record(tmp_path / "evaluation.parquet").scores] == [0, 1, 0, 1, 0]
-    of_run = [f"--data.{name}={tmp_path}/list.csv" for name in ("train", "val", "test")]
-    of_run += [
-        f"--run.dir={tmp_path}/run",
-        "--data.columns",
-        options[1],
-        f"--data.path-prefix=/old={flat}",
-        "--data.classes",
-        tmp_path / "names.csv",
-    ]
-    ran = videonl("test", "--config", trained / "config.yaml", *of_run, "--ckpt_path", words[1])
-    assert ran.code == 0, ran.text
-    refused = videonl("evaluate", *words, "--columns", "path=File", "--out", tmp_path)
-    assert refused.code == 2 and "--data.columns names File, but the columns are Datei, Klasse" in refused.text
+    words = [word.replace("LIST", f"{tmp_path}/list.csv").replace("OUT", f"{tmp_path}/out") for word in words]
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    needs = {"test": ["--config", trained / "config.yaml", "--ckpt_path", checkpoint], "index": []}
+    more: list[Any] = needs.get(words[0], ["--checkpoint", checkpoint])
+    prefix = "--data." if words[0] == "test" else "--"
+    options = [f"{prefix}path-prefix=/old={flat}", f"{prefix}classes", tmp_path / "names.csv", f"{prefix}columns"]
+    ran = videonl(*words, *more, *options, "path=Datei,label=Klasse")
+    assert ran.code == 0 and told in ran.text, ran.text
+    refused = videonl(*words, *more, *options, "path=File")
+    assert refused.code == 2
+    assert "--data.columns names File, but the columns are Datei, Klasse" in refused.text
 
 
 @pytest.mark.parametrize(
