@@ -111,6 +111,8 @@ def test_a_file_names_numeric_labels(videonl: Videonl, trained: Path, flat: Path
         (["index", "LIST", "--out", "OUT/i.parquet", "--num-workers=1"], "5 videos: 5 ok"),
         (["diagnose", "--source", "LIST", "--num_workers=0", "--num-clips=2", "--out", "OUT"], "diagnosis.json"),
         (["evaluate", "--source", "LIST", "--num_workers=0", "--num_clips=1", "--out", "OUT"], "accuracy on 5 videos"),
+        (["predict", "LIST", "--num_clips=1", "--num_crops=1", "--out", "OUT.csv"], "5 videos, 1 clip x 1 crop"),
+        (["features", "LIST", "--out", "OUT"], "features of 5 of 5 videos"),
         (["test", "--data.train=LIST", "--data.val=LIST", "--data.test=LIST", "--run.dir=OUT"], "5 test; classes: 2"),
     ],
 )
@@ -125,7 +127,8 @@ def test_a_list_of_any_header_and_root_is_read_by_every_command(
     needs = {"test": ["--config", trained / "config.yaml", "--ckpt_path", checkpoint], "index": []}
     more: list[Any] = needs.get(words[0], ["--checkpoint", checkpoint])
     prefix = "--data." if words[0] == "test" else "--"
-    options = [f"{prefix}path-prefix=/old={flat}", f"{prefix}classes", tmp_path / "names.csv", f"{prefix}columns"]
+    names = [] if words[0] in ("predict", "features") else [f"{prefix}classes", tmp_path / "names.csv"]
+    options = [f"{prefix}path-prefix=/old={flat}", *names, f"{prefix}columns"]
     ran = videonl(*words, *more, *options, "path=Datei,label=Klasse")
     assert ran.code == 0 and told in ran.text, ran.text
     refused = videonl(*words, *more, *options, "path=File")

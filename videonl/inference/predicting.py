@@ -35,6 +35,8 @@ class Asked(NamedTuple):
         decoder: A name in ``decoding.DECODERS``.
         num_workers: Processes that decode; 0 decodes in a thread of this process.
         time_limit_seconds: How long a clip may take to read in such a process; ``None`` for ever.
+        columns: As ``read_videos`` takes them, for lists.
+        path_prefix: The same.
     """
 
     sources: Sequence[str]
@@ -43,6 +45,8 @@ class Asked(NamedTuple):
     decoder: str = "auto"
     num_workers: int = 0
     time_limit_seconds: float | None = None
+    columns: str | None = None
+    path_prefix: str | None = None
 
 
 def predict_videos(
@@ -72,7 +76,8 @@ def predict_videos(
     if out is not None:
         format_of(out)
         check_file(out)
-    entries = [_known(entry, class_names) for entry in read_videos(asked.sources)]
+    listed = read_videos(asked.sources, asked.columns, asked.path_prefix)
+    entries = [_known(entry, class_names) for entry in listed]
     videos = assign_known(entries, class_names)
     data = EvaluationVideos(videos, recognizer.clip, asked.views, asked.decoder, asked.time_limit_seconds)
     about = {
