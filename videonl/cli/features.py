@@ -53,6 +53,8 @@ def features(
     device: str = "auto",
     precision: Precision = "auto",
     trust_code: bool = False,
+    columns: str | None = None,
+    path_prefix: str | None = None,
 ) -> None:
     """Writes features of the windows of videos, one file for each video, named after it.
 
@@ -76,12 +78,14 @@ def features(
         device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
         precision: float32, bfloat16, or float16 on a GPU; auto is float32.
         trust_code: Let the checkpoint name any code, which is run; say so for your own files.
+        columns: What the columns of a list are called: path=filename,label=class,split=fold,start=from,end=to.
+        path_prefix: OLD=NEW: paths in a list that begin with OLD begin with NEW here.
     """
     require_format(format)
     check_decoder(decoder)
     check_folder(out)
     options = FeatureOptions(window_frames, stride_frames, layer, pool, last, centered, crops)
-    entries = read_videos([str(local_video(name)) for name in source])
+    entries = read_videos([str(local_video(name)) for name in source], columns, path_prefix)
     trained = find_trained(checkpoint, None, trust_code)
     recognizer = Model(trained, device, precision).recognizer
     about = {"videonl": __version__, **about_network(recognizer, trained.source), "precision": precision}

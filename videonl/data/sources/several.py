@@ -83,8 +83,9 @@ def check_one_label(label: str, origin: str) -> None:
         UserError: Naming it.
     """
     if label == "[]":
-        remedy = "Give it one, leave it out, or train with --task multi_label."
-        raise UserError(f"{origin}: has no class, but one is required here. {remedy}")
+        raise UserError(
+            f"{origin}: has no class, but one is required here. Give it one, leave it out, or set --task multi_label."
+        )
     try:
         labels = labels_of(label) if label.startswith("[") else ()
     except ValueError:  # a class folder may be called so
