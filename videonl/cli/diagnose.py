@@ -23,6 +23,7 @@ from videonl.diagnostics import DiagnosedClip, Diagnosis
 from videonl.diagnostics.cue import Clued
 from videonl.diagnostics.report import WRITTEN, DiagnosisReport, print_report, write_report
 from videonl.errors import MOST_WORKERS, UserError
+from videonl.evaluation import Average
 from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.inference import Recognizer
 from videonl.inference.loading import find_trained
@@ -48,6 +49,9 @@ def diagnose(
     device: str = "auto",
     json: bool = False,
     trust_code: bool = False,
+    classes: Path | None = None,
+    columns: str | None = None,
+    path_prefix: str | None = None,
 ) -> None:
     """Measures where each block attends and what accuracy loses without it; writes diagnosis.json, .csv, .png, .html.
 
@@ -68,6 +72,9 @@ def diagnose(
         device: cpu, cuda, cuda:1; auto takes the GPU if there is one.
         json: Print one JSON object, that of diagnosis.json, instead of tables.
         trust_code: Run any code that the checkpoint names; only for files that you trust.
+        classes: A file of the names that numeric labels of a list stand for; by default classes.txt beside it.
+        columns: What the columns of a list are called: path=filename,label=class,split=fold,start=from,end=to.
+        path_prefix: OLD=NEW: paths in a list that begin with OLD begin with NEW here.
     """
     check_decoder(decoder)
     require_at_least(2, num_queries=num_queries)
@@ -85,9 +92,12 @@ def diagnose(
             "attention --evidence` shows class evidence for any network"
         )
     recognizer = Recognizer(trained.network.to(device_of(device)), ClipFormat(**trained.clip))
-    videos = spread_out(assign(read_source(source, root), trained.class_names), num_clips)
+    several = trained.has_several_labels
+    entries = read_source(source, root, classes, columns=columns, path_prefix=path_prefix)
+    videos = spread_out(assign(entries, trained.class_names, several), num_clips)
     gains = {name: block.gain() for name, block in trained.network.blocks.items()}
-    diagnosis = Diagnosis(recognizer.network, recognizer.blocks, trained.class_names, num_queries, seed, gains)
+    average: Average = "sigmoid" if several else "softmax"
+    diagnosis = Diagnosis(recognizer.network, recognizer.blocks, trained.class_names, num_queries, seed, gains, average)
     unreadable = {}
     with progress_bar("diagnosing") as progress, naming_shared_memory():
         for number, clip in enumerate(_clips(recognizer, videos, decoder, num_workers)):
@@ -144,7 +154,8 @@ def _clued(clue: Clue, clip: LocatedClip) -> Clued | None:
 
 def _report(diagnosis: Diagnosis, about: Mapping[str, str], unreadable: Mapping[str, str]) -> DiagnosisReport:
     scores = diagnosis.scores
-    top1 = sum(score.prediction == score.label for score in scores) / len(scores)
+    with_class = [score for score in scores if score.labels]
+    top1 = sum(score.prediction in score.labels for score in with_class) / max(1, len(with_class))
     blocks = list(diagnosis.blocks_diagnosed())
     return DiagnosisReport(about, len(scores), top1, blocks, diagnosis.all_off(), unreadable)
 

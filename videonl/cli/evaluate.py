@@ -7,13 +7,14 @@ from videonl.data.dataset import EvaluationVideos
 from videonl.data.loader import Loading
 from videonl.data.reading.decoding import check_decoder
 from videonl.data.sources.labeled import file_of_source, read_source
-from videonl.data.sources.labels import UNKNOWN, assign_known
+from videonl.data.sources.labels import assign_known
 from videonl.data.transforms import MOST_VIEWS, ClipFormat, Views, ViewTransform
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError
 from videonl.evaluation import Average, EvaluationRecord
 from videonl.evaluation.about import describe_checkpoint, describe_network, describe_source, digest, today
 from videonl.evaluation.report import NUM_MISTAKES, names_of, print_evaluation, require_readable, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
+from videonl.evaluation.views import ONE_LABEL, SEVERAL_LABELS, average_for
 from videonl.files import LOCK, locked
 from videonl.inference import VIEWS_PER_STEP, Recognizer, score_videos
 from videonl.inference.loading import find_trained
@@ -34,7 +35,7 @@ def evaluate(
     num_crops: int | None = None,
     crop_px: int | None = None,
     fully_convolutional: bool = False,
-    average: Average = "softmax",
+    average: Average | None = None,
     views_per_step: int = VIEWS_PER_STEP,
     num_workers: int = 2,
     decoder: str = "auto",
@@ -44,6 +45,8 @@ def evaluate(
     max_failed_share: float = 0,
     trust_code: bool = False,
     classes: Path | None = None,
+    columns: str | None = None,
+    path_prefix: str | None = None,
 ) -> None:
     """Scores num_clips x num_crops views of every video; writes evaluation.parquet, .html and _confusion.png.
 
@@ -60,7 +63,8 @@ def evaluate(
         num_crops: Square crops of each clip, evenly spaced along its longer side; 3 by default.
         crop_px: Side of the crops, where it is not that of the training.
         fully_convolutional: Score whole frames instead of crops.
-        average: What is averaged over the views of a video, softmax or logits.
+        average: What is averaged over the views of a video, softmax or logits; of several labels sigmoid, or max for
+            the largest one. By default the first.
         views_per_step: Most views scored in one forward pass.
         num_workers: Processes that decode; 0 decodes in the main process.
         decoder: auto, pyav, decord or torchcodec.
@@ -72,6 +76,8 @@ def evaluate(
             written in any case.
         trust_code: Allow the checkpoint to run any code; only for files you trust.
         classes: A file of the names that numeric labels of a list stand for; by default classes.txt beside it.
+        columns: What the columns of a list are called: path=filename,label=class,split=fold,start=from,end=to.
+        path_prefix: OLD=NEW: paths in a list that begin with OLD begin with NEW here.
     """
     console = Console()
     check_decoder(decoder)
@@ -95,16 +101,21 @@ def evaluate(
     side_px = clip.short_side_px if fully_convolutional else crop_px or clip.crop_px
     require_clip(trained.network, (clip.num_frames, side_px, side_px))
     ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
-    videos = assign_known(read_source(source, root, classes, keep_unreadable=True), trained.class_names)
+    several = trained.has_several_labels
+    average = average_for(SEVERAL_LABELS if several else ONE_LABEL, average)
+    entries = read_source(source, root, classes, keep_unreadable=True, columns=columns, path_prefix=path_prefix)
+    videos = assign_known(entries, trained.class_names, several)
     about = {
         "checkpoint": describe_checkpoint(checkpoint, weights),
         "videos": describe_source(source, root),
         **describe_network(trained.network),
         "views": views.describe(clip),
         "clip": clip.describe(),
+        **({} if trained.threshold is None else {"threshold": f"{trained.threshold:.6g}"}),
     }
     asked = {"average": average, "about": about, "videos": digest(repr(videos).encode())}
-    data = EvaluationVideos(videos, clip, views, decoder, time_limit or None)
+    num_classes = len(trained.class_names) if several else None
+    data = EvaluationVideos(videos, clip, views, decoder, time_limit or None, num_classes)
     recognizer = Recognizer(trained.network.to(device_of(device)), clip, views_per_step)
     with locked(out / LOCK, f"an evaluation is written to {out}"):
         with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:
@@ -118,9 +129,9 @@ def evaluate(
     if not scores:
         raise UserError(f"none of the {len(videos)} videos could be read")
     if record.labeled:
-        print_evaluation(console, record.labeled, len(unreadable))
-    if num_unlabeled := sum(score.label == UNKNOWN for score in scores):
+        print_evaluation(console, record.labeled, len(unreadable), record.threshold)
+    if num_unlabeled := sum(not score.is_labeled for score in scores):
         console.print(f"{num_unlabeled} of {len(scores)} videos have an unknown class: they are scored but not counted")
-    for path in written if record.labeled else written[:1]:
+    for path in filter(Path.is_file, written):
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)
     require_readable(unreadable, len(scores), max_failed_share)

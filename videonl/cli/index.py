@@ -31,6 +31,8 @@ def index(
     time_limit: float = 60.0,
     strict: bool = False,
     classes: Path | None = None,
+    columns: str | None = None,
+    path_prefix: str | None = None,
 ) -> None:
     """Examines every video of a data set and writes an index, a Parquet file that serves as a source.
 
@@ -38,16 +40,18 @@ def index(
     again, also after an interruption.
 
     Args:
-        source: Class folders, splits of class folders, a list of `path label`, or the official CSV of Kinetics; several
+        source: Class folders, splits of class folders, a list of `path label`, or an official list; several
             separated by commas, such as train.csv,val.csv, which become splits of these names.
         out: The index to write.
-        root: Folder that paths in a list are relative to, and below which the files of Kinetics are searched.
+        root: Folder that paths in a list are relative to, and below which the files of official lists are searched.
         check: ``packets`` reads all packets and decodes three frames, ``decode`` decodes every frame, ``compare`` also
             determines which decoders are exact.
         num_workers: Number of processes; by default one for each core.
         time_limit: Seconds for each file; one that takes longer counts as broken.
         strict: Exit with code 1 if a file is broken or missing.
         classes: A file with the names of numeric labels; by default classes.txt beside the list.
+        columns: What the columns of a list are called: path=filename,label=class,split=fold,start=from,end=to.
+        path_prefix: OLD=NEW: paths in a list that begin with OLD begin with NEW here.
     """
     if out.suffix != ".parquet":
         raise UserError(f"{out}: an index must be named *.parquet. Correct --out.")
@@ -57,7 +61,7 @@ def index(
     files = files_of_sources(source)
     check_file(out, files)
     refuse_within(out.parent, files)
-    entries = _entries(source, root, classes)
+    entries = _entries(source, root, classes, columns, path_prefix)
     with progress_bar("examining") as progress:
         records = make_index(entries, out, check, num_workers, time_limit, progress)
     for line in _summary(records, out):
@@ -66,12 +70,14 @@ def index(
         raise SystemExit(1)
 
 
-def _entries(source: str, root: Path | None, classes: Path | None) -> list[LabeledPath]:
+def _entries(
+    source: str, root: Path | None, classes: Path | None, columns: str | None, path_prefix: str | None
+) -> list[LabeledPath]:
     folder = Path(os.path.abspath(os.path.expanduser(root))) if root else None
     if folder and not os.path.isdir(folder):
         raise UserError(f"{root}: no such folder. Correct --root.")
     # Sources are relative to the current folder, unlike those of a training: --root is for what is in them.
-    return read_sources(source, folder, classes)
+    return read_sources(source, folder, classes, columns, path_prefix)
 
 
 def _summary(records: Sequence[IndexRow], out: Path) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
@@ -34,6 +34,7 @@ from videonl.models.transfer import load_into
 from videonl.models.zoo import find_weights
 from videonl.outputs import check_folder, refuse_within
 from videonl.runtime.watch import end_with_launcher
+from videonl.tasks import TASKS
 from videonl.terminal import printable
 from videonl.training import ClipModule
 from videonl.training.checkpoint_files import WholeCheckpoints
@@ -80,6 +81,14 @@ class VideonlCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run's settings, and hands the data's classes and clip format to model and network."""
         parser.add_argument("--run", type=Run, default=Run())
+        parser.add_argument(
+            "--task",
+            type=Literal[tuple(TASKS)],
+            default="single_label",
+            help="single_label, or multi_label where a video may have any number of classes.",
+        )
+        parser.link_arguments("task", "data.task")
+        parser.link_arguments("task", "model.task")
         parser.link_arguments("data.num_classes", "model.network.init_args.num_classes", apply_on="instantiate")
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
         parser.link_arguments("data.clip", "model.clip", apply_on="instantiate")

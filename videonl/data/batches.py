@@ -26,12 +26,14 @@ class TrainingItem(TypedDict):
 
     clip: torch.Tensor
     video: int
-    label: int
+    label: int | torch.Tensor
     failures: list[Failure]
 
 
 class TrainingBatch(TypedDict):
     """Clips: ``clip`` uint8 ``(B, C, T, H, W)``, ``label`` int64 ``(B,)``, ``video`` the drawn index of each.
+
+    Of a task of several labels ``label`` is float32 ``(B, K)``, 1 for each true class and else 0.
 
     With several clips per video, the first clips of all videos come first, then the second ones, and so on: neighbors,
     which mixup blends, are different videos.
@@ -53,7 +55,7 @@ class EvaluationItem(TypedDict):
     clip: torch.Tensor
     view: list[tuple[int, int]]
     video: int
-    label: int
+    label: int | torch.Tensor
     path: str
 
 
@@ -68,7 +70,8 @@ class EvaluationBatch(TypedDict):
     """Views of several videos: ``clip`` uint8 ``(sum of V, C, T, H, W)``; the rest has one entry per view.
 
     ``video`` (int64) is the index of the view's video in the data set, ``view`` (int64 ``(sum of V, 2)``) the numbers
-    of its clip and crop.
+    of its clip and crop. ``label`` is int64 ``(sum of V,)``, of several labels float32 ``(sum of V, K)``; unknown ones
+    are -1.
     """
 
     clip: torch.Tensor
@@ -85,7 +88,7 @@ def collate_training(items: Sequence[TrainingItem]) -> TrainingBatch:
     return {
         "clip": _batch([item["clip"][number] for number in range(num_clips) for item in items]),
         "video": [item["video"] for item in items] * num_clips,
-        "label": torch.tensor([item["label"] for item in items], dtype=torch.int64).repeat(num_clips),
+        "label": torch.cat([_labels([item["label"] for item in items])] * num_clips),
         "failures": [failure for item in items for failure in item["failures"]],
     }
 
@@ -99,10 +102,15 @@ def collate_evaluation(items: Sequence[EvaluationItem | FailedItem]) -> Evaluati
         "clip": _batch([view for item in good for view in item["clip"]]),
         "view": torch.tensor([view for item in good for view in item["view"]], dtype=torch.int64).view(-1, 2),
         "video": torch.tensor([item["video"] for item in per_view], dtype=torch.int64),
-        "label": torch.tensor([item["label"] for item in per_view], dtype=torch.int64),
+        "label": _labels([item["label"] for item in per_view]),
         "path": [item["path"] for item in per_view],
         "failures": failures,
     }
+
+
+def _labels(labels: Sequence[int | torch.Tensor]) -> torch.Tensor:
+    several = [label for label in labels if isinstance(label, torch.Tensor)]
+    return torch.stack(several) if several else torch.tensor(labels, dtype=torch.int64)
 
 
 def stack(clips: Sequence[torch.Tensor], shared: bool = False) -> torch.Tensor:

@@ -24,7 +24,7 @@ from videonl.terminal import printable
 
 
 class ClipDataModule(LightningDataModule):
-    """Videos with one label each, as batches of clips.
+    """Labeled videos, as batches of clips.
 
     A source is a folder of class folders (CLASS/CLIP.mp4), a list file ("path label" or "path,label" per line; with a
     header and a column "split", clips.csv#train takes one split of it), or an index or a folder of shards, which may be
@@ -34,7 +34,7 @@ class ClipDataModule(LightningDataModule):
         train: Source of the training videos.
         val: Source of the validation videos.
         test: Source of the test videos, also used for prediction, which needs no labels.
-        root: Base folder of relative sources, and of relative paths in lists.
+        root: Base folder of relative sources, and of relative paths in lists; official lists find their files below it.
         classes: Names of the classes in the order of their index, or a file of them, which also names the numeric
             labels of lists. By default the sorted labels of the first source.
         clip: The clip format of the network.
@@ -42,6 +42,9 @@ class ClipDataModule(LightningDataModule):
         validation_views: Views per video for validation.
         test_views: Views per video for testing and predicting.
         loading: Settings for loading batches.
+        columns: What the columns of lists are called: path=filename,label=class,split=fold,start=from,end=to.
+        path_prefix: OLD=NEW: paths in lists that begin with OLD begin with NEW here.
+        task: ``single_label``, or ``multi_label`` for videos with any number of labels each.
 
     Raises:
         UserError: A source is missing or malformed, a label of an evaluation's video is not among the classes, or those
@@ -61,8 +64,12 @@ class ClipDataModule(LightningDataModule):
         validation_views: Views = Views(),
         test_views: Views = Views(num_clips=10, num_crops=3),
         loading: Loading = Loading(),
+        columns: str | None = None,
+        path_prefix: str | None = None,
+        task: str = "single_label",
     ) -> None:
         super().__init__()
+        self.has_several_labels = task == "multi_label"
         self.clip = clip
         self.validation_views, self.test_views = validation_views, test_views
         for views in (validation_views, test_views):
@@ -77,13 +84,15 @@ class ClipDataModule(LightningDataModule):
         self.root, self.sources = root, {name: source for name, source in sources.items() if source}
         names_file = _find(classes, folder) if isinstance(classes, str) else None
         labeled = {
-            name: read_source(source, folder, names_file, keep_unreadable=name == "test")
+            name: read_source(source, folder, names_file, name == "test", columns, path_prefix)
             for name, source in self.sources.items()
         }
         given = list(read_class_names(names_file).values()) if names_file else classes
-        self.class_names = _class_names(given if isinstance(given, list) else None, labeled)
+        several = self.has_several_labels
+        self.class_names = _class_names(given if isinstance(given, list) else None, labeled, several)
         if "train" in labeled:  # a training does without some of its videos, an evaluation would be another one
-            labeled["train"] = leave_out_wrong_labels(labeled["train"], self.class_names, loading.training_share)
+            share = loading.training_share
+            labeled["train"] = leave_out_wrong_labels(labeled["train"], self.class_names, share, several)
         self._wrong_test_label: UserError | None = None
         self.videos = {name: PackedVideos(self._assign(name, entries)) for name, entries in labeled.items()}
         if train:
@@ -93,6 +102,11 @@ class ClipDataModule(LightningDataModule):
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    @property
+    def label_columns(self) -> int | None:
+        """Of the labels of batches; None where there is one label a clip."""
+        return self.num_classes if self.has_several_labels else None
 
     def files(self) -> list[Path]:
         """What the sources are read from: the folder, list or index of each."""
@@ -129,6 +143,7 @@ class ClipDataModule(LightningDataModule):
             loading.seed,
             loading.clips_per_video,
             loading.time_limit_seconds or None,
+            self.label_columns,
         )
         num_videos_per_batch = loading.batch_size // loading.clips_per_video
         sampler = TrainingSampler(len(videos), loading.seed, num_videos_per_batch)
@@ -176,12 +191,12 @@ class ClipDataModule(LightningDataModule):
 
     def _assign(self, name: str, entries: list[LabeledPath]) -> list[Video]:
         try:
-            return assign(entries, self.class_names)
+            return assign(entries, self.class_names, self.has_several_labels)
         except UserError as error:
             if name != "test":
                 raise
             self._wrong_test_label = error
-            return assign_known(entries, self.class_names)
+            return assign_known(entries, self.class_names, self.has_several_labels)
 
     def _videos_of(self, name: str) -> PackedVideos:
         if name not in self.videos:
@@ -193,9 +208,8 @@ class ClipDataModule(LightningDataModule):
         # Whole frames of different videos differ in size, and a batch has but one.
         most = 1 if views.fully_convolutional else self.loading.batch_size // views.num_views
         num_videos_per_batch = max(1, most)
-        clips = EvaluationVideos(
-            videos, self.clip, views, self.loading.decoder, self.loading.time_limit_seconds or None
-        )
+        limit = self.loading.time_limit_seconds or None
+        clips = EvaluationVideos(videos, self.clip, views, self.loading.decoder, limit, self.label_columns)
         batches = EvaluationBatchSampler(len(videos), num_videos_per_batch, self.scored if name == "test" else ())
         return DataLoader(clips, batch_sampler=batches, collate_fn=collate_evaluation, **self._options())
 
@@ -213,7 +227,7 @@ def _find(names_file: str, root: Path | None) -> Path:
     return beside if beside.is_file() else Path(os.path.expanduser(names_file))
 
 
-def _class_names(classes: list[str] | None, labeled: dict[str, list[LabeledPath]]) -> list[str]:
+def _class_names(classes: list[str] | None, labeled: dict[str, list[LabeledPath]], several: bool) -> list[str]:
     if classes:
         repeated = sorted({name for name in classes if classes.count(name) > 1})
         if repeated:
@@ -223,5 +237,5 @@ def _class_names(classes: list[str] | None, labeled: dict[str, list[LabeledPath]
         raise UserError("no videos were given. Set --data.train, --data.val or --data.test to a folder or a list file.")
     for entries in labeled.values():
         if all(entry.label is not None for entry in entries):
-            return classes_of(entries)
+            return classes_of(entries, several)
     raise UserError("the videos have no labels, so the classes are not known. Name them: --data.classes '[run, walk]'.")

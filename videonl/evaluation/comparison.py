@@ -19,6 +19,14 @@ from videonl.evaluation.intervals import (
 )
 from videonl.evaluation.pairing import Pair, pairs_of
 from videonl.evaluation.record import EvaluationRecord
+from videonl.evaluation.several import (
+    THRESHOLD,
+    average_precisions,
+    f1_of,
+    hit_share_of,
+    mean_average_precision_of,
+)
+from videonl.evaluation.views import VideoScore, stack
 
 _CONDITIONS = ("views", "clip", "average")
 
@@ -50,11 +58,13 @@ class Comparison:
     Attributes:
         num_videos: Videos compared: those with a known class.
         class_names: Names in the order of A's labels.
-        metrics: ``top1`` and ``mean_class``.
-        fixed: Videos that A gets wrong and B right, highest confidence of B first.
+        metrics: ``top1`` and ``mean_class``; of several labels ``map``, ``f1`` and ``hit1``.
+        fixed: Videos that A gets wrong and B right, highest confidence of B first. Of several labels, right is a video
+            whose most probable class is a true one.
         broken: Videos that A gets right and B wrong, highest confidence of B first.
         p_value: Of McNemar's exact test: probability of a split of the changed videos at least this uneven by chance.
-        classes: Every class that occurs, the most gained first.
+        classes: Every class that occurs, the most gained first: its accuracy, or of several labels its average
+            precision; there, fixed and broken are videos of the class that only B, or only A, gives a half or more.
         about: The settings of A and B by name: the records' ``about``, and ``average``.
     """
 
@@ -79,16 +89,17 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """Whether the videos separate A and B, in a sentence: if the interval and McNemar's test agree."""
-        low, high = self.metrics["top1"].interval
+        metric, name = ("map", "mAP") if "map" in self.metrics else ("top1", "top-1")
+        low, high = self.metrics[metric].interval
         if low <= 0 <= high:
-            return "These videos do not separate A and B: the interval of the difference in top-1 contains zero."
-        if self.p_value >= 1 - CONFIDENCE:
+            return f"These videos do not separate A and B: the interval of the difference in {name} contains zero."
+        if metric == "top1" and self.p_value >= 1 - CONFIDENCE:
             changed = len(self.fixed) + len(self.broken)
             return (
                 f"These videos do not separate A and B: {changed} changed, too few for a conclusion "
                 f"(p = {self.p_value:.3g}) and for the interval, which is too narrow."
             )
-        return f"On videos like these, B is {'better' if low > 0 else 'worse'} than A, by top-1."
+        return f"On videos like these, B is {'better' if low > 0 else 'worse'} than A, by {name}."
 
 
 def compare(a: EvaluationRecord, b: EvaluationRecord) -> Comparison:
@@ -102,21 +113,26 @@ def compare(a: EvaluationRecord, b: EvaluationRecord) -> Comparison:
         UserError: Their videos, classes or labels differ; the message says which.
     """
     pairs = pairs_of(a, b)
-    labels = np.array([pair.a.label for pair in pairs])
+    scores_a, scores_b = zip(*pairs, strict=True)
     hits_a, hits_b = (
-        np.array([score.prediction == score.label for score in scores], dtype=np.float64)
-        for scores in zip(*pairs, strict=True)
+        np.array([score.prediction in score.labels for score in scores], dtype=np.float64)
+        for scores in (scores_a, scores_b)
     )
+    if a.has_several_labels:
+        metrics, classes = _differences_of_several(scores_a, scores_b), _changes_of_several(scores_a, scores_b, a)
+    else:
+        labels = np.array([score.label for score in scores_a])
+        metrics, classes = _differences(hits_a, hits_b, labels), _class_changes(hits_a, hits_b, labels, a.class_names)
     fixed = [pair for pair, change in zip(pairs, hits_b - hits_a, strict=True) if change > 0]
     broken = [pair for pair, change in zip(pairs, hits_b - hits_a, strict=True) if change < 0]
     return Comparison(
         num_videos=len(pairs),
         class_names=a.class_names,
-        metrics=_differences(hits_a, hits_b, labels),
+        metrics=metrics,
         fixed=sorted(fixed, key=_surest),
         broken=sorted(broken, key=_surest),
         p_value=mcnemar(len(fixed), len(broken)),
-        classes=_class_changes(hits_a, hits_b, labels, a.class_names),
+        classes=classes,
         about=_about(a, b),
     )
 
@@ -156,6 +172,40 @@ def _class_changes(
         changes.append(
             ClassChange(names[label], len(mine_a), float(mine_a.mean()), float(mine_b.mean()), fixed, broken)
         )
+    return sorted(changes, key=lambda change: (change.a - change.b, change.name))
+
+
+def _differences_of_several(a: Sequence[VideoScore], b: Sequence[VideoScore]) -> dict[str, Difference]:
+    (probabilities_a, targets), (probabilities_b, _) = stack(a), stack(b)
+    labeled = targets.sum(dim=1) > 0
+    found = {
+        "map": [mean_average_precision_of(each, targets) for each in (probabilities_a, probabilities_b)],
+        "f1": [f1_of(each, targets, THRESHOLD) for each in (probabilities_a, probabilities_b)],
+        "hit1": [hit_share_of(each, targets) for each in (probabilities_a, probabilities_b)],
+    }
+    if not bool(labeled.any()):
+        del found["hit1"]
+    return {name: _between(both[0], both[1], len(a)) for name, both in found.items()}
+
+
+def _between(of_a: Statistic, of_b: Statistic, num_videos: int) -> Difference:
+    once = np.ones((1, num_videos))
+    a, b = float(of_a(once)[0]), float(of_b(once)[0])
+    return Difference(a, b, b - a, bootstrap(lambda counts: of_b(counts) - of_a(counts), num_videos))
+
+
+def _changes_of_several(
+    a: Sequence[VideoScore], b: Sequence[VideoScore], record: EvaluationRecord
+) -> list[ClassChange]:
+    (probabilities_a, targets), (probabilities_b, _) = stack(a), stack(b)
+    both = [average_precisions(each, targets) for each in (probabilities_a, probabilities_b)]
+    changes = []
+    for label, name in enumerate(record.class_names):
+        mine = targets[:, label] > 0
+        if num_videos := int(mine.sum()):
+            seen_a, seen_b = (each[mine, label] >= THRESHOLD for each in (probabilities_a, probabilities_b))
+            fixed, broken = int((seen_b & ~seen_a).sum()), int((seen_a & ~seen_b).sum())
+            changes.append(ClassChange(name, num_videos, float(both[0][label]), float(both[1][label]), fixed, broken))
     return sorted(changes, key=lambda change: (change.a - change.b, change.name))
 
 

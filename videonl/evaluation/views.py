@@ -9,11 +9,33 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from videonl.data.video import UNKNOWN, Label
 from videonl.errors import UserError
 from videonl.terminal import printable
 
-Average = Literal["softmax", "logits"]
+Average = Literal["softmax", "logits", "sigmoid", "max"]
 AVERAGES: tuple[Average, ...] = get_args(Average)
+ONE_LABEL: tuple[Average, ...] = ("softmax", "logits")
+"""Ways of averaging for one class for each video: probabilities sum to 1. The first is the default."""
+SEVERAL_LABELS: tuple[Average, ...] = ("sigmoid", "max")
+"""Ways for any number of classes for each video: each has a probability of its own. The first is the default."""
+
+
+def average_for(ways: Sequence[Average], wanted: Average | None) -> Average:
+    """How the views of a video are averaged: as wanted, or as its task does by default.
+
+    Args:
+        ways: :data:`ONE_LABEL` or :data:`SEVERAL_LABELS`.
+        wanted: One of them; None for the first.
+
+    Raises:
+        UserError: It is of the other task.
+    """
+    if wanted is not None and wanted not in ways:
+        raise UserError(f"average {wanted} has no meaning for this task; choose one of {', '.join(ways)}")
+    return wanted or ways[0]
+
+
 # Videos that are exchanged at once: all of them, with 30 views of 400 classes each, may be a gigabyte.
 _PIECE = 256
 T = TypeVar("T")
@@ -24,12 +46,16 @@ def average_views(logits: Tensor, average: Average = "softmax") -> Tensor:
 
     Args:
         logits: (..., V, K).
-        average: ``softmax`` takes the mean of the views' probabilities, ``logits`` the softmax of their mean logits.
+        average: ``softmax`` takes the mean of the views' probabilities, ``logits`` the softmax of their mean logits;
+            of several labels, ``sigmoid`` takes the mean of the views' sigmoids, ``max`` the largest one.
 
     Returns:
         (..., K) float64.
     """
     logits = logits.double()
+    if average in SEVERAL_LABELS:
+        each = logits.sigmoid()
+        return each.mean(dim=-2) if average == "sigmoid" else each.amax(dim=-2)
     return logits.softmax(dim=-1).mean(dim=-2) if average == "softmax" else logits.mean(dim=-2).softmax(dim=-1)
 
 
@@ -40,7 +66,7 @@ class VideoScore:
     Attributes:
         video: Index of the video in its data set.
         path: The file, as it is shown to people.
-        label: Index of the true class, or -1 when unknown.
+        label: Index of the true class, or those of all true classes; -1 when unknown.
         logits: One row per view, (V, K) float32.
         views: The number of each view's clip and of its crop, from 0.
         average: How views are averaged.
@@ -48,7 +74,7 @@ class VideoScore:
 
     video: int
     path: str
-    label: int
+    label: Label
     logits: Tensor
     views: tuple[tuple[int, int], ...]
     average: Average = "softmax"
@@ -62,6 +88,18 @@ class VideoScore:
     def is_finite(self) -> bool:
         """Whether its probabilities are finite; they are not if weights or features overflow."""
         return bool(self.probabilities.isfinite().all())
+
+    @property
+    def is_labeled(self) -> bool:
+        """Whether its class, or classes, are known."""
+        return self.label != UNKNOWN
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The indices of the true classes."""
+        if isinstance(self.label, tuple):
+            return self.label
+        return (self.label,) if self.is_labeled else ()
 
     @property
     def prediction(self) -> int:
@@ -109,7 +147,8 @@ class VideoScores:
             logits: One row per view, (V, K).
             view: The numbers of each view's clip and crop, (V, 2).
             video: The video that each view belongs to, (V,).
-            label: Index of the true class for each view, (V,).
+            label: Index of the true class for each view, (V,); of several labels, 1 for each true class and else 0,
+                (V, K), or -1 where they are not known.
             path: The file of each view, V strings.
         """
         rows, numbers, views_of = logits.detach().float().cpu(), view.tolist(), video.tolist()
@@ -119,7 +158,7 @@ class VideoScores:
             views = tuple((clip, crop) for clip, crop in (numbers[place] for place in places))
             first = places[0]
             name = printable(path[first])
-            score = VideoScore(index, name, int(label[first]), rows[places], views, self.average)
+            score = VideoScore(index, name, _label_of(label[first]), rows[places], views, self.average)
             self._scores[index] = score
             self._keep(score)
 
@@ -139,6 +178,12 @@ class VideoScores:
     def gather_unreadable(self) -> dict[str, str]:
         """Gathers the unreadable videos of all processes: the reason by file, sorted, the same in every process."""
         return dict(sorted(_of_all_processes(list(self._unreadable.items()))))
+
+
+def _label_of(target: Tensor) -> Label:
+    if target.ndim == 0:
+        return int(target)
+    return UNKNOWN if bool((target < 0).any()) else tuple(target.nonzero()[:, 0].tolist())
 
 
 def _of_all_processes(own: list[T]) -> Iterator[T]:
@@ -172,6 +217,15 @@ def require_finite(scores: Sequence[VideoScore]) -> None:
 
 
 def stack(scores: Sequence[VideoScore]) -> tuple[Tensor, Tensor]:
-    """Probabilities (N, K) and labels (N,) of the given videos."""
-    probabilities = torch.stack([score.probabilities for score in scores])
-    return probabilities, torch.tensor([score.label for score in scores])
+    """Probabilities (N, K) and labels of the given videos; see :func:`labels_of`."""
+    return torch.stack([score.probabilities for score in scores]), labels_of(scores)
+
+
+def labels_of(scores: Sequence[VideoScore]) -> Tensor:
+    """The labels of the given videos: (N,), or of several labels 1 for each true class and else 0, (N, K)."""
+    if scores[0].average not in SEVERAL_LABELS:
+        return torch.tensor([score.label for score in scores])
+    targets = torch.zeros(len(scores), scores[0].logits.shape[1], dtype=torch.int64)
+    for row, score in zip(targets, scores, strict=True):
+        row[list(score.labels)] = 1
+    return targets

@@ -17,7 +17,7 @@ from videonl.evaluation import Average, VideoScore, VideoScores
 from videonl.inference import VIEWS_PER_STEP, Recognizer, network_input
 from videonl.inference.recognizer import lay_out
 from videonl.profiling import require_clip
-from videonl.tasks import SingleLabel, Task
+from videonl.tasks import TASKS, Task
 from videonl.training.optimization import Optimization, build_optimizer
 from videonl.training.schedule import ScheduledRates, lr_factor
 
@@ -37,12 +37,18 @@ class ClipModule(LightningModule):
         views_per_step: Most views of a video scored in one forward pass of an evaluation.
         weights: Initial weights: a file of ``videonl convert``, a checkpoint of an earlier ``fit``, or a
             published name such as ``kinetics400/i3d_r50``. The command line loads it, unless a training is resumed.
-        average: What an evaluation averages over the views of a video: softmax or logits.
+        average: What an evaluation averages over the views of a video: softmax or logits; of several labels, sigmoid,
+            or max for the largest one.
+        task: ``single_label``, or ``multi_label`` for any number of classes for each video.
+        positive_weights: Of several labels: how many times a true class counts in the loss against a false one; one
+            number, or one for each class.
 
     Attributes:
         scores: After an evaluation, the score of every video, the same in every process.
         unreadable: After an evaluation, the reason why a video has no score, by its file.
         task: The meaning of a label.
+        threshold: Of several labels, the probability from which a class counts as predicted: that of the highest F1 on
+            the validation videos; None before the first validation.
         fold: Whether evaluations score with a copy whose batch norms are folded into convolutions.
     """
 
@@ -56,9 +62,15 @@ class ClipModule(LightningModule):
         channels_last: bool = True,
         views_per_step: int = VIEWS_PER_STEP,
         weights: str | None = None,
-        average: Average = "softmax",
+        average: Average | None = None,
+        task: str = "single_label",
+        positive_weights: float | list[float] | None = None,
     ) -> None:
         super().__init__()
+        if task not in TASKS:
+            raise UserError(f"unknown task {task!r}; the tasks are: {', '.join(TASKS)}")
+        self.task: Task = TASKS[task](positive_weights)
+        self.task_name = task
         if hasattr(network, "settings"):  # of others it is not known what a forward changes
             require_clip(network, (clip.num_frames, clip.crop_px, clip.crop_px))
         if not 0 <= label_smoothing < 1:
@@ -72,13 +84,13 @@ class ClipModule(LightningModule):
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         self.views_per_step = views_per_step
         self.weights = weights
-        self.average: Average = average
+        self.average: Average = self.task.average(average)
+        self.threshold: float | None = None
         self.scores: list[VideoScore] = []
         self.unreadable: dict[str, str] = {}
-        self.task: Task = SingleLabel()
         self.fold = True
         self._recognizer: Recognizer | None = None
-        self._collected = VideoScores(average)
+        self._collected = VideoScores(self.average)
 
     def configure_model(self) -> None:
         """Lays the weights out as the convolutions want them."""
@@ -98,13 +110,14 @@ class ClipModule(LightningModule):
         return logits
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
-        """Cross-entropy of one batch of clips; ``train/top1`` counts the stronger label of mixed clips."""
+        """The loss of one batch of clips; ``train/top1`` counts the stronger label of mixed clips."""
         logits, label = self(batch["clip"]), batch["label"]
         loss = self.task.loss(logits, label, self.label_smoothing)
         hits = self.task.hits(logits, label).mean()
         size = len(label)
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
-        self.log("train/top1", hits, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
+        name = f"train/{self.task.hit_name}"
+        self.log(name, hits, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -146,8 +159,11 @@ class ClipModule(LightningModule):
 
     def _log_accuracies(self, stage: str) -> None:
         self._finish_scores()
-        if self.scores:
-            metrics = self.task.metrics(self.scores)
+        labeled = [score for score in self.scores if score.is_labeled]
+        if labeled:
+            if stage == "val":
+                self.threshold = self.task.threshold(labeled)
+            metrics = self.task.metrics(labeled, self.threshold)
             named = {f"{stage}/{name}": value for name, value in metrics.items()}
             # Every process has gathered every score, so synchronizing averages equal numbers.
             self.log_dict(named, prog_bar=stage == "val", sync_dist=True)
@@ -182,6 +198,7 @@ class ClipModule(LightningModule):
             "network": getattr(self.network, "settings", None),
             "class_names": self.class_names,
             "clip": asdict(self.clip),
+            **({"task": self.task_name, "threshold": self.threshold} if self.task_name != "single_label" else {}),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -190,7 +207,11 @@ class ClipModule(LightningModule):
         Raises:
             UserError: When they differ; the message says in what.
         """
-        trained = checkpoint.get("videonl", {}).get("class_names", self.class_names)
+        about = checkpoint.get("videonl", {})
+        if about.get("task", "single_label") != self.task_name:
+            raise UserError(f"the checkpoint is of the task {about.get('task', 'single_label')}; set --task to it")
+        self.threshold = about.get("threshold")
+        trained = about.get("class_names", self.class_names)
         if trained != self.class_names:
             raise UserError(
                 "the checkpoint was trained on other classes than those of the data: "

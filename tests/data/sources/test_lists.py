@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from videonl.data.sources.labeled import read_source, read_sources
+from videonl.data.sources.labels import assign, assign_known, classes_of
 from videonl.errors import UserError
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
@@ -64,13 +65,14 @@ def test_what_is_read(place: Path, text: str, expected: list[tuple[str, str | No
         ("path,verb,split\nx.mp4,take,train", r":1: no column of labels \(label\) is among the columns path, verb"),
         ("video,file,label\na,x.mp4,run", r":1: the columns video, file may all be the path"),
         ("path,label,label\nx.mp4,run,walk", r":1: the header names label more than once"),
-        ("path,label,start,end\nx.mp4,run,1,2", r":1: the columns start, end look like a part of each video"),
-        ("path,label,start_frame\nx.mp4,run,1", r":1: the columns start_frame look like a part"),
-        ("path,label,timeStart\nx.mp4,run,1", r":1: the columns timeStart look like a part"),
-        ("path,label1,label2\nx.mp4,run,1", r":1: the columns label1, label2 look like several labels"),
-        ("path,label\nx.mp4,serve;smash", r":2: 'serve;smash' looks like several labels"),
-        ('path,label\nx.mp4,"3,5"', r":2: '3,5' looks like several labels"),
-        ("x.mp4 serve|smash", r":1: 'serve\|smash' looks like several labels"),
+        ("path,label,start_frame\nx.mp4,run,1", r":1: the column start_frame needs the other end"),
+        ("path,label,timeStart\nx.mp4,run,1", r":1: the column timeStart needs the other end"),
+        ("path,label,start,end_frame\nx.mp4,run,1,2", r":1: the column start needs .*in the same unit"),
+        ("path,label,start_frame,last_frame\nx.mp4,run,1,2", r":1: the column start_frame needs the other end"),
+        ("path,label,start_ms,end_ms\nx.mp4,run,1,2", r":1: the columns start_ms, end_ms look like a part.*start=NAME"),
+        ("path,label,timestamp\nx.mp4,run,1", r":1: the columns timestamp look like a part of each video, but are not"),
+        ("path,label1,label2\nx.mp4,run,1", r":1: the columns label1, label2 look like several columns of labels"),
+        ("path,label\nx.mp4,[serve]", r":2: '\[serve\]' is no list of labels\. Write"),
         ("x.mp4 1 3 0", r":1: after x\.mp4 there are 3 words: '1 3 0'.*parts of a video"),
         ("x.mp4 playing guitar", r":1: after x\.mp4 there are 2 words.*needs a comma or a tab"),
         ("folder 6 3 5", r":1: after folder there are 3 words: '6 3 5'"),
@@ -89,6 +91,25 @@ def test_what_is_read(place: Path, text: str, expected: list[tuple[str, str | No
 def test_what_is_refused_and_how(place: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read(place, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "shown"),
+    [
+        ("path,label\nx.mp4,serve;smash", '["serve", "smash"]', "serve;smash"),
+        ('path,label\nx.mp4,"3,5"', '["3", "5"]', "3;5"),
+        ("x.mp4 serve|smash", '["serve", "smash"]', "serve;smash"),
+        ('path\tlabels\nx.mp4\t["serve", "smash"]', '["serve", "smash"]', "serve;smash"),
+    ],
+)
+def test_several_labels_are_one_text_and_refused_where_one_is_needed(
+    place: Path, text: str, label: str, shown: str
+) -> None:
+    assert read(place, text) == [("x.mp4", label, "")]
+    entries = read_source(str(place / "list.csv"))
+    for use in (classes_of, lambda entries: assign(entries, [label]), lambda entries: assign_known(entries, [label])):
+        with pytest.raises(UserError, match=rf"list\.csv:\d: '{shown}' looks like several labels, but only one"):
+            use(entries)
 
 
 def test_comments_that_look_like_videos_are_told(place: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -112,7 +112,10 @@ def test_the_class_of_something_something_is_the_template_without_brackets(tmp_p
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"database": {}}', "JSON of another form"),
+        ('{"database": {}}', "no videos listed"),
+        ("[]", "no videos listed"),
+        ('{"videos": {}}', "JSON of another form"),
+        ('[{"id": 7, "video": "a.mp4", "choice": "run"}]', "JSON of another form"),
         ("[{}]", "JSON of another form"),
         ('[{"id": "7", "template": "x"}', "no whole JSON"),
         ('[{"id": "nowhere", "template": "x"}]', "none of the first files listed exists"),

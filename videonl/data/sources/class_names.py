@@ -7,10 +7,11 @@ from pathlib import Path
 
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.list_lines import Line, content_lines, fields_of
+from videonl.data.sources.several import joined, labels_of
 from videonl.errors import UserError
 
 BESIDE = "classes.txt"
-_NUMBERED = re.compile(r"(?P<number>\d+)(\s*[,;\t]\s*|\s+)(?P<name>\S.*)")
+_NUMBERED = re.compile(r"(c(?=\d{3}\b))?(?P<number>\d+)(\s*[,;\t]\s*|\s+)(?P<name>\S.*)")
 _log = logging.getLogger(__name__)
 
 
@@ -18,7 +19,7 @@ def read_class_names(path: Path) -> dict[str, str]:
     """The names of classes by number, in the order of the numbers.
 
     One name per line, whose number is that of the line, from 0; or ``number name`` or ``number,name`` on every line, as
-    ``classInd.txt`` of UCF101 has it, where a first line such as ``id,name`` is a header.
+    ``classInd.txt`` of UCF101 has it, where a first line such as ``id,name`` is a header; or ``c000 name``.
 
     Raises:
         UserError: The file cannot be read, is empty, or names a class or a number twice.
@@ -56,18 +57,22 @@ def named_by_file(entries: Sequence[LabeledPath], list_file: Path, classes: Path
     """
     beside = list_file.with_name(BESIDE)
     names_file = classes or (beside if beside.is_file() and beside != list_file else None)
-    if names_file is None or not all(entry.label and entry.label.isdecimal() for entry in entries):
+    labels = [labels_of(entry.label or "") if entry.label else () for entry in entries]
+    if names_file is None or not any(labels) or not all(label.isdecimal() for each in labels for label in each):
+        return list(entries)
+    if any(entry.label is None for entry in entries):
         return list(entries)
     names = read_class_names(names_file)
-    for entry in entries:
-        if _number(entry) not in names:
-            raise UserError(f"{entry.origin}: label {entry.label} is not a class number in {names_file}. Correct it.")
     _log.info("%s: the names of the labels come from %s", list_file, names_file)
-    return [entry._replace(label=names[_number(entry)], number=_number(entry)) for entry in entries]
+    return [_named(entry, each, names, names_file) for entry, each in zip(entries, labels, strict=True)]
 
 
-def _number(entry: LabeledPath) -> str:
-    return str(int(entry.label or ""))
+def _named(entry: LabeledPath, labels: Sequence[str], names: dict[str, str], names_file: Path) -> LabeledPath:
+    numbers = [str(int(label)) for label in labels]
+    for label, number in zip(labels, numbers, strict=True):
+        if number not in names:
+            raise UserError(f"{entry.origin}: label {label} is not a class number in {names_file}. Correct it.")
+    return entry._replace(label=joined(names[number] for number in numbers), number=joined(numbers))
 
 
 def _numbered(line: Line, has_more: bool) -> tuple[str, str]:

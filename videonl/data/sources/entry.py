@@ -27,7 +27,8 @@ class LabeledPath(NamedTuple):
         clip_id: What the clip was cut from (a YouTube id); empty where the source names none.
         frame_table: The frames of the file, where an index knows them (``FrameTable.to_text``).
         unreadable: Why an index says that it cannot be read; empty where it can.
-        number: The label as the list has it, where a file of class names turned it into ``label``.
+        number: The label as the list has it, where a file of class names turned it into ``label``; of several labels
+            a JSON list in the same order.
     """
 
     path: Place

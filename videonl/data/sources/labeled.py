@@ -13,6 +13,7 @@ from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.folders import read_folder, split_of_name
 from videonl.data.sources.lists import read_list, shorten
 from videonl.data.sources.official import is_hmdb51, read_hmdb51
+from videonl.data.sources.options import Reading, columns_of, prefix_of
 from videonl.data.sources.own import is_own_source, read_own
 from videonl.errors import UserError
 
@@ -21,7 +22,12 @@ _log = logging.getLogger(__name__)
 
 
 def read_source(
-    source: str, root: Path | None = None, classes: Path | None = None, keep_unreadable: bool = False
+    source: str,
+    root: Path | None = None,
+    classes: Path | None = None,
+    keep_unreadable: bool = False,
+    columns: str | None = None,
+    path_prefix: str | None = None,
 ) -> list[LabeledPath]:
     """List the videos of a folder, a list file, or an index, with their labels if the source has them.
 
@@ -31,9 +37,11 @@ def read_source(
     blank lines and lines that start with ``#`` are skipped. Space-separated paths may contain spaces: the label is the
     last word. A list may begin with a header that names at least ``path`` and ``label``, or words for them such as
     ``filename`` and ``class``, and if it has a column ``split``, then ``clips.csv#train`` takes the rows of that split.
-    The official lists of Kinetics are such files too, and so are those of UCF101 and Something-Something V2, and the
-    files of a split of HMDB51, ``'*_test_split1.txt#train'``; see :mod:`videonl.data.sources.official`. Where labels
-    are numbers, a file ``classes.txt`` beside the list names them.
+    Columns ``start`` and ``end``, or ``start_frame`` and ``end_frame``, make each row a segment of its video. Several
+    labels are ``a;b``, a JSON list, or one column of 0 and 1 for each class; they become a JSON list. The official
+    lists of several data sets are read as they are, see :mod:`videonl.data.sources.formats`, and so are the files of
+    a split of HMDB51, ``'*_test_split1.txt#train'``. Where labels are numbers, a file ``classes.txt`` beside the list
+    names them.
 
     An index is a file of ``videonl index``, or a folder that holds one, or the URL of either. Its broken and missing
     videos are left out, with a warning that counts them, or kept to be counted.
@@ -46,6 +54,9 @@ def read_source(
             relative to the current folder and the paths in a list to the folder the list is in.
         classes: A file with the names of numeric labels of a list, instead of ``classes.txt``.
         keep_unreadable: Keep the videos that an index calls broken or missing: an evaluation counts them.
+        columns: What the columns of a list are called: ``path=filename,label=class``; see
+            :data:`videonl.data.sources.options.COLUMNS`.
+        path_prefix: ``OLD=NEW``: paths in a list that begin with OLD begin with NEW here.
 
     Returns:
         The videos, in the order of the list, or sorted by class and name for a folder.
@@ -53,6 +64,7 @@ def read_source(
     Raises:
         UserError: Something is missing or malformed. The message names it and the remedy.
     """
+    reading = Reading(root, classes, columns_of(columns), prefix_of(path_prefix))
     if is_own_source(source):
         return read_own(source, root)
     if is_url(source):
@@ -66,7 +78,7 @@ def read_source(
     if is_index(path):
         return _of_index(path, split_name, keep_unreadable)
     if not path.is_dir():
-        return read_list(path, split_name, root, classes)
+        return read_list(path, split_name, reading)
     entries = read_folder(path)
     if split_name is None:
         return entries
@@ -112,7 +124,13 @@ def files_of_sources(text: str) -> list[Path]:
     return [file_of_source(source) for source in _apart(text)]
 
 
-def read_sources(text: str, root: Path | None = None, classes: Path | None = None) -> list[LabeledPath]:
+def read_sources(
+    text: str,
+    root: Path | None = None,
+    classes: Path | None = None,
+    columns: str | None = None,
+    path_prefix: str | None = None,
+) -> list[LabeledPath]:
     """List the videos of one source, or of several with commas between.
 
     With several sources, videos without a split of their own get the split after which their source is named:
@@ -122,6 +140,8 @@ def read_sources(text: str, root: Path | None = None, classes: Path | None = Non
         text: The sources, each relative to the current folder.
         root: As for :func:`read_source`.
         classes: As for :func:`read_source`.
+        columns: As for :func:`read_source`.
+        path_prefix: As for :func:`read_source`.
 
     Raises:
         UserError: As :func:`read_source`.
@@ -133,6 +153,8 @@ def read_sources(text: str, root: Path | None = None, classes: Path | None = Non
             source if is_url(source) or is_own_source(source) else os.path.abspath(os.path.expanduser(source)),
             root,
             classes,
+            columns=columns,
+            path_prefix=path_prefix,
         )
         split = split_of_name(source) if len(sources) > 1 else ""
         everything += [entry if entry.split else entry._replace(split=split) for entry in entries]

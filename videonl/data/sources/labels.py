@@ -1,15 +1,16 @@
 """From labels as they are written to indices of classes."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from videonl.data.loader import are_too_many
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.lists import shorten
-from videonl.data.video import Video
+from videonl.data.sources.several import check_one_label, labels_of
+from videonl.data.video import UNKNOWN, Label, Video
 from videonl.errors import UserError
 
-UNKNOWN = -1  # the label of a video whose class is not known
+__all__ = ["UNKNOWN", "assign", "assign_known", "class_list", "classes_of", "leave_out_wrong_labels"]
 _log = logging.getLogger(__name__)
 
 
@@ -25,20 +26,23 @@ def class_list(labels: Sequence[str]) -> list[str]:
     return sorted(distinct)
 
 
-def classes_of(labeled: Sequence[LabeledPath]) -> list[str]:
+def classes_of(labeled: Sequence[LabeledPath], several: bool = False) -> list[str]:
     """The classes of some videos: in the order of their numbers where a file named these, else as :func:`class_list`.
 
+    Args:
+        labeled: The videos.
+        several: Whether a video may have any number of labels, rather than one.
+
     Raises:
-        UserError: A video has no label.
+        UserError: A video has no label, or several where there must be one.
     """
-    numbers = {_label_of(entry): entry.number for entry in labeled}
-    return (
-        sorted(numbers, key=lambda label: int(numbers[label])) if all(numbers.values()) else class_list(list(numbers))
-    )
+    numbers = {name: entry.number for entry in labeled for name in _names_of(entry, several)}
+    in_order = all(numbers.values()) and not several
+    return sorted(numbers, key=lambda label: int(numbers[label])) if in_order else class_list(list(numbers))
 
 
-def assign(labeled: Sequence[LabeledPath], classes: Sequence[str]) -> list[Video]:
-    """Replace each label by its index in ``classes``.
+def assign(labeled: Sequence[LabeledPath], classes: Sequence[str], several: bool = False) -> list[Video]:
+    """Replace each label by its index in ``classes``; of several labels, all by theirs.
 
     Where the classes have no names, as those of converted weights, a label that is a number is an index.
 
@@ -47,29 +51,33 @@ def assign(labeled: Sequence[LabeledPath], classes: Sequence[str]) -> list[Video
     """
     index_of = _index_by_label(classes)
     for entry in labeled:
-        if _label_of(entry) not in index_of:
+        if not all(name in index_of for name in _names_of(entry, several)):
             raise UserError(
-                f"{entry.origin}: {_wrong_label(entry, classes)}. "
+                f"{entry.origin}: {_wrong_label(entry, classes, several)}. "
                 "Correct the label, or add it to the classes (--data.classes, or the training videos)."
             )
-    return [Video(entry.path, index_of[_label_of(entry)], entry.frame_table, entry.unreadable) for entry in labeled]
+    return [_video(entry, index_of, several) for entry in labeled]
 
 
-def assign_known(labeled: Sequence[LabeledPath], classes: Sequence[str]) -> list[Video]:
+def assign_known(labeled: Sequence[LabeledPath], classes: Sequence[str], several: bool = False) -> list[Video]:
     """As :func:`assign`, but a video without a label, or of another class, gets :data:`UNKNOWN`; a warning says so."""
     index_of = _index_by_label(classes)
-    foreign = [entry for entry in labeled if entry.label is not None and entry.label not in index_of]
+    known = [
+        entry.label is not None and all(name in index_of for name in _names_of(entry, several)) for entry in labeled
+    ]
+    pairs = list(zip(labeled, known, strict=True))
+    foreign = [entry for entry, is_known in pairs if entry.label is not None and not is_known]
     if foreign:
         _log.warning(
             "%d of %d videos have a label that the network does not know, and count as unlabeled, such as %s: %s",
             len(foreign),
             len(labeled),
             foreign[0].origin,
-            _wrong_label(foreign[0], classes),
+            _wrong_label(foreign[0], classes, several),
         )
     return [
-        Video(entry.path, index_of.get(entry.label or "", UNKNOWN), entry.frame_table, entry.unreadable)
-        for entry in labeled
+        _video(entry, index_of, several) if is_known else _video(entry._replace(label=None), index_of, several)
+        for entry, is_known in pairs
     ]
 
 
@@ -78,8 +86,16 @@ def _index_by_label(classes: Sequence[str]) -> dict[str, int]:
     return {**numbers, **{name: index for index, name in enumerate(classes)}}
 
 
+def _video(entry: LabeledPath, index_of: Mapping[str, int], several: bool) -> Video:
+    label: Label = UNKNOWN
+    if entry.label is not None:
+        indices = [index_of[name] for name in _names_of(entry, several)]
+        label = tuple(sorted(indices)) if several else indices[0]
+    return Video(entry.path, label, entry.frame_table, entry.unreadable)
+
+
 def leave_out_wrong_labels(
-    labeled: Sequence[LabeledPath], classes: Sequence[str], max_share: float
+    labeled: Sequence[LabeledPath], classes: Sequence[str], max_share: float, several: bool = False
 ) -> list[LabeledPath]:
     """The videos whose label is among the classes; a warning names each of the others.
 
@@ -87,13 +103,17 @@ def leave_out_wrong_labels(
         labeled: Videos.
         classes: The classes.
         max_share: Share of the videos that may be left out.
+        several: As for :func:`classes_of`.
 
     Raises:
         UserError: More are to be left out; it lists them.
     """
     known = set(classes)
-    wrong = {entry.origin: _wrong_label(entry, classes) for entry in labeled if entry.label not in known}
-    kept = [entry for entry in labeled if entry.label in known]
+    is_right = {
+        entry.origin: entry.label is not None and known.issuperset(_names_of(entry, several)) for entry in labeled
+    }
+    wrong = {entry.origin: _wrong_label(entry, classes, several) for entry in labeled if not is_right[entry.origin]}
+    kept = [entry for entry in labeled if is_right[entry.origin]]
     if not kept or are_too_many(len(wrong), len(labeled), max_share):
         listed = "\n".join(f"  {origin}: {reason}" for origin, reason in wrong.items())
         raise UserError(
@@ -106,16 +126,24 @@ def leave_out_wrong_labels(
     return kept
 
 
-def _label_of(entry: LabeledPath) -> str:
+def _names_of(entry: LabeledPath, several: bool) -> tuple[str, ...]:
+    """The labels of a video: exactly one, unless there may be several."""
     if entry.label is None:
         raise UserError(
             f"{entry.origin}: has no label, but one is required here. Arrange videos as CLASS/CLIP.mp4, or list them "
             "as 'path label'; videonl evaluate and predict score videos without labels."
         )
-    return entry.label
+    if several:
+        try:
+            return labels_of(entry.label)
+        except ValueError as error:
+            raise UserError(f"{entry.origin}: {error}") from error
+    check_one_label(entry.label, entry.origin)
+    return (entry.label,)
 
 
-def _wrong_label(entry: LabeledPath, classes: Sequence[str]) -> str:
+def _wrong_label(entry: LabeledPath, classes: Sequence[str], several: bool) -> str:
     if entry.label is None:
         return "has no label"
-    return f"label {entry.label!r} is not one of the {len(classes)} classes ({shorten(classes)})"
+    wrong = [name for name in _names_of(entry, several) if name not in classes]
+    return f"label {(wrong or [entry.label])[0]!r} is not one of the {len(classes)} classes ({shorten(classes)})"

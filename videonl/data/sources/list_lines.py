@@ -74,10 +74,9 @@ def fields_of(line: Line, separator: str) -> list[str]:
     Raises:
         UserError: A quote is not closed, or a column is longer than any path or label.
     """
-    if separator == " ":
-        return re.split(r"\s+", line.text, flags=re.ASCII)
+    text = re.sub(r"\s+", " ", line.text, flags=re.ASCII) if separator == " " else line.text
     try:
-        row = next(csv.reader([line.text], delimiter=separator, skipinitialspace=True, strict=True))
+        row = next(csv.reader([text], delimiter=separator, skipinitialspace=True, strict=True))
     except csv.Error as error:
         raise UserError(f"{line.origin}: {error}: {line.text[:80]!r}. Correct the line's quotes.") from error
     return [field.strip(_BLANK) for field in row]

@@ -13,13 +13,13 @@ Something-Something V2       ``something-...-train.json``            ``id`` and 
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from videonl.data.sources.class_names import read_class_names
 from videonl.data.sources.entry import LabeledPath
-from videonl.data.sources.list_lines import Line, check_length, content_lines
+from videonl.data.sources.list_file import ListFile
+from videonl.data.sources.list_lines import check_length, content_lines
 from videonl.errors import UserError
 
 _UCF = re.compile(r"(train|val|test)list\d*\.txt")
@@ -28,30 +28,31 @@ _HMDB = re.compile(r"(?P<label>.+)_test_split(?P<split>\d)\.txt")
 _HMDB_ROW = re.compile(r"(?P<name>\S.*?)[ \t]+(?P<flag>[012])")
 _HMDB_SPLITS = {"1": "train", "2": "test"}
 _CLASSES_BESIDE = ("classInd.txt", "classes.txt")
+_SOMETHING_KEYS = frozenset(("id", "label", "template", "placeholders"))
 _SOMETHING_LABELS = ("something-something-v2-labels.json", "labels.json")
 
 
-def is_ucf101(path: Path, lines: Sequence[Line]) -> bool:
+def is_ucf101(file: ListFile) -> bool:
     """Whether it is ``trainlist01.txt``, or a list of that form and name."""
-    return bool(_UCF.fullmatch(path.name)) and all(_UCF_ROW.fullmatch(line.text) for line in lines)
+    return bool(_UCF.fullmatch(file.path.name)) and all(_UCF_ROW.fullmatch(line.text) for line in file.lines)
 
 
-def read_ucf101(path: Path, lines: Sequence[Line], base: Path) -> list[LabeledPath]:
+def read_ucf101(file: ListFile) -> list[LabeledPath]:
     """The rows of a list of UCF101, whose class is the folder; its number is that of ``classInd.txt``, if it is there.
 
     Raises:
         UserError: A class has no number in that file.
     """
-    numbers = _numbers_beside(path)
+    numbers = _numbers_beside(file.path)
     entries = []
-    for line in lines:
+    for line in file.lines:
         row = _UCF_ROW.fullmatch(line.text)
         assert row is not None
         check_length(row["path"], line.origin)
         number = numbers.get(row["label"].lower(), "")
         if numbers and not number:
             raise UserError(f"{line.origin}: the class {row['label']} is not in classInd.txt beside it. Correct one.")
-        entries.append(LabeledPath(base / row["path"], row["label"], line.origin, number=number))
+        entries.append(LabeledPath(file.base / row["path"], row["label"], line.origin, number=number))
     return entries
 
 
@@ -101,41 +102,36 @@ def _of_class(path: Path, label: str, base: Path) -> list[LabeledPath]:
     return entries
 
 
-def read_something(path: Path, text: str, base: Path) -> list[LabeledPath]:
+def is_something(file: ListFile) -> bool:
+    """Whether it is a JSON list of Something-Something V2: an id, and but for the test list a template, per video."""
+    rows = file.content if file.is_json else None
+    return isinstance(rows, list) and all(
+        isinstance(row, dict) and row.get("id") and row.keys() <= _SOMETHING_KEYS for row in rows
+    )
+
+
+def read_something(file: ListFile) -> list[LabeledPath]:
     """The rows of a JSON list of Something-Something V2; those of its test list have no label.
 
     The class is the template without brackets. Its number is that of the file of labels, if that lies beside.
 
     Raises:
-        UserError: It is other JSON, a row has no id, or a class is not in the file of labels.
+        UserError: It lists nothing, or a class is not in the file of labels.
     """
-    rows = _rows_of(path, text)
-    numbers = _something_numbers(path)
+    if not file.content:
+        raise UserError(f"{file.path}: no videos listed. Copy it again.")
+    numbers = _something_numbers(file.path)
     entries = []
-    for place, row in enumerate(rows, start=1):
-        origin = f"{path}: item {place}"
+    for place, row in enumerate(file.content, start=1):
+        origin = f"{file.path}: item {place}"
         template = row.get("template")
         label = None if template is None else re.sub(r"[\[\]]", "", str(template))
         if label is not None and numbers and label not in numbers:
             raise UserError(f"{origin}: the class {label!r} is not in the file of labels beside it. Correct one.")
         name = f"{row['id']}.webm"
         check_length(name, origin)
-        entries.append(LabeledPath(base / name, label, origin, number=numbers.get(label or "", "")))
+        entries.append(LabeledPath(file.base / name, label, origin, number=numbers.get(label or "", "")))
     return entries
-
-
-def _rows_of(path: Path, text: str) -> list[Mapping[str, Any]]:
-    try:
-        rows = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{path}: is no whole JSON ({error}). Copy it again.") from error
-    is_list = isinstance(rows, list) and rows and all(isinstance(row, dict) and row.get("id") for row in rows)
-    if not is_list:
-        raise UserError(
-            f"{path}: is JSON of another form than the lists of Something-Something V2, which hold an id and a "
-            "template for each video. Write a list with one 'path label' per line."
-        )
-    return list(rows)
 
 
 def _something_numbers(path: Path) -> dict[str, str]:

@@ -2,15 +2,19 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from videonl.data.sources.entry import is_video_name
+from videonl.data.sources.entry import VIDEO_SUFFIXES, is_video_name
 from videonl.data.sources.list_lines import Line, fields_of, separator_of
 from videonl.errors import UserError
 
 _QUOTED_PATH = re.compile(r"""(?P<quote>["'])(?P<path>((?!(?P=quote)).)+)(?P=quote)(?P<rest>([ \t].*)?)""")
 _QUOTED_LABEL = re.compile(r"""(?P<path>.+?)(?<![,;])[ \t]+(?P<quote>["'])(?P<label>[^"']+)(?P=quote)""")
-_SEVERAL = re.compile(r".*[;|].*|\[.*\]|-?\d+([ ,]+-?\d+)+")
+_NUMBERS_AFTER = re.compile(
+    rf"(?P<path>\S.*?(?:{'|'.join(re.escape(suffix) for suffix in sorted(VIDEO_SUFFIXES))}))(?P<numbers>( +\d+)+)",
+    re.IGNORECASE,
+)
 
 
 def parse_row(line: Line, base: Path) -> tuple[str, str]:
@@ -42,17 +46,15 @@ def parse_row(line: Line, base: Path) -> tuple[str, str]:
     return _of_fields(line, separator) if separator != " " else (text, "")
 
 
-def check_one_label(label: str, origin: str) -> None:
-    """Refuses what looks like several labels.
+def several_numbers(lines: Sequence[Line]) -> list[tuple[str, str]] | None:
+    """The rows of mmaction2's lists with several classes a video, ``clip.mp4 1 3 5``; None where they may mean more.
 
-    Raises:
-        UserError: Naming it.
+    They are certain where videos have different numbers of classes: times and numbers of frames would be in every row.
     """
-    if _SEVERAL.fullmatch(label):
-        raise UserError(
-            f"{origin}: {label!r} looks like several labels, but only one per video is supported. Keep one, or, if it "
-            "is a single label, rename it."
-        )
+    rows = [_NUMBERS_AFTER.fullmatch(line.text) for line in lines]
+    if len({len(row["numbers"].split()) for row in rows if row}) < 2:
+        return None
+    return [(row["path"], ";".join(row["numbers"].split())) for row in rows if row] if all(rows) else None
 
 
 def _of_fields(line: Line, separator: str) -> tuple[str, str]:
@@ -90,7 +92,8 @@ def _label_after(line: Line, path: str, rest: str) -> str:
     if len(words) > 1:
         raise UserError(
             f"{line.origin}: after {path} there are {len(words)} words: {rest!r}. A label of several words needs a "
-            "comma or a tab before it; several labels, or parts of a video, are not supported."
+            "comma or a tab before it; several labels are written 1;3;5, and parts of a video need a header that names "
+            "path, label, start and end."
         )
     return rest
 
