@@ -37,7 +37,7 @@ def test_videos_without_a_known_label_are_scored(
     ran = videonl("evaluate", *words, "--num_clips", 1, "--num_crops", 1, "--out", tmp_path)
     assert ran.code == 0, ran.text
     assert [score.label for score in read_record(tmp_path / "evaluation.parquet").scores] == labels
-    assert f"{labels.count(-1)} of 5 videos are of no known class" in ran.text
+    assert f"{labels.count(-1)} of 5 videos have an unknown class" in ran.text
     assert ("accuracy on 3 videos" in ran.text) == (0 in labels)
     assert (tmp_path / "evaluation.html").exists() == (0 in labels)
 

@@ -58,7 +58,7 @@ def features(
 ) -> None:
     """Writes features of the windows of videos, one file for each video, named after it.
 
-    Interrupted, the command goes on where it stopped when it is given again.
+    Repeat an interrupted command to resume it.
 
     Args:
         source: Video files, folders of frames, folders of videos, patterns, lists, indexes.
@@ -77,7 +77,7 @@ def features(
         decoder: auto, pyav, decord or torchcodec.
         device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
         precision: float32, bfloat16, or float16 on a GPU; auto is float32.
-        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
+        trust_code: Allow the checkpoint to run any code; only for files you trust.
         columns: What the columns of a list are called: path=filename,label=class,split=fold,start=from,end=to.
         path_prefix: OLD=NEW: paths in a list that begin with OLD begin with NEW here.
     """
