@@ -7,10 +7,10 @@ from videonl.data.dataset import EvaluationVideos
 from videonl.data.loader import Loading
 from videonl.data.reading.decoding import check_decoder
 from videonl.data.sources.labeled import file_of_source, read_source
-from videonl.data.sources.labels import UNKNOWN, assign_known
+from videonl.data.sources.labels import assign_known
 from videonl.data.transforms import MOST_VIEWS, ClipFormat, Views, ViewTransform
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError
-from videonl.evaluation import Average, EvaluationRecord
+from videonl.evaluation import Average, EvaluationRecord, average_of, is_of_several
 from videonl.evaluation.about import describe_checkpoint, describe_network, describe_source, digest, today
 from videonl.evaluation.report import NUM_MISTAKES, names_of, print_evaluation, require_readable, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
@@ -34,7 +34,7 @@ def evaluate(
     num_crops: int | None = None,
     crop_px: int | None = None,
     fully_convolutional: bool = False,
-    average: Average = "softmax",
+    average: Average | None = None,
     views_per_step: int = VIEWS_PER_STEP,
     num_workers: int = 2,
     decoder: str = "auto",
@@ -62,7 +62,8 @@ def evaluate(
         num_crops: Square crops of each clip, evenly spaced along its longer side; 3 by default.
         crop_px: Side of the crops, where it is not that of the training.
         fully_convolutional: Score whole frames instead of crops.
-        average: What is averaged over the views of a video, softmax or logits.
+        average: What is averaged over the views of a video, softmax or logits; with several labels sigmoid, or max for
+            the highest of the views.
         views_per_step: Most views scored in one forward pass.
         num_workers: Processes that decode; 0 decodes in the main process.
         decoder: auto, pyav, decord or torchcodec.
@@ -93,6 +94,8 @@ def evaluate(
     refuse_within(out, [videos_of])
     trained = find_trained(checkpoint, trust_code=trust_code)
     clip = ClipFormat(**trained.clip)
+    average = average_of(trained.task, average)
+    several = is_of_several(average)
     if num_crops is None:
         num_crops = 1 if fully_convolutional else 3
     views = Views(num_clips, num_crops, crop_px, fully_convolutional)
@@ -100,7 +103,7 @@ def evaluate(
     require_clip(trained.network, (clip.num_frames, side_px, side_px))
     ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
     entries = read_source(source, root, classes, keep_unreadable=True, columns=columns, path_prefix=path_prefix)
-    videos = assign_known(entries, trained.class_names)
+    videos = assign_known(entries, trained.class_names, several)
     about = {
         "checkpoint": describe_checkpoint(checkpoint, weights),
         "videos": describe_source(source, root),
@@ -124,7 +127,7 @@ def evaluate(
         raise UserError(f"none of the {len(videos)} videos could be read")
     if record.labeled:
         print_evaluation(console, record.labeled, len(unreadable))
-    if num_unlabeled := sum(score.label == UNKNOWN for score in scores):
+    if num_unlabeled := sum(not score.is_labeled for score in scores):
         console.print(f"{num_unlabeled} of {len(scores)} videos are of no known class: scored, but not in any accuracy")
     for path in written if record.labeled else written[:1]:
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)

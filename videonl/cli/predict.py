@@ -14,7 +14,7 @@ from videonl.data.reading.shard_member import is_url
 from videonl.data.sources.videos import read_videos
 from videonl.data.transforms import MOST_VIEWS, Views
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, IncompleteError, UserError
-from videonl.evaluation import Average
+from videonl.evaluation import Average, average_of
 from videonl.inference import VIEWS_PER_STEP, Model, Prediction, Predictions
 from videonl.inference.loading import Precision, find_trained
 from videonl.inference.predicting import Asked, predict_videos
@@ -74,7 +74,7 @@ def predict(
     top: int = 5,
     num_clips: int = 10,
     num_crops: int = 3,
-    average: Average = "softmax",
+    average: Average | None = None,
     classes: str | None = None,
     views_per_step: int = VIEWS_PER_STEP,
     num_workers: int | None = None,
@@ -95,7 +95,8 @@ def predict(
         top: How many classes to print, and to write to .csv and .json.
         num_clips: Clips, evenly spaced in time.
         num_crops: Crops of each clip, evenly spaced along its longer side.
-        average: What is averaged over the views of a video, softmax or logits.
+        average: What is averaged over the views of a video, softmax or logits; with several labels sigmoid, or max for the
+            highest of the views.
         classes: Names of the classes where the checkpoint has none: a file with one name per line, or kinetics400,
             kinetics600, kinetics700.
         views_per_step: Most views scored in one forward pass.
@@ -121,7 +122,9 @@ def predict(
     workers = (2 if many else 0) if num_workers is None else num_workers
     trained = find_trained(checkpoint, classes, trust_code)
     model = Model(trained, device, precision, views_per_step)
-    asked = Asked(sources, Views(num_clips, num_crops), average, decoder, workers, time_limit or None)
+    asked = Asked(
+        sources, Views(num_clips, num_crops), average_of(trained.task, average), decoder, workers, time_limit or None
+    )
     console = Console()
     predictions = predict_videos(model.recognizer, model.class_names, asked, out, top=top)
     scored = asked.views.describe(model.clip)

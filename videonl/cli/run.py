@@ -34,6 +34,7 @@ from videonl.models.transfer import load_into
 from videonl.models.zoo import find_weights
 from videonl.outputs import check_folder, refuse_within
 from videonl.runtime.watch import end_with_launcher
+from videonl.tasks import TASKS
 from videonl.terminal import printable
 from videonl.training import ClipModule
 from videonl.training.checkpoint_files import WholeCheckpoints
@@ -80,6 +81,14 @@ class VideonlCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run's settings, and hands the data's classes and clip format to model and network."""
         parser.add_argument("--run", type=Run, default=Run())
+        parser.add_argument(
+            "--task",
+            type=str,
+            default="single_label",
+            help="What a label is: single_label (one class for each video) or multi_label (any number)",
+        )
+        parser.link_arguments("task", "data.task")
+        parser.link_arguments("task", "model.task")
         parser.link_arguments("data.num_classes", "model.network.init_args.num_classes", apply_on="instantiate")
         parser.link_arguments("data.class_names", "model.class_names", apply_on="instantiate")
         parser.link_arguments("data.clip", "model.clip", apply_on="instantiate")
@@ -89,6 +98,7 @@ class VideonlCLI(LightningCLI):
         """Parses the given arguments, without Lightning's warning that ``sys.argv`` differs."""
         self.config = parser.parse_args(args)  # type: ignore[arg-type]  # always a list here
         config = self.config[self.config.subcommand]
+        TASKS.find(config.task)  # an unknown one is an error before the data is read
         require_trainer_values(config.trainer.as_dict(), config.seed_everything, self.config.subcommand)
 
     def _parse_ckpt_path(self) -> None:

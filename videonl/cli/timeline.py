@@ -53,7 +53,7 @@ def timeline(
     threshold: float = THRESHOLD,
     min_seconds: float = 0.0,
     num_crops: int = 1,
-    average: Average = "softmax",
+    average: Average | None = None,
     embed: bool = False,
     classes: str | None = None,
     batch_size: int | None = None,

@@ -117,17 +117,17 @@ class TrainTransform:
     ) -> None:
         self.crop_px = clip_format.crop_px
         self.augmentation = augmentation
-        self.no_flip_labels = no_flip_labels
+        self.no_flip_labels = frozenset(no_flip_labels)
         shortest_px = augmentation.short_side_px[0]
         fits = augmentation.resized_crop_area is not None or self.crop_px <= shortest_px
         require(fits, f"crop_px must not exceed the augmentation's short_side_px {shortest_px}, got {self.crop_px}")
         self._later = _later_transforms(augmentation, clip_format.mean)
 
-    def __call__(self, frames: torch.Tensor, label: int = -1) -> torch.Tensor:
-        """Transform one clip of the class ``label``, uint8 ``(T, C, H, W)`` to uint8 ``(C, T, crop, crop)``."""
+    def __call__(self, frames: torch.Tensor, label: int | tuple[int, ...] = -1) -> torch.Tensor:
+        """Transform one clip of the class or classes ``label``, uint8 ``(T, C, H, W)`` to uint8 ``(C, T, crop, crop)``."""
         frames = self._crop(frames)
         flip = float(torch.rand(())) < self.augmentation.flip_probability
-        if flip and label not in self.no_flip_labels:
+        if flip and self.no_flip_labels.isdisjoint(label if isinstance(label, tuple) else (label,)):
             frames = vision.horizontal_flip(frames)
         for transform in self._later:
             frames = transform(frames)

@@ -26,12 +26,14 @@ class TrainingItem(TypedDict):
 
     clip: torch.Tensor
     video: int
-    label: int
+    label: int | tuple[int, ...]
     failures: list[Failure]
 
 
 class TrainingBatch(TypedDict):
     """Clips: ``clip`` uint8 ``(B, C, T, H, W)``, ``label`` int64 ``(B,)``, ``video`` the drawn index of each.
+
+    Of several labels, ``label`` is float32 ``(B, K)``: 1 for each class of a clip, else 0.
 
     With several clips per video, the first clips of all videos come first, then the second ones, and so on: neighbors,
     which mixup blends, are different videos.
@@ -53,7 +55,7 @@ class EvaluationItem(TypedDict):
     clip: torch.Tensor
     view: list[tuple[int, int]]
     video: int
-    label: int
+    label: int | tuple[int, ...]
     path: str
 
 
@@ -68,24 +70,29 @@ class EvaluationBatch(TypedDict):
     """Views of several videos: ``clip`` uint8 ``(sum of V, C, T, H, W)``; the rest has one entry per view.
 
     ``video`` (int64) is the index of the view's video in the data set, ``view`` (int64 ``(sum of V, 2)``) the numbers
-    of its clip and crop.
+    of its clip and crop; ``label`` is int64, or of several labels a list of tuples.
     """
 
     clip: torch.Tensor
     view: torch.Tensor
     video: torch.Tensor
-    label: torch.Tensor
+    label: torch.Tensor | list[int | tuple[int, ...]]
     path: list[str]
     failures: list[Failure]
 
 
-def collate_training(items: Sequence[TrainingItem]) -> TrainingBatch:
-    """Join the clips of several videos, all of one shape and number, into a batch."""
+def collate_training(items: Sequence[TrainingItem], num_classes: int | None = None) -> TrainingBatch:
+    """Join the clips of several videos, all of one shape and number, into a batch.
+
+    Args:
+        items: The clips of each video.
+        num_classes: K, where a video may have several labels.
+    """
     num_clips = len(items[0]["clip"])
     return {
         "clip": _batch([item["clip"][number] for number in range(num_clips) for item in items]),
         "video": [item["video"] for item in items] * num_clips,
-        "label": torch.tensor([item["label"] for item in items], dtype=torch.int64).repeat(num_clips),
+        "label": torch.cat([_targets([item["label"] for item in items], num_classes)] * num_clips),
         "failures": [failure for item in items for failure in item["failures"]],
     }
 
@@ -99,10 +106,24 @@ def collate_evaluation(items: Sequence[EvaluationItem | FailedItem]) -> Evaluati
         "clip": _batch([view for item in good for view in item["clip"]]),
         "view": torch.tensor([view for item in good for view in item["view"]], dtype=torch.int64).view(-1, 2),
         "video": torch.tensor([item["video"] for item in per_view], dtype=torch.int64),
-        "label": torch.tensor([item["label"] for item in per_view], dtype=torch.int64),
+        "label": _labels([item["label"] for item in per_view]),
         "path": [item["path"] for item in per_view],
         "failures": failures,
     }
+
+
+def _targets(labels: Sequence[int | tuple[int, ...]], num_classes: int | None) -> torch.Tensor:
+    if num_classes is None:
+        return torch.tensor(labels, dtype=torch.int64)
+    targets = torch.zeros(len(labels), num_classes)
+    for row, label in zip(targets, labels, strict=True):
+        row[list(label) if isinstance(label, tuple) else [label]] = 1
+    return targets
+
+
+def _labels(labels: list[int | tuple[int, ...]]) -> torch.Tensor | list[int | tuple[int, ...]]:
+    has_several = any(isinstance(label, tuple) for label in labels)
+    return labels if has_several else torch.tensor(labels, dtype=torch.int64)
 
 
 def stack(clips: Sequence[torch.Tensor], shared: bool = False) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """The data module: sources in, batches out."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from videonl.terminal import printable
 
 
 class ClipDataModule(LightningDataModule):
-    """Videos with one label each, as batches of clips.
+    """Videos with one label each, or several, as batches of clips.
 
     A source is a folder of class folders (CLASS/CLIP.mp4), a list file ("path label" or "path,label" per line; with a
     header and a column "split", clips.csv#train takes one split of it), or an index or a folder of shards, which may be
@@ -44,6 +45,7 @@ class ClipDataModule(LightningDataModule):
         loading: Settings for loading batches.
         columns: What the columns of lists are called: path=filename,label=class,split=fold,start=from,end=to.
         path_prefix: OLD=NEW: paths in lists that begin with OLD begin with NEW here.
+        task: What a label is: single_label or multi_label.
 
     Raises:
         UserError: A source is missing or malformed, a label of an evaluation's video is not among the classes, or those
@@ -65,6 +67,7 @@ class ClipDataModule(LightningDataModule):
         loading: Loading = Loading(),
         columns: str | None = None,
         path_prefix: str | None = None,
+        task: str = "single_label",
     ) -> None:
         super().__init__()
         self.clip = clip
@@ -72,6 +75,7 @@ class ClipDataModule(LightningDataModule):
         for views in (validation_views, test_views):
             ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
         self.loading = loading
+        self.has_several_labels = task == "multi_label"
         self.augmentation = augmentation
         self.scored: frozenset[int] = frozenset()
         self._training_loader: ResumableLoader | None = None
@@ -85,9 +89,11 @@ class ClipDataModule(LightningDataModule):
             for name, source in self.sources.items()
         }
         given = list(read_class_names(names_file).values()) if names_file else classes
-        self.class_names = _class_names(given if isinstance(given, list) else None, labeled)
+        self.class_names = _class_names(given if isinstance(given, list) else None, labeled, self.has_several_labels)
         if "train" in labeled:  # a training does without some of its videos, an evaluation would be another one
-            labeled["train"] = leave_out_wrong_labels(labeled["train"], self.class_names, loading.training_share)
+            labeled["train"] = leave_out_wrong_labels(
+                labeled["train"], self.class_names, loading.training_share, self.has_several_labels
+            )
         self._wrong_test_label: UserError | None = None
         self.videos = {name: PackedVideos(self._assign(name, entries)) for name, entries in labeled.items()}
         if train:
@@ -136,8 +142,11 @@ class ClipDataModule(LightningDataModule):
         )
         num_videos_per_batch = loading.batch_size // loading.clips_per_video
         sampler = TrainingSampler(len(videos), loading.seed, num_videos_per_batch)
+        collate = (
+            partial(collate_training, num_classes=self.num_classes) if self.has_several_labels else collate_training
+        )
         return ResumableLoader(
-            clips, sampler=sampler, batch_size=num_videos_per_batch, collate_fn=collate_training, **self._options()
+            clips, sampler=sampler, batch_size=num_videos_per_batch, collate_fn=collate, **self._options()
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -180,12 +189,12 @@ class ClipDataModule(LightningDataModule):
 
     def _assign(self, name: str, entries: list[LabeledPath]) -> list[Video]:
         try:
-            return assign(entries, self.class_names)
+            return assign(entries, self.class_names, self.has_several_labels)
         except UserError as error:
             if name != "test":
                 raise
             self._wrong_test_label = error
-            return assign_known(entries, self.class_names)
+            return assign_known(entries, self.class_names, self.has_several_labels)
 
     def _videos_of(self, name: str) -> PackedVideos:
         if name not in self.videos:
@@ -217,7 +226,7 @@ def _find(names_file: str, root: Path | None) -> Path:
     return beside if beside.is_file() else Path(os.path.expanduser(names_file))
 
 
-def _class_names(classes: list[str] | None, labeled: dict[str, list[LabeledPath]]) -> list[str]:
+def _class_names(classes: list[str] | None, labeled: dict[str, list[LabeledPath]], several: bool) -> list[str]:
     if classes:
         repeated = sorted({name for name in classes if classes.count(name) > 1})
         if repeated:
@@ -227,5 +236,5 @@ def _class_names(classes: list[str] | None, labeled: dict[str, list[LabeledPath]
         raise UserError("no videos were given. Set --data.train, --data.val or --data.test to a folder or a list file.")
     for entries in labeled.values():
         if all(entry.label is not None for entry in entries):
-            return classes_of(entries)
+            return classes_of(entries, several)
     raise UserError("the videos have no labels, so the classes are not known. Name them: --data.classes '[run, walk]'.")

@@ -39,7 +39,7 @@ class TrainingClips(Dataset[TrainingItem]):
         self,
         videos: Sequence[Video],
         clip_format: ClipFormat,
-        transform: Callable[[torch.Tensor, int], torch.Tensor],
+        transform: Callable[[torch.Tensor, int | tuple[int, ...]], torch.Tensor],
         decoder: str = "auto",
         seed: int = 0,
         clips_per_video: int = 1,

@@ -40,7 +40,7 @@ class Mixing:
 
         Args:
             clip: uint8 ``(B, C, T, H, W)``.
-            label: int64 ``(B,)``.
+            label: int64 ``(B,)``, or of several labels float ``(B, K)``.
             num_classes: Number of classes K.
             key: What the randomness is a function of.
 

@@ -19,14 +19,14 @@ class Video:
 
     Args:
         path: Where it is: a file, or a part of one.
-        label: Index into the class list, from 0.
+        label: Index into the class list, from 0, or those of several, in rising order; -1 where it is not known.
         frame_table: The frames of the file, where an index knows them (``FrameTable.to_text``): packed, as a data set
             may have hundreds of thousands.
         unreadable: Why an index says that it cannot be read; empty where it can.
     """
 
     path: Place
-    label: int
+    label: int | tuple[int, ...]
     frame_table: str = ""
     unreadable: str = ""
 

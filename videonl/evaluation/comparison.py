@@ -19,6 +19,8 @@ from videonl.evaluation.intervals import (
 )
 from videonl.evaluation.pairing import Pair, pairs_of
 from videonl.evaluation.record import EvaluationRecord
+from videonl.evaluation.several import average_precisions, statistics_of, top_hits
+from videonl.evaluation.views import stack
 
 _CONDITIONS = ("views", "clip", "average")
 
@@ -50,10 +52,11 @@ class Comparison:
     Attributes:
         num_videos: Videos compared: those with a known class.
         class_names: Names in the order of A's labels.
-        metrics: ``top1`` and ``mean_class``.
+        metrics: ``top1`` and ``mean_class``; of several labels ``map``, ``f1``, ``hit1`` and so on.
         fixed: Videos that A gets wrong and B right, highest confidence of B first.
         broken: Videos that A gets right and B wrong, highest confidence of B first.
-        p_value: Of McNemar's exact test: probability of a split of the changed videos at least this uneven by chance.
+        p_value: Of McNemar's exact test: probability of a split of the changed videos at least this uneven by chance;
+            None of several labels, of which there is only the interval.
         classes: Every class that occurs, the most gained first.
         about: The settings of A and B by name: the records' ``about``, and ``average``.
     """
@@ -63,7 +66,7 @@ class Comparison:
     metrics: dict[str, Difference]
     fixed: list[Pair]
     broken: list[Pair]
-    p_value: float
+    p_value: float | None
     classes: list[ClassChange]
     about: dict[str, tuple[str, str]]
 
@@ -79,16 +82,17 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """Whether the videos separate A and B, in a sentence: if the interval and McNemar's test agree."""
-        low, high = self.metrics["top1"].interval
+        of, name = ("top1", "top-1") if "top1" in self.metrics else ("map", "mAP")
+        low, high = self.metrics[of].interval
         if low <= 0 <= high:
-            return "These videos do not separate A and B: the interval of the difference in top-1 contains zero."
-        if self.p_value >= 1 - CONFIDENCE:
+            return f"These videos do not separate A and B: the interval of the difference in {name} contains zero."
+        if self.p_value is not None and self.p_value >= 1 - CONFIDENCE:
             changed = len(self.fixed) + len(self.broken)
             return (
                 f"These videos do not separate A and B: {changed} changed, too few for a conclusion "
                 f"(p = {self.p_value:.3g}) and for the interval, which is too narrow."
             )
-        return f"On videos like these, B is {'better' if low > 0 else 'worse'} than A, by top-1."
+        return f"On videos like these, B is {'better' if low > 0 else 'worse'} than A, by {name}."
 
 
 def compare(a: EvaluationRecord, b: EvaluationRecord) -> Comparison:
@@ -102,7 +106,9 @@ def compare(a: EvaluationRecord, b: EvaluationRecord) -> Comparison:
         UserError: Their videos, classes or labels differ; the message says which.
     """
     pairs = pairs_of(a, b)
-    labels = np.array([pair.a.label for pair in pairs])
+    if a.has_several_labels:
+        return _compare_several(a, b, pairs)
+    labels = np.array([pair.a.true_class for pair in pairs])
     hits_a, hits_b = (
         np.array([score.prediction == score.label for score in scores], dtype=np.float64)
         for scores in zip(*pairs, strict=True)
@@ -119,6 +125,44 @@ def compare(a: EvaluationRecord, b: EvaluationRecord) -> Comparison:
         classes=_class_changes(hits_a, hits_b, labels, a.class_names),
         about=_about(a, b),
     )
+
+
+def _compare_several(a: EvaluationRecord, b: EvaluationRecord, pairs: Sequence[Pair]) -> Comparison:
+    """Fixed and broken are the videos whose most probable class became true or false."""
+    (of_a, targets), (of_b, _) = (stack(scores) for scores in zip(*pairs, strict=True))
+    hits_a, hits_b = top_hits(of_a, targets), top_hits(of_b, targets)
+    fixed = [pair for pair, change in zip(pairs, hits_b - hits_a, strict=True) if change > 0]
+    broken = [pair for pair, change in zip(pairs, hits_b - hits_a, strict=True) if change < 0]
+    in_a, in_b = statistics_of(of_a, targets), statistics_of(of_b, targets)
+    precisions = zip(
+        average_precisions(of_a, targets).tolist(), average_precisions(of_b, targets).tolist(), strict=True
+    )
+    changes = [
+        ClassChange(a.class_names[index], num_videos, *both, *_moved(hits_a, hits_b, targets[:, index].numpy()))
+        for index, (num_videos, both) in enumerate(zip(targets.sum(dim=0).tolist(), precisions, strict=True))
+        if num_videos
+    ]
+    return Comparison(
+        num_videos=len(pairs),
+        class_names=a.class_names,
+        metrics={name: _paired(in_a[name], in_b[name], len(pairs)) for name in in_a},
+        fixed=sorted(fixed, key=_surest),
+        broken=sorted(broken, key=_surest),
+        p_value=None,
+        classes=sorted(changes, key=lambda change: (change.a - change.b, change.name)),
+        about=_about(a, b),
+    )
+
+
+def _paired(of_a: Statistic, of_b: Statistic, num_videos: int) -> Difference:
+    once = np.ones((1, num_videos))
+    a, b = float(of_a(once)[0]), float(of_b(once)[0])
+    return Difference(a, b, b - a, bootstrap(lambda counts: of_b(counts) - of_a(counts), num_videos))
+
+
+def _moved(hits_a: Floats, hits_b: Floats, has_class: NDArray[np.int64]) -> tuple[int, int]:
+    change = (hits_b - hits_a) * has_class
+    return int((change > 0).sum()), int((change < 0).sum())
 
 
 def mcnemar(num_fixed: int, num_broken: int) -> float:

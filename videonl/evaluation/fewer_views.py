@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
+from videonl.evaluation.averaging import average_views, is_of_several
 from videonl.evaluation.intervals import Interval, bootstrap, hits_of, share_of
-from videonl.evaluation.views import VideoScore, average_views
+from videonl.evaluation.several import mean_average_precision
+from videonl.evaluation.views import VideoScore, stack
 
 
 class FewerViews(NamedTuple):
@@ -15,7 +18,7 @@ class FewerViews(NamedTuple):
     Attributes:
         num_clips: Clips used.
         num_crops: Crops of each.
-        top1: Accuracy, from 0 to 1.
+        top1: Accuracy, from 0 to 1; of several labels the mAP.
         interval: Its 95% bootstrap interval.
     """
 
@@ -57,5 +60,10 @@ def _with_views(scores: Sequence[VideoScore], num_clips: int, num_crops: int) ->
     clips, crops = evenly_chosen(num_clips, all_clips), evenly_chosen(num_crops, all_crops)
     used = [place for place, (clip, crop) in enumerate(scores[0].views) if clip in clips and crop in crops]
     probabilities = torch.stack([average_views(score.logits[used], score.average) for score in scores])
-    hits = hits_of(probabilities, torch.tensor([score.label for score in scores]))
+    labels = stack(scores)[1]
+    if is_of_several(scores[0].average):
+        statistic = mean_average_precision(probabilities, labels)
+        value = float(statistic(np.ones((1, len(scores))))[0])
+        return FewerViews(num_clips, num_crops, value, bootstrap(statistic, len(scores)))
+    hits = hits_of(probabilities, labels)
     return FewerViews(num_clips, num_crops, float(hits.mean()), bootstrap(share_of(hits), len(hits)))

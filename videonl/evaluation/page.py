@@ -143,9 +143,9 @@ def _confusions(counts: Tensor, names: Sequence[str]) -> list[Confusion]:
 def _mistake(score: VideoScore, names: Sequence[str]) -> Shown:
     answers = [
         ("predicted", names[score.prediction], float(score.probabilities.max())),
-        ("true", names[score.label], float(score.probabilities[score.label])),
+        ("true", names[score.true_class], float(score.probabilities[score.true_class])),
     ]
-    return Shown(score.path, names[score.label], answers, film_strip(score.path))
+    return Shown(score.path, names[score.true_class], answers, film_strip(score.path))
 
 
 def _changed(pair: Pair, names: Sequence[str]) -> Shown:
@@ -153,7 +153,8 @@ def _changed(pair: Pair, names: Sequence[str]) -> Shown:
         (which, names[score.prediction], float(score.probabilities.max()))
         for which, score in (("A", pair.a), ("B", pair.b))
     ]
-    return Shown(pair.a.path, names[pair.a.label], answers, film_strip(pair.a.path))
+    true = "; ".join(names[index] for index in pair.a.true_classes) or "no class"
+    return Shown(pair.a.path, true, answers, film_strip(pair.a.path))
 
 
 def render(template: str, package: str = "videonl.evaluation", **values: Any) -> str:

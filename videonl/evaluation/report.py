@@ -7,18 +7,24 @@ from typing import NamedTuple
 from rich.table import Table
 
 from videonl.errors import IncompleteError
+from videonl.evaluation.averaging import is_of_several
 from videonl.evaluation.comparison import Comparison
 from videonl.evaluation.figures import confusion_png
 from videonl.evaluation.intervals import Interval, accuracy_intervals, caution, hits_of
 from videonl.evaluation.metrics import accuracies, calibration, confusion_matrix
 from videonl.evaluation.page import evaluation_page
 from videonl.evaluation.record import EvaluationRecord, write_record
+from videonl.evaluation.several import several_intervals, several_metrics
+from videonl.evaluation.several_page import several_page
 from videonl.evaluation.views import VideoScore, require_finite, stack
 from videonl.files import whole_file, write_text
 from videonl.terminal import Console
 
 NUM_MISTAKES = 24
-TITLES = {"top1": "top-1", "top5": "top-5", "mean_class": "mean class"}
+TITLES = {
+    **{"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP", "f1": "F1 at 0.5"},
+    **{"f1_macro": "macro F1 at 0.5", "hit1": "top-1 is true", "hit5": "one of top-5 is true"},
+}
 
 
 class Written(NamedTuple):
@@ -60,7 +66,10 @@ def write_page(page: Path, record: EvaluationRecord, num_mistakes: int = NUM_MIS
     confusion = confusion_of(page)
     if record.labeled:
         require_finite(record.labeled)
-        write_text(page, evaluation_page(record, num_mistakes))
+        make = several_page if record.has_several_labels else evaluation_page
+        write_text(page, make(record, num_mistakes))
+        if record.has_several_labels:  # a confusion matrix is of one class for each video
+            return confusion
         counts = confusion_matrix(*stack(record.labeled))
         with whole_file(confusion) as file:
             file.write(confusion_png(counts, record.class_names))
@@ -85,12 +94,17 @@ def print_evaluation(console: Console, scores: Sequence[VideoScore], num_unreada
     """
     require_finite(scores)
     probabilities, labels = stack(scores)
-    metrics, intervals = accuracies(probabilities, labels), accuracy_intervals(probabilities, labels)
+    several = is_of_several(scores[0].average)
+    measure, spread = (several_metrics, several_intervals) if several else (accuracies, accuracy_intervals)
+    metrics, intervals = measure(probabilities, labels), spread(probabilities, labels)
     table = Table(title=f"accuracy on {_counted(len(scores), num_unreadable)}")
     for column in ("", "accuracy", "95 % interval"):
         table.add_column(column, justify="left" if not column else "right")
     for name, value in metrics.items():
         table.add_row(TITLES[name], f"{100 * value:.2f} %", _range(intervals[name]))
+    if several:
+        console.print(table)
+        return
     table.add_row("calibration error", f"{100 * calibration(probabilities, labels).error:.2f} %", "")
     console.print(table)
     if warning := caution(len(scores), int(hits_of(probabilities, labels).sum())):
@@ -132,7 +146,8 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         table.add_row(TITLES[name], *both, f"{100 * found.difference:+.2f}", f"{low} to {high}")
     console.print(table)
     fixed, broken = len(comparison.fixed), len(comparison.broken)
-    console.print(f"{fixed} videos fixed, {broken} broken; exact McNemar p = {comparison.p_value:.3g}")
+    test = "" if comparison.p_value is None else f"; exact McNemar p = {comparison.p_value:.3g}"
+    console.print(f"{fixed} videos fixed, {broken} broken{test}")
     for sentence in (comparison.verdict, *comparison.other_conditions):
         console.print(sentence, markup=False, highlight=False)
     changed = [change for change in comparison.classes if change.a != change.b]

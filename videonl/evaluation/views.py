@@ -3,34 +3,22 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeVar, get_args
+from typing import TypeAlias, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from videonl.errors import UserError
+from videonl.evaluation.averaging import AVERAGES, Average, average_views, is_of_several
 from videonl.terminal import printable
 
-Average = Literal["softmax", "logits"]
-AVERAGES: tuple[Average, ...] = get_args(Average)
 # Videos that are exchanged at once: all of them, with 30 views of 400 classes each, may be a gigabyte.
 _PIECE = 256
 T = TypeVar("T")
-
-
-def average_views(logits: Tensor, average: Average = "softmax") -> Tensor:
-    """Probabilities of a video from the logits of its views.
-
-    Args:
-        logits: (..., V, K).
-        average: ``softmax`` takes the mean of the views' probabilities, ``logits`` the softmax of their mean logits.
-
-    Returns:
-        (..., K) float64.
-    """
-    logits = logits.double()
-    return logits.softmax(dim=-1).mean(dim=-2) if average == "softmax" else logits.mean(dim=-2).softmax(dim=-1)
+UNKNOWN = -1
+Label: TypeAlias = int | tuple[int, ...]
+"""A class, or several in rising order; -1 where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +28,7 @@ class VideoScore:
     Attributes:
         video: Index of the video in its data set.
         path: The file, as it is shown to people.
-        label: Index of the true class, or -1 when unknown.
+        label: Index of the true class, or those of several, in rising order; -1 when unknown.
         logits: One row per view, (V, K) float32.
         views: The number of each view's clip and of its crop, from 0.
         average: How views are averaged.
@@ -48,7 +36,7 @@ class VideoScore:
 
     video: int
     path: str
-    label: int
+    label: Label
     logits: Tensor
     views: tuple[tuple[int, int], ...]
     average: Average = "softmax"
@@ -57,6 +45,23 @@ class VideoScore:
     def probabilities(self) -> Tensor:
         """Probabilities of every class, averaged over the views, (K,) float64."""
         return average_views(self.logits, self.average)
+
+    @property
+    def is_labeled(self) -> bool:
+        """Whether the truth is known: a class, or which of several; none of them is known too."""
+        return self.label != UNKNOWN
+
+    @property
+    def true_class(self) -> int:
+        """The true class, where a video has one; -1 when unknown."""
+        if isinstance(self.label, tuple):
+            raise TypeError(f"{self.path} has several labels")
+        return self.label
+
+    @property
+    def true_classes(self) -> tuple[int, ...]:
+        """The true classes, in rising order; none when unknown."""
+        return self.label if isinstance(self.label, tuple) else (self.label,) if self.is_labeled else ()
 
     @property
     def is_finite(self) -> bool:
@@ -102,14 +107,16 @@ class VideoScores:
         self._keep = keep
         self._unreadable: dict[str, str] = {}
 
-    def update(self, logits: Tensor, view: Tensor, video: Tensor, label: Tensor, path: Sequence[str]) -> None:
+    def update(
+        self, logits: Tensor, view: Tensor, video: Tensor, label: Tensor | Sequence[Label], path: Sequence[str]
+    ) -> None:
         """Adds videos, each with all of its views at once.
 
         Args:
             logits: One row per view, (V, K).
             view: The numbers of each view's clip and crop, (V, 2).
             video: The video that each view belongs to, (V,).
-            label: Index of the true class for each view, (V,).
+            label: Index of the true class for each view, (V,), or a tuple of several for each.
             path: The file of each view, V strings.
         """
         rows, numbers, views_of = logits.detach().float().cpu(), view.tolist(), video.tolist()
@@ -119,7 +126,7 @@ class VideoScores:
             views = tuple((clip, crop) for clip, crop in (numbers[place] for place in places))
             first = places[0]
             name = printable(path[first])
-            score = VideoScore(index, name, int(label[first]), rows[places], views, self.average)
+            score = VideoScore(index, name, _plain(label[first]), rows[places], views, self.average)
             self._scores[index] = score
             self._keep(score)
 
@@ -139,6 +146,10 @@ class VideoScores:
     def gather_unreadable(self) -> dict[str, str]:
         """Gathers the unreadable videos of all processes: the reason by file, sorted, the same in every process."""
         return dict(sorted(_of_all_processes(list(self._unreadable.items()))))
+
+
+def _plain(label: Tensor | Label) -> Label:
+    return label if isinstance(label, tuple) else int(label)
 
 
 def _of_all_processes(own: list[T]) -> Iterator[T]:
@@ -172,6 +183,11 @@ def require_finite(scores: Sequence[VideoScore]) -> None:
 
 
 def stack(scores: Sequence[VideoScore]) -> tuple[Tensor, Tensor]:
-    """Probabilities (N, K) and labels (N,) of the given videos."""
+    """Probabilities (N, K) and labels (N,) of the given videos; of several labels, targets of 0 and 1, (N, K)."""
     probabilities = torch.stack([score.probabilities for score in scores])
-    return probabilities, torch.tensor([score.label for score in scores])
+    if not is_of_several(scores[0].average):
+        return probabilities, torch.tensor([score.true_class for score in scores])
+    targets = torch.zeros(probabilities.shape, dtype=torch.int64)
+    for row, score in zip(targets, scores, strict=True):
+        row[list(score.true_classes)] = 1
+    return probabilities, targets

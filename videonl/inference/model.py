@@ -13,7 +13,7 @@ from videonl.data.reading.array_reader import ArrayReader, Frames
 from videonl.data.reading.video_reader import with_recount
 from videonl.data.sources.videos import is_one_video
 from videonl.data.transforms import ClipFormat, Views
-from videonl.evaluation import Average, EvaluationRecord
+from videonl.evaluation import Average, EvaluationRecord, average_of
 from videonl.inference.capture import Streaming
 from videonl.inference.features import FeatureOptions, Features, features_of
 from videonl.inference.layer import POOL, Pool
@@ -99,6 +99,7 @@ class Model:
         self.recognizer.network.to(dtype)  # folded in float32, which loses less
         self.network: nn.Module = trained.network.to(dtype)
         self.class_names = trained.class_names
+        self.task = trained.task
         self.source = trained.source
 
     @property
@@ -117,7 +118,7 @@ class Model:
         *,
         num_clips: int = 10,
         num_crops: int = 3,
-        average: Average = "softmax",
+        average: Average | None = None,
         decoder: str = "auto",
         fps: float | None = None,
         out: str | Path | None = None,
@@ -131,7 +132,8 @@ class Model:
                 list of such, a folder, a pattern, a list file, an index.
             num_clips: Clips, evenly spaced in time.
             num_crops: Crops of each clip, evenly spaced along its longer side.
-            average: What is averaged over the views: ``softmax`` or ``logits``.
+            average: What is averaged over the views: ``softmax`` or ``logits``; of several labels ``sigmoid``, or
+                ``max`` for the highest of the views. By default the first of these.
             decoder: ``auto``, ``pyav``, ``decord`` or ``torchcodec``.
             fps: Of decoded frames, which matters for networks whose clips are in seconds.
             out: For several videos: the file to write, ``.parquet``, ``.csv`` or ``.json``. Interrupted, the same call
@@ -148,7 +150,7 @@ class Model:
             UserError: A source is missing or malformed, an option has no such value, or scores are not finite.
             DecodingError: The single video cannot be read.
         """
-        views = Views(num_clips, num_crops)
+        views, average = Views(num_clips, num_crops), average_of(self.task, average)
         if isinstance(video, str | Path) and not is_one_video(str(video)):
             video = [video]
         if isinstance(video, list | tuple) and not is_frames(video):
@@ -165,7 +167,7 @@ class Model:
         *,
         num_clips: int = 10,
         num_crops: int = 3,
-        average: Average = "softmax",
+        average: Average | None = None,
         decoder: str = "auto",
         num_workers: int = 0,
         progress: bool = True,
@@ -184,6 +186,7 @@ class Model:
         Returns:
             The record of ``videonl evaluate``, whose ``accuracies`` say how often the network is right.
         """
+        average = average_of(self.task, average)
         asked = Asked([source], Views(num_clips, num_crops), average, decoder, num_workers)
         return predict_videos(self.recognizer, self.class_names, asked, None, progress).record
 
@@ -233,7 +236,7 @@ class Model:
         *,
         stride_seconds: float = STRIDE_SECONDS,
         num_crops: int = 1,
-        average: Average = "softmax",
+        average: Average | None = None,
         decoder: str = "auto",
         fps: float | None = None,
         progress: bool = True,
@@ -260,7 +263,7 @@ class Model:
                 video,
                 stride_seconds=stride_seconds,
                 num_crops=num_crops,
-                average=average,
+                average=average_of(self.task, average),
                 decoder=decoder,
                 fps=fps,
                 progress=told,

@@ -10,9 +10,10 @@ from videonl.data.dataset import EvaluationVideos
 from videonl.data.reading.decoding import check_decoder
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labels import assign_known
+from videonl.data.sources.several import labels_of
 from videonl.data.sources.videos import read_videos
 from videonl.data.transforms import Views
-from videonl.evaluation import Average, EvaluationRecord
+from videonl.evaluation import Average, EvaluationRecord, is_of_several
 from videonl.evaluation.about import describe_network, digest, today
 from videonl.evaluation.unfinished import UnfinishedEvaluation
 from videonl.evaluation.views import require_finite
@@ -72,8 +73,9 @@ def predict_videos(
     if out is not None:
         format_of(out)
         check_file(out)
-    entries = [_known(entry, class_names) for entry in read_videos(asked.sources)]
-    videos = assign_known(entries, class_names)
+    several = is_of_several(asked.average)
+    entries = [_known(entry, class_names, several) for entry in read_videos(asked.sources)]
+    videos = assign_known(entries, class_names, several)
     data = EvaluationVideos(videos, recognizer.clip, asked.views, asked.decoder, asked.time_limit_seconds)
     about = {
         **describe_network(recognizer.network),
@@ -120,6 +122,7 @@ def fingerprint(recognizer: Recognizer) -> str:
     return digest_of_all.hexdigest()[:16]
 
 
-def _known(entry: LabeledPath, class_names: Sequence[str]) -> LabeledPath:
+def _known(entry: LabeledPath, class_names: Sequence[str], several: bool) -> LabeledPath:
     """Without a label that the network does not know, which is none of a prediction's business."""
-    return entry if entry.label in class_names else entry._replace(label=None)
+    labels = labels_of(entry.label) if several and entry.label is not None else (entry.label,)
+    return entry if all(label in class_names for label in labels) else entry._replace(label=None)

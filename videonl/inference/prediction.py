@@ -8,6 +8,7 @@ from html import escape
 from torch import Tensor
 
 from videonl.evaluation import Average, VideoScore
+from videonl.evaluation.several import THRESHOLD
 from videonl.terminal import printable
 
 _SHOWN = 5
@@ -22,8 +23,8 @@ class Prediction:
         class_names: Names in the order of the logits.
         logits: One row per view, (V, K) float32, on the CPU.
         views: The number of each view's clip and of its crop, from 0.
-        average: How the views are averaged: ``softmax`` or ``logits``.
-        target: The true class, where the source gives one that the network knows.
+        average: How the views are averaged: ``softmax`` or ``logits``; of several labels ``sigmoid`` or ``max``.
+        target: The true class, where the source gives one that the network knows; several are joined by ``;``.
 
     Examples:
         >>> import torch
@@ -45,13 +46,17 @@ class Prediction:
 
     @cached_property
     def scores(self) -> Tensor:
-        """Of every class its probability, averaged over the views, (K,) float64; it sums to 1."""
+        """Of every class its probability, averaged over the views, (K,) float64; of one label, they sum to 1."""
         return self._score.probabilities
 
     @property
     def label(self) -> str:
         """The most probable class."""
         return self.class_names[self._score.prediction]
+
+    def labels(self, threshold: float = THRESHOLD) -> list[str]:
+        """The classes whose probability reaches a threshold, the most probable first."""
+        return [name for name, probability in self.top(len(self.class_names)) if probability >= threshold]
 
     @property
     def probability(self) -> float:

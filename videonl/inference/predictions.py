@@ -46,7 +46,7 @@ class Predictions(Sequence[Prediction]):
         if isinstance(place, slice):
             return [self[each] for each in range(len(self))[place]]
         score, names = self.record.scores[place], self.record.class_names
-        target = names[score.label] if score.label >= 0 else None
+        target = ";".join(names[index] for index in score.true_classes) if score.is_labeled else None
         return Prediction(score.path, names, score.logits, score.views, score.average, target)
 
     def rows(self, top: int = 5) -> Iterator[dict[str, Any]]:

@@ -29,12 +29,14 @@ class Trained:
         class_names: Names of the classes, in the order of the logits.
         known_clip: What the file says of the clip format, as plain data; converted weights may not say all.
         source: The file.
+        task: What a label is: ``single_label`` or ``multi_label``.
     """
 
     network: ClipClassifier
     class_names: list[str]
     known_clip: dict[str, Any]
     source: str
+    task: str = "single_label"
 
     @property
     def clip(self) -> dict[str, Any]:
@@ -112,7 +114,7 @@ def trained_of(weights: Weights, path: str | Path, trust_code: bool = False) -> 
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not describe a network that can be built ({error!r})") from error
     names = weights.class_names or _numbered(network.settings["num_classes"])
-    return Trained(network, [printable(name) for name in names], weights.clip, str(path))
+    return Trained(network, [printable(name) for name in names], weights.clip, str(path), weights.task)
 
 
 def read_weights(source: str | Path) -> Weights:
@@ -148,6 +150,7 @@ def _trained(content: dict[str, Any], path: Path) -> Weights:
         network=dict(about["network"]),
         clip=dict(about["clip"]),
         class_names=list(about["class_names"]),
+        task=about.get("task", "single_label"),
     )
 
 

@@ -7,6 +7,7 @@ file names, and here what a file may name is limited by :mod:`videonl.models.tru
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def read_shared(folder: Path, source: object = None) -> Weights:
     try:
         clip = _checked_clip(config["clip"])
         weights = Weights(state, name, dict(config["network"]), None, clip, None, config["reads"], config["license"])
+        weights = replace(weights, task=str(config.get("task", "single_label")))
         names = config["class_names"]
         if names is None:
             return weights
@@ -136,6 +138,7 @@ def _config(weights: Weights, version: str) -> str:
         "network": network,
         "clip": weights.clip,
         "class_names": weights.class_names,
+        **({} if weights.task == "single_label" else {"task": weights.task}),
         "reads": weights.reads,
         "license": weights.license,
     }

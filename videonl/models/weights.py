@@ -30,6 +30,7 @@ class Weights:
         class_names: Names of the classes, in the order of the logits, if they are known.
         reads: Its input if that is not RGB frames.
         license: Restrictions on their use, if any.
+        task: What a label is: ``single_label`` or ``multi_label``.
         origin: Of a file of weights, what it was converted from.
     """
 
@@ -41,6 +42,7 @@ class Weights:
     class_names: list[str] | None = None
     reads: str | None = None
     license: str | None = None
+    task: str = "single_label"
     origin: str | None = None
 
     def save(self, path: Path) -> None:

@@ -14,9 +14,13 @@ class Task(ABC):
 
     Attributes:
         monitor: The metric that is highest for the best checkpoint.
+        train_metric: What the mean of ``hits`` is called in the log.
+        threshold: From which probability on a class is predicted, where the validation chose one.
     """
 
     monitor: ClassVar[str]
+    train_metric: ClassVar[str] = "top1"
+    threshold: float | None = None
 
     @abstractmethod
     def loss(self, logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -34,6 +38,14 @@ class Task(ABC):
     @abstractmethod
     def hits(self, logits: Tensor, target: Tensor) -> Tensor:
         """How right a batch is, from 0 to 1 for each clip: (B,)."""
+
+    def choose(self, scores: Sequence[VideoScore]) -> dict[str, float]:
+        """Chooses on the validation videos what a test uses, and says it by name; nothing unless a task overrides it.
+
+        Args:
+            scores: One score per video, of which each is labeled.
+        """
+        return {}
 
     @abstractmethod
     def metrics(self, scores: Sequence[VideoScore]) -> dict[str, float]:

@@ -13,11 +13,11 @@ from videonl.data.batches import EvaluationBatch, TrainingBatch
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.transforms import MOST_VIEWS, ClipFormat
 from videonl.errors import UserError, require_within
-from videonl.evaluation import Average, VideoScore, VideoScores
+from videonl.evaluation import Average, VideoScore, VideoScores, average_of
 from videonl.inference import VIEWS_PER_STEP, Recognizer, network_input
 from videonl.inference.recognizer import lay_out
 from videonl.profiling import require_clip
-from videonl.tasks import SingleLabel, Task
+from videonl.tasks import TASKS, MultiLabel, Task
 from videonl.training.optimization import Optimization, build_optimizer
 from videonl.training.schedule import ScheduledRates, lr_factor
 
@@ -37,7 +37,11 @@ class ClipModule(LightningModule):
         views_per_step: Most views of a video scored in one forward pass of an evaluation.
         weights: Initial weights: a file of ``videonl convert``, a checkpoint of an earlier ``fit``, or a
             published name such as ``kinetics400/i3d_r50``. The command line loads it, unless a training is resumed.
-        average: What an evaluation averages over the views of a video: softmax or logits.
+        average: What an evaluation averages over the views of a video: softmax or logits; with several labels sigmoid
+            or max, the highest of the views. By default the first of these.
+        task: What a label is: single_label or multi_label.
+        positive_weights: With several labels, how much more the positives of each class weigh in the loss than its
+            negatives: a number for every class, or one for all.
 
     Attributes:
         scores: After an evaluation, the score of every video, the same in every process.
@@ -56,7 +60,9 @@ class ClipModule(LightningModule):
         channels_last: bool = True,
         views_per_step: int = VIEWS_PER_STEP,
         weights: str | None = None,
-        average: Average = "softmax",
+        average: Average | None = None,
+        task: str = "single_label",
+        positive_weights: list[float] | float | None = None,
     ) -> None:
         super().__init__()
         if hasattr(network, "settings"):  # of others it is not known what a forward changes
@@ -72,13 +78,14 @@ class ClipModule(LightningModule):
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         self.views_per_step = views_per_step
         self.weights = weights
-        self.average: Average = average
+        self.task_name = task
+        self.average: Average = average_of(task, average)
         self.scores: list[VideoScore] = []
         self.unreadable: dict[str, str] = {}
-        self.task: Task = SingleLabel()
+        self.task: Task = _task(task, positive_weights)
         self.fold = True
         self._recognizer: Recognizer | None = None
-        self._collected = VideoScores(average)
+        self._collected = VideoScores(self.average)
 
     def configure_model(self) -> None:
         """Lays the weights out as the convolutions want them."""
@@ -98,13 +105,14 @@ class ClipModule(LightningModule):
         return logits
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
-        """Cross-entropy of one batch of clips; ``train/top1`` counts the stronger label of mixed clips."""
+        """The loss of one batch of clips, and how often it is right: of mixed clips, by the stronger label."""
         logits, label = self(batch["clip"]), batch["label"]
         loss = self.task.loss(logits, label, self.label_smoothing)
         hits = self.task.hits(logits, label).mean()
         size = len(label)
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
-        self.log("train/top1", hits, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
+        name = f"train/{self.task.train_metric}"
+        self.log(name, hits, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         return loss
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -146,8 +154,10 @@ class ClipModule(LightningModule):
 
     def _log_accuracies(self, stage: str) -> None:
         self._finish_scores()
-        if self.scores:
-            metrics = self.task.metrics(self.scores)
+        labeled = [score for score in self.scores if score.is_labeled]
+        if labeled:
+            chosen = self.task.choose(labeled) if stage == "val" else {}
+            metrics = self.task.metrics(labeled) | chosen
             named = {f"{stage}/{name}": value for name, value in metrics.items()}
             # Every process has gathered every score, so synchronizing averages equal numbers.
             self.log_dict(named, prog_bar=stage == "val", sync_dist=True)
@@ -182,7 +192,10 @@ class ClipModule(LightningModule):
             "network": getattr(self.network, "settings", None),
             "class_names": self.class_names,
             "clip": asdict(self.clip),
+            "task": self.task_name,
         }
+        if self.task.threshold is not None:
+            checkpoint["videonl"]["threshold"] = self.task.threshold
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses a checkpoint of other classes or of another network, before any weight is touched.
@@ -196,12 +209,31 @@ class ClipModule(LightningModule):
                 "the checkpoint was trained on other classes than those of the data: "
                 f"{_difference(trained, self.class_names)}; evaluate it on its own classes, or train a new network"
             )
+        self._adopt(checkpoint.get("videonl", {}))
         missing = self.state_dict().keys() ^ checkpoint["state_dict"].keys()
         if missing:
             raise UserError(
                 f"the checkpoint belongs to another network: {len(missing)} weights exist only in one of them, such as "
                 f"{min(missing)}; use the configuration that was saved beside the checkpoint"
             )
+
+    def _adopt(self, about: dict[str, Any]) -> None:
+        """Takes the threshold of a checkpoint of the same task."""
+        trained = about.get("task", "single_label")
+        if trained != self.task_name:
+            raise UserError(
+                f"the checkpoint was trained with --task {trained}, not {self.task_name}; add --task {trained}"
+            )
+        self.task.threshold = about.get("threshold")
+
+
+def _task(name: str, positive_weights: list[float] | float | None) -> Task:
+    task = TASKS.find(name)
+    if issubclass(task, MultiLabel):
+        return task(positive_weights)
+    if positive_weights is not None:
+        raise UserError("model.positive_weights is for --task multi_label")
+    return task()
 
 
 def _difference(trained: list[str], given: list[str]) -> str:

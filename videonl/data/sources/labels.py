@@ -1,12 +1,12 @@
 """From labels as they are written to indices of classes."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from videonl.data.loader import are_too_many
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.lists import shorten
-from videonl.data.sources.several import check_one_label
+from videonl.data.sources.several import check_one_label, labels_of
 from videonl.data.video import Video
 from videonl.errors import UserError
 
@@ -26,54 +26,91 @@ def class_list(labels: Sequence[str]) -> list[str]:
     return sorted(distinct)
 
 
-def classes_of(labeled: Sequence[LabeledPath]) -> list[str]:
+def classes_of(labeled: Sequence[LabeledPath], several: bool = False) -> list[str]:
     """The classes of some videos: in the order of their numbers where a file named these, else as :func:`class_list`.
+
+    Args:
+        labeled: Videos.
+        several: Whether a video may have several labels.
 
     Raises:
         UserError: A video has no label.
     """
+    if several:
+        named = {
+            label: number
+            for entry in labeled
+            for label, number in zip(labels_of(_label_of(entry, several)), _numbers(entry), strict=True)
+        }
+        if named and all(named.values()):
+            return sorted(named, key=lambda label: int(named[label]))
+        return class_list(list(named))
     numbers = {_label_of(entry): entry.number for entry in labeled}
     return (
         sorted(numbers, key=lambda label: int(numbers[label])) if all(numbers.values()) else class_list(list(numbers))
     )
 
 
-def assign(labeled: Sequence[LabeledPath], classes: Sequence[str]) -> list[Video]:
+def assign(labeled: Sequence[LabeledPath], classes: Sequence[str], several: bool = False) -> list[Video]:
     """Replace each label by its index in ``classes``.
 
-    Where the classes have no names, as those of converted weights, a label that is a number is an index.
+    Where the classes have no names, as those of converted weights, a label that is a number is an index. With
+    ``several``, a video gets a tuple of indices, in rising order.
 
     Raises:
         UserError: A video has no label, or one that is not among the classes.
     """
     index_of = _index_by_label(classes)
     for entry in labeled:
-        if _label_of(entry) not in index_of:
+        if not _is_known(_label_of(entry, several), index_of, several):
             raise UserError(
-                f"{entry.origin}: {_wrong_label(entry, classes)}. "
+                f"{entry.origin}: {_wrong_label(entry, classes, several)}. "
                 "Correct the label, or add it to the classes (--data.classes, or the training videos)."
             )
-    return [Video(entry.path, index_of[_label_of(entry)], entry.frame_table, entry.unreadable) for entry in labeled]
+    return [_video(entry, _indices(_label_of(entry, several), index_of, several)) for entry in labeled]
 
 
-def assign_known(labeled: Sequence[LabeledPath], classes: Sequence[str]) -> list[Video]:
+def assign_known(labeled: Sequence[LabeledPath], classes: Sequence[str], several: bool = False) -> list[Video]:
     """As :func:`assign`, but a video without a label, or of another class, gets :data:`UNKNOWN`; a warning says so."""
     index_of = _index_by_label(classes)
-    for entry in labeled:
-        check_one_label(entry.label or "", entry.origin)
-    foreign = [entry for entry in labeled if entry.label is not None and entry.label not in index_of]
+    if not several:
+        for entry in labeled:
+            check_one_label(entry.label or "", entry.origin)
+    known = [entry.label is not None and _is_known(entry.label, index_of, several) for entry in labeled]
+    foreign = [
+        entry for entry, is_known in zip(labeled, known, strict=True) if not is_known and entry.label is not None
+    ]
     if foreign:
         _log.warning(
             "%d of %d videos have a label that the network does not know, and count as unlabeled, such as %s: %s",
             len(foreign),
             len(labeled),
             foreign[0].origin,
-            _wrong_label(foreign[0], classes),
+            _wrong_label(foreign[0], classes, several),
         )
     return [
-        Video(entry.path, index_of.get(entry.label or "", UNKNOWN), entry.frame_table, entry.unreadable)
-        for entry in labeled
+        _video(entry, _indices(entry.label or "", index_of, several) if is_known else UNKNOWN)
+        for entry, is_known in zip(labeled, known, strict=True)
     ]
+
+
+def _video(entry: LabeledPath, label: int | tuple[int, ...]) -> Video:
+    return Video(entry.path, label, entry.frame_table, entry.unreadable)
+
+
+def _is_known(label: str, classes: Collection[str], several: bool) -> bool:
+    return all(each in classes for each in labels_of(label)) if several else label in classes
+
+
+def _indices(label: str, index_of: Mapping[str, int], several: bool) -> int | tuple[int, ...]:
+    return tuple(sorted({index_of[each] for each in labels_of(label)})) if several else index_of[label]
+
+
+def _numbers(entry: LabeledPath) -> list[str]:
+    """The numbers of the labels, as far as a file of class names has them."""
+    count = len(labels_of(entry.label or ""))
+    numbers = list(labels_of(entry.number))
+    return numbers if len(numbers) == count else [""] * count
 
 
 def _index_by_label(classes: Sequence[str]) -> dict[str, int]:
@@ -82,7 +119,7 @@ def _index_by_label(classes: Sequence[str]) -> dict[str, int]:
 
 
 def leave_out_wrong_labels(
-    labeled: Sequence[LabeledPath], classes: Sequence[str], max_share: float
+    labeled: Sequence[LabeledPath], classes: Sequence[str], max_share: float, several: bool = False
 ) -> list[LabeledPath]:
     """The videos whose label is among the classes; a warning names each of the others.
 
@@ -90,13 +127,18 @@ def leave_out_wrong_labels(
         labeled: Videos.
         classes: The classes.
         max_share: Share of the videos that may be left out.
+        several: Whether a video may have several labels.
 
     Raises:
         UserError: More are to be left out; it lists them.
     """
     known = set(classes)
-    wrong = {entry.origin: _wrong_label(entry, classes) for entry in labeled if entry.label not in known}
-    kept = [entry for entry in labeled if entry.label in known]
+    wrong = {
+        entry.origin: _wrong_label(entry, classes, several)
+        for entry in labeled
+        if entry.label is None or not _is_known(entry.label, known, several)
+    }
+    kept = [entry for entry in labeled if entry.label is not None and _is_known(entry.label, known, several)]
     if not kept or are_too_many(len(wrong), len(labeled), max_share):
         listed = "\n".join(f"  {origin}: {reason}" for origin, reason in wrong.items())
         raise UserError(
@@ -109,17 +151,19 @@ def leave_out_wrong_labels(
     return kept
 
 
-def _label_of(entry: LabeledPath) -> str:
+def _label_of(entry: LabeledPath, several: bool = False) -> str:
     if entry.label is None:
         raise UserError(
             f"{entry.origin}: has no label, but one is required here. Arrange videos as CLASS/CLIP.mp4, or list them "
             "as 'path label'; videonl evaluate and predict score videos without labels."
         )
-    check_one_label(entry.label, entry.origin)
+    if not several:
+        check_one_label(entry.label, entry.origin)
     return entry.label
 
 
-def _wrong_label(entry: LabeledPath, classes: Sequence[str]) -> str:
+def _wrong_label(entry: LabeledPath, classes: Sequence[str], several: bool = False) -> str:
     if entry.label is None:
         return "has no label"
-    return f"label {entry.label!r} is not one of the {len(classes)} classes ({shorten(classes)})"
+    unknown = [each for each in labels_of(entry.label) if each not in classes] if several else [entry.label]
+    return f"label {unknown[0]!r} is not one of the {len(classes)} classes ({shorten(classes)})"
