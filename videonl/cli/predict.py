@@ -95,8 +95,8 @@ def predict(
         top: How many classes to print, and to write to .csv and .json.
         num_clips: Clips, evenly spaced in time.
         num_crops: Crops of each clip, evenly spaced along its longer side.
-        average: What is averaged over the views of a video, softmax or logits; with several labels sigmoid, or max for the
-            highest of the views.
+        average: What is averaged over the views of a video, softmax or logits; with several labels sigmoid, or max
+            for the highest of the views.
         classes: Names of the classes where the checkpoint has none: a file with one name per line, or kinetics400,
             kinetics600, kinetics700.
         views_per_step: Most views scored in one forward pass.

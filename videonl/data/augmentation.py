@@ -124,7 +124,7 @@ class TrainTransform:
         self._later = _later_transforms(augmentation, clip_format.mean)
 
     def __call__(self, frames: torch.Tensor, label: int | tuple[int, ...] = -1) -> torch.Tensor:
-        """Transform one clip of the class or classes ``label``, uint8 ``(T, C, H, W)`` to uint8 ``(C, T, crop, crop)``."""
+        """Transform one clip of class or classes ``label``, uint8 ``(T, C, H, W)`` to uint8 ``(C, T, crop, crop)``."""
         frames = self._crop(frames)
         flip = float(torch.rand(())) < self.augmentation.flip_probability
         if flip and self.no_flip_labels.isdisjoint(label if isinstance(label, tuple) else (label,)):

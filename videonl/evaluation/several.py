@@ -4,11 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from videonl.evaluation.intervals import Floats, Interval, Statistic, bootstrap, share_of
 
 THRESHOLD = 0.5  # a class is predicted from this probability on, unless another threshold was chosen
+
+
+Places = NDArray[np.int64]
 
 
 class _Ranking(NamedTuple):
@@ -17,10 +21,10 @@ class _Ranking(NamedTuple):
     Videos of equal probability cannot be told apart: a positive's precision is that at the last of them.
     """
 
-    order: Floats  # (N,) indices
+    order: Places  # (N,) indices
     is_true: Floats  # (N,) in that order
-    positives: Floats  # places of the positives in the order
-    ends: Floats  # for each of those, the place of the last video of equal probability
+    positives: Places  # places of the positives in the order
+    ends: Places  # for each of those, the place of the last video of equal probability
 
 
 def average_precisions(probabilities: Tensor, targets: Tensor) -> Tensor:
@@ -51,9 +55,9 @@ def mean_average_precision(probabilities: Tensor, targets: Tensor) -> Statistic:
 def _rankings(probabilities: Tensor, targets: Tensor) -> list[_Ranking]:
     rankings = []
     for scores, truth in zip(probabilities.double().numpy().T, targets.numpy().T, strict=True):
-        order = np.argsort(-scores, kind="stable")
+        order = np.argsort(-scores, kind="stable").astype(np.int64)
         ranked, is_true = scores[order], truth[order].astype(np.float64)
-        positives = np.flatnonzero(is_true)
+        positives = np.flatnonzero(is_true).astype(np.int64)
         ends = np.searchsorted(-ranked, -ranked[positives], side="right") - 1
         rankings.append(_Ranking(order, is_true, positives, ends))
     return rankings
