@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "backbones": {"registry", "errors"},
     "models": {"backbones", "blocks", "registry", "pickles", "terminal", "files", "errors"},
     "data": {"runtime", "registry", "terminal", "files", "outputs", "errors"},
-    "evaluation": {"data.reading", "terminal", "files", "outputs", "names", "errors"},
+    "evaluation": {"data.reading", "data.video", "terminal", "files", "outputs", "names", "errors"},
     "diagnostics": {"visualization", "blocks", "evaluation", "data", "terminal", "files", "names", "errors"},
     "tasks": {"evaluation", "registry", "errors"},
     "inference": {

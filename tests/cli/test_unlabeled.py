@@ -106,34 +106,6 @@ def test_a_file_names_numeric_labels(videonl: Videonl, trained: Path, flat: Path
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (["index", "LIST", "--out", "OUT/i.parquet", "--num-workers=1"], "5 videos: 5 ok"),
-        (["diagnose", "--source", "LIST", "--num_workers=0", "--num-clips=2", "--out", "OUT"], "diagnosis.json"),
-        (["evaluate", "--source", "LIST", "--num_workers=0", "--num_clips=1", "--out", "OUT"], "accuracy on 5 videos"),
-        (["test", "--data.train=LIST", "--data.val=LIST", "--data.test=LIST", "--run.dir=OUT"], "5 test; classes: 2"),
-    ],
-)
-def test_a_list_of_any_header_and_root_is_read_by_every_command(
-    videonl: Videonl, trained: Path, flat: Path, tmp_path: Path, words: list[str], told: str
-) -> None:
-    rows = "".join(f"/old/{number}.mp4;{number % 2}\n" for number in range(5))
-    (tmp_path / "list.csv").write_text(f"Datei;Klasse\n{rows}")
-    (tmp_path / "names.csv").write_text("0 sum_0\n1 sum_1\n")
-    words = [word.replace("LIST", f"{tmp_path}/list.csv").replace("OUT", f"{tmp_path}/out") for word in words]
-    checkpoint = trained / "checkpoints" / "best.ckpt"
-    needs = {"test": ["--config", trained / "config.yaml", "--ckpt_path", checkpoint], "index": []}
-    more: list[Any] = needs.get(words[0], ["--checkpoint", checkpoint])
-    prefix = "--data." if words[0] == "test" else "--"
-    options = [f"{prefix}path-prefix=/old={flat}", f"{prefix}classes", tmp_path / "names.csv", f"{prefix}columns"]
-    ran = videonl(*words, *more, *options, "path=Datei,label=Klasse")
-    assert ran.code == 0 and told in ran.text, ran.text
-    refused = videonl(*words, *more, *options, "path=File")
-    assert refused.code == 2
-    assert "--data.columns names File, but the columns are Datei, Klasse" in refused.text
-
-
-@pytest.mark.parametrize(
     "name", [300 * "n" + ".mp4", "no\x1fsuch.mp4", "[red] #1.mp4", "007", "null", "", "caf\udce9.mp4", "\U0001f3be.mp4"]
 )
 def test_names_of_videos_are_taken_as_they_are(videonl: Videonl, trained: Path, name: str) -> None:

@@ -31,7 +31,7 @@ def test_each_number_of_views_has_the_accuracy_of_its_views(make_score: MakeScor
     # clip by clip, three crops each; of three clips one takes the middle, two the first and last
     one = make_score(0, 1, [WRONG, RIGHT, WRONG, RIGHT, WRONG, RIGHT, WRONG, RIGHT, WRONG], num_crops=3)
     other = make_score(1, 1, 3 * [WRONG] + 3 * [RIGHT] + 3 * [SURELY_WRONG], num_crops=3)
-    found = {(point.num_clips, point.num_crops): point.top1 for point in accuracy_by_views([one, other])}
+    found = {(point.num_clips, point.num_crops): point.value for point in accuracy_by_views([one, other])}
     assert found == {
         (1, 1): 0.5,  # one: clip 1 crop 1 is wrong; other: right
         (2, 1): 0.5,  # one: clips 0 and 2 are right; other: wrong
@@ -45,8 +45,8 @@ def test_each_number_of_views_has_the_accuracy_of_its_views(make_score: MakeScor
 def test_all_views_have_the_accuracy_of_the_evaluation(record: EvaluationRecord) -> None:
     points = accuracy_by_views(record.scores)
     assert [(point.num_clips, point.num_crops) for point in points] == [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2), (3, 2)]
-    assert points[-1].top1 == pytest.approx(accuracies(*stack(record.scores))["top1"])
-    assert points[-1].interval.low < points[-1].top1 < points[-1].interval.high
+    assert points[-1].value == pytest.approx(accuracies(*stack(record.scores))["top1"])
+    assert points[-1].interval.low < points[-1].value < points[-1].interval.high
 
 
 def test_views_that_differ_are_refused(make_score: MakeScore) -> None:

@@ -8,7 +8,7 @@ import torch
 from videonl.data.reading.decoding import open_video
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
 from videonl.errors import UserError
-from videonl.evaluation.averaging import average_views
+from videonl.evaluation.views import average_views
 from videonl.inference import Recognizer, load
 from videonl.inference.timeline import timeline_of
 from videonl.inference.windows import Windows

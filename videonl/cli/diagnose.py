@@ -23,6 +23,7 @@ from videonl.diagnostics import DiagnosedClip, Diagnosis
 from videonl.diagnostics.cue import Clued
 from videonl.diagnostics.report import WRITTEN, DiagnosisReport, print_report, write_report
 from videonl.errors import MOST_WORKERS, UserError
+from videonl.evaluation import Average
 from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.inference import Recognizer
 from videonl.inference.loading import find_trained
@@ -91,10 +92,12 @@ def diagnose(
             "attention --evidence` shows class evidence for any network"
         )
     recognizer = Recognizer(trained.network.to(device_of(device)), ClipFormat(**trained.clip))
+    several = trained.has_several_labels
     entries = read_source(source, root, classes, columns=columns, path_prefix=path_prefix)
-    videos = spread_out(assign(entries, trained.class_names), num_clips)
+    videos = spread_out(assign(entries, trained.class_names, several), num_clips)
     gains = {name: block.gain() for name, block in trained.network.blocks.items()}
-    diagnosis = Diagnosis(recognizer.network, recognizer.blocks, trained.class_names, num_queries, seed, gains)
+    average: Average = "sigmoid" if several else "softmax"
+    diagnosis = Diagnosis(recognizer.network, recognizer.blocks, trained.class_names, num_queries, seed, gains, average)
     unreadable = {}
     with progress_bar("diagnosing") as progress, naming_shared_memory():
         for number, clip in enumerate(_clips(recognizer, videos, decoder, num_workers)):
@@ -151,7 +154,8 @@ def _clued(clue: Clue, clip: LocatedClip) -> Clued | None:
 
 def _report(diagnosis: Diagnosis, about: Mapping[str, str], unreadable: Mapping[str, str]) -> DiagnosisReport:
     scores = diagnosis.scores
-    top1 = sum(score.prediction == score.label for score in scores) / len(scores)
+    with_class = [score for score in scores if score.labels]
+    top1 = sum(score.prediction in score.labels for score in with_class) / max(1, len(with_class))
     blocks = list(diagnosis.blocks_diagnosed())
     return DiagnosisReport(about, len(scores), top1, blocks, diagnosis.all_off(), unreadable)
 

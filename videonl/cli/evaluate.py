@@ -10,10 +10,11 @@ from videonl.data.sources.labeled import file_of_source, read_source
 from videonl.data.sources.labels import assign_known
 from videonl.data.transforms import MOST_VIEWS, ClipFormat, Views, ViewTransform
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError
-from videonl.evaluation import Average, EvaluationRecord, average_of, is_of_several
+from videonl.evaluation import Average, EvaluationRecord
 from videonl.evaluation.about import describe_checkpoint, describe_network, describe_source, digest, today
 from videonl.evaluation.report import NUM_MISTAKES, names_of, print_evaluation, require_readable, write_evaluation
 from videonl.evaluation.unfinished import UnfinishedEvaluation
+from videonl.evaluation.views import ONE_LABEL, SEVERAL_LABELS, average_for
 from videonl.files import LOCK, locked
 from videonl.inference import VIEWS_PER_STEP, Recognizer, score_videos
 from videonl.inference.loading import find_trained
@@ -62,8 +63,8 @@ def evaluate(
         num_crops: Square crops of each clip, evenly spaced along its longer side; 3 by default.
         crop_px: Side of the crops, where it is not that of the training.
         fully_convolutional: Score whole frames instead of crops.
-        average: What is averaged over the views of a video, softmax or logits; with several labels sigmoid, or max for
-            the highest of the views.
+        average: What is averaged over the views of a video, softmax or logits; of several labels sigmoid, or max for
+            the largest one. By default the first.
         views_per_step: Most views scored in one forward pass.
         num_workers: Processes that decode; 0 decodes in the main process.
         decoder: auto, pyav, decord or torchcodec.
@@ -94,14 +95,14 @@ def evaluate(
     refuse_within(out, [videos_of])
     trained = find_trained(checkpoint, trust_code=trust_code)
     clip = ClipFormat(**trained.clip)
-    average = average_of(trained.task, average)
-    several = is_of_several(average)
     if num_crops is None:
         num_crops = 1 if fully_convolutional else 3
     views = Views(num_clips, num_crops, crop_px, fully_convolutional)
     side_px = clip.short_side_px if fully_convolutional else crop_px or clip.crop_px
     require_clip(trained.network, (clip.num_frames, side_px, side_px))
     ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
+    several = trained.has_several_labels
+    average = average_for(SEVERAL_LABELS if several else ONE_LABEL, average)
     entries = read_source(source, root, classes, keep_unreadable=True, columns=columns, path_prefix=path_prefix)
     videos = assign_known(entries, trained.class_names, several)
     about = {
@@ -110,9 +111,11 @@ def evaluate(
         **describe_network(trained.network),
         "views": views.describe(clip),
         "clip": clip.describe(),
+        **({} if trained.threshold is None else {"threshold": f"{trained.threshold:.6g}"}),
     }
     asked = {"average": average, "about": about, "videos": digest(repr(videos).encode())}
-    data = EvaluationVideos(videos, clip, views, decoder, time_limit or None)
+    num_classes = len(trained.class_names) if several else None
+    data = EvaluationVideos(videos, clip, views, decoder, time_limit or None, num_classes)
     recognizer = Recognizer(trained.network.to(device_of(device)), clip, views_per_step)
     with locked(out / LOCK, f"an evaluation is written to {out}"):
         with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:
@@ -126,9 +129,9 @@ def evaluate(
     if not scores:
         raise UserError(f"none of the {len(videos)} videos could be read")
     if record.labeled:
-        print_evaluation(console, record.labeled, len(unreadable))
+        print_evaluation(console, record.labeled, len(unreadable), record.threshold)
     if num_unlabeled := sum(not score.is_labeled for score in scores):
         console.print(f"{num_unlabeled} of {len(scores)} videos are of no known class: scored, but not in any accuracy")
-    for path in written if record.labeled else written[:1]:
+    for path in filter(Path.is_file, written):
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)
     require_readable(unreadable, len(scores), max_failed_share)

@@ -11,7 +11,7 @@ import yaml
 from videonl.data.transforms import ClipFormat
 from videonl.evaluation import EvaluationRecord, accuracies, stack
 from videonl.evaluation.intervals import CONFIDENCE, accuracy_intervals, caution
-from videonl.evaluation.report import TITLES
+from videonl.evaluation.metrics import TITLES
 from videonl.evaluation.views import require_finite
 from videonl.terminal import printable
 

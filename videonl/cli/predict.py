@@ -14,7 +14,8 @@ from videonl.data.reading.shard_member import is_url
 from videonl.data.sources.videos import read_videos
 from videonl.data.transforms import MOST_VIEWS, Views
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, IncompleteError, UserError
-from videonl.evaluation import Average, average_of
+from videonl.evaluation import Average
+from videonl.evaluation.views import ONE_LABEL, SEVERAL_LABELS, average_for
 from videonl.inference import VIEWS_PER_STEP, Model, Prediction, Predictions
 from videonl.inference.loading import Precision, find_trained
 from videonl.inference.predicting import Asked, predict_videos
@@ -95,8 +96,8 @@ def predict(
         top: How many classes to print, and to write to .csv and .json.
         num_clips: Clips, evenly spaced in time.
         num_crops: Crops of each clip, evenly spaced along its longer side.
-        average: What is averaged over the views of a video, softmax or logits; with several labels sigmoid, or max
-            for the highest of the views.
+        average: What is averaged over the views of a video, softmax or logits; of several labels sigmoid, or max for
+            the largest one. By default the first.
         classes: Names of the classes where the checkpoint has none: a file with one name per line, or kinetics400,
             kinetics600, kinetics700.
         views_per_step: Most views scored in one forward pass.
@@ -122,9 +123,9 @@ def predict(
     workers = (2 if many else 0) if num_workers is None else num_workers
     trained = find_trained(checkpoint, classes, trust_code)
     model = Model(trained, device, precision, views_per_step)
-    asked = Asked(
-        sources, Views(num_clips, num_crops), average_of(trained.task, average), decoder, workers, time_limit or None
-    )
+    average = average_for(SEVERAL_LABELS if trained.has_several_labels else ONE_LABEL, average)
+    views = Views(num_clips, num_crops)
+    asked = Asked(sources, views, average, decoder, workers, time_limit or None, trained.threshold)
     console = Console()
     predictions = predict_videos(model.recognizer, model.class_names, asked, out, top=top)
     scored = asked.views.describe(model.clip)

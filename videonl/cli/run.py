@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
@@ -83,9 +83,9 @@ class VideonlCLI(LightningCLI):
         parser.add_argument("--run", type=Run, default=Run())
         parser.add_argument(
             "--task",
-            type=str,
+            type=Literal[tuple(TASKS)],
             default="single_label",
-            help="What a label is: single_label (one class for each video) or multi_label (any number)",
+            help="single_label, or multi_label where a video may have any number of classes.",
         )
         parser.link_arguments("task", "data.task")
         parser.link_arguments("task", "model.task")
@@ -98,7 +98,6 @@ class VideonlCLI(LightningCLI):
         """Parses the given arguments, without Lightning's warning that ``sys.argv`` differs."""
         self.config = parser.parse_args(args)  # type: ignore[arg-type]  # always a list here
         config = self.config[self.config.subcommand]
-        TASKS.find(config.task)  # an unknown one is an error before the data is read
         require_trainer_values(config.trainer.as_dict(), config.seed_everything, self.config.subcommand)
 
     def _parse_ckpt_path(self) -> None:

@@ -11,7 +11,7 @@ from videonl.cli.run_folder import Run
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.transforms import ClipFormat
 from videonl.evaluation.about import describe_network
-from videonl.evaluation.report import TITLES
+from videonl.evaluation.metrics import TITLES
 from videonl.models import ClipClassifier
 from videonl.profiling import profile_network
 from videonl.terminal import Console

@@ -7,7 +7,7 @@ from videonl.cli.parsing import Parser
 from videonl.cli.refusals import local_video, require_at_least
 from videonl.data.transforms import MOST_VIEWS
 from videonl.errors import UserError, require_within
-from videonl.evaluation import Average, average_of
+from videonl.evaluation import Average
 from videonl.inference import Model
 from videonl.inference.loading import Precision, find_trained
 from videonl.inference.timeline import STRIDE_SECONDS, Timeline, timeline_of
@@ -53,7 +53,7 @@ def timeline(
     threshold: float = THRESHOLD,
     min_seconds: float = 0.0,
     num_crops: int = 1,
-    average: Average | None = None,
+    average: Average = "softmax",
     embed: bool = False,
     classes: str | None = None,
     batch_size: int | None = None,
@@ -98,7 +98,7 @@ def timeline(
             file,
             stride_seconds=stride_seconds,
             num_crops=num_crops,
-            average=average_of(model.task, average),
+            average=average,
             decoder=decoder,
             batch_size=batch_size,
             progress=progress,

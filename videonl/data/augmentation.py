@@ -9,6 +9,7 @@ from torchvision.transforms.v2 import functional as vision
 
 from videonl.data.mixing import Mixing
 from videonl.data.transforms import ClipFormat, require
+from videonl.data.video import UNKNOWN, Label
 from videonl.errors import MOST_PIXELS, require_within
 
 
@@ -123,11 +124,12 @@ class TrainTransform:
         require(fits, f"crop_px must not exceed the augmentation's short_side_px {shortest_px}, got {self.crop_px}")
         self._later = _later_transforms(augmentation, clip_format.mean)
 
-    def __call__(self, frames: torch.Tensor, label: int | tuple[int, ...] = -1) -> torch.Tensor:
-        """Transform one clip of class or classes ``label``, uint8 ``(T, C, H, W)`` to uint8 ``(C, T, crop, crop)``."""
+    def __call__(self, frames: torch.Tensor, label: Label = UNKNOWN) -> torch.Tensor:
+        """Transform one clip of ``label``, uint8 ``(T, C, H, W)``, to uint8 ``(C, T, crop, crop)``."""
         frames = self._crop(frames)
         flip = float(torch.rand(())) < self.augmentation.flip_probability
-        if flip and self.no_flip_labels.isdisjoint(label if isinstance(label, tuple) else (label,)):
+        labels = label if isinstance(label, tuple) else (label,)
+        if flip and self.no_flip_labels.isdisjoint(labels):
             frames = vision.horizontal_flip(frames)
         for transform in self._later:
             frames = transform(frames)

@@ -26,14 +26,14 @@ class TrainingItem(TypedDict):
 
     clip: torch.Tensor
     video: int
-    label: int | tuple[int, ...]
+    label: int | torch.Tensor
     failures: list[Failure]
 
 
 class TrainingBatch(TypedDict):
     """Clips: ``clip`` uint8 ``(B, C, T, H, W)``, ``label`` int64 ``(B,)``, ``video`` the drawn index of each.
 
-    Of several labels, ``label`` is float32 ``(B, K)``: 1 for each class of a clip, else 0.
+    Of a task of several labels ``label`` is float32 ``(B, K)``, 1 for each true class and else 0.
 
     With several clips per video, the first clips of all videos come first, then the second ones, and so on: neighbors,
     which mixup blends, are different videos.
@@ -55,7 +55,7 @@ class EvaluationItem(TypedDict):
     clip: torch.Tensor
     view: list[tuple[int, int]]
     video: int
-    label: int | tuple[int, ...]
+    label: int | torch.Tensor
     path: str
 
 
@@ -70,29 +70,25 @@ class EvaluationBatch(TypedDict):
     """Views of several videos: ``clip`` uint8 ``(sum of V, C, T, H, W)``; the rest has one entry per view.
 
     ``video`` (int64) is the index of the view's video in the data set, ``view`` (int64 ``(sum of V, 2)``) the numbers
-    of its clip and crop; ``label`` is int64, or of several labels a list of tuples.
+    of its clip and crop. ``label`` is int64 ``(sum of V,)``, of several labels float32 ``(sum of V, K)``; unknown ones
+    are -1.
     """
 
     clip: torch.Tensor
     view: torch.Tensor
     video: torch.Tensor
-    label: torch.Tensor | list[int | tuple[int, ...]]
+    label: torch.Tensor
     path: list[str]
     failures: list[Failure]
 
 
-def collate_training(items: Sequence[TrainingItem], num_classes: int | None = None) -> TrainingBatch:
-    """Join the clips of several videos, all of one shape and number, into a batch.
-
-    Args:
-        items: The clips of each video.
-        num_classes: K, where a video may have several labels.
-    """
+def collate_training(items: Sequence[TrainingItem]) -> TrainingBatch:
+    """Join the clips of several videos, all of one shape and number, into a batch."""
     num_clips = len(items[0]["clip"])
     return {
         "clip": _batch([item["clip"][number] for number in range(num_clips) for item in items]),
         "video": [item["video"] for item in items] * num_clips,
-        "label": torch.cat([_targets([item["label"] for item in items], num_classes)] * num_clips),
+        "label": torch.cat([_labels([item["label"] for item in items])] * num_clips),
         "failures": [failure for item in items for failure in item["failures"]],
     }
 
@@ -112,18 +108,9 @@ def collate_evaluation(items: Sequence[EvaluationItem | FailedItem]) -> Evaluati
     }
 
 
-def _targets(labels: Sequence[int | tuple[int, ...]], num_classes: int | None) -> torch.Tensor:
-    if num_classes is None:
-        return torch.tensor(labels, dtype=torch.int64)
-    targets = torch.zeros(len(labels), num_classes)
-    for row, label in zip(targets, labels, strict=True):
-        row[list(label) if isinstance(label, tuple) else [label]] = 1
-    return targets
-
-
-def _labels(labels: list[int | tuple[int, ...]]) -> torch.Tensor | list[int | tuple[int, ...]]:
-    has_several = any(isinstance(label, tuple) for label in labels)
-    return labels if has_several else torch.tensor(labels, dtype=torch.int64)
+def _labels(labels: Sequence[int | torch.Tensor]) -> torch.Tensor:
+    several = [label for label in labels if isinstance(label, torch.Tensor)]
+    return torch.stack(several) if several else torch.tensor(labels, dtype=torch.int64)
 
 
 def stack(clips: Sequence[torch.Tensor], shared: bool = False) -> torch.Tensor:

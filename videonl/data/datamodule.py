@@ -1,7 +1,6 @@
 """The data module: sources in, batches out."""
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from videonl.terminal import printable
 
 
 class ClipDataModule(LightningDataModule):
-    """Videos with one label each, or several, as batches of clips.
+    """Labeled videos, as batches of clips.
 
     A source is a folder of class folders (CLASS/CLIP.mp4), a list file ("path label" or "path,label" per line; with a
     header and a column "split", clips.csv#train takes one split of it), or an index or a folder of shards, which may be
@@ -45,7 +44,7 @@ class ClipDataModule(LightningDataModule):
         loading: Settings for loading batches.
         columns: What the columns of lists are called: path=filename,label=class,split=fold,start=from,end=to.
         path_prefix: OLD=NEW: paths in lists that begin with OLD begin with NEW here.
-        task: What a label is: single_label or multi_label.
+        task: ``single_label``, or ``multi_label`` for videos with any number of labels each.
 
     Raises:
         UserError: A source is missing or malformed, a label of an evaluation's video is not among the classes, or those
@@ -70,12 +69,12 @@ class ClipDataModule(LightningDataModule):
         task: str = "single_label",
     ) -> None:
         super().__init__()
+        self.has_several_labels = task == "multi_label"
         self.clip = clip
         self.validation_views, self.test_views = validation_views, test_views
         for views in (validation_views, test_views):
             ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
         self.loading = loading
-        self.has_several_labels = task == "multi_label"
         self.augmentation = augmentation
         self.scored: frozenset[int] = frozenset()
         self._training_loader: ResumableLoader | None = None
@@ -89,11 +88,11 @@ class ClipDataModule(LightningDataModule):
             for name, source in self.sources.items()
         }
         given = list(read_class_names(names_file).values()) if names_file else classes
-        self.class_names = _class_names(given if isinstance(given, list) else None, labeled, self.has_several_labels)
+        several = self.has_several_labels
+        self.class_names = _class_names(given if isinstance(given, list) else None, labeled, several)
         if "train" in labeled:  # a training does without some of its videos, an evaluation would be another one
-            labeled["train"] = leave_out_wrong_labels(
-                labeled["train"], self.class_names, loading.training_share, self.has_several_labels
-            )
+            share = loading.training_share
+            labeled["train"] = leave_out_wrong_labels(labeled["train"], self.class_names, share, several)
         self._wrong_test_label: UserError | None = None
         self.videos = {name: PackedVideos(self._assign(name, entries)) for name, entries in labeled.items()}
         if train:
@@ -103,6 +102,11 @@ class ClipDataModule(LightningDataModule):
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    @property
+    def label_columns(self) -> int | None:
+        """Of the labels of batches; None where there is one label a clip."""
+        return self.num_classes if self.has_several_labels else None
 
     def files(self) -> list[Path]:
         """What the sources are read from: the folder, list or index of each."""
@@ -139,14 +143,12 @@ class ClipDataModule(LightningDataModule):
             loading.seed,
             loading.clips_per_video,
             loading.time_limit_seconds or None,
+            self.label_columns,
         )
         num_videos_per_batch = loading.batch_size // loading.clips_per_video
         sampler = TrainingSampler(len(videos), loading.seed, num_videos_per_batch)
-        collate = (
-            partial(collate_training, num_classes=self.num_classes) if self.has_several_labels else collate_training
-        )
         return ResumableLoader(
-            clips, sampler=sampler, batch_size=num_videos_per_batch, collate_fn=collate, **self._options()
+            clips, sampler=sampler, batch_size=num_videos_per_batch, collate_fn=collate_training, **self._options()
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -206,9 +208,8 @@ class ClipDataModule(LightningDataModule):
         # Whole frames of different videos differ in size, and a batch has but one.
         most = 1 if views.fully_convolutional else self.loading.batch_size // views.num_views
         num_videos_per_batch = max(1, most)
-        clips = EvaluationVideos(
-            videos, self.clip, views, self.loading.decoder, self.loading.time_limit_seconds or None
-        )
+        limit = self.loading.time_limit_seconds or None
+        clips = EvaluationVideos(videos, self.clip, views, self.loading.decoder, limit, self.label_columns)
         batches = EvaluationBatchSampler(len(videos), num_videos_per_batch, self.scored if name == "test" else ())
         return DataLoader(clips, batch_sampler=batches, collate_fn=collate_evaluation, **self._options())
 

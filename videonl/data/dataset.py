@@ -12,7 +12,7 @@ from videonl.data.reading.decoding import DecodingError, VideoReader
 from videonl.data.reading.video_reader import with_recount
 from videonl.data.sampling import even_clips, even_clips_in_time, random_clip, random_clip_in_time
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
-from videonl.data.video import Video
+from videonl.data.video import Label, Video, target_of
 from videonl.errors import UserError
 
 _MAX_TRIES = 10
@@ -33,20 +33,23 @@ class TrainingClips(Dataset[TrainingItem]):
         seed: Seed of all random choices.
         clips_per_video: Number of clips of each video, R.
         time_limit_seconds: How long a clip may take, in worker processes; ``None`` for ever.
+        num_classes: Number of classes of a task of several labels, whose items have a row of zeros and ones as label.
     """
 
     def __init__(
         self,
         videos: Sequence[Video],
         clip_format: ClipFormat,
-        transform: Callable[[torch.Tensor, int | tuple[int, ...]], torch.Tensor],
+        transform: Callable[[torch.Tensor, Label], torch.Tensor],
         decoder: str = "auto",
         seed: int = 0,
         clips_per_video: int = 1,
         time_limit_seconds: float | None = None,
+        num_classes: int | None = None,
     ) -> None:
         self.videos = videos
         self.clip_format = clip_format
+        self.num_classes = num_classes
         self.transform = transform
         self.decoder = decoder
         self.seed = seed
@@ -72,7 +75,8 @@ class TrainingClips(Dataset[TrainingItem]):
             except DecodingError as error:
                 failures.append(Failure(error.path, error.reason))
             else:
-                return {"clip": clip, "video": index, "label": video.label, "failures": failures}
+                label = target_of(video.label, self.num_classes)
+                return {"clip": clip, "video": index, "label": label, "failures": failures}
         listed = "\n".join(f"  {failure.path}: {failure.reason}" for failure in failures)
         raise UserError(f"none of {len(failures)} videos in a row can be decoded:\n{listed}\nRepair or remove them.")
 
@@ -98,6 +102,7 @@ class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
         views: How many clips and crops.
         decoder: A name in ``decoding.DECODERS``.
         time_limit_seconds: How long a clip may take, in worker processes; ``None`` for ever.
+        num_classes: As for :class:`TrainingClips`.
     """
 
     def __init__(
@@ -107,8 +112,10 @@ class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
         views: Views,
         decoder: str = "auto",
         time_limit_seconds: float | None = None,
+        num_classes: int | None = None,
     ) -> None:
         self.videos = videos
+        self.num_classes = num_classes
         self.clip_format = clip_format
         self.views = views
         self.decoder = decoder
@@ -127,8 +134,8 @@ class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
             clip = self._guarded(video.path, video)
         except DecodingError as error:
             return {"failures": [Failure(error.path, error.reason)]}
-        view = self.views.numbers
-        return {"clip": clip, "view": view, "video": index, "label": video.label, "path": str(video.path)}
+        view, label = self.views.numbers, target_of(video.label, self.num_classes)
+        return {"clip": clip, "view": view, "video": index, "label": label, "path": str(video.path)}
 
     def _read(self, video: Video) -> torch.Tensor:
         return read_views(video, self.clip_format, self.views, self.decoder)

@@ -40,12 +40,12 @@ class Mixing:
 
         Args:
             clip: uint8 ``(B, C, T, H, W)``.
-            label: int64 ``(B,)``, or of several labels float ``(B, K)``.
+            label: int64 ``(B,)``, or of several labels float32 ``(B, K)``.
             num_classes: Number of classes K.
             key: What the randomness is a function of.
 
         Returns:
-            Clips, values 0 to 255, uint8 or float32; and labels as probabilities ``(B, K)``.
+            Clips, values 0 to 255, uint8 or float32; and labels ``(B, K)``: which share of a clip is of each class.
         """
         ways = [
             way(alpha=alpha, num_classes=num_classes)
@@ -58,4 +58,4 @@ class Mixing:
             way = ways[int(torch.randint(len(ways), ()))]
             clip = clip.float() if isinstance(way, v2.MixUp) else clip
             mixed, soft_label = way(tv_tensors.Video(clip), label)
-        return mixed.as_subclass(torch.Tensor), soft_label
+        return mixed.as_subclass(torch.Tensor), soft_label.as_subclass(torch.Tensor)

@@ -3,30 +3,55 @@
 import pickle
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import overload
+from typing import TypeAlias, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from videonl.data.reading.decoding import DecodingError, FrameTable, VideoReader, open_video
 from videonl.data.reading.segment import Place
 from videonl.runtime.shared_bytes import SharedBytes
 
+Label: TypeAlias = int | tuple[int, ...]
+"""The index of a class, or those of several; :data:`UNKNOWN` where they are not known."""
+UNKNOWN = -1
+
+
+def target_of(label: Label, num_classes: int | None) -> int | torch.Tensor:
+    """What a network is to say of a video: the index of its class, or of several labels a row of zeros and ones.
+
+    >>> target_of((0, 2), num_classes=4), target_of(UNKNOWN, num_classes=2)
+    (tensor([1., 0., 1., 0.]), tensor([-1., -1.]))
+
+    Args:
+        label: Of the video.
+        num_classes: Number of classes K, of a task of several labels; else None.
+    """
+    if num_classes is None:
+        assert isinstance(label, int)
+        return label
+    if isinstance(label, int):
+        return torch.full((num_classes,), float(UNKNOWN))
+    row = torch.zeros(num_classes)
+    row[list(label)] = 1
+    return row
+
 
 @dataclass(frozen=True)
 class Video:
-    """A video file and its class.
+    """A video file and its class, or classes.
 
     Args:
         path: Where it is: a file, or a part of one.
-        label: Index into the class list, from 0, or those of several, in rising order; -1 where it is not known.
+        label: Index into the class list, from 0; of a task of several labels, all of them in rising order.
         frame_table: The frames of the file, where an index knows them (``FrameTable.to_text``): packed, as a data set
             may have hundreds of thousands.
         unreadable: Why an index says that it cannot be read; empty where it can.
     """
 
     path: Place
-    label: int | tuple[int, ...]
+    label: Label
     frame_table: str = ""
     unreadable: str = ""
 

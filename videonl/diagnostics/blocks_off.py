@@ -82,6 +82,7 @@ def effect(class_names: list[str], changed: Sequence[VideoScore], whole: Sequenc
         whole: The scores of the whole network, of the same clips.
     """
     compared = compare(EvaluationRecord(class_names, list(changed)), EvaluationRecord(class_names, list(whole)))
-    top1 = compared.metrics["top1"]
+    # Of several labels, the share of the clips whose most probable class is a true one.
+    top1 = compared.metrics["top1"] if "top1" in compared.metrics else compared.metrics["hit1"]
     num_changed = sum(a.prediction != b.prediction for a, b in zip(changed, whole, strict=True))
     return Effect(top1.a, top1.difference, top1.interval, compared.p_value, num_changed)

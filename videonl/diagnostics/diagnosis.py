@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from videonl.blocks import AttentionBlock, Gain
+from videonl.data.video import Label
 from videonl.diagnostics.blocks_off import Effect, effect, made_alike, switched_off
 from videonl.diagnostics.cue import Clued, CueFigures, CueShare, cue_share, mean_by_kind
 from videonl.diagnostics.looking import Attention, flat_indices, mean_attention, measure_attention
 from videonl.diagnostics.measures import contribution
 from videonl.diagnostics.saturation import largest_affinity
-from videonl.evaluation import VideoScore
+from videonl.evaluation import Average, VideoScore
 from videonl.visualization.features import clip_size, read_features
 from videonl.visualization.grid import Position
 
@@ -30,7 +31,7 @@ class DiagnosedClip(NamedTuple):
     Attributes:
         number: Its index in the list of videos; seeds its queries.
         path: Its video, as text to show.
-        label: Index of the true class.
+        label: Index of the true class, or those of several; see :class:`videonl.data.video.Video`.
         pixels: (1, C, T, H, W), normalized, on the network's device.
         seconds: For each frame its time in the video.
         clued: The places of its cue and probe, for synthetic clips.
@@ -38,7 +39,7 @@ class DiagnosedClip(NamedTuple):
 
     number: int
     path: str
-    label: int
+    label: Label
     pixels: Tensor
     seconds: Sequence[float]
     clued: Clued | None = None
@@ -99,6 +100,7 @@ class Diagnosis:
         num_queries: Number of random query positions in each clip, for each block.
         seed: Seed of the positions.
         gains: The gains of the trained blocks, if their norms have been folded since; by default the current ones.
+        average: What the logits mean: ``softmax``, or of several labels ``sigmoid``.
     """
 
     def __init__(
@@ -109,7 +111,9 @@ class Diagnosis:
         num_queries: int = 64,
         seed: int = 0,
         gains: Mapping[str, Gain | None] | None = None,
+        average: Average = "softmax",
     ) -> None:
+        self.average: Average = average
         self.network = network
         self.blocks = blocks
         self.class_names = class_names
@@ -142,7 +146,7 @@ class Diagnosis:
                 with change():
                     logits[name] = self.network(clip.pixels)
         for name, of_clip in logits.items():
-            score = VideoScore(clip.number, clip.path, clip.label, of_clip.float().cpu(), ((0, 0),))
+            score = VideoScore(clip.number, clip.path, clip.label, of_clip.float().cpu(), ((0, 0),), self.average)
             self._scores[name].append(score)
 
     def _read(self, clip: DiagnosedClip, name: str, features: tuple[Tensor, ...], output: Tensor) -> None:

@@ -19,8 +19,14 @@ from videonl.evaluation.intervals import (
 )
 from videonl.evaluation.pairing import Pair, pairs_of
 from videonl.evaluation.record import EvaluationRecord
-from videonl.evaluation.several import average_precisions, statistics_of, top_hits
-from videonl.evaluation.views import stack
+from videonl.evaluation.several import (
+    THRESHOLD,
+    average_precisions,
+    f1_of,
+    hit_share_of,
+    mean_average_precision_of,
+)
+from videonl.evaluation.views import VideoScore, stack
 
 _CONDITIONS = ("views", "clip", "average")
 
@@ -52,12 +58,13 @@ class Comparison:
     Attributes:
         num_videos: Videos compared: those with a known class.
         class_names: Names in the order of A's labels.
-        metrics: ``top1`` and ``mean_class``; of several labels ``map``, ``f1``, ``hit1`` and so on.
-        fixed: Videos that A gets wrong and B right, highest confidence of B first.
+        metrics: ``top1`` and ``mean_class``; of several labels ``map``, ``f1`` and ``hit1``.
+        fixed: Videos that A gets wrong and B right, highest confidence of B first. Of several labels, right is a video
+            whose most probable class is a true one.
         broken: Videos that A gets right and B wrong, highest confidence of B first.
-        p_value: Of McNemar's exact test: probability of a split of the changed videos at least this uneven by chance;
-            None of several labels, of which there is only the interval.
-        classes: Every class that occurs, the most gained first.
+        p_value: Of McNemar's exact test: probability of a split of the changed videos at least this uneven by chance.
+        classes: Every class that occurs, the most gained first: its accuracy, or of several labels its average
+            precision; there, fixed and broken are videos of the class that only B, or only A, gives a half or more.
         about: The settings of A and B by name: the records' ``about``, and ``average``.
     """
 
@@ -66,7 +73,7 @@ class Comparison:
     metrics: dict[str, Difference]
     fixed: list[Pair]
     broken: list[Pair]
-    p_value: float | None
+    p_value: float
     classes: list[ClassChange]
     about: dict[str, tuple[str, str]]
 
@@ -82,11 +89,11 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """Whether the videos separate A and B, in a sentence: if the interval and McNemar's test agree."""
-        of, name = ("top1", "top-1") if "top1" in self.metrics else ("map", "mAP")
-        low, high = self.metrics[of].interval
+        metric, name = ("map", "mAP") if "map" in self.metrics else ("top1", "top-1")
+        low, high = self.metrics[metric].interval
         if low <= 0 <= high:
             return f"These videos do not separate A and B: the interval of the difference in {name} contains zero."
-        if self.p_value is not None and self.p_value >= 1 - CONFIDENCE:
+        if metric == "top1" and self.p_value >= 1 - CONFIDENCE:
             changed = len(self.fixed) + len(self.broken)
             return (
                 f"These videos do not separate A and B: {changed} changed, too few for a conclusion "
@@ -106,63 +113,28 @@ def compare(a: EvaluationRecord, b: EvaluationRecord) -> Comparison:
         UserError: Their videos, classes or labels differ; the message says which.
     """
     pairs = pairs_of(a, b)
-    if a.has_several_labels:
-        return _compare_several(a, b, pairs)
-    labels = np.array([pair.a.true_class for pair in pairs])
+    scores_a, scores_b = zip(*pairs, strict=True)
     hits_a, hits_b = (
-        np.array([score.prediction == score.label for score in scores], dtype=np.float64)
-        for scores in zip(*pairs, strict=True)
+        np.array([score.prediction in score.labels for score in scores], dtype=np.float64)
+        for scores in (scores_a, scores_b)
     )
+    if a.has_several_labels:
+        metrics, classes = _differences_of_several(scores_a, scores_b), _changes_of_several(scores_a, scores_b, a)
+    else:
+        labels = np.array([score.label for score in scores_a])
+        metrics, classes = _differences(hits_a, hits_b, labels), _class_changes(hits_a, hits_b, labels, a.class_names)
     fixed = [pair for pair, change in zip(pairs, hits_b - hits_a, strict=True) if change > 0]
     broken = [pair for pair, change in zip(pairs, hits_b - hits_a, strict=True) if change < 0]
     return Comparison(
         num_videos=len(pairs),
         class_names=a.class_names,
-        metrics=_differences(hits_a, hits_b, labels),
+        metrics=metrics,
         fixed=sorted(fixed, key=_surest),
         broken=sorted(broken, key=_surest),
         p_value=mcnemar(len(fixed), len(broken)),
-        classes=_class_changes(hits_a, hits_b, labels, a.class_names),
+        classes=classes,
         about=_about(a, b),
     )
-
-
-def _compare_several(a: EvaluationRecord, b: EvaluationRecord, pairs: Sequence[Pair]) -> Comparison:
-    """Fixed and broken are the videos whose most probable class became true or false."""
-    (of_a, targets), (of_b, _) = (stack(scores) for scores in zip(*pairs, strict=True))
-    hits_a, hits_b = top_hits(of_a, targets), top_hits(of_b, targets)
-    fixed = [pair for pair, change in zip(pairs, hits_b - hits_a, strict=True) if change > 0]
-    broken = [pair for pair, change in zip(pairs, hits_b - hits_a, strict=True) if change < 0]
-    in_a, in_b = statistics_of(of_a, targets), statistics_of(of_b, targets)
-    precisions = zip(
-        average_precisions(of_a, targets).tolist(), average_precisions(of_b, targets).tolist(), strict=True
-    )
-    changes = [
-        ClassChange(a.class_names[index], num_videos, *both, *_moved(hits_a, hits_b, targets[:, index].numpy()))
-        for index, (num_videos, both) in enumerate(zip(targets.sum(dim=0).tolist(), precisions, strict=True))
-        if num_videos
-    ]
-    return Comparison(
-        num_videos=len(pairs),
-        class_names=a.class_names,
-        metrics={name: _paired(in_a[name], in_b[name], len(pairs)) for name in in_a},
-        fixed=sorted(fixed, key=_surest),
-        broken=sorted(broken, key=_surest),
-        p_value=None,
-        classes=sorted(changes, key=lambda change: (change.a - change.b, change.name)),
-        about=_about(a, b),
-    )
-
-
-def _paired(of_a: Statistic, of_b: Statistic, num_videos: int) -> Difference:
-    once = np.ones((1, num_videos))
-    a, b = float(of_a(once)[0]), float(of_b(once)[0])
-    return Difference(a, b, b - a, bootstrap(lambda counts: of_b(counts) - of_a(counts), num_videos))
-
-
-def _moved(hits_a: Floats, hits_b: Floats, has_class: NDArray[np.int64]) -> tuple[int, int]:
-    change = (hits_b - hits_a) * has_class
-    return int((change > 0).sum()), int((change < 0).sum())
 
 
 def mcnemar(num_fixed: int, num_broken: int) -> float:
@@ -200,6 +172,40 @@ def _class_changes(
         changes.append(
             ClassChange(names[label], len(mine_a), float(mine_a.mean()), float(mine_b.mean()), fixed, broken)
         )
+    return sorted(changes, key=lambda change: (change.a - change.b, change.name))
+
+
+def _differences_of_several(a: Sequence[VideoScore], b: Sequence[VideoScore]) -> dict[str, Difference]:
+    (probabilities_a, targets), (probabilities_b, _) = stack(a), stack(b)
+    labeled = targets.sum(dim=1) > 0
+    found = {
+        "map": [mean_average_precision_of(each, targets) for each in (probabilities_a, probabilities_b)],
+        "f1": [f1_of(each, targets, THRESHOLD) for each in (probabilities_a, probabilities_b)],
+        "hit1": [hit_share_of(each, targets) for each in (probabilities_a, probabilities_b)],
+    }
+    if not bool(labeled.any()):
+        del found["hit1"]
+    return {name: _between(both[0], both[1], len(a)) for name, both in found.items()}
+
+
+def _between(of_a: Statistic, of_b: Statistic, num_videos: int) -> Difference:
+    once = np.ones((1, num_videos))
+    a, b = float(of_a(once)[0]), float(of_b(once)[0])
+    return Difference(a, b, b - a, bootstrap(lambda counts: of_b(counts) - of_a(counts), num_videos))
+
+
+def _changes_of_several(
+    a: Sequence[VideoScore], b: Sequence[VideoScore], record: EvaluationRecord
+) -> list[ClassChange]:
+    (probabilities_a, targets), (probabilities_b, _) = stack(a), stack(b)
+    both = [average_precisions(each, targets) for each in (probabilities_a, probabilities_b)]
+    changes = []
+    for label, name in enumerate(record.class_names):
+        mine = targets[:, label] > 0
+        if num_videos := int(mine.sum()):
+            seen_a, seen_b = (each[mine, label] >= THRESHOLD for each in (probabilities_a, probabilities_b))
+            fixed, broken = int((seen_b & ~seen_a).sum()), int((seen_a & ~seen_b).sum())
+            changes.append(ClassChange(name, num_videos, float(both[0][label]), float(both[1][label]), fixed, broken))
     return sorted(changes, key=lambda change: (change.a - change.b, change.name))
 
 

@@ -1,4 +1,4 @@
-"""Accuracy as a function of the number of views, from one evaluation with many."""
+"""Accuracy, or mAP, as a function of the number of views, from one evaluation with many."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,25 +6,24 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from videonl.evaluation.averaging import average_views, is_of_several
 from videonl.evaluation.intervals import Interval, bootstrap, hits_of, share_of
-from videonl.evaluation.several import mean_average_precision
-from videonl.evaluation.views import VideoScore, stack
+from videonl.evaluation.several import mean_average_precision_of
+from videonl.evaluation.views import SEVERAL_LABELS, VideoScore, average_views, labels_of
 
 
 class FewerViews(NamedTuple):
-    """Top-1 with some of the views.
+    """Top-1, or of several labels mAP, with some of the views.
 
     Attributes:
         num_clips: Clips used.
         num_crops: Crops of each.
-        top1: Accuracy, from 0 to 1; of several labels the mAP.
+        value: From 0 to 1.
         interval: Its 95% bootstrap interval.
     """
 
     num_clips: int
     num_crops: int
-    top1: float
+    value: float
     interval: Interval
 
 
@@ -40,7 +39,7 @@ def evenly_chosen(number: int, choices: int) -> list[int]:
 
 
 def accuracy_by_views(scores: Sequence[VideoScore]) -> list[FewerViews]:
-    """Top-1 for every number of clips, with the middle crop alone and with all crops.
+    """Top-1, or mAP, for every number of clips, with the middle crop alone and with all crops.
 
     Args:
         scores: Videos with known classes, all with the same views.
@@ -60,10 +59,10 @@ def _with_views(scores: Sequence[VideoScore], num_clips: int, num_crops: int) ->
     clips, crops = evenly_chosen(num_clips, all_clips), evenly_chosen(num_crops, all_crops)
     used = [place for place, (clip, crop) in enumerate(scores[0].views) if clip in clips and crop in crops]
     probabilities = torch.stack([average_views(score.logits[used], score.average) for score in scores])
-    labels = stack(scores)[1]
-    if is_of_several(scores[0].average):
-        statistic = mean_average_precision(probabilities, labels)
-        value = float(statistic(np.ones((1, len(scores))))[0])
-        return FewerViews(num_clips, num_crops, value, bootstrap(statistic, len(scores)))
-    hits = hits_of(probabilities, labels)
-    return FewerViews(num_clips, num_crops, float(hits.mean()), bootstrap(share_of(hits), len(hits)))
+    labels = labels_of(scores)
+    if scores[0].average in SEVERAL_LABELS:
+        statistic = mean_average_precision_of(probabilities, labels)
+    else:
+        statistic = share_of(hits_of(probabilities, labels))
+    value = float(statistic(np.ones((1, len(scores))))[0])
+    return FewerViews(num_clips, num_crops, value, bootstrap(statistic, len(scores)))

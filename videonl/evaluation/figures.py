@@ -79,8 +79,8 @@ def reliability_svg(calibration: Calibration) -> bytes:
         return _svg(figure)
 
 
-def views_svg(points: Sequence[FewerViews]) -> bytes:
-    """Top-1 against the number of clips, one line per number of crops, with 95% intervals."""
+def views_svg(points: Sequence[FewerViews], metric: str = "top-1") -> bytes:
+    """A metric against the number of clips, one line per number of crops, with 95% intervals."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.4), layout="constrained")
         axes = figure.add_subplot()
@@ -90,8 +90,9 @@ def views_svg(points: Sequence[FewerViews]) -> bytes:
             low, high = ([100 * edge for edge in edges] for edges in zip(*(p.interval for p in line), strict=True))
             axes.fill_between(clips, low, high, color=color, alpha=0.12, linewidth=0)
             name = f"{num_crops} crop{'s' * (num_crops > 1)}"
-            axes.plot(clips, [100 * p.top1 for p in line], "o-", color=color, markersize=4.5, linewidth=1.3, label=name)
-        axes.set(xlabel="clips per video", ylabel="top-1 (%)")
+            values = [100 * point.value for point in line]
+            axes.plot(clips, values, "o-", color=color, markersize=4.5, linewidth=1.3, label=name)
+        axes.set(xlabel="clips per video", ylabel=f"{metric} (%)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False, loc="lower right")
         _calm(axes)

@@ -99,12 +99,12 @@ def accuracy_intervals(probabilities: Tensor, labels: Tensor) -> dict[str, Inter
     return {name: bootstrap(statistic, len(labels)) for name, statistic in statistics.items()}
 
 
-def caution(num_videos: int, num_hits: int | None = None) -> str | None:
+def caution(num_videos: int, num_hits: int | None = None, metric: str = "top-1") -> str | None:
     """A caution about the accuracy on few videos, as text; ``None`` if there are many."""
     if num_videos >= FEW_VIDEOS:
         return None
     videos = f"{num_videos} video{'s' * (num_videos > 1)}"
-    text = f"Only {videos}: each one is {100 / num_videos:.1f} points of top-1, and the intervals are rough."
+    text = f"Only {videos}: each one is {100 / num_videos:.1f} points of {metric}, and the intervals are rough."
     if num_hits in (0, num_videos):
         # 1 - 0.05 ** (1 / n), the exact bound that the rule of three approximates
         bound = 100 * (1 - (1 - CONFIDENCE) ** (1 / num_videos))

@@ -1,14 +1,47 @@
 """Metrics of the scores of videos: accuracies, confusions and calibration."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from videonl.evaluation.intervals import hits_of, mean_class_share_of
+from videonl.evaluation.intervals import Interval, accuracy_intervals, hits_of, mean_class_share_of
+from videonl.evaluation.several import several_intervals, several_metrics
+from videonl.evaluation.views import SEVERAL_LABELS, VideoScore, stack
 
 CALIBRATION_BINS = 15
+TITLES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "mean_class": "mean class",
+    "map": "mAP",
+    "f1": "F1 at 0.5",
+    "f1_best": "F1 at best",
+    "hit1": "hit at 1",
+    "hit5": "hit at 5",
+}
+"""What the metrics of both tasks are called in tables; ``f1_best`` is that at the validation videos' best threshold."""
+
+
+def metrics_of(scores: Sequence[VideoScore], threshold: float | None = None) -> dict[str, float]:
+    """The metrics of videos with known classes: :func:`accuracies`, or of several labels :func:`several_metrics`.
+
+    Args:
+        scores: One per video.
+        threshold: Of several labels, the probability that the validation videos chose; by default that of these.
+    """
+    if scores[0].average in SEVERAL_LABELS:
+        return several_metrics(*stack(scores), threshold)
+    return accuracies(*stack(scores))
+
+
+def intervals_of(scores: Sequence[VideoScore], threshold: float | None = None) -> dict[str, Interval]:
+    """95% bootstrap intervals of what :func:`metrics_of` returns, by the same names."""
+    if scores[0].average in SEVERAL_LABELS:
+        return several_intervals(*stack(scores), threshold)
+    return accuracy_intervals(*stack(scores))
 
 
 def accuracies(probabilities: Tensor, labels: Tensor) -> dict[str, float]:

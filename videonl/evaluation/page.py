@@ -12,16 +12,18 @@ from torch import Tensor
 from videonl.evaluation.comparison import Comparison
 from videonl.evaluation.fewer_views import accuracy_by_views
 from videonl.evaluation.figures import confusion_png, reliability_svg, views_svg
-from videonl.evaluation.intervals import NUM_RESAMPLES, accuracy_intervals, caution, hits_of
-from videonl.evaluation.metrics import accuracies, calibration, confusion_matrix
+from videonl.evaluation.intervals import NUM_RESAMPLES, caution, hits_of
+from videonl.evaluation.metrics import calibration, confusion_matrix, intervals_of, metrics_of
 from videonl.evaluation.pairing import Pair
 from videonl.evaluation.record import EvaluationRecord
+from videonl.evaluation.several import average_precisions, best_threshold
 from videonl.evaluation.strips import film_strip
 from videonl.evaluation.views import VideoScore, stack
 from videonl.names import shortened
 
 _MOST_CONFUSIONS = 12
 _MANY_CLASSES = 60  # from here on the table of classes is folded
+_MOST_TRUE = 5  # true classes that a card names
 _LONG_NAME = 100  # characters; of a longer one the middle is shown on hovering alone
 
 
@@ -45,10 +47,10 @@ class Confusion(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A video as a card: its predictions, most important first, and a strip of its frames."""
+    """A video as a card: its true classes, its predictions, most important first, and a strip of its frames."""
 
     path: str
-    true: str
+    true: tuple[str, ...]
     answers: list[tuple[str, str, float]]  # whose it is, the class, its probability
     strip: bytes | None
 
@@ -61,30 +63,53 @@ def evaluation_page(record: EvaluationRecord, num_mistakes: int = 24) -> str:
         num_mistakes: How many of the worst mistakes to show.
     """
     scores = record.labeled
-    probabilities, labels = stack(scores)
-    counts = confusion_matrix(probabilities, labels)
-    calibrated = calibration(probabilities, labels)
     points = accuracy_by_views(scores)
-    confidence = float(probabilities.max(dim=1).values.mean())
+    wrong = worst_mistakes(scores)
+    several = record.has_several_labels
+    own = _of_several_labels(record) if several else _of_one_label(record)
     return render(
-        "evaluation.html",
+        "several.html" if several else "evaluation.html",
         record=record,
         num_videos=len(scores),
-        metrics=accuracies(probabilities, labels),
-        intervals=accuracy_intervals(probabilities, labels),
-        caution=caution(len(scores), int(hits_of(probabilities, labels).sum())),
+        metrics=metrics_of(scores, record.threshold),
+        intervals=intervals_of(scores, record.threshold),
         views=[(crops, list(line)) for crops, line in groupby(points, key=lambda point: point.num_crops)],
-        views_figure=views_svg(points) if len(points) > 1 else None,
-        calibration=calibrated,
-        confidence=confidence,
-        reliability=reliability_svg(calibrated),
-        confusion=confusion_png(counts, record.class_names),
-        confusions=_confusions(counts, record.class_names),
-        classes=class_rows(counts, record.class_names),
+        views_figure=views_svg(points, "mAP" if several else "top-1") if len(points) > 1 else None,
         many_classes=len(record.class_names) >= _MANY_CLASSES,
-        num_wrong=sum(score.prediction != score.label for score in scores),
-        mistakes=[_mistake(score, record.class_names) for score in worst_mistakes(scores)[:num_mistakes]],
+        num_wrong=len(wrong),
+        mistakes=[_mistake(score, record.class_names) for score in wrong[:num_mistakes]],
+        **own,
     )
+
+
+def _of_one_label(record: EvaluationRecord) -> dict[str, Any]:
+    """What a report shows where each video has one class."""
+    probabilities, labels = stack(record.labeled)
+    counts = confusion_matrix(probabilities, labels)
+    calibrated = calibration(probabilities, labels)
+    return {
+        "caution": caution(len(labels), int(hits_of(probabilities, labels).sum())),
+        "calibration": calibrated,
+        "confidence": float(probabilities.max(dim=1).values.mean()),
+        "reliability": reliability_svg(calibrated),
+        "confusion": confusion_png(counts, record.class_names),
+        "confusions": _confusions(counts, record.class_names),
+        "classes": class_rows(counts, record.class_names),
+    }
+
+
+def _of_several_labels(record: EvaluationRecord) -> dict[str, Any]:
+    """What a report shows where a video has any number of classes."""
+    probabilities, targets = stack(record.labeled)
+    numbers, precisions = targets.sum(dim=0).tolist(), average_precisions(probabilities, targets).tolist()
+    rows = zip(record.class_names, numbers, precisions, strict=True)
+    best = best_threshold(probabilities, targets) if record.threshold is None else record.threshold
+    return {
+        "caution": caution(len(targets), metric="hit at 1"),
+        "threshold": best,
+        "classes": sorted((ap, name, number) for name, number, ap in rows if number),
+        "missing": [name for name, number in zip(record.class_names, numbers, strict=True) if not number],
+    }
 
 
 def comparison_page(comparison: Comparison, a: str, b: str, num_videos: int = 24) -> str:
@@ -109,8 +134,8 @@ def comparison_page(comparison: Comparison, a: str, b: str, num_videos: int = 24
 
 
 def worst_mistakes(scores: Sequence[VideoScore]) -> list[VideoScore]:
-    """The misclassified videos, highest confidence first."""
-    wrong = [score for score in scores if score.prediction != score.label]
+    """The videos whose most probable class is not true, highest confidence first."""
+    wrong = [score for score in scores if score.prediction not in score.labels]
     return sorted(wrong, key=lambda score: (-float(score.probabilities.max()), score.path))
 
 
@@ -141,11 +166,13 @@ def _confusions(counts: Tensor, names: Sequence[str]) -> list[Confusion]:
 
 
 def _mistake(score: VideoScore, names: Sequence[str]) -> Shown:
-    answers = [
-        ("predicted", names[score.prediction], float(score.probabilities.max())),
-        ("true", names[score.true_class], float(score.probabilities[score.true_class])),
-    ]
-    return Shown(score.path, names[score.true_class], answers, film_strip(score.path))
+    true = [("true", names[label], float(score.probabilities[label])) for label in score.labels[:_MOST_TRUE]]
+    answers = [("predicted", names[score.prediction], float(score.probabilities.max())), *true]
+    return Shown(score.path, _true_names(score, names), answers, film_strip(score.path))
+
+
+def _true_names(score: VideoScore, names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(names[label] for label in score.labels)
 
 
 def _changed(pair: Pair, names: Sequence[str]) -> Shown:
@@ -153,8 +180,7 @@ def _changed(pair: Pair, names: Sequence[str]) -> Shown:
         (which, names[score.prediction], float(score.probabilities.max()))
         for which, score in (("A", pair.a), ("B", pair.b))
     ]
-    true = "; ".join(names[index] for index in pair.a.true_classes) or "no class"
-    return Shown(pair.a.path, true, answers, film_strip(pair.a.path))
+    return Shown(pair.a.path, _true_names(pair.a, names), answers, film_strip(pair.a.path))
 
 
 def render(template: str, package: str = "videonl.evaluation", **values: Any) -> str:

@@ -26,7 +26,7 @@ def pairs_of(a: EvaluationRecord, b: EvaluationRecord) -> list[Pair]:
         UserError: They are of other videos, classes or labels, or scores are not finite; the message says which.
     """
     if a.has_several_labels != b.has_several_labels:
-        raise UserError(f"A is of task {a.task} and B of {b.task}, so they cannot be compared")
+        raise UserError("one evaluation is of one label a video, the other of several; compare evaluations of one task")
     _refuse_others("classes", set(a.class_names), set(b.class_names))
     by_path_a, by_path_b = _by_path(a), _by_path(b)
     _refuse_others("videos", set(by_path_a), set(by_path_b))
@@ -53,9 +53,9 @@ def _reordered(score: VideoScore, order: Sequence[int]) -> VideoScore:
     if list(order) == list(range(len(order))):
         return score  # as it is: a copy of every logit may be gigabytes
     logits = score.logits[:, torch.tensor(order)]
-    label = score.label
-    reordered = tuple(sorted(map(order.index, label))) if isinstance(label, tuple) else order.index(label)
-    return VideoScore(score.video, score.path, reordered, logits, score.views, score.average)
+    places = tuple(sorted(order.index(label) for label in score.labels))
+    label = places if isinstance(score.label, tuple) else places[0]
+    return VideoScore(score.video, score.path, label, logits, score.views, score.average)
 
 
 def _refuse_others(what: str, a: set[str], b: set[str]) -> None:

@@ -13,11 +13,10 @@ import torch
 
 from videonl.data.reading.segment import COLUMNS as COLUMNS_OF_SEGMENTS
 from videonl.data.reading.segment import named_place, segment_of
+from videonl.data.video import UNKNOWN, Label
 from videonl.errors import UserError
-from videonl.evaluation.averaging import AVERAGES, Average, is_of_several
-from videonl.evaluation.metrics import accuracies
-from videonl.evaluation.several import THRESHOLD, several_metrics
-from videonl.evaluation.views import UNKNOWN, Label, VideoScore, require_finite, stack
+from videonl.evaluation.metrics import metrics_of
+from videonl.evaluation.views import AVERAGES, SEVERAL_LABELS, Average, VideoScore, require_finite
 from videonl.files import whole_path
 from videonl.terminal import printable
 
@@ -63,25 +62,13 @@ class EvaluationRecord:
         return self.scores[0].average if self.scores else "softmax"
 
     @property
-    def has_several_labels(self) -> bool:
-        """Whether a video may have several labels."""
-        return is_of_several(self.average)
-
-    @property
-    def task(self) -> str:
-        """What a label is: ``single_label`` or ``multi_label``."""
-        return "multi_label" if self.has_several_labels else "single_label"
-
-    @property
     def labeled(self) -> list[VideoScore]:
         """The scores of the videos whose class is known."""
         return [score for score in self.scores if score.is_labeled]
 
     @property
     def accuracies(self) -> dict[str, float]:
-        """Top-1, mean class and, of more than five classes, top-5 accuracy of the videos whose class is known.
-
-        Of several labels, what :func:`videonl.evaluation.several.several_metrics` says.
+        """The metrics of the videos whose class is known; see :func:`videonl.evaluation.metrics.metrics_of`.
 
         Raises:
             UserError: There are no such videos, or their scores are not finite.
@@ -89,7 +76,17 @@ class EvaluationRecord:
         if not self.labeled:
             raise UserError("no video has a label that the network knows, so there is no accuracy")
         require_finite(self.labeled)
-        return (several_metrics if self.has_several_labels else accuracies)(*stack(self.labeled))
+        return metrics_of(self.labeled, self.threshold)
+
+    @property
+    def has_several_labels(self) -> bool:
+        """Whether a video has any number of classes, rather than one."""
+        return self.average in SEVERAL_LABELS
+
+    @property
+    def threshold(self) -> float | None:
+        """From which probability a class counts as predicted, as the validation videos chose it; None if unknown."""
+        return float(self.about["threshold"]) if "threshold" in self.about else None
 
     def averaged_by(self, average: Average) -> "EvaluationRecord":
         """The same views, averaged in another way."""
@@ -167,8 +164,8 @@ def to_rows(scores: Sequence[VideoScore], schema: pa.Schema) -> pa.RecordBatch:
         [score.video for score in scores],
         [score.path for score in scores],
         *_segments(scores),
-        [_label_of(score, class_names) for score in scores],
-        [_prediction_of(score, class_names) if score.is_finite else None for score in scores],
+        [_named(score, class_names) for score in scores],
+        [class_names[score.prediction] if score.is_finite else None for score in scores],
         _lists([score.probabilities.numpy() for score in scores], pa.float64()),
         _views(scores),
     ]
@@ -191,28 +188,9 @@ def from_rows(rows: pa.RecordBatch, about: Mapping[str, Any]) -> Iterator[VideoS
     ends = np.cumsum(views.value_lengths().to_numpy())
     plain = zip(*(rows[name].to_pylist() for name in ("video", "path", "label")), strict=True)
     for (video, path, label), start, end in zip(plain, [0, *ends[:-1]], ends, strict=True):
-        known = _index_of(label, index_of, average)
-        yield VideoScore(video, path, known, logits[start:end].clone(), tuple(numbers[start:end]), average)
-
-
-def _label_of(score: VideoScore, class_names: Sequence[str]) -> str | None:
-    if isinstance(score.label, tuple):
-        return json.dumps([class_names[index] for index in score.label], ensure_ascii=False)
-    return class_names[score.label] if score.is_labeled else None
-
-
-def _prediction_of(score: VideoScore, class_names: Sequence[str]) -> str:
-    """The most probable class; of several labels, those that are more probable than not."""
-    if not is_of_several(score.average):
-        return class_names[score.prediction]
-    found = (score.probabilities >= THRESHOLD).nonzero()[:, 0].tolist()
-    return json.dumps([class_names[index] for index in found], ensure_ascii=False)
-
-
-def _index_of(label: str | None, index_of: Mapping[str, int], average: Average) -> Label:
-    if label is None:
-        return UNKNOWN
-    return tuple(index_of[name] for name in json.loads(label)) if is_of_several(average) else index_of[label]
+        yield VideoScore(
+            video, path, _label(label, average, index_of), logits[start:end].clone(), tuple(numbers[start:end]), average
+        )
 
 
 def metadata_of(schema: pa.Schema) -> dict[str, Any]:
@@ -226,6 +204,20 @@ def _views(scores: Sequence[VideoScore]) -> pa.ListArray:
     logits = _lists([view for score in scores for view in score.logits.numpy()], pa.float32())
     views = pa.StructArray.from_arrays([numbers[:, 0], numbers[:, 1], logits], fields=list(VIEW))
     return pa.ListArray.from_arrays(_offsets([len(score.views) for score in scores]), views)
+
+
+def _named(score: VideoScore, class_names: Sequence[str]) -> str | None:
+    """The names of the true classes: one as it is, several as a JSON list."""
+    if not score.is_labeled:
+        return None
+    names = [class_names[index] for index in score.labels]
+    return json.dumps(names, ensure_ascii=False) if isinstance(score.label, tuple) else names[0]
+
+
+def _label(text: str | None, average: Average, index_of: Mapping[str, int]) -> Label:
+    if text is None:
+        return UNKNOWN
+    return tuple(index_of[name] for name in json.loads(text)) if average in SEVERAL_LABELS else index_of[text]
 
 
 def _segments(scores: Sequence[VideoScore]) -> list[list[Any]]:

@@ -7,28 +7,22 @@ from typing import NamedTuple
 from rich.table import Table
 
 from videonl.errors import IncompleteError
-from videonl.evaluation.averaging import is_of_several
 from videonl.evaluation.comparison import Comparison
 from videonl.evaluation.figures import confusion_png
-from videonl.evaluation.intervals import Interval, accuracy_intervals, caution, hits_of
-from videonl.evaluation.metrics import accuracies, calibration, confusion_matrix
+from videonl.evaluation.intervals import Interval, caution, hits_of
+from videonl.evaluation.metrics import TITLES, calibration, confusion_matrix, intervals_of, metrics_of
 from videonl.evaluation.page import evaluation_page
 from videonl.evaluation.record import EvaluationRecord, write_record
-from videonl.evaluation.several import several_intervals, several_metrics
-from videonl.evaluation.several_page import several_page
-from videonl.evaluation.views import VideoScore, require_finite, stack
+from videonl.evaluation.several import best_threshold
+from videonl.evaluation.views import SEVERAL_LABELS, VideoScore, require_finite, stack
 from videonl.files import whole_file, write_text
 from videonl.terminal import Console
 
 NUM_MISTAKES = 24
-TITLES = {
-    **{"top1": "top-1", "top5": "top-5", "mean_class": "mean class", "map": "mAP", "f1": "F1 at 0.5"},
-    **{"f1_macro": "macro F1 at 0.5", "hit1": "top-1 is true", "hit5": "one of top-5 is true"},
-}
 
 
 class Written(NamedTuple):
-    """The files of an evaluation; page and picture exist only if the class of a video is known."""
+    """The files of an evaluation; the page exists if the class of a video is known, the picture of one label each."""
 
     record: Path
     page: Path
@@ -66,10 +60,8 @@ def write_page(page: Path, record: EvaluationRecord, num_mistakes: int = NUM_MIS
     confusion = confusion_of(page)
     if record.labeled:
         require_finite(record.labeled)
-        make = several_page if record.has_several_labels else evaluation_page
-        write_text(page, make(record, num_mistakes))
-        if record.has_several_labels:  # a confusion matrix is of one class for each video
-            return confusion
+        write_text(page, evaluation_page(record, num_mistakes))
+    if record.labeled and not record.has_several_labels:
         counts = confusion_matrix(*stack(record.labeled))
         with whole_file(confusion) as file:
             file.write(confusion_png(counts, record.class_names))
@@ -81,34 +73,51 @@ def confusion_of(page: Path) -> Path:
     return page.with_name(f"{page.stem}_confusion.png")
 
 
-def print_evaluation(console: Console, scores: Sequence[VideoScore], num_unreadable: int = 0) -> None:
-    """Prints accuracies with their intervals and the calibration error, in percent.
+def print_evaluation(
+    console: Console, scores: Sequence[VideoScore], num_unreadable: int = 0, threshold: float | None = None
+) -> None:
+    """Prints metrics with their intervals, and of one label a video the calibration error, in percent.
 
     Args:
         console: Where to.
         scores: Of the videos that could be read.
         num_unreadable: How many could not.
+        threshold: Of several labels, the probability that the validation videos chose.
 
     Raises:
         UserError: Scores are not finite.
     """
     require_finite(scores)
-    probabilities, labels = stack(scores)
-    several = is_of_several(scores[0].average)
-    measure, spread = (several_metrics, several_intervals) if several else (accuracies, accuracy_intervals)
-    metrics, intervals = measure(probabilities, labels), spread(probabilities, labels)
-    table = Table(title=f"accuracy on {_counted(len(scores), num_unreadable)}")
-    for column in ("", "accuracy", "95 % interval"):
+    several = scores[0].average in SEVERAL_LABELS
+    metrics, intervals = metrics_of(scores, threshold), intervals_of(scores, threshold)
+    what = "metrics" if several else "accuracy"
+    table = Table(title=f"{what} on {_counted(len(scores), num_unreadable)}")
+    for column in ("", "value" if several else what, "95 % interval"):
         table.add_column(column, justify="left" if not column else "right")
     for name, value in metrics.items():
         table.add_row(TITLES[name], f"{100 * value:.2f} %", _range(intervals[name]))
-    if several:
-        console.print(table)
-        return
-    table.add_row("calibration error", f"{100 * calibration(probabilities, labels).error:.2f} %", "")
+    if not several:
+        table.add_row("calibration error", f"{100 * calibration(*stack(scores)).error:.2f} %", "")
     console.print(table)
-    if warning := caution(len(scores), int(hits_of(probabilities, labels).sum())):
+    for line in _remarks(scores, threshold) if several else []:
+        console.print(line, highlight=False)
+    num_hits = None if several else int(hits_of(*stack(scores)).sum())
+    if warning := caution(len(scores), num_hits, "hit at 1" if several else "top-1"):
         console.print(warning, style="yellow")
+
+
+def _remarks(scores: Sequence[VideoScore], threshold: float | None) -> list[str]:
+    """How the metrics of several labels are meant."""
+    probabilities, targets = stack(scores)
+    num_missing = int((targets.sum(dim=0) == 0).sum())
+    missing = f"; {num_missing} classes without one are left out" if num_missing else ""
+    num_classes = targets.shape[1] - num_missing
+    best = best_threshold(probabilities, targets) if threshold is None else threshold
+    whose = "of these videos" if threshold is None else "of the validation videos"
+    return [
+        f"mAP is the mean over {num_classes} classes with a video{missing}",
+        f"F1 at best is that at {best:.3g}, the best threshold {whose}",
+    ]
 
 
 def require_readable(unreadable: Mapping[str, str], num_scored: int, max_share: float | None) -> None:
@@ -146,8 +155,8 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
         table.add_row(TITLES[name], *both, f"{100 * found.difference:+.2f}", f"{low} to {high}")
     console.print(table)
     fixed, broken = len(comparison.fixed), len(comparison.broken)
-    test = "" if comparison.p_value is None else f"; exact McNemar p = {comparison.p_value:.3g}"
-    console.print(f"{fixed} videos fixed, {broken} broken{test}")
+    what = " (the most probable class is a true one)" if "map" in comparison.metrics else ""
+    console.print(f"{fixed} videos fixed, {broken} broken{what}; exact McNemar p = {comparison.p_value:.3g}")
     for sentence in (comparison.verdict, *comparison.other_conditions):
         console.print(sentence, markup=False, highlight=False)
     changed = [change for change in comparison.classes if change.a != change.b]

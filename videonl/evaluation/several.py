@@ -1,164 +1,148 @@
-"""Metrics of several labels: average precision, F1 and hits, of probabilities (N, K) and targets of 0 and 1, (N, K)."""
+"""Metrics of videos with any number of classes each: average precision, F1 at a threshold, hits."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from videonl.evaluation.intervals import Floats, Interval, Statistic, bootstrap, share_of
+from videonl.evaluation.intervals import Floats, Interval, Statistic, bootstrap
 
-THRESHOLD = 0.5  # a class is predicted from this probability on, unless another threshold was chosen
-
-
-Places = NDArray[np.int64]
+THRESHOLD = 0.5
 
 
-class _Ranking(NamedTuple):
-    """The videos of one class, the most probable first.
+def average_precisions(probabilities: Tensor, targets: Tensor) -> Floats:
+    """The average precision of every class, (K,): NaN where no video is of the class.
 
-    Videos of equal probability cannot be told apart: a positive's precision is that at the last of them.
-    """
-
-    order: Places  # (N,) indices
-    is_true: Floats  # (N,) in that order
-    positives: Places  # places of the positives in the order
-    ends: Places  # for each of those, the place of the last video of equal probability
-
-
-def average_precisions(probabilities: Tensor, targets: Tensor) -> Tensor:
-    """Average precision of each class over all videos, (K,) float64; NaN for a class without a positive.
-
-    The mean over the positives of a class of the precision at their place in the ranking, as Charades is scored and as
-    scikit-learn's ``average_precision_score`` has it.
-    """
-    once = np.ones((1, len(targets)))
-    return torch.tensor([_precision(ranking, once)[0] for ranking in _rankings(probabilities, targets)]).double()
-
-
-def mean_average_precision(probabilities: Tensor, targets: Tensor) -> Statistic:
-    """MAP as a function of how often each video is drawn: the mean over the classes that have a drawn positive."""
-    rankings = [ranking for ranking in _rankings(probabilities, targets) if len(ranking.positives)]
-
-    def statistic(counts: Floats) -> Floats:
-        total, known = np.zeros(len(counts)), np.zeros(len(counts))
-        for ranking in rankings:
-            precision = _precision(ranking, counts)
-            known += ~np.isnan(precision)
-            total += np.nan_to_num(precision)
-        return total / np.where(known > 0, known, np.nan)
-
-    return statistic
-
-
-def _rankings(probabilities: Tensor, targets: Tensor) -> list[_Ranking]:
-    rankings = []
-    for scores, truth in zip(probabilities.double().numpy().T, targets.numpy().T, strict=True):
-        order = np.argsort(-scores, kind="stable").astype(np.int64)
-        ranked, is_true = scores[order], truth[order].astype(np.float64)
-        positives = np.flatnonzero(is_true).astype(np.int64)
-        ends = np.searchsorted(-ranked, -ranked[positives], side="right") - 1
-        rankings.append(_Ranking(order, is_true, positives, ends))
-    return rankings
-
-
-def _precision(ranking: _Ranking, counts: Floats) -> Floats:
-    """Average precision (R,) where videos are drawn so often, (R, N); NaN without a drawn positive."""
-    drawn = counts[:, ranking.order]
-    before = drawn.cumsum(axis=1)[:, ranking.ends]
-    own = drawn[:, ranking.positives]
-    true_before = np.concatenate([np.zeros((len(own), 1)), own.cumsum(axis=1)], axis=1)
-    last = np.searchsorted(ranking.positives, ranking.ends, side="right")
-    precision = true_before[:, last] / np.maximum(before, 1)
-    num_drawn = own.sum(axis=1)
-    mean: Floats = (own * precision).sum(axis=1) / np.where(num_drawn > 0, num_drawn, np.nan)
-    return mean
-
-
-def f1_micro(probabilities: Tensor, targets: Tensor, threshold: float = THRESHOLD) -> Statistic:
-    """F1 of all decisions of all classes together; 0 where nothing is true nor predicted."""
-    predicted, true = _decisions(probabilities, targets, threshold)
-    right, all_of_both = (predicted * true).sum(axis=1), (predicted + true).sum(axis=1)
-    return lambda counts: _ratio(2 * (counts @ right), counts @ all_of_both)
-
-
-def f1_macro(probabilities: Tensor, targets: Tensor, threshold: float = THRESHOLD) -> Statistic:
-    """The mean of the F1 of the classes that have a drawn positive."""
-    predicted, true = _decisions(probabilities, targets, threshold)
-
-    def statistic(counts: Floats) -> Floats:
-        of_classes = _ratio(2 * (counts @ (predicted * true)), counts @ (predicted + true))
-        known = counts @ true > 0
-        return _ratio((of_classes * known).sum(axis=1), known.sum(axis=1).astype(np.float64))
-
-    return statistic
-
-
-def _decisions(probabilities: Tensor, targets: Tensor, threshold: float) -> tuple[Floats, Floats]:
-    return (probabilities >= threshold).double().numpy(), targets.double().numpy()
-
-
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    ratio: Floats = part / np.where(whole > 0, whole, 1)
-    return ratio
-
-
-def best_threshold(probabilities: Tensor, targets: Tensor) -> float:
-    """The threshold of the highest micro F1, among the probabilities themselves; of equally good ones the highest."""
-    scores, order = probabilities.double().flatten().sort(descending=True, stable=True)
-    right = targets.flatten()[order].cumsum(0).double()
-    predicted = torch.arange(1, len(scores) + 1, dtype=torch.float64)
-    f1 = 2 * right / (predicted + targets.sum())
-    is_last = torch.cat([scores[1:] != scores[:-1], torch.tensor([True])])  # equal probabilities are decided alike
-    return float(scores[f1.where(is_last, torch.tensor(-1.0, dtype=torch.float64)).argmax()])
-
-
-def top_hits(probabilities: Tensor, targets: Tensor, k: int = 1) -> Floats:
-    """1 for each video with a true class among its k most probable ones, 0 otherwise, (N,); the first of equal ones."""
-    best = probabilities.argsort(dim=1, descending=True, stable=True)[:, :k]
-    hits: Floats = targets.gather(1, best).amax(dim=1).double().numpy()
-    return hits
-
-
-def statistics_of(probabilities: Tensor, targets: Tensor, threshold: float | None = None) -> dict[str, Statistic]:
-    """Each metric by its name, as a function of how often each video is drawn; see :func:`several_metrics`."""
-    found = {
-        "map": mean_average_precision(probabilities, targets),
-        "f1": f1_micro(probabilities, targets),
-        "f1_macro": f1_macro(probabilities, targets),
-        "hit1": share_of(top_hits(probabilities, targets)),
-    }
-    if probabilities.shape[1] > 5:
-        found["hit5"] = share_of(top_hits(probabilities, targets, k=5))
-    if threshold is not None:
-        found["best_f1"] = f1_micro(probabilities, targets, threshold)
-    return found
-
-
-def several_metrics(probabilities: Tensor, targets: Tensor, threshold: float | None = None) -> dict[str, float]:
-    """The metrics of videos with several labels, all from 0 to 1.
+    The mean precision at each video of the class, by falling probability; videos of equal probability are one step, as
+    in scikit-learn's ``average_precision_score``. Without such ties it is the definition of the Charades challenge.
 
     Args:
         probabilities: One row per video, (N, K).
-        targets: 1 for each class of a video, else 0, (N, K).
-        threshold: One that was chosen on the validation videos.
-
-    Returns:
-        ``map`` (the mean of the average precisions of the classes with a positive; NaN where there is none), ``f1`` and
-        ``f1_macro`` at the threshold 0.5, ``hit1`` (the share of videos whose most probable class is true), with more
-        than five classes ``hit5``, and with a threshold ``best_f1``, the micro F1 there.
+        targets: 1 for each true class of a video and else 0, (N, K).
     """
     once = np.ones((1, len(targets)))
-    return {name: float(value(once)[0]) for name, value in statistics_of(probabilities, targets, threshold).items()}
+    scores, truth = probabilities.double().numpy(), targets.numpy()
+    return np.array([_precision_of(*columns)(once)[0] for columns in zip(scores.T, truth.T, strict=True)])
 
 
-def several_intervals(probabilities: Tensor, targets: Tensor, threshold: float | None = None) -> dict[str, Interval]:
-    """95 % bootstrap intervals over videos of :func:`several_metrics`, by the same names."""
-    statistics = statistics_of(probabilities, targets, threshold)
+def mean_average_precision_of(probabilities: Tensor, targets: Tensor) -> Statistic:
+    """mAP: the mean over classes of their average precision; a class without a drawn video is left out."""
+    scores, truth = probabilities.double().numpy(), targets.numpy()
+    classes = [_precision_of(*columns) for columns in zip(scores.T, truth.T, strict=True) if columns[1].any()]
+
+    def statistic(counts: Floats) -> Floats:
+        total, number = np.zeros(len(counts)), np.zeros(len(counts))
+        for precision_of in classes:
+            values = precision_of(counts)
+            known = ~np.isnan(values)
+            total += np.where(known, values, 0.0)
+            number += known
+        mean: Floats = total / np.maximum(number, 1)
+        return mean
+
+    return statistic
+
+
+def _precision_of(scores: Floats, truth: NDArray[np.int64]) -> Statistic:
+    """The average precision of one class, as a function of how often each video was drawn."""
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # of videos of equal probability
+    is_true = truth[order].astype(np.float64)
+
+    def statistic(counts: Floats) -> Floats:
+        drawn = counts[:, order]
+        found = np.cumsum(drawn * is_true, axis=1)[:, ends]
+        taken = np.cumsum(drawn, axis=1)[:, ends]
+        precision = found / np.maximum(taken, 1)
+        steps = np.diff(found, axis=1, prepend=0.0)
+        with np.errstate(invalid="ignore"):  # no video of the class was drawn: NaN
+            value: Floats = (steps * precision).sum(axis=1) / found[:, -1]
+        return value
+
+    return statistic
+
+
+def f1_of(probabilities: Tensor, targets: Tensor, threshold: float) -> Statistic:
+    """Micro-averaged F1: of all pairs of a video and a class, those that are predicted against those that are true."""
+    predicted, true = (probabilities >= threshold).double().numpy(), targets.double().numpy()
+    right, both = (predicted * true).sum(axis=1), (predicted + true).sum(axis=1)
+
+    def statistic(counts: Floats) -> Floats:
+        value: Floats = 2 * (counts @ right) / np.maximum(counts @ both, 1)
+        return value
+
+    return statistic
+
+
+def best_threshold(probabilities: Tensor, targets: Tensor) -> float:
+    """The probability from which a class counts as predicted, such that micro-averaged F1 is highest.
+
+    Args:
+        probabilities: One row per video, (N, K).
+        targets: 1 for each true class of a video and else 0, (N, K).
+
+    Returns:
+        One of the probabilities; the highest one where several are equally good.
+    """
+    flat, true = probabilities.double().flatten(), targets.flatten().double()
+    order = flat.argsort(descending=True, stable=True)
+    sorted_scores, found = flat[order].numpy(), true[order].cumsum(0).numpy()
+    ends = np.flatnonzero(np.append(np.diff(sorted_scores) != 0, True))
+    f1 = 2 * found[ends] / np.maximum(ends + 1 + float(true.sum()), 1)
+    return float(sorted_scores[ends[int(f1.argmax())]])
+
+
+def hits_among(probabilities: Tensor, targets: Tensor, k: int = 1) -> Floats:
+    """1 for each video of which a true class is among the k most probable, else 0; only of videos with a class."""
+    labeled = targets.sum(dim=1) > 0
+    best = probabilities[labeled].argsort(dim=1, descending=True, stable=True)[:, :k]
+    hits: Floats = targets[labeled].gather(1, best).amax(dim=1).double().numpy()
+    return hits
+
+
+def several_metrics(probabilities: Tensor, targets: Tensor, chosen: float | None = None) -> dict[str, float]:
+    """The metrics of a task of several labels.
+
+    Args:
+        probabilities: One row per video, (N, K).
+        targets: 1 for each true class of a video and else 0, (N, K).
+        chosen: The threshold that the validation videos chose; by default the best one of these videos.
+
+    Returns:
+        ``map``; ``f1`` at a threshold of 0.5; ``f1_best`` at the chosen one; ``hit1`` and, of more than five classes,
+        ``hit5``; all from 0 to 1.
+    """
+    once = np.ones((1, len(targets)))
+    return {name: float(statistic(once)[0]) for name, statistic in _statistics(probabilities, targets, chosen).items()}
+
+
+def several_intervals(probabilities: Tensor, targets: Tensor, chosen: float | None = None) -> dict[str, Interval]:
+    """Intervals of what :func:`several_metrics` returns, by the same names."""
+    statistics = _statistics(probabilities, targets, chosen)
     return {name: bootstrap(statistic, len(targets)) for name, statistic in statistics.items()}
 
 
-def without_positive(targets: Tensor, names: list[str]) -> list[str]:
-    """The classes that no video has, which are left out of the mAP."""
-    return [name for name, has in zip(names, targets.any(dim=0).tolist(), strict=True) if not has]
+def _statistics(probabilities: Tensor, targets: Tensor, chosen: float | None) -> Mapping[str, Statistic]:
+    threshold = best_threshold(probabilities, targets) if chosen is None else chosen
+    statistics = {
+        "map": mean_average_precision_of(probabilities, targets),
+        "f1": f1_of(probabilities, targets, THRESHOLD),
+        "f1_best": f1_of(probabilities, targets, threshold),
+    }
+    if bool((targets.sum(dim=1) > 0).any()):
+        for k in (1, 5) if probabilities.shape[1] > 5 else (1,):
+            statistics[f"hit{k}"] = hit_share_of(probabilities, targets, k)
+    return statistics
+
+
+def hit_share_of(probabilities: Tensor, targets: Tensor, k: int = 1) -> Statistic:
+    """The share of the videos with a class of which a true class is among the k most probable."""
+    hits, labeled = hits_among(probabilities, targets, k), (targets.sum(dim=1) > 0).numpy()
+
+    def statistic(counts: Floats) -> Floats:
+        drawn = counts[:, labeled]
+        value: Floats = (drawn @ hits) / np.maximum(drawn.sum(axis=1), 1)
+        return value
+
+    return statistic

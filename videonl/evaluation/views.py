@@ -3,22 +3,60 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from videonl.data.video import UNKNOWN, Label
 from videonl.errors import UserError
-from videonl.evaluation.averaging import AVERAGES, Average, average_views, is_of_several
 from videonl.terminal import printable
+
+Average = Literal["softmax", "logits", "sigmoid", "max"]
+AVERAGES: tuple[Average, ...] = get_args(Average)
+ONE_LABEL: tuple[Average, ...] = ("softmax", "logits")
+"""Ways of averaging for one class for each video: probabilities sum to 1. The first is the default."""
+SEVERAL_LABELS: tuple[Average, ...] = ("sigmoid", "max")
+"""Ways for any number of classes for each video: each has a probability of its own. The first is the default."""
+
+
+def average_for(ways: Sequence[Average], wanted: Average | None) -> Average:
+    """How the views of a video are averaged: as wanted, or as its task does by default.
+
+    Args:
+        ways: :data:`ONE_LABEL` or :data:`SEVERAL_LABELS`.
+        wanted: One of them; None for the first.
+
+    Raises:
+        UserError: It is of the other task.
+    """
+    if wanted is not None and wanted not in ways:
+        raise UserError(f"average {wanted} has no meaning for this task; choose one of {', '.join(ways)}")
+    return wanted or ways[0]
+
 
 # Videos that are exchanged at once: all of them, with 30 views of 400 classes each, may be a gigabyte.
 _PIECE = 256
 T = TypeVar("T")
-UNKNOWN = -1
-Label: TypeAlias = int | tuple[int, ...]
-"""A class, or several in rising order; -1 where it is not known."""
+
+
+def average_views(logits: Tensor, average: Average = "softmax") -> Tensor:
+    """Probabilities of a video from the logits of its views.
+
+    Args:
+        logits: (..., V, K).
+        average: ``softmax`` takes the mean of the views' probabilities, ``logits`` the softmax of their mean logits;
+            of several labels, ``sigmoid`` takes the mean of the views' sigmoids, ``max`` the largest one.
+
+    Returns:
+        (..., K) float64.
+    """
+    logits = logits.double()
+    if average in SEVERAL_LABELS:
+        each = logits.sigmoid()
+        return each.mean(dim=-2) if average == "sigmoid" else each.amax(dim=-2)
+    return logits.softmax(dim=-1).mean(dim=-2) if average == "softmax" else logits.mean(dim=-2).softmax(dim=-1)
 
 
 @dataclass(frozen=True)
@@ -28,7 +66,7 @@ class VideoScore:
     Attributes:
         video: Index of the video in its data set.
         path: The file, as it is shown to people.
-        label: Index of the true class, or those of several, in rising order; -1 when unknown.
+        label: Index of the true class, or those of all true classes; -1 when unknown.
         logits: One row per view, (V, K) float32.
         views: The number of each view's clip and of its crop, from 0.
         average: How views are averaged.
@@ -47,26 +85,21 @@ class VideoScore:
         return average_views(self.logits, self.average)
 
     @property
-    def is_labeled(self) -> bool:
-        """Whether the truth is known: a class, or which of several; none of them is known too."""
-        return self.label != UNKNOWN
-
-    @property
-    def true_class(self) -> int:
-        """The true class, where a video has one; -1 when unknown."""
-        if isinstance(self.label, tuple):
-            raise TypeError(f"{self.path} has several labels")
-        return self.label
-
-    @property
-    def true_classes(self) -> tuple[int, ...]:
-        """The true classes, in rising order; none when unknown."""
-        return self.label if isinstance(self.label, tuple) else (self.label,) if self.is_labeled else ()
-
-    @property
     def is_finite(self) -> bool:
         """Whether its probabilities are finite; they are not if weights or features overflow."""
         return bool(self.probabilities.isfinite().all())
+
+    @property
+    def is_labeled(self) -> bool:
+        """Whether its class, or classes, are known."""
+        return self.label != UNKNOWN
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The indices of the true classes."""
+        if isinstance(self.label, tuple):
+            return self.label
+        return (self.label,) if self.is_labeled else ()
 
     @property
     def prediction(self) -> int:
@@ -107,16 +140,15 @@ class VideoScores:
         self._keep = keep
         self._unreadable: dict[str, str] = {}
 
-    def update(
-        self, logits: Tensor, view: Tensor, video: Tensor, label: Tensor | Sequence[Label], path: Sequence[str]
-    ) -> None:
+    def update(self, logits: Tensor, view: Tensor, video: Tensor, label: Tensor, path: Sequence[str]) -> None:
         """Adds videos, each with all of its views at once.
 
         Args:
             logits: One row per view, (V, K).
             view: The numbers of each view's clip and crop, (V, 2).
             video: The video that each view belongs to, (V,).
-            label: Index of the true class for each view, (V,), or a tuple of several for each.
+            label: Index of the true class for each view, (V,); of several labels, 1 for each true class and else 0,
+                (V, K), or -1 where they are not known.
             path: The file of each view, V strings.
         """
         rows, numbers, views_of = logits.detach().float().cpu(), view.tolist(), video.tolist()
@@ -126,7 +158,7 @@ class VideoScores:
             views = tuple((clip, crop) for clip, crop in (numbers[place] for place in places))
             first = places[0]
             name = printable(path[first])
-            score = VideoScore(index, name, _plain(label[first]), rows[places], views, self.average)
+            score = VideoScore(index, name, _label_of(label[first]), rows[places], views, self.average)
             self._scores[index] = score
             self._keep(score)
 
@@ -148,8 +180,10 @@ class VideoScores:
         return dict(sorted(_of_all_processes(list(self._unreadable.items()))))
 
 
-def _plain(label: Tensor | Label) -> Label:
-    return label if isinstance(label, tuple) else int(label)
+def _label_of(target: Tensor) -> Label:
+    if target.ndim == 0:
+        return int(target)
+    return UNKNOWN if bool((target < 0).any()) else tuple(target.nonzero()[:, 0].tolist())
 
 
 def _of_all_processes(own: list[T]) -> Iterator[T]:
@@ -183,11 +217,15 @@ def require_finite(scores: Sequence[VideoScore]) -> None:
 
 
 def stack(scores: Sequence[VideoScore]) -> tuple[Tensor, Tensor]:
-    """Probabilities (N, K) and labels (N,) of the given videos; of several labels, targets of 0 and 1, (N, K)."""
-    probabilities = torch.stack([score.probabilities for score in scores])
-    if not is_of_several(scores[0].average):
-        return probabilities, torch.tensor([score.true_class for score in scores])
-    targets = torch.zeros(probabilities.shape, dtype=torch.int64)
+    """Probabilities (N, K) and labels of the given videos; see :func:`labels_of`."""
+    return torch.stack([score.probabilities for score in scores]), labels_of(scores)
+
+
+def labels_of(scores: Sequence[VideoScore]) -> Tensor:
+    """The labels of the given videos: (N,), or of several labels 1 for each true class and else 0, (N, K)."""
+    if scores[0].average not in SEVERAL_LABELS:
+        return torch.tensor([score.label for score in scores])
+    targets = torch.zeros(len(scores), scores[0].logits.shape[1], dtype=torch.int64)
     for row, score in zip(targets, scores, strict=True):
-        row[list(score.true_classes)] = 1
-    return probabilities, targets
+        row[list(score.labels)] = 1
+    return targets

@@ -13,7 +13,9 @@ from videonl.data.reading.array_reader import ArrayReader, Frames
 from videonl.data.reading.video_reader import with_recount
 from videonl.data.sources.videos import is_one_video
 from videonl.data.transforms import ClipFormat, Views
-from videonl.evaluation import Average, EvaluationRecord, average_of
+from videonl.evaluation import Average, EvaluationRecord
+from videonl.evaluation.several import THRESHOLD
+from videonl.evaluation.views import ONE_LABEL, SEVERAL_LABELS, average_for
 from videonl.inference.capture import Streaming
 from videonl.inference.features import FeatureOptions, Features, features_of
 from videonl.inference.layer import POOL, Pool
@@ -81,6 +83,8 @@ class Model:
         recognizer: What scores clips, with batch norms folded into the convolutions before them.
         class_names: Names in the order of the logits.
         source: What it was loaded from.
+        threshold: Of several labels, the probability from which a class counts as predicted, as the validation videos
+            of its training chose it.
 
     Raises:
         UserError: There is no such device or precision, or the file does not tell the clip format.
@@ -99,8 +103,9 @@ class Model:
         self.recognizer.network.to(dtype)  # folded in float32, which loses less
         self.network: nn.Module = trained.network.to(dtype)
         self.class_names = trained.class_names
-        self.task = trained.task
         self.source = trained.source
+        self.threshold = trained.threshold
+        self._averages = SEVERAL_LABELS if trained.has_several_labels else ONE_LABEL
 
     @property
     def clip(self) -> ClipFormat:
@@ -133,7 +138,7 @@ class Model:
             num_clips: Clips, evenly spaced in time.
             num_crops: Crops of each clip, evenly spaced along its longer side.
             average: What is averaged over the views: ``softmax`` or ``logits``; of several labels ``sigmoid``, or
-                ``max`` for the highest of the views. By default the first of these.
+                ``max`` for the largest one.
             decoder: ``auto``, ``pyav``, ``decord`` or ``torchcodec``.
             fps: Of decoded frames, which matters for networks whose clips are in seconds.
             out: For several videos: the file to write, ``.parquet``, ``.csv`` or ``.json``. Interrupted, the same call
@@ -150,16 +155,19 @@ class Model:
             UserError: A source is missing or malformed, an option has no such value, or scores are not finite.
             DecodingError: The single video cannot be read.
         """
-        views, average = Views(num_clips, num_crops), average_of(self.task, average)
+        views, average = Views(num_clips, num_crops), average_for(self._averages, average)
         if isinstance(video, str | Path) and not is_one_video(str(video)):
             video = [video]
         if isinstance(video, list | tuple) and not is_frames(video):
-            asked = Asked([str(each) for each in video], views, average, decoder, num_workers)
+            sources = [str(each) for each in video]
+            asked = Asked(sources, views, average, decoder, num_workers, threshold=self.threshold)
             return predict_videos(self.recognizer, self.class_names, asked, out, progress)
         with open_any(video, decoder, fps) as reader:
             clips = views_of(reader, self.clip, views)
         name, logits = name_of(video), self.recognizer.logits(clips)
-        return Prediction(name, self.class_names, finite(logits, name), tuple(views.numbers), average)
+        threshold = self.threshold or THRESHOLD
+        numbers = tuple(views.numbers)
+        return Prediction(name, self.class_names, finite(logits, name), numbers, average, threshold=threshold)
 
     def evaluate(
         self,
@@ -186,8 +194,8 @@ class Model:
         Returns:
             The record of ``videonl evaluate``, whose ``accuracies`` say how often the network is right.
         """
-        average = average_of(self.task, average)
-        asked = Asked([source], Views(num_clips, num_crops), average, decoder, num_workers)
+        average, views = average_for(self._averages, average), Views(num_clips, num_crops)
+        asked = Asked([source], views, average, decoder, num_workers, threshold=self.threshold)
         return predict_videos(self.recognizer, self.class_names, asked, None, progress).record
 
     def stream(
@@ -228,7 +236,7 @@ class Model:
         streaming = Streaming(
             stride_seconds, realtime, follow, partial, reconnect, time_limit_seconds, dict(options or {})
         )
-        return Stream(self.recognizer, self.class_names, source, streaming)
+        return Stream(self.recognizer, self.class_names, source, streaming, self._averages[0])
 
     def timeline(
         self,
@@ -247,7 +255,7 @@ class Model:
             video: A video file, a folder of frames, or decoded frames.
             stride_seconds: Time from the start of a window to the next.
             num_crops: Crops of each window, evenly spaced along its longer side.
-            average: What is averaged over the crops: ``softmax`` or ``logits``.
+            average: What is averaged over the crops, as for :meth:`predict`.
             decoder: Who decodes a file.
             fps: Of decoded frames.
             progress: Show a bar, or lines where there is no terminal, on stderr.
@@ -263,7 +271,7 @@ class Model:
                 video,
                 stride_seconds=stride_seconds,
                 num_crops=num_crops,
-                average=average_of(self.task, average),
+                average=average_for(self._averages, average),
                 decoder=decoder,
                 fps=fps,
                 progress=told,

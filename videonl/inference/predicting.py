@@ -13,10 +13,10 @@ from videonl.data.sources.labels import assign_known
 from videonl.data.sources.several import labels_of
 from videonl.data.sources.videos import read_videos
 from videonl.data.transforms import Views
-from videonl.evaluation import Average, EvaluationRecord, is_of_several
+from videonl.evaluation import Average, EvaluationRecord
 from videonl.evaluation.about import describe_network, digest, today
 from videonl.evaluation.unfinished import UnfinishedEvaluation
-from videonl.evaluation.views import require_finite
+from videonl.evaluation.views import SEVERAL_LABELS, require_finite
 from videonl.files import locked
 from videonl.inference.predictions import Predictions, format_of
 from videonl.inference.recognizer import Recognizer
@@ -36,6 +36,7 @@ class Asked(NamedTuple):
         decoder: A name in ``decoding.DECODERS``.
         num_workers: Processes that decode; 0 decodes in a thread of this process.
         time_limit_seconds: How long a clip may take to read in such a process; ``None`` for ever.
+        threshold: Of several labels, the probability from which a class counts as predicted, if it is known.
     """
 
     sources: Sequence[str]
@@ -44,6 +45,12 @@ class Asked(NamedTuple):
     decoder: str = "auto"
     num_workers: int = 0
     time_limit_seconds: float | None = None
+    threshold: float | None = None
+
+    @property
+    def has_several_labels(self) -> bool:
+        """Whether a video may have any number of classes, rather than one."""
+        return self.average in SEVERAL_LABELS
 
 
 def predict_videos(
@@ -73,14 +80,16 @@ def predict_videos(
     if out is not None:
         format_of(out)
         check_file(out)
-    several = is_of_several(asked.average)
+    several = asked.has_several_labels
     entries = [_known(entry, class_names, several) for entry in read_videos(asked.sources)]
     videos = assign_known(entries, class_names, several)
-    data = EvaluationVideos(videos, recognizer.clip, asked.views, asked.decoder, asked.time_limit_seconds)
+    columns = len(class_names) if several else None
+    data = EvaluationVideos(videos, recognizer.clip, asked.views, asked.decoder, asked.time_limit_seconds, columns)
     about = {
         **describe_network(recognizer.network),
         "views": asked.views.describe(recognizer.clip),
         "clip": recognizer.clip.describe(),
+        **({} if asked.threshold is None else {"threshold": f"{asked.threshold:.6g}"}),
     }
     key: dict[str, object] = {"average": asked.average, "about": about, "videos": digest(repr(videos).encode())}
     with _unfinished(out, recognizer, list(class_names), key) as unfinished:
@@ -124,5 +133,8 @@ def fingerprint(recognizer: Recognizer) -> str:
 
 def _known(entry: LabeledPath, class_names: Sequence[str], several: bool) -> LabeledPath:
     """Without a label that the network does not know, which is none of a prediction's business."""
-    labels = labels_of(entry.label) if several and entry.label is not None else (entry.label,)
-    return entry if all(label in class_names for label in labels) else entry._replace(label=None)
+    try:
+        names = labels_of(entry.label or "") if several else (entry.label,)
+    except ValueError:
+        names = (entry.label,)
+    return entry if {*names} <= {*class_names} else entry._replace(label=None)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from videonl.evaluation import Average, VideoScore
 from videonl.evaluation.several import THRESHOLD
+from videonl.evaluation.views import SEVERAL_LABELS
 from videonl.terminal import printable
 
 _SHOWN = 5
@@ -24,7 +25,8 @@ class Prediction:
         logits: One row per view, (V, K) float32, on the CPU.
         views: The number of each view's clip and of its crop, from 0.
         average: How the views are averaged: ``softmax`` or ``logits``; of several labels ``sigmoid`` or ``max``.
-        target: The true class, where the source gives one that the network knows; several are joined by ``;``.
+        target: The true class, where the source gives one that the network knows; of several labels a tuple of them.
+        threshold: Of several labels, the probability from which :attr:`labels` takes a class as seen.
 
     Examples:
         >>> import torch
@@ -42,21 +44,18 @@ class Prediction:
     logits: Tensor
     views: tuple[tuple[int, int], ...]
     average: Average = "softmax"
-    target: str | None = None
+    target: str | tuple[str, ...] | None = None
+    threshold: float = THRESHOLD
 
     @cached_property
     def scores(self) -> Tensor:
-        """Of every class its probability, averaged over the views, (K,) float64; of one label, they sum to 1."""
+        """Of every class its probability, averaged over the views, (K,) float64; of one label they sum to 1."""
         return self._score.probabilities
 
     @property
     def label(self) -> str:
         """The most probable class."""
         return self.class_names[self._score.prediction]
-
-    def labels(self, threshold: float = THRESHOLD) -> list[str]:
-        """The classes whose probability reaches a threshold, the most probable first."""
-        return [name for name, probability in self.top(len(self.class_names)) if probability >= threshold]
 
     @property
     def probability(self) -> float:
@@ -67,6 +66,13 @@ class Prediction:
     def probabilities(self) -> dict[str, float]:
         """The probability of every class by its name, in the order of the logits."""
         return dict(zip(self.class_names, self.scores.tolist(), strict=True))
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes that are seen: of several labels all from :attr:`threshold` on, the most probable first."""
+        if self.average not in SEVERAL_LABELS:
+            return [self.label]
+        return [name for name, probability in self.top(len(self.class_names)) if probability >= self.threshold]
 
     def top(self, k: int = _SHOWN) -> list[tuple[str, float]]:
         """The k most probable classes and their probabilities, the most probable first."""

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
+from videonl.data.sources.several import joined
 from videonl.errors import UserError
 from videonl.evaluation import EvaluationRecord
 from videonl.evaluation.record import write_record
+from videonl.evaluation.several import THRESHOLD
 from videonl.files import write_text
 from videonl.inference.prediction import Prediction
 
@@ -46,8 +48,10 @@ class Predictions(Sequence[Prediction]):
         if isinstance(place, slice):
             return [self[each] for each in range(len(self))[place]]
         score, names = self.record.scores[place], self.record.class_names
-        target = ";".join(names[index] for index in score.true_classes) if score.is_labeled else None
-        return Prediction(score.path, names, score.logits, score.views, score.average, target)
+        known = tuple(names[label] for label in score.labels)
+        target = None if not score.is_labeled else known if self.record.has_several_labels else known[0]
+        threshold = self.record.threshold or THRESHOLD
+        return Prediction(score.path, names, score.logits, score.views, score.average, target, threshold)
 
     def rows(self, top: int = 5) -> Iterator[dict[str, Any]]:
         """One row for every video: its best classes, or the reason why there are none.
@@ -61,7 +65,7 @@ class Predictions(Sequence[Prediction]):
             best = prediction.top(top) if prediction else []
             yield {
                 "path": name,
-                "label": prediction.target if prediction else None,
+                "label": _written(prediction.target) if prediction else None,
                 "top": [{"class": label, "probability": probability} for label, probability in best],
                 "error": self.unreadable.get(name),
             }
@@ -84,6 +88,11 @@ class Predictions(Sequence[Prediction]):
     def __repr__(self) -> str:
         missing = f", {len(self.unreadable)} unreadable" if self.unreadable else ""
         return f"Predictions({len(self)} videos{missing})"
+
+
+def _written(target: str | tuple[str, ...] | None) -> str | None:
+    """A label as lists have it."""
+    return joined(target) if isinstance(target, tuple) else target
 
 
 def _write_parquet(predictions: Predictions, path: Path, top: int) -> None:

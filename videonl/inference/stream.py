@@ -9,6 +9,7 @@ import torch
 from typing_extensions import Self
 
 from videonl.data.reading.live import find_source
+from videonl.evaluation import Average
 from videonl.inference.capture import Capture, Counts, Streaming
 from videonl.inference.prediction import Prediction
 from videonl.inference.recognizer import Recognizer
@@ -49,6 +50,7 @@ class Stream(Iterator[StreamPrediction]):
         class_names: Names in the order of the logits.
         source: The index of a camera, a device, an address, a file, a named pipe, or ``-`` for standard input.
         streaming: How it is read.
+        average: What the logits mean: ``softmax``, or of several labels ``sigmoid``.
 
     Attributes:
         name: What the source is called, without a password.
@@ -58,12 +60,17 @@ class Stream(Iterator[StreamPrediction]):
     """
 
     def __init__(
-        self, recognizer: Recognizer, class_names: Sequence[str], source: int | str | Path, streaming: Streaming
+        self,
+        recognizer: Recognizer,
+        class_names: Sequence[str],
+        source: int | str | Path,
+        streaming: Streaming,
+        average: Average = "softmax",
     ) -> None:
         require_dense(recognizer.clip)
         found = find_source(source, streaming.follow)
         self.name = found.name
-        self._recognizer, self._class_names = recognizer, class_names
+        self._recognizer, self._class_names, self._average = recognizer, class_names, average
         self._capture = Capture(found, recognizer.clip, streaming)
 
     @property
@@ -95,6 +102,7 @@ class Stream(Iterator[StreamPrediction]):
             self._class_names,
             logits,
             ((0, 0),),
+            self._average,
             frames=tuple(frame.number for frame in clip),
             start_seconds=clip[0].seconds,
             time_seconds=clip[-1].seconds,

@@ -12,7 +12,7 @@ from videonl.data.reading.video_reader import with_recount
 from videonl.errors import UserError
 from videonl.evaluation import Average
 from videonl.evaluation.about import describe_network
-from videonl.evaluation.averaging import average_views
+from videonl.evaluation.views import average_views
 from videonl.inference.recognizer import Recognizer
 from videonl.inference.videos import VideoLike, is_frames, open_any
 from videonl.inference.windows import Window, Windows, require_dense, scored

@@ -29,7 +29,8 @@ class Trained:
         class_names: Names of the classes, in the order of the logits.
         known_clip: What the file says of the clip format, as plain data; converted weights may not say all.
         source: The file.
-        task: What a label is: ``single_label`` or ``multi_label``.
+        task: What its labels are, by the names of :data:`videonl.tasks.TASKS`.
+        threshold: Of several labels, the probability from which a class counts as predicted.
     """
 
     network: ClipClassifier
@@ -37,6 +38,12 @@ class Trained:
     known_clip: dict[str, Any]
     source: str
     task: str = "single_label"
+    threshold: float | None = None
+
+    @property
+    def has_several_labels(self) -> bool:
+        """Whether a video may have any number of classes, rather than one."""
+        return self.task == "multi_label"
 
     @property
     def clip(self) -> dict[str, Any]:
@@ -114,7 +121,8 @@ def trained_of(weights: Weights, path: str | Path, trust_code: bool = False) -> 
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not describe a network that can be built ({error!r})") from error
     names = weights.class_names or _numbered(network.settings["num_classes"])
-    return Trained(network, [printable(name) for name in names], weights.clip, str(path), weights.task)
+    names = [printable(name) for name in names]
+    return Trained(network, names, weights.clip, str(path), weights.task, weights.threshold)
 
 
 def read_weights(source: str | Path) -> Weights:
@@ -151,6 +159,7 @@ def _trained(content: dict[str, Any], path: Path) -> Weights:
         clip=dict(about["clip"]),
         class_names=list(about["class_names"]),
         task=about.get("task", "single_label"),
+        threshold=about.get("threshold"),
     )
 
 

@@ -18,7 +18,7 @@ from videonl.errors import UserError
 from videonl.files import whole_folder
 from videonl.models.tensor_file import read_safetensors, safetensors_of
 from videonl.models.trust import odd_value
-from videonl.models.weights import Weights
+from videonl.models.weights import TASK, Weights
 
 FORMAT = 1
 WEIGHTS, CONFIG, CARD, FIGURES = "model.safetensors", "config.json", "README.md", "evaluation.json"
@@ -87,7 +87,7 @@ def read_shared(folder: Path, source: object = None) -> Weights:
     try:
         clip = _checked_clip(config["clip"])
         weights = Weights(state, name, dict(config["network"]), None, clip, None, config["reads"], config["license"])
-        weights = replace(weights, task=str(config.get("task", "single_label")))
+        weights = replace(weights, **{key: config[key] for key in TASK if key in config})
         names = config["class_names"]
         if names is None:
             return weights
@@ -138,9 +138,9 @@ def _config(weights: Weights, version: str) -> str:
         "network": network,
         "clip": weights.clip,
         "class_names": weights.class_names,
-        **({} if weights.task == "single_label" else {"task": weights.task}),
         "reads": weights.reads,
         "license": weights.license,
+        **weights.about_task(),
     }
     if (odd := odd_value(config)) is not None:
         raise UserError(f"{weights.source}: its network is described by a {odd}, which is not plain data")

@@ -14,6 +14,7 @@ from videonl.files import whole_file
 from videonl.models.classifier import ClipClassifier
 
 FORMAT = 1
+TASK = ("task", "threshold")
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class Weights:
         class_names: Names of the classes, in the order of the logits, if they are known.
         reads: Its input if that is not RGB frames.
         license: Restrictions on their use, if any.
-        task: What a label is: ``single_label`` or ``multi_label``.
         origin: Of a file of weights, what it was converted from.
+        task: What its labels are, by the names of :data:`videonl.tasks.TASKS`.
+        threshold: Of several labels, the probability from which a class counts as predicted.
     """
 
     state: Mapping[str, Tensor]
@@ -42,12 +44,14 @@ class Weights:
     class_names: list[str] | None = None
     reads: str | None = None
     license: str | None = None
-    task: str = "single_label"
     origin: str | None = None
+    task: str = "single_label"
+    threshold: float | None = None
 
     def save(self, path: Path) -> None:
         """Writes plain data and tensors, all or nothing."""
-        about = {name: value for name, value in vars(self).items() if name not in ("state", "origin")}
+        about = {name: value for name, value in vars(self).items() if name not in ("state", "origin", *TASK)}
+        about |= self.about_task()
         about["source"] = self.origin or self.source
         content = {"videonl_weights": {"format": FORMAT, **about}, "state_dict": dict(self.state)}
         # In memory first: where its file cannot grow, torch.save fails without saying why.
@@ -55,6 +59,10 @@ class Weights:
         torch.save(content, written)
         with whole_file(path) as file:
             file.write(written.getbuffer())
+
+    def about_task(self) -> dict[str, Any]:
+        """Task and threshold, as files hold them; nothing for one label, as files of version 0.1 have it."""
+        return {} if self.task == "single_label" else {name: getattr(self, name) for name in TASK}
 
     def named(self, class_names: list[str]) -> "Weights":
         """The same weights, whose classes have these names, in the order of the logits.

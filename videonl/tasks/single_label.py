@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional as F
 
-from videonl.evaluation import VideoScore, accuracies, stack
+from videonl.evaluation.views import ONE_LABEL, Average
 from videonl.tasks.task import Task
 
 
@@ -17,6 +17,8 @@ class SingleLabel(Task):
     """
 
     monitor: ClassVar[str] = "top1"
+    hit_name: ClassVar[str] = "top1"
+    averages: ClassVar[Sequence[Average]] = ONE_LABEL
 
     def loss(self, logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy; see :class:`Task`."""
@@ -26,7 +28,3 @@ class SingleLabel(Task):
         """Whether the highest logit is that of the class; of mixed clips, of the stronger one."""
         stronger = target if target.ndim == 1 else target.argmax(dim=1)
         return (logits.detach().argmax(dim=1) == stronger).float()
-
-    def metrics(self, scores: Sequence[VideoScore]) -> dict[str, float]:
-        """Accuracies; see :func:`videonl.evaluation.accuracies`."""
-        return accuracies(*stack(scores))

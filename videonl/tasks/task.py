@@ -4,23 +4,41 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
+from videonl.errors import UserError
 from videonl.evaluation import VideoScore
+from videonl.evaluation.metrics import metrics_of
+from videonl.evaluation.views import Average, average_for
 
 
 class Task(ABC):
     """How labels are learned and how predictions are judged.
 
+    Args:
+        positive_weights: Of a task of several labels: how many times a true class counts in the loss against a false
+            one, one number for all classes or one for each.
+
     Attributes:
         monitor: The metric that is highest for the best checkpoint.
-        train_metric: What the mean of ``hits`` is called in the log.
-        threshold: From which probability on a class is predicted, where the validation chose one.
+        hit_name: What the mean of :meth:`hits` is called.
+        averages: How the views of a video may be averaged; the first is the default.
     """
 
     monitor: ClassVar[str]
-    train_metric: ClassVar[str] = "top1"
-    threshold: float | None = None
+    hit_name: ClassVar[str]
+    averages: ClassVar[Sequence[Average]]
+
+    def __init__(self, positive_weights: float | Sequence[float] | None = None) -> None:
+        self.positive_weights = None if positive_weights is None else torch.as_tensor(positive_weights).float()
+        if self.positive_weights is not None and not bool((self.positive_weights > 0).all()):
+            raise UserError(f"positive_weights must be above 0, got {positive_weights}")
+
+    @classmethod
+    def average(cls, wanted: Average | None) -> Average:
+        """How views are averaged; see :func:`videonl.evaluation.views.average_for`."""
+        return average_for(cls.averages, wanted)
 
     @abstractmethod
     def loss(self, logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -39,18 +57,15 @@ class Task(ABC):
     def hits(self, logits: Tensor, target: Tensor) -> Tensor:
         """How right a batch is, from 0 to 1 for each clip: (B,)."""
 
-    def choose(self, scores: Sequence[VideoScore]) -> dict[str, float]:
-        """Chooses on the validation videos what a test uses, and says it by name; nothing unless a task overrides it.
+    def threshold(self, scores: Sequence[VideoScore]) -> float | None:
+        """The probability from which a class is best taken as predicted; None where one class is predicted."""
+        return None
+
+    def metrics(self, scores: Sequence[VideoScore], threshold: float | None = None) -> dict[str, float]:
+        """The metrics of an evaluation by name; see :func:`videonl.evaluation.metrics.metrics_of`.
 
         Args:
-            scores: One score per video, of which each is labeled.
+            scores: One score per video with a known class.
+            threshold: Of several labels, the one that the validation videos chose.
         """
-        return {}
-
-    @abstractmethod
-    def metrics(self, scores: Sequence[VideoScore]) -> dict[str, float]:
-        """The metrics of an evaluation by name.
-
-        Args:
-            scores: One score per video, of which at least one is labeled.
-        """
+        return metrics_of(scores, threshold)

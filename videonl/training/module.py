@@ -13,11 +13,11 @@ from videonl.data.batches import EvaluationBatch, TrainingBatch
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.transforms import MOST_VIEWS, ClipFormat
 from videonl.errors import UserError, require_within
-from videonl.evaluation import Average, VideoScore, VideoScores, average_of
+from videonl.evaluation import Average, VideoScore, VideoScores
 from videonl.inference import VIEWS_PER_STEP, Recognizer, network_input
 from videonl.inference.recognizer import lay_out
 from videonl.profiling import require_clip
-from videonl.tasks import TASKS, MultiLabel, Task
+from videonl.tasks import TASKS, Task
 from videonl.training.optimization import Optimization, build_optimizer
 from videonl.training.schedule import ScheduledRates, lr_factor
 
@@ -37,16 +37,18 @@ class ClipModule(LightningModule):
         views_per_step: Most views of a video scored in one forward pass of an evaluation.
         weights: Initial weights: a file of ``videonl convert``, a checkpoint of an earlier ``fit``, or a
             published name such as ``kinetics400/i3d_r50``. The command line loads it, unless a training is resumed.
-        average: What an evaluation averages over the views of a video: softmax or logits; with several labels sigmoid
-            or max, the highest of the views. By default the first of these.
-        task: What a label is: single_label or multi_label.
-        positive_weights: With several labels, how much more the positives of each class weigh in the loss than its
-            negatives: a number for every class, or one for all.
+        average: What an evaluation averages over the views of a video: softmax or logits; of several labels, sigmoid,
+            or max for the largest one.
+        task: ``single_label``, or ``multi_label`` for any number of classes for each video.
+        positive_weights: Of several labels: how many times a true class counts in the loss against a false one; one
+            number, or one for each class.
 
     Attributes:
         scores: After an evaluation, the score of every video, the same in every process.
         unreadable: After an evaluation, the reason why a video has no score, by its file.
         task: The meaning of a label.
+        threshold: Of several labels, the probability from which a class counts as predicted: that of the highest F1 on
+            the validation videos; None before the first validation.
         fold: Whether evaluations score with a copy whose batch norms are folded into convolutions.
     """
 
@@ -62,9 +64,13 @@ class ClipModule(LightningModule):
         weights: str | None = None,
         average: Average | None = None,
         task: str = "single_label",
-        positive_weights: list[float] | float | None = None,
+        positive_weights: float | list[float] | None = None,
     ) -> None:
         super().__init__()
+        if task not in TASKS:
+            raise UserError(f"unknown task {task!r}; the tasks are: {', '.join(TASKS)}")
+        self.task: Task = TASKS[task](positive_weights)
+        self.task_name = task
         if hasattr(network, "settings"):  # of others it is not known what a forward changes
             require_clip(network, (clip.num_frames, clip.crop_px, clip.crop_px))
         if not 0 <= label_smoothing < 1:
@@ -78,11 +84,10 @@ class ClipModule(LightningModule):
         self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         self.views_per_step = views_per_step
         self.weights = weights
-        self.task_name = task
-        self.average: Average = average_of(task, average)
+        self.average: Average = self.task.average(average)
+        self.threshold: float | None = None
         self.scores: list[VideoScore] = []
         self.unreadable: dict[str, str] = {}
-        self.task: Task = _task(task, positive_weights)
         self.fold = True
         self._recognizer: Recognizer | None = None
         self._collected = VideoScores(self.average)
@@ -105,13 +110,13 @@ class ClipModule(LightningModule):
         return logits
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
-        """The loss of one batch of clips, and how often it is right: of mixed clips, by the stronger label."""
+        """The loss of one batch of clips; ``train/top1`` counts the stronger label of mixed clips."""
         logits, label = self(batch["clip"]), batch["label"]
         loss = self.task.loss(logits, label, self.label_smoothing)
         hits = self.task.hits(logits, label).mean()
         size = len(label)
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
-        name = f"train/{self.task.train_metric}"
+        name = f"train/{self.task.hit_name}"
         self.log(name, hits, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         return loss
 
@@ -156,8 +161,9 @@ class ClipModule(LightningModule):
         self._finish_scores()
         labeled = [score for score in self.scores if score.is_labeled]
         if labeled:
-            chosen = self.task.choose(labeled) if stage == "val" else {}
-            metrics = self.task.metrics(labeled) | chosen
+            if stage == "val":
+                self.threshold = self.task.threshold(labeled)
+            metrics = self.task.metrics(labeled, self.threshold)
             named = {f"{stage}/{name}": value for name, value in metrics.items()}
             # Every process has gathered every score, so synchronizing averages equal numbers.
             self.log_dict(named, prog_bar=stage == "val", sync_dist=True)
@@ -192,10 +198,8 @@ class ClipModule(LightningModule):
             "network": getattr(self.network, "settings", None),
             "class_names": self.class_names,
             "clip": asdict(self.clip),
-            "task": self.task_name,
+            **({"task": self.task_name, "threshold": self.threshold} if self.task_name != "single_label" else {}),
         }
-        if self.task.threshold is not None:
-            checkpoint["videonl"]["threshold"] = self.task.threshold
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses a checkpoint of other classes or of another network, before any weight is touched.
@@ -203,37 +207,22 @@ class ClipModule(LightningModule):
         Raises:
             UserError: When they differ; the message says in what.
         """
-        trained = checkpoint.get("videonl", {}).get("class_names", self.class_names)
+        about = checkpoint.get("videonl", {})
+        if about.get("task", "single_label") != self.task_name:
+            raise UserError(f"the checkpoint is of the task {about.get('task', 'single_label')}; set --task to it")
+        self.threshold = about.get("threshold")
+        trained = about.get("class_names", self.class_names)
         if trained != self.class_names:
             raise UserError(
                 "the checkpoint was trained on other classes than those of the data: "
                 f"{_difference(trained, self.class_names)}; evaluate it on its own classes, or train a new network"
             )
-        self._adopt(checkpoint.get("videonl", {}))
         missing = self.state_dict().keys() ^ checkpoint["state_dict"].keys()
         if missing:
             raise UserError(
                 f"the checkpoint belongs to another network: {len(missing)} weights exist only in one of them, such as "
                 f"{min(missing)}; use the configuration that was saved beside the checkpoint"
             )
-
-    def _adopt(self, about: dict[str, Any]) -> None:
-        """Takes the threshold of a checkpoint of the same task."""
-        trained = about.get("task", "single_label")
-        if trained != self.task_name:
-            raise UserError(
-                f"the checkpoint was trained with --task {trained}, not {self.task_name}; add --task {trained}"
-            )
-        self.task.threshold = about.get("threshold")
-
-
-def _task(name: str, positive_weights: list[float] | float | None) -> Task:
-    task = TASKS.find(name)
-    if issubclass(task, MultiLabel):
-        return task(positive_weights)
-    if positive_weights is not None:
-        raise UserError("model.positive_weights is for --task multi_label")
-    return task()
 
 
 def _difference(trained: list[str], given: list[str]) -> str:

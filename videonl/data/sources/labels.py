@@ -1,16 +1,16 @@
 """From labels as they are written to indices of classes."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from videonl.data.loader import are_too_many
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.lists import shorten
 from videonl.data.sources.several import check_one_label, labels_of
-from videonl.data.video import Video
+from videonl.data.video import UNKNOWN, Label, Video
 from videonl.errors import UserError
 
-UNKNOWN = -1  # the label of a video whose class is not known
+__all__ = ["UNKNOWN", "assign", "assign_known", "class_list", "classes_of", "leave_out_wrong_labels"]
 _log = logging.getLogger(__name__)
 
 
@@ -30,56 +30,43 @@ def classes_of(labeled: Sequence[LabeledPath], several: bool = False) -> list[st
     """The classes of some videos: in the order of their numbers where a file named these, else as :func:`class_list`.
 
     Args:
-        labeled: Videos.
-        several: Whether a video may have several labels.
+        labeled: The videos.
+        several: Whether a video may have any number of labels, rather than one.
 
     Raises:
-        UserError: A video has no label.
+        UserError: A video has no label, or several where there must be one.
     """
-    if several:
-        named = {
-            label: number
-            for entry in labeled
-            for label, number in zip(labels_of(_label_of(entry, several)), _numbers(entry), strict=True)
-        }
-        if named and all(named.values()):
-            return sorted(named, key=lambda label: int(named[label]))
-        return class_list(list(named))
-    numbers = {_label_of(entry): entry.number for entry in labeled}
-    return (
-        sorted(numbers, key=lambda label: int(numbers[label])) if all(numbers.values()) else class_list(list(numbers))
-    )
+    numbers = {name: entry.number for entry in labeled for name in _names_of(entry, several)}
+    in_order = all(numbers.values()) and not several
+    return sorted(numbers, key=lambda label: int(numbers[label])) if in_order else class_list(list(numbers))
 
 
 def assign(labeled: Sequence[LabeledPath], classes: Sequence[str], several: bool = False) -> list[Video]:
-    """Replace each label by its index in ``classes``.
+    """Replace each label by its index in ``classes``; of several labels, all by theirs.
 
-    Where the classes have no names, as those of converted weights, a label that is a number is an index. With
-    ``several``, a video gets a tuple of indices, in rising order.
+    Where the classes have no names, as those of converted weights, a label that is a number is an index.
 
     Raises:
         UserError: A video has no label, or one that is not among the classes.
     """
     index_of = _index_by_label(classes)
     for entry in labeled:
-        if not _is_known(_label_of(entry, several), index_of, several):
+        if not all(name in index_of for name in _names_of(entry, several)):
             raise UserError(
                 f"{entry.origin}: {_wrong_label(entry, classes, several)}. "
                 "Correct the label, or add it to the classes (--data.classes, or the training videos)."
             )
-    return [_video(entry, _indices(_label_of(entry, several), index_of, several)) for entry in labeled]
+    return [_video(entry, index_of, several) for entry in labeled]
 
 
 def assign_known(labeled: Sequence[LabeledPath], classes: Sequence[str], several: bool = False) -> list[Video]:
     """As :func:`assign`, but a video without a label, or of another class, gets :data:`UNKNOWN`; a warning says so."""
     index_of = _index_by_label(classes)
-    if not several:
-        for entry in labeled:
-            check_one_label(entry.label or "", entry.origin)
-    known = [entry.label is not None and _is_known(entry.label, index_of, several) for entry in labeled]
-    foreign = [
-        entry for entry, is_known in zip(labeled, known, strict=True) if not is_known and entry.label is not None
+    known = [
+        entry.label is not None and all(name in index_of for name in _names_of(entry, several)) for entry in labeled
     ]
+    pairs = list(zip(labeled, known, strict=True))
+    foreign = [entry for entry, is_known in pairs if entry.label is not None and not is_known]
     if foreign:
         _log.warning(
             "%d of %d videos have a label that the network does not know, and count as unlabeled, such as %s: %s",
@@ -89,33 +76,22 @@ def assign_known(labeled: Sequence[LabeledPath], classes: Sequence[str], several
             _wrong_label(foreign[0], classes, several),
         )
     return [
-        _video(entry, _indices(entry.label or "", index_of, several) if is_known else UNKNOWN)
-        for entry, is_known in zip(labeled, known, strict=True)
+        _video(entry, index_of, several) if is_known else _video(entry._replace(label=None), index_of, several)
+        for entry, is_known in pairs
     ]
-
-
-def _video(entry: LabeledPath, label: int | tuple[int, ...]) -> Video:
-    return Video(entry.path, label, entry.frame_table, entry.unreadable)
-
-
-def _is_known(label: str, classes: Collection[str], several: bool) -> bool:
-    return all(each in classes for each in labels_of(label)) if several else label in classes
-
-
-def _indices(label: str, index_of: Mapping[str, int], several: bool) -> int | tuple[int, ...]:
-    return tuple(sorted({index_of[each] for each in labels_of(label)})) if several else index_of[label]
-
-
-def _numbers(entry: LabeledPath) -> list[str]:
-    """The numbers of the labels, as far as a file of class names has them."""
-    count = len(labels_of(entry.label or ""))
-    numbers = list(labels_of(entry.number))
-    return numbers if len(numbers) == count else [""] * count
 
 
 def _index_by_label(classes: Sequence[str]) -> dict[str, int]:
     numbers = {str(index): index for index, name in enumerate(classes) if name == f"class {index}"}
     return {**numbers, **{name: index for index, name in enumerate(classes)}}
+
+
+def _video(entry: LabeledPath, index_of: Mapping[str, int], several: bool) -> Video:
+    label: Label = UNKNOWN
+    if entry.label is not None:
+        indices = [index_of[name] for name in _names_of(entry, several)]
+        label = tuple(sorted(indices)) if several else indices[0]
+    return Video(entry.path, label, entry.frame_table, entry.unreadable)
 
 
 def leave_out_wrong_labels(
@@ -127,18 +103,17 @@ def leave_out_wrong_labels(
         labeled: Videos.
         classes: The classes.
         max_share: Share of the videos that may be left out.
-        several: Whether a video may have several labels.
+        several: As for :func:`classes_of`.
 
     Raises:
         UserError: More are to be left out; it lists them.
     """
     known = set(classes)
-    wrong = {
-        entry.origin: _wrong_label(entry, classes, several)
-        for entry in labeled
-        if entry.label is None or not _is_known(entry.label, known, several)
+    is_right = {
+        entry.origin: entry.label is not None and known.issuperset(_names_of(entry, several)) for entry in labeled
     }
-    kept = [entry for entry in labeled if entry.label is not None and _is_known(entry.label, known, several)]
+    wrong = {entry.origin: _wrong_label(entry, classes, several) for entry in labeled if not is_right[entry.origin]}
+    kept = [entry for entry in labeled if is_right[entry.origin]]
     if not kept or are_too_many(len(wrong), len(labeled), max_share):
         listed = "\n".join(f"  {origin}: {reason}" for origin, reason in wrong.items())
         raise UserError(
@@ -151,19 +126,24 @@ def leave_out_wrong_labels(
     return kept
 
 
-def _label_of(entry: LabeledPath, several: bool = False) -> str:
+def _names_of(entry: LabeledPath, several: bool) -> tuple[str, ...]:
+    """The labels of a video: exactly one, unless there may be several."""
     if entry.label is None:
         raise UserError(
             f"{entry.origin}: has no label, but one is required here. Arrange videos as CLASS/CLIP.mp4, or list them "
             "as 'path label'; videonl evaluate and predict score videos without labels."
         )
-    if not several:
-        check_one_label(entry.label, entry.origin)
-    return entry.label
+    if several:
+        try:
+            return labels_of(entry.label)
+        except ValueError as error:
+            raise UserError(f"{entry.origin}: {error}") from error
+    check_one_label(entry.label, entry.origin)
+    return (entry.label,)
 
 
-def _wrong_label(entry: LabeledPath, classes: Sequence[str], several: bool = False) -> str:
+def _wrong_label(entry: LabeledPath, classes: Sequence[str], several: bool) -> str:
     if entry.label is None:
         return "has no label"
-    unknown = [each for each in labels_of(entry.label) if each not in classes] if several else [entry.label]
-    return f"label {unknown[0]!r} is not one of the {len(classes)} classes ({shorten(classes)})"
+    wrong = [name for name in _names_of(entry, several) if name not in classes]
+    return f"label {(wrong or [entry.label])[0]!r} is not one of the {len(classes)} classes ({shorten(classes)})"

@@ -83,7 +83,9 @@ def check_one_label(label: str, origin: str) -> None:
         UserError: Naming it.
     """
     if label == "[]":
-        raise UserError(f"{origin}: has no class, but one is required here. Give it one, or leave it out.")
+        raise UserError(
+            f"{origin}: has no class, but one is required here. Give it one, leave it out, or train with --task multi_label."
+        )
     try:
         labels = labels_of(label) if label.startswith("[") else ()
     except ValueError:  # a class folder may be called so
@@ -91,7 +93,7 @@ def check_one_label(label: str, origin: str) -> None:
     if len(labels) > 1:
         raise UserError(
             f"{origin}: {';'.join(labels)!r} looks like several labels, but only one per video is supported here. "
-            "Keep one, or, if it is a single label, rename it."
+            "Train with --task multi_label, keep one, or, if it is a single label, rename it."
         )
 
 

@@ -1,5 +1,6 @@
 """The frames of the synthetic data set: a cue, a probe, and the moving background they lie on."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +47,30 @@ def draw_clip(
     return np.clip(frames, 0, 255).astype(np.uint8), cue_mark, probe_mark
 
 
+def draw_pairs(
+    pairs: Sequence[tuple[int, int]], num_frames: int, size_px: int, random: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Draw several cues at the left of the first frames, and as many probes at the right of the last.
+
+    Args:
+        pairs: Of each cue and its probe the indices into ``SHAPES``; they lie one above the other, in any order.
+        num_frames: As for :func:`draw_clip`, and so are the others.
+        size_px: Height and width of the frames.
+        random: Where everything else comes from.
+
+    Returns:
+        RGB frames ``(T, H, W, 3)``.
+    """
+    frames = _background(num_frames, size_px, random)
+    last = num_frames - NUM_SHOWN_FRAMES
+    for side, shown, x in ((0, (0, NUM_SHOWN_FRAMES - 1), 1 / 6), (1, (last, num_frames - 1), 5 / 6)):
+        for place, pair in zip(random.permutation(len(pairs)).tolist(), pairs, strict=True):
+            y = (place + 0.5) / len(pairs)
+            _draw_mark(frames, pair[side], shown, size_px * x, random, (y - 0.02, y + 0.02), 1 / len(pairs))
+    frames += random.standard_normal(frames.shape, dtype=np.float32) * 4
+    return np.clip(frames, 0, 255).astype(np.uint8)
+
+
 def _background(num_frames: int, size_px: int, random: np.random.Generator) -> NDArray[np.float32]:
     """A sum of colored plane waves that drift: ``(T, H, W, 3)``, around 90."""
     num_waves = 6
@@ -67,12 +92,19 @@ def _background(num_frames: int, size_px: int, random: np.random.Generator) -> N
 
 
 def _draw_mark(
-    frames: NDArray[np.float32], shape: int, shown: tuple[int, int], center_x_px: float, random: np.random.Generator
+    frames: NDArray[np.float32],
+    shape: int,
+    shown: tuple[int, int],
+    center_x_px: float,
+    random: np.random.Generator,
+    y: tuple[float, float] = (0.25, 0.75),
+    room: float = 1.0,
 ) -> Mark:
+    """Draw a shape at a height drawn from ``y``, so small that it fits into that share ``room`` of the frame's."""
     size_px = frames.shape[1]
-    radius_px = size_px * random.uniform(0.135, 0.16)
+    radius_px = size_px * min(random.uniform(0.135, 0.16), 0.45 * room)
     x_px = center_x_px + size_px * random.uniform(-0.025, 0.025)
-    y_px = size_px * random.uniform(0.25, 0.75)
+    y_px = size_px * random.uniform(*y)
     color = random.uniform(190, 255, 3).astype(np.float32)
     y, x = np.mgrid[:size_px, :size_px] + 0.5  # the centers of the pixels
     coverage = np.clip(0.5 - _distance_px(SHAPES[shape], x - x_px, y - y_px, radius_px), 0, 1)[..., None]

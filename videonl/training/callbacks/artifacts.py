@@ -9,6 +9,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from videonl.data.datamodule import ClipDataModule
+from videonl.data.sources.several import joined
+from videonl.data.video import Video
 from videonl.files import write_text
 from videonl.training.guarded_loggers import attempt
 
@@ -46,7 +48,7 @@ class Artifacts(Callback):
         table = csv.writer(text)
         table.writerow(["split", "label", "path"])
         for split, videos in data.videos.items():
-            table.writerows([split, data.class_names[video.label], str(video.path)] for video in videos)
+            table.writerows([split, _named(data, video), str(video.path)] for video in videos)
         write_text(path, text.getvalue())
         numbers = {split: len(videos) for split, videos in data.videos.items()}
         about = {"videos": numbers, "classes": data.class_names, "clip": data.clip.describe()}
@@ -71,6 +73,13 @@ class Artifacts(Callback):
         else:
             artifact.add_file(str(path), name=path.name)  # a copy: the next training may write another best.ckpt
         logger.experiment.log_artifact(artifact, aliases=aliases)
+
+
+def _named(data: ClipDataModule, video: Video) -> str:
+    """The label of a video as lists have it."""
+    if isinstance(video.label, tuple):
+        return joined(data.class_names[label] for label in video.label)
+    return data.class_names[video.label]
 
 
 def _wandb_loggers(trainer: Trainer) -> list[WandbLogger]:

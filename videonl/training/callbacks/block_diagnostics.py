@@ -87,7 +87,7 @@ def fixed_clips(data: ClipDataModule, num_clips: int) -> Tensor:
     chosen = [videos[place * len(videos) // num_clips] for place in range(min(num_clips, len(videos)))]
     limit = loading.time_limit_seconds or None
     loader = DataLoader(
-        EvaluationVideos(chosen, data.clip, Views(), loading.decoder, limit),
+        EvaluationVideos(chosen, data.clip, Views(), loading.decoder, limit, data.label_columns),
         batch_size=max(len(chosen), 1),
         collate_fn=collate_evaluation,
         generator=torch.Generator(),  # its own, because a loader draws a seed

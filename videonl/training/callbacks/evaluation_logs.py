@@ -47,7 +47,7 @@ class EvaluationLogs(Callback):
     def _show(self, stage: str, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, ClipModule)
         record = EvaluationRecord(module.class_names, module.scores)
-        if not trainer.is_global_zero or not record.labeled or record.has_several_labels:
+        if not trainer.is_global_zero or not record.labeled:
             return
         findings = cache(partial(_found, stage, trainer.global_step, record))  # made when, and if, it is asked for
         for logger in trainer.loggers:

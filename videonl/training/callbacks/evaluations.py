@@ -53,7 +53,7 @@ class WriteScores(Callback):
         record = _record(trainer, pl_module)
         written = write_evaluation(self.directory, "test", record)
         if record.labeled:
-            print_evaluation(Console(), record.labeled, len(record.unreadable))
+            print_evaluation(Console(), record.labeled, len(record.unreadable), record.threshold)
             logger.info("wrote the report to %s", written.page)
         logger.info("wrote the scores of %d videos to %s", len(record.scores), written.record)
 
@@ -63,7 +63,7 @@ class WriteScores(Callback):
         assert isinstance(pl_module, ClipModule)
         record = EvaluationRecord(pl_module.class_names, pl_module.scores)
         if trainer.state.fn == TrainerFn.VALIDATING and record.labeled:
-            print_evaluation(Console(), record.labeled, len(pl_module.unreadable))
+            print_evaluation(Console(), record.labeled, len(pl_module.unreadable), pl_module.threshold)
 
     @rank_zero_only
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -82,6 +82,7 @@ def about(trainer: Trainer, module: ClipModule) -> dict[str, str]:
         **describe_network(module.network),
         "views": data.test_views.describe(data.clip),
         "clip": data.clip.describe(),
+        **({} if module.threshold is None else {"threshold": f"{module.threshold:.6g}"}),
     }
 
 

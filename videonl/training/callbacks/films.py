@@ -68,7 +68,8 @@ def fixed_clips(data: ClipDataModule) -> dict[str, LocatedClip]:
     """The middle clip of the first readable video of each of the first classes, by class and video."""
     firsts: dict[int, list[Video]] = {}
     for video in data.videos.get("val", []):
-        firsts.setdefault(video.label, []).append(video)
+        for label in video.label if isinstance(video.label, tuple) else (video.label,):
+            firsts.setdefault(label, []).append(video)
     if not firsts:
         raise UserError("there are no validation videos to film; set --data.val")
     clips = {}

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
-from videonl.evaluation.report import TITLES
+from videonl.evaluation.metrics import TITLES
 from videonl.terminal import Pace
 
 _log = logging.getLogger(__name__)
