@@ -18,6 +18,7 @@ TITLES = {
     "mean_class": "mean class",
     "map": "mAP",
     "f1": "F1 at 0.5",
+    "f1_macro": "macro F1 at 0.5",
     "f1_best": "F1 at best",
     "hit1": "hit at 1",
     "hit5": "hit at 5",
