@@ -75,6 +75,19 @@ def f1_of(probabilities: Tensor, targets: Tensor, threshold: float) -> Statistic
     return statistic
 
 
+def macro_f1_at(probabilities: Tensor, targets: Tensor, threshold: float) -> Statistic:
+    """Macro-averaged F1: the mean of the F1 of every class; a class without a drawn video is left out."""
+    predicted, true = (probabilities >= threshold).double().numpy(), targets.double().numpy()
+
+    def statistic(counts: Floats) -> Floats:
+        of_class = 2 * (counts @ (predicted * true)) / np.maximum(counts @ (predicted + true), 1)
+        has_video = counts @ true > 0
+        value: Floats = (of_class * has_video).sum(axis=1) / np.maximum(has_video.sum(axis=1), 1)
+        return value
+
+    return statistic
+
+
 def best_threshold(probabilities: Tensor, targets: Tensor) -> float:
     """The probability from which a class counts as predicted, such that micro-averaged F1 is highest.
 
@@ -110,8 +123,8 @@ def several_metrics(probabilities: Tensor, targets: Tensor, chosen: float | None
         chosen: The threshold that the validation videos chose; by default the best one of these videos.
 
     Returns:
-        ``map``; ``f1`` at a threshold of 0.5; ``f1_best`` at the chosen one; ``hit1`` and, of more than five classes,
-        ``hit5``; all from 0 to 1.
+        ``map``; ``f1`` and ``macro_f1`` at a threshold of 0.5; ``f1_best`` at the chosen one; ``hit1`` and, of more
+        than five classes, ``hit5``; all from 0 to 1.
     """
     once = np.ones((1, len(targets)))
     return {name: float(statistic(once)[0]) for name, statistic in _statistics(probabilities, targets, chosen).items()}
@@ -128,6 +141,7 @@ def _statistics(probabilities: Tensor, targets: Tensor, chosen: float | None) ->
     statistics = {
         "map": mean_average_precision_of(probabilities, targets),
         "f1": f1_of(probabilities, targets, THRESHOLD),
+        "macro_f1": macro_f1_at(probabilities, targets, THRESHOLD),
         "f1_best": f1_of(probabilities, targets, threshold),
     }
     if bool((targets.sum(dim=1) > 0).any()):

@@ -41,8 +41,6 @@ class TestCharades:
         source = write(tmp_path, "train.csv", self.rows, "Charades_v1/ABC.mp4")
         expected = [("Charades_v1/ABC.mp4", '["c092", "c001"]', ""), ("DEF.mp4", "[]", "")]
         assert facts(read_source(source), tmp_path) == expected
-        (tmp_path / "frames" / "DEF").mkdir(parents=True)
-        assert read_source(source, root=tmp_path / "frames")[1].path == tmp_path / "frames" / "DEF"
 
     def test_segments_and_names_of_classes(self, tmp_path: Path) -> None:
         source = write(tmp_path, "train.csv", self.rows, "ABC.mp4")

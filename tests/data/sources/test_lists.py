@@ -48,7 +48,6 @@ def read(place: Path, text: str) -> list[tuple[str, str | None, str]]:
         ("folder 6 run\ntake 1 163 7", [("folder", "run", ""), ("take 1", "7", "")]),
         ("folder\t6\trun", [("folder", "run", "")]),
         ("a\u2028b.mp4,run\r\nx.mp4 play\u00a0ing\r", [("a\u2028b.mp4", "run", ""), ("x.mp4", "play\u00a0ing", "")]),
-        ("folder offset\nx.mp4 1", [("folder", "offset", ""), ("x.mp4", "1", "")]),
         ("x.mp4\na b.mp4\nfolder", [("x.mp4", None, ""), ("a b.mp4", None, ""), ("folder", None, "")]),
         ("path,split\nx.mp4,train", [("x.mp4", None, "train")]),
         ("path\nx.mp4\na b.mp4", [("x.mp4", None, ""), ("a b.mp4", None, "")]),

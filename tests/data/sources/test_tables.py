@@ -88,7 +88,7 @@ def test_what_is_refused_and_how(place: Path, text: str, message: str) -> None:
         ("path,label\nx.mp4,\"['a', 'b']\"\ny.mp4,c", ['["a", "b"]', "c"]),
         ("path,run,wave\nx.mp4,1,1\ny.mp4,0,0", ['["run", "wave"]', "[]"]),
         ("wave,path,split,run\n0.0,x.mp4,train,1.0\n1,y.mp4,train,1", ["run", '["wave", "run"]']),
-        ("Unnamed: 0,path,start,end,run,wave\n0,x.mp4,0,1,1,1\n1,y.mp4,0,1,1,0", ['["run", "wave"]', "run"]),
+        (",path,start,end,run,wave\n0,x.mp4,0,1,1,1\n1,y.mp4,0,1,1,0", ['["run", "wave"]', "run"]),
         ("path,label\nx.mp4,[a\ny.mp4,b]", ["[a", "b]"]),  # half a list is a label like any other
         ("x.mp4 1 3 5\ny.mp4 2\n", ['["1", "3", "5"]', "2"]),
     ],
@@ -155,7 +155,7 @@ def test_absolute_paths_get_another_root(place: Path) -> None:
 def test_rows_that_repeat_a_file_or_contradict_are_told(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert len(entries_of(place, "x.mp4,run\nx.mp4,run\nx.mp4,wave\n")) == 3
     repeated, contradicting = caplog.messages
-    assert "1 rows repeat another one: " in repeated and "list.csv:1 and" in repeated
+    assert "1 rows repeat another one, and count again" in repeated and "list.csv:1 and" in repeated
     assert "1 rows give another label to the same place" in contradicting and "list.csv:3" in contradicting
     caplog.clear()
     entries_of(place, "path,label,split\nx.mp4,run,train\nx.mp4,run,val\n")

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from videonl.data.reading.segment import whole_of
@@ -23,18 +23,15 @@ class VideosBelow:
         self.root = root
         self.by_stem: Mapping[str, Sequence[Path]] = _files_by_stem(root)
 
-    def find(self, stems: Sequence[str], otherwise: str | Path, folder: str = "") -> Path:
-        """The file of the first name that exists, or else its folder of frames directly below the root.
+    def find(self, stems: Iterable[str], otherwise: str | Path, folder: str = "") -> Path:
+        """The file of the first name that exists; in a folder of a certain name, if several fit.
 
         Args:
             stems: Names without suffix.
             otherwise: Where below the root the file is expected, if there is none.
-            folder: Where several files fit, a folder of this name on the way to one prefers it.
+            folder: That name.
         """
-        found = next((self.by_stem[stem] for stem in stems if stem in self.by_stem), None) or [
-            *(self.root / stem for stem in stems if os.path.isdir(self.root / stem)),
-            self.root / otherwise,
-        ]
+        found = next((self.by_stem[stem] for stem in stems if stem in self.by_stem), [self.root / otherwise])
         return next((path for path in found if folder and folder in path.parts), found[0])
 
 

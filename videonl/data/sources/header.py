@@ -16,7 +16,7 @@ _LABEL = (
     *("labelindex", "labelidx", "actionid", "categoryid", "classes", "categories", "actions", "tags"),
 )
 _SPLIT = ("split", "subset", "partition")
-_AFFIXES = ("{}", "{}time", "time{}", "t{}", "{}timestamp", "{}s", "{}sec", "{}secs", "{}second", "{}seconds")
+_AFFIXES = ("{}", "{}time", "time{}", "t{}", "{}timestamp", "{}s", "{}sec", "{}secs", "{}second", "{}seconds", "{}t")
 _START, _END = (
     (*(affix.format(word) for word in words for affix in _AFFIXES), other)
     for words, other in ((("start", "begin", "onset"), "from"), (("end", "stop"), "to"))
@@ -29,7 +29,6 @@ _TIME = re.compile(
     r"|(first|last)frame|from|to|times?|timestamps?|t[0-9]"
 )
 _SEVERAL = re.compile(r"(labels|classes|categories|actions|tags)|(label|class|category|action|tag)\d+")
-_UNNAMED = re.compile(r"(Unnamed: \d+)?")  # as pandas calls the column of its index
 _REMEDY = "Name the right ones by --data.columns (or --columns), as path=filename,label=class"
 
 
@@ -107,7 +106,7 @@ def header_of(names: list[str], origin: str, columns: Mapping[str, str] | None =
     if path is None:
         raise _no_column("paths (path)", names, origin)
     aside = {path, split, *(times or ()), *given.values(), *_looking_like_time(names)}
-    others = tuple(place for place, name in enumerate(names) if place not in aside and not _UNNAMED.fullmatch(name))
+    others = tuple(place for place, name in enumerate(names) if place not in aside and name)
     classes = others if label is None and "label" not in given else ()
     return Header(names, path, label, split, times, in_frames, classes)
 

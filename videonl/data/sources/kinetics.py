@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.finding import VideosBelow, require_some
 from videonl.data.sources.list_file import ListFile
-from videonl.data.sources.several import as_one_text
 from videonl.errors import UserError
 
 _COLUMNS = frozenset(("label", "youtube_id", "time_start", "time_end"))
@@ -38,7 +37,7 @@ def _entry(row: Mapping[str, str], origin: str, videos: VideosBelow) -> LabeledP
         raise UserError(f"{origin}: has no label or no youtube_id. Correct the row, or leave it out.")
     stem = f"{youtube_id}_{_seconds(row, 'time_start', origin):06d}_{_seconds(row, 'time_end', origin):06d}"
     path = videos.find((stem, youtube_id), f"{label}/{stem}.mp4", split)
-    return LabeledPath(path, as_one_text(label, origin), origin, split, youtube_id)
+    return LabeledPath(path, label, origin, split, youtube_id)
 
 
 def _seconds(row: Mapping[str, str], column: str, origin: str) -> int:

@@ -86,7 +86,7 @@ def _check_repeated(entries: Sequence[LabeledPath]) -> None:
         else:
             repeated.append((before, entry))
     for pairs, what in (
-        (repeated, "rows repeat another one"),
+        (repeated, "rows repeat another one, and count again"),
         (
             contradicting,
             "rows give another label to the same place, and count on their own (for several labels of one "

@@ -34,11 +34,8 @@ def is_table(file: ListFile) -> bool:
         return True
     if not names_path_and_classes(file.names) or len(file.lines) < 2:
         return False
-    try:
-        header = header_of(file.names, file.lines[0].origin)
-        return all(file.fields(line)[place] in _BINARY for line in file.body for place in header.classes)
-    except UserError:  # a video may be called so
-        return False
+    header = header_of(file.names, file.lines[0].origin)
+    return all(file.fields(line)[place] in _BINARY for line in file.body for place in header.classes)
 
 
 def read_table(file: ListFile) -> list[LabeledPath]:
