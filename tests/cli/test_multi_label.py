@@ -149,3 +149,22 @@ def test_mistakes_have_clear_words(videonl: Videonl, run: Path, config: Path, sm
     ):
         ended = videonl(*words)
         assert ended.code == 2 and message in ended.text and "Traceback" not in ended.text, ended.text
+
+
+def test_a_shared_network_keeps_its_task(
+    videonl: Videonl, run: Path, config: Path, pairs: Path, tmp_path: Path
+) -> None:
+    assert videonl("test", "--config", run / "config.yaml").code == 0
+    shared = videonl("share", run, "--out", tmp_path / "shared")
+    assert shared.code == 0, shared.text
+    card = (tmp_path / "shared" / "README.md").read_text()
+    assert "| mAP |" in card and "type: mean_average_precision" in card
+    one, other = package.load(run), package.load(tmp_path / "shared")
+    assert one.threshold == other.threshold
+    video = min(pairs.glob("test/*.mp4"))
+    own, theirs = (model.predict(video, num_clips=1, num_crops=1) for model in (one, other))
+    assert own.logits.equal(theirs.logits) and (own.average, own.labels) == (theirs.average, theirs.labels)
+    found = other.timeline(video, stride_seconds=0.1, progress=False)
+    assert found.probabilities.max() < 1 and abs(found.probabilities.sum(1) - 1).max() > 1e-3  # sigmoids
+    (streamed, *_) = other.stream(video, 0.1, realtime=False)
+    assert streamed.average == "sigmoid"

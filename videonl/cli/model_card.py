@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from videonl.data.transforms import ClipFormat
-from videonl.evaluation import EvaluationRecord, accuracies, stack
-from videonl.evaluation.intervals import CONFIDENCE, accuracy_intervals, caution
-from videonl.evaluation.metrics import TITLES
+from videonl.evaluation import EvaluationRecord
+from videonl.evaluation.intervals import CONFIDENCE, caution
+from videonl.evaluation.metrics import TITLES, intervals_of, metrics_of
 from videonl.evaluation.views import require_finite
 from videonl.terminal import printable
 
@@ -53,6 +53,9 @@ class Card:
     needs_trust: bool = False
 
 
+_TYPES = {"map": "mean_average_precision", "f1": "f1", "f1_best": "f1", "macro_f1": "f1"}  # by the names of the Hub
+
+
 def figures_of(record: EvaluationRecord) -> dict[str, Any]:
     """Accuracies with their intervals, and what they are of, as plain data.
 
@@ -60,13 +63,12 @@ def figures_of(record: EvaluationRecord) -> dict[str, Any]:
         UserError: Scores are not finite.
     """
     require_finite(record.labeled)
-    probabilities, labels = stack(record.labeled)
-    intervals = accuracy_intervals(probabilities, labels)
+    intervals = intervals_of(record.labeled, record.threshold)
     about = record.about
     return {
         "accuracies": {
             name: {"value": value, "interval": list(intervals[name])}
-            for name, value in accuracies(probabilities, labels).items()
+            for name, value in metrics_of(record.labeled, record.threshold).items()
         },
         "confidence": CONFIDENCE,
         "num_videos": len(record.labeled),
@@ -123,11 +125,15 @@ def _front(card: Card) -> dict[str, Any]:
 def _results(figures: Mapping[str, Any]) -> dict[str, Any]:
     videos = figures["videos"] or "unnamed"
     metrics = [
-        {"type": "accuracy", "name": f"{TITLES[name]} accuracy", "value": round(100 * found["value"], 2)}
+        {"type": _TYPES.get(name, "accuracy"), "name": _metric_name(name), "value": round(100 * found["value"], 2)}
         for name, found in figures["accuracies"].items()
     ]
     dataset = {"name": videos, "type": re.sub(r"\W+", "-", videos).strip("-").lower() or "videos"}
     return {"task": {"type": "video-classification"}, "dataset": dataset, "metrics": metrics}
+
+
+def _metric_name(name: str) -> str:
+    return f"{TITLES[name]} accuracy" if name in ("top1", "top5", "mean_class") else TITLES[name]
 
 
 def _what(card: Card) -> str:
@@ -154,7 +160,8 @@ def _figures(figures: Mapping[str, Any] | None) -> Iterator[str]:
     if figures is None:
         yield "No evaluation of these weights is stated."
         return
-    rows = ["| accuracy | % | 95 % interval |", "|---|---|---|"]
+    several = "map" in figures["accuracies"]
+    rows = [f"| {'metric' if several else 'accuracy'} | % | 95 % interval |", "|---|---|---|"]
     for name, found in figures["accuracies"].items():
         low, high = (f"{100 * edge:.2f}" for edge in found["interval"])
         rows.append(f"| {TITLES[name]} | {100 * found['value']:.2f} | {low} to {high} |")
@@ -166,7 +173,7 @@ def _figures(figures: Mapping[str, Any] | None) -> Iterator[str]:
     of += [f"{figures['average']} averaged over the views"]
     of += [f"on {figures['date']}"] if figures["date"] else []
     yield f"Of {', '.join(of)}. The intervals are of the bootstrap over videos; `evaluation.json` has all digits."
-    if warning := caution(figures["num_videos"]):
+    if warning := caution(figures["num_videos"], metric="hit at 1" if several else "top-1"):
         yield warning
 
 
