@@ -12,6 +12,9 @@ _MOST_FOLDS = 10
 _MOST_PASSES = 50
 _MOST_PARTNERS = 200  # among more groups single moves come as near
 _LEAST_GAIN = 1e-9
+# What a class that a split lacks costs: more than shares usually do, but at first nothing, lest a large group stays
+# where it is because of its classes.
+_MISSING = (0.0, 1.0, 10.0)
 
 
 def split_groups(
@@ -99,8 +102,8 @@ def _partners(counts: Mapping[str, Counter[str]]) -> dict[str, Sequence[str]]:
 class _Placement:
     """Groups in splits, and how far the shares are from those wanted.
 
-    The distance is the sum, over classes and splits, of ``(share - wanted)^2 / wanted``, and of 1 where a split lacks a
-    class that has enough groups for all; the shares of all videos count as much as those of all classes together.
+    The distance is the sum, over classes and splits, of ``(share - wanted)^2 / wanted``, and of 10 where a split lacks
+    a class that has enough groups for all; the shares of all videos count as much as those of all classes together.
 
     Args:
         counts: The videos of each class, by group.
@@ -122,7 +125,7 @@ class _Placement:
         groups_of_class = num_groups(counts)
         self.weights = dict.fromkeys(groups_of_class, 1.0) | {"": float(len(groups_of_class))}
         self.is_owed = {name: number >= len(shares) for name, number in groups_of_class.items()} | {"": True}
-        self.partners = _partners(counts)
+        self.partners, self.missing = _partners(counts), 0.0
         self.totals: Counter[str] = Counter()
         self.videos: dict[str, list[int]] = defaultdict(lambda: [0] * len(shares))
         self.groups: dict[str, list[int]] = defaultdict(lambda: [0] * len(shares))
@@ -133,9 +136,12 @@ class _Placement:
     def improved(self) -> dict[str, int]:
         """Moves groups until no move, and no exchange of two groups, brings the shares nearer."""
         order = sorted(self.counts, key=lambda group: (-self.counts[group][-1][1], group))
-        for _ in range(_MOST_PASSES):
-            if not sum([self._move(group) for group in order]) and not sum([self._exchange(group) for group in order]):
-                break
+        for self.missing in _MISSING:
+            for _ in range(_MOST_PASSES):
+                if not sum([self._move(group) for group in order]) and not sum(
+                    [self._exchange(group) for group in order]
+                ):
+                    break
         return self.split_of
 
     def _move(self, group: str) -> bool:
@@ -185,4 +191,4 @@ class _Placement:
         wanted = self.shares[split]
         share = (self.videos[name][split] + more_videos) / self.totals[name]
         is_missing = self.is_owed[name] and self.groups[name][split] + more_groups == 0
-        return self.weights[name] * ((share - wanted) ** 2 / wanted + is_missing)
+        return self.weights[name] * ((share - wanted) ** 2 / wanted + self.missing * is_missing)

@@ -25,7 +25,7 @@ def told(
         names: The names of the splits.
 
     Returns:
-        Lines. They name the classes that have fewer groups than there are splits.
+        Lines. They name the classes that are not in every split.
     """
     videos, sizes = Counter(split_of[group] for group in groups), Counter(split_of.values())
     lines = []
@@ -33,17 +33,16 @@ def told(
         got = f"{videos[place]} videos in {sizes[place]} groups, {videos[place] / len(groups):.1%}"
         lines.append(f"{name}: {got} (wanted {share:.1%})")
     counts = class_counts(groups, labels)
+    number_of = num_groups(counts)
     shares = _shares_of_classes(counts, split_of, len(wanted))
     off = {label: max(abs(a - b) for a, b in zip(each, wanted, strict=True)) for label, each in shares.items()}
     furthest = sorted(off, key=lambda label: (-off[label], label))
     lines.append(f"classes, by {', '.join(names)}; those furthest from the wanted shares first:")
     lines += _listed([f"{label}: {', '.join(f'{share:.1%}' for share in shares[label])}" for label in furthest])
-    few = {label: number for label, number in num_groups(counts).items() if number < len(wanted)}
-    if few:
-        lines.append(f"classes with fewer groups than splits, so that some splits lack them: {len(few)}")
-        lines += _listed(
-            [f"{label}: {number} of at least {len(wanted)} groups" for label, number in sorted(few.items())]
-        )
+    lacking = [label for label in sorted(shares) if 0 in shares[label]]
+    if lacking:
+        lines.append(f"classes that some splits lack, because they have few groups: {len(lacking)}")
+        lines += _listed([f"{label}: groups: {number_of[label]}" for label in lacking])
     return lines
 
 
