@@ -226,7 +226,7 @@ def test_a_network_whose_scores_are_not_finite_is_refused(
     video = next((clips / "test").glob("*/*.mp4"))
     for words, told in (
         (["predict"], f"the scores of 1 of 1 videos, such as {video}, are not finite"),
-        (["attention", "--out", tmp_path], "the network of nan.ckpt gives this video scores that are not finite"),
+        (["attention", "--out", tmp_path], "the scores of nan.ckpt are not finite"),
     ):
         refused = videonl(*words, "--checkpoint", tmp_path / "nan.ckpt", "--video", video)
         assert refused.code == 2

@@ -28,14 +28,14 @@ FIT = (
     r"a test scores 2 clips x 3 crops of 31 px",
     r"validation: batch \d of \d",
     r"epoch 1 of 1: step [12] of 2, loss \d\.\d{3}",
-    r"epoch 1 of 1: loss \d\.\d{3}, validation top-1 \d+\.\d %, mean class \d+\.\d %, \d+ s",
+    r"epoch 1 of 1: loss \d\.\d{3}, validation top-1 \d+\.\d %, mean class \d+\.\d %, macro F1 \d+\.\d %, \d+ s",
 )
 CLOSING = (
     r"\s*trained: epochs 1, steps 2\s*",
     r"[┏┡└][━┳╇┩┓─┴┘]+",
     r"┃\s+┃\s+last ┃\s+best ┃",
     r"│ training loss\s+│\s+\d\.\d{3} │\s+│",
-    r"│ validation (top-1|mean class)\s+│\s+\d+\.\d\d % │\s+(\d+\.\d\d % )?│",
+    r"│ validation (top-1|mean class|macro F1)\s+│\s+\d+\.\d\d % │\s+(\d+\.\d\d % )?│",
     r"\S+/checkpoints/(best|last)\.ckpt",
     r"test it: videonl test --config \S+/config\.yaml",
 )

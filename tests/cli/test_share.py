@@ -156,5 +156,5 @@ def test_inputs_and_other_content_are_kept(videonl: Videonl, tested: Path, share
     refused = videonl("share", tested / "config.yaml", "--out", shared.parent / "new")
     assert refused.code == 2 and "Traceback" not in refused.text
     refused = videonl("share", tested, "--out", shared.parent / "new", "--license", "Apache 2")
-    assert refused.code == 2 and "is no identifier of a license" in refused.text
+    assert refused.code == 2 and "is not a license identifier" in refused.text
     assert not (shared.parent / "new").exists()

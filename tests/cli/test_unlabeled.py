@@ -37,7 +37,7 @@ def test_videos_without_a_known_label_are_scored(
     ran = videonl("evaluate", *words, "--num_clips", 1, "--num_crops", 1, "--out", tmp_path)
     assert ran.code == 0, ran.text
     assert [score.label for score in read_record(tmp_path / "evaluation.parquet").scores] == labels
-    assert f"{labels.count(-1)} of 5 videos are of no known class" in ran.text
+    assert f"{labels.count(-1)} of 5 videos have an unknown class" in ran.text
     assert ("accuracy on 3 videos" in ran.text) == (0 in labels)
     assert (tmp_path / "evaluation.html").exists() == (0 in labels)
 
@@ -103,6 +103,37 @@ def test_a_file_names_numeric_labels(videonl: Videonl, trained: Path, flat: Path
     assert ran.code == 0, ran.text
     assert [score.label for score in read_record(tmp_path / "evaluation.parquet").scores] == [0, 1, 0, 1, 0]
     assert "accuracy on 5 videos" in ran.text
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["index", "LIST", "--out", "OUT/i.parquet", "--num-workers=1"], "5 videos: 5 ok"),
+        (["diagnose", "--source", "LIST", "--num_workers=0", "--num-clips=2", "--out", "OUT"], "diagnosis.json"),
+        (["evaluate", "--source", "LIST", "--num_workers=0", "--num_clips=1", "--out", "OUT"], "accuracy on 5 videos"),
+        (["predict", "LIST", "--num_clips=1", "--num_crops=1", "--out", "OUT.csv"], "5 videos, 1 clip x 1 crop"),
+        (["features", "LIST", "--out", "OUT"], "features of 5 of 5 videos"),
+        (["test", "--data.train=LIST", "--data.val=LIST", "--data.test=LIST", "--run.dir=OUT"], "5 test; classes: 2"),
+    ],
+)
+def test_a_list_of_any_header_and_root_is_read_by_every_command(
+    videonl: Videonl, trained: Path, flat: Path, tmp_path: Path, words: list[str], told: str
+) -> None:
+    rows = "".join(f"/old/{number}.mp4;{number % 2}\n" for number in range(5))
+    (tmp_path / "list.csv").write_text(f"Datei;Klasse\n{rows}")
+    (tmp_path / "names.csv").write_text("0 sum_0\n1 sum_1\n")
+    words = [word.replace("LIST", f"{tmp_path}/list.csv").replace("OUT", f"{tmp_path}/out") for word in words]
+    checkpoint = trained / "checkpoints" / "best.ckpt"
+    needs = {"test": ["--config", trained / "config.yaml", "--ckpt_path", checkpoint], "index": []}
+    more: list[Any] = needs.get(words[0], ["--checkpoint", checkpoint])
+    prefix = "--data." if words[0] == "test" else "--"
+    names = [] if words[0] in ("predict", "features") else [f"{prefix}classes", tmp_path / "names.csv"]
+    options = [f"{prefix}path-prefix=/old={flat}", *names, f"{prefix}columns"]
+    ran = videonl(*words, *more, *options, "path=Datei,label=Klasse")
+    assert ran.code == 0 and told in ran.text, ran.text
+    refused = videonl(*words, *more, *options, "path=File")
+    assert refused.code == 2
+    assert "--data.columns names File, but the columns are Datei, Klasse" in refused.text
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,9 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 def test_accuracy_intervals_have_the_names_of_the_accuracies() -> None:
     probabilities = torch.rand(NUM_VIDEOS, 7, generator=torch.Generator().manual_seed(3)).softmax(dim=1)
     found = accuracy_intervals(probabilities, torch.from_numpy(LABELS))
-    assert set(found) == {"top1", "top5", "mean_class"}
+    assert set(found) == {"top1", "top5", "mean_class", "macro_f1"}
     assert found["top5"] == bootstrap(share_of(hits_of(probabilities, torch.from_numpy(LABELS), 5)), NUM_VIDEOS)
-    assert set(accuracy_intervals(probabilities[:, :5], torch.from_numpy(LABELS))) == {"top1", "mean_class"}
+    assert set(accuracy_intervals(probabilities[:, :5], torch.from_numpy(LABELS))) == {"top1", "mean_class", "macro_f1"}
 
 
 def test_hits_are_those_of_the_k_most_probable() -> None:

@@ -22,7 +22,25 @@ def test_top1_counts_videos_and_mean_class_counts_classes() -> None:
     first = [0, 0, 0, 1, 0, 2, 1]
     probabilities = ranking(*([index, *({0, 1, 2} - {index})] for index in first))
     metrics = accuracies(probabilities, torch.tensor([0, 0, 0, 0, 1, 2, 2]))
-    assert metrics == {"top1": pytest.approx(4 / 7), "mean_class": pytest.approx((3 / 4 + 0 + 1 / 2) / 3)}
+    assert metrics == pytest.approx(
+        {
+            "top1": 4 / 7,
+            "mean_class": (3 / 4 + 0 + 1 / 2) / 3,
+            "macro_f1": (2 * 3 / (4 + 4) + 0 + 2 * 1 / (2 + 1)) / 3,  # twice the right ones over true and predicted
+        }
+    )
+
+
+def test_macro_f1_and_balanced_accuracy_are_scikit_learn_s() -> None:
+    sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn is absent")
+    generator = torch.Generator().manual_seed(0)
+    probabilities = torch.rand(61, 7, generator=generator, dtype=torch.float64)
+    labels = torch.randint(6, (61,), generator=generator)  # the last class is predicted only
+    metrics, predictions = accuracies(probabilities, labels), probabilities.argmax(dim=1)
+    assert metrics["macro_f1"] == pytest.approx(sklearn.f1_score(labels, predictions, average="macro"), abs=1e-10)
+    with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
+        balanced = sklearn.balanced_accuracy_score(labels, predictions)
+    assert metrics["mean_class"] == pytest.approx(balanced, abs=1e-10)
 
 
 def test_classes_that_nobody_has_do_not_count() -> None:
@@ -39,7 +57,7 @@ def test_top5_takes_the_true_class_among_the_first_five() -> None:
     assert metrics["top1"] == pytest.approx(1 / 4)
     assert metrics["top5"] == pytest.approx(2 / 4)
     assert metrics["mean_class"] == pytest.approx(1 / 4)
-    assert list(metrics) == ["top1", "top5", "mean_class"]
+    assert list(metrics) == ["top1", "top5", "mean_class", "macro_f1"]
 
 
 @pytest.mark.parametrize(("num_classes", "has_top5"), [(2, False), (5, False), (6, True)])
@@ -50,7 +68,7 @@ def test_top5_needs_more_than_five_classes(num_classes: int, has_top5: bool) -> 
 
 
 def test_one_video_is_enough() -> None:
-    assert accuracies(ranking([1, 0, 2]), torch.tensor([1])) == {"top1": 1.0, "mean_class": 1.0}
+    assert accuracies(ranking([1, 0, 2]), torch.tensor([1])) == {"top1": 1.0, "mean_class": 1.0, "macro_f1": 1.0}
 
 
 def test_confusions_have_a_row_for_each_true_class() -> None:
@@ -95,7 +113,7 @@ def test_of_equally_probable_classes_the_first_is_the_answer_in_every_figure(num
 
 def test_one_class_is_enough() -> None:
     probabilities, labels = torch.ones(3, 1, dtype=torch.float64), torch.zeros(3, dtype=torch.int64)
-    assert accuracies(probabilities, labels) == {"top1": 1.0, "mean_class": 1.0}
+    assert accuracies(probabilities, labels) == {"top1": 1.0, "mean_class": 1.0, "macro_f1": 1.0}
     assert confusion_matrix(probabilities, labels).tolist() == [[3]]
     assert calibration(probabilities, labels).error == 0
 
@@ -110,4 +128,5 @@ def test_a_bin_has_its_upper_edge_and_the_last_one_all_that_is_certain() -> None
 
 def test_what_is_no_number_is_no_hit() -> None:
     probabilities = torch.tensor([[torch.nan] * 7, [0.4] + [0.1] * 6], dtype=torch.float64)
-    assert accuracies(probabilities, torch.tensor([0, 0])) == {"top1": 0.5, "top5": 0.5, "mean_class": 0.5}
+    half = {"top1": 0.5, "top5": 0.5, "mean_class": 0.5, "macro_f1": 2 / 3}  # of 2 true ones 1 is predicted, and right
+    assert accuracies(probabilities, torch.tensor([0, 0])) == pytest.approx(half)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from videonl.errors import UserError
 from videonl.evaluation import EvaluationRecord, accuracies, compare, read_record, stack
+from videonl.evaluation.metrics import TITLES
 from videonl.evaluation.report import print_comparison, print_evaluation, write_evaluation
 
 
@@ -19,9 +20,7 @@ def test_table_is_in_percent_with_intervals_and_a_caution(record: EvaluationReco
     print_evaluation(Console(file=stream, width=197), record.scores)
     text = stream.getvalue()
     for name, value in accuracies(*stack(record.scores)).items():
-        (line,) = (
-            line for line in text.splitlines() if name.replace("top", "top-").replace("_", " ") in line and "│" in line
-        )
+        (line,) = (line for line in text.splitlines() if TITLES[name] in line and "│" in line)
         assert f"{100 * value:.2f} %" in line
         assert " to " in line
     for words in ("31 videos", "calibration error", "Only 31 videos"):

@@ -21,6 +21,7 @@ from videonl.evaluation.several import (
     best_threshold,
     f1_of,
     hits_among,
+    macro_f1_at,
     mean_average_precision_of,
     several_intervals,
     several_metrics,
@@ -202,3 +203,19 @@ def test_labels_differ_only_where_they_do(record: EvaluationRecord) -> None:
     scores = [replace(score, label=(3,)) if score.video == 5 else score for score in record.scores]
     with pytest.raises(UserError, match=r"1 videos have another label in B than in A, such as 5\.mp4"):
         compare(record, EvaluationRecord(record.class_names, scores))
+
+
+def test_macro_f1_is_the_mean_over_the_classes_that_a_video_has() -> None:
+    generator = torch.Generator().manual_seed(3)
+    probabilities = torch.rand(53, 7, dtype=torch.float64, generator=generator)
+    targets = (torch.rand(53, 7, generator=generator) < 0.3).long()
+    targets[:, -1] = 0  # predicted by some videos, true of none
+    found = (probabilities >= 0.5).long()
+    naive = [
+        2 * int((found[:, k] & targets[:, k]).sum()) / int(found[:, k].sum() + targets[:, k].sum()) for k in range(6)
+    ]
+    drawn = torch.randint(53, (53,), generator=generator)
+    counts = np.bincount(drawn.numpy(), minlength=53)[None].astype(np.float64)
+    assert several_metrics(probabilities, targets)["macro_f1"] == pytest.approx(sum(naive) / 6, abs=1e-10)
+    again = several_metrics(probabilities[drawn], targets[drawn])["macro_f1"]
+    assert macro_f1_at(probabilities, targets, 0.5)(counts)[0] == pytest.approx(again, abs=1e-10)

@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ import torch.distributed
 from torch import Tensor
 
 from videonl.errors import UserError
-from videonl.evaluation import EvaluationRecord, VideoScore, VideoScores, stack, write_record
+from videonl.evaluation import Average, EvaluationRecord, VideoScore, VideoScores, stack, write_record
 
 ROOT = Path(__file__).resolve().parents[2]
 NUM_CLASSES = 7
@@ -146,12 +147,13 @@ def test_stack_keeps_rows_together() -> None:
 PROCESS = """
 import json, sys
 from pathlib import Path
+from typing import Any
 import torch, torch.distributed as dist
-from videonl.evaluation import EvaluationRecord, VideoScores, write_record
+from videonl.evaluation import Average, EvaluationRecord, VideoScores, write_record
 
 rank, world_size, folder, batches = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
 dist.init_process_group("gloo", init_method=(folder / "rendezvous").as_uri(), rank=rank, world_size=world_size)
-scores = VideoScores()
+scores = VideoScores(sys.argv[5])
 for *tensors, path in batches:
     scores.update(*map(torch.tensor, tensors), path)
 scores.skip({f"unreadable by {rank}.mp4": "empty"})
@@ -162,16 +164,27 @@ dist.destroy_process_group()
 """
 
 
-@pytest.mark.parametrize("world_size", [pytest.param(2, marks=pytest.mark.slow), 3])
-def test_real_processes_hold_the_same_record_as_one(tmp_path: Path, world_size: int) -> None:
+def several(batch: tuple[Tensor, Tensor, Tensor, Tensor, list[str]]) -> tuple[Any, ...]:
+    """The same batch with several labels a video, none for video 0, and unknown ones for video 3."""
+    logits, view, video, _, path = batch
+    label = (torch.arange(NUM_CLASSES) < video[:, None]).float()
+    label[video == 3] = -1
+    return logits, view, video, label, path
+
+
+@pytest.mark.parametrize(
+    ("world_size", "average"), [pytest.param(2, "softmax", marks=pytest.mark.slow), (3, "softmax"), (3, "max")]
+)
+def test_real_processes_hold_the_same_record_as_one(tmp_path: Path, world_size: int, average: Average) -> None:
+    change = several if average == "max" else tuple
     batches = [[0, 4], [2], [3, 1], [5]]
     processes = []
     for rank in range(world_size):
         mine = [
-            [part.tolist() if isinstance(part, Tensor) else part for part in views(videos, num_views=3)]
+            [part.tolist() if isinstance(part, Tensor) else part for part in change(views(videos, num_views=3))]
             for videos in batches[rank::world_size]
         ]
-        command = [sys.executable, "-c", PROCESS, str(rank), str(world_size), str(tmp_path), json.dumps(mine)]
+        command = [sys.executable, "-c", PROCESS, str(rank), str(world_size), str(tmp_path), json.dumps(mine), average]
         processes.append(subprocess.Popen(command, cwd=ROOT))
     try:
         codes = [process.wait(timeout=120) for process in processes]
@@ -179,7 +192,10 @@ def test_real_processes_hold_the_same_record_as_one(tmp_path: Path, world_size: 
         for process in processes:
             process.kill()
     assert codes == world_size * [0]
-    alone = EvaluationRecord([f"class {index}" for index in range(NUM_CLASSES)], collected(batches).gather())
+    scores = VideoScores(average)
+    for videos in batches:
+        scores.update(*change(views(videos, num_views=3)))
+    alone = EvaluationRecord([f"class {index}" for index in range(NUM_CLASSES)], scores.gather())
     write_record(tmp_path / "alone.parquet", alone)
     for rank in range(world_size):
         assert (tmp_path / f"{rank}.parquet").read_bytes() == (tmp_path / "alone.parquet").read_bytes()

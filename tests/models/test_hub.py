@@ -178,5 +178,5 @@ def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         videonl.load("hf://ann/tennis")
     with pytest.raises(UserError, match=r"--push ann/tennis needs huggingface_hub"):
         require_hub("ann/tennis")
-    with pytest.raises(UserError, match="--push tennis is no name of a repository; write user/name"):
+    with pytest.raises(UserError, match="--push tennis is not the name of a repository; write user/name"):
         require_hub("tennis")

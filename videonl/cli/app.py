@@ -39,7 +39,7 @@ def app(
             kinetics600, kinetics700.
         device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
         precision: float32, bfloat16, or float16 on a GPU; auto is float32.
-        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
+        trust_code: Allow the checkpoint to run any code; only for files you trust.
     """
     require_at_least(1, _MOST_PORT, port=port)
     require_at_least(1, MOST_VIEWS, num_clips=num_clips)

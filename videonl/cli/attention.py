@@ -10,7 +10,7 @@ from torch import Tensor
 
 from videonl.blocks import AttentionBlock
 from videonl.cli.attention_files import Film, write_files, write_page
-from videonl.cli.refusals import local_video, require_finite_scores
+from videonl.cli.refusals import local_video
 from videonl.data.located_clip import LocatedClip, read_middle_clip
 from videonl.data.sampling import clip_span
 from videonl.data.sources.folders import data_set_around
@@ -19,6 +19,7 @@ from videonl.errors import UserError
 from videonl.inference import Recognizer
 from videonl.inference.choices import AUTO, find_classes, find_layer
 from videonl.inference.loading import find_trained
+from videonl.inference.seeing import finite
 from videonl.models import ClipClassifier
 from videonl.models.checkpoints import Trained
 from videonl.models.locating import weights_file
@@ -111,7 +112,7 @@ class _Network:
         place = find_layer(network, layer, clip) if classes else None
         module = None if place is None else network.network.get_submodule(place.path)
         seen = observe(network, network.blocks, clip, module)  # the only pass of the clip
-        require_finite_scores(seen.logits.detach(), name)
+        finite(seen.logits, name)
         best = int(seen.logits.argmax())
         asked = find_classes(classes, self.trained.class_names, best)
         evidence = []

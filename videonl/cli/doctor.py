@@ -34,6 +34,7 @@ _PROBLEMS = {
     "contradictions": "exact duplicates with different labels",
     "similar_labels": "labels that differ only in capitals, spaces or hyphens",
     "labels_without_training": "labels without a usable training video",
+    "uneven": "uneven classes",
 }
 _BETWEEN_SPLITS = ("leaks", "overlaps", "shared_clips", "labels_without_training")
 

@@ -50,7 +50,7 @@ def evaluate(
 ) -> None:
     """Scores num_clips x num_crops views of every video; writes evaluation.parquet, .html and _confusion.png.
 
-    Interrupted, it goes on with the same command where it stopped.
+    Repeat an interrupted command to resume it.
 
     Args:
         checkpoint: A checkpoint, the folder of a run or of videonl share, converted weights, hf://user/name, or a
@@ -74,7 +74,7 @@ def evaluate(
             unreadable. 0 sets no limit.
         max_failed_share: Share of the videos that may be unreadable; beyond it the exit code is 1. The results are
             written in any case.
-        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
+        trust_code: Allow the checkpoint to run any code; only for files you trust.
         classes: A file of the names that numeric labels of a list stand for; by default classes.txt beside it.
         columns: What the columns of a list are called: path=filename,label=class,split=fold,start=from,end=to.
         path_prefix: OLD=NEW: paths in a list that begin with OLD begin with NEW here.
@@ -120,7 +120,7 @@ def evaluate(
     with locked(out / LOCK, f"an evaluation is written to {out}"):
         with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:
             if unfinished.scores:
-                console.print(f"going on: {len(unfinished.scores)} of {len(videos)} videos are scored already")
+                console.print(f"resuming: {len(unfinished.scores)} of {len(videos)} videos are scored already")
             with progress_bar("scoring") as progress:
                 scores, unreadable = score_videos(recognizer, average, data, unfinished, num_workers, progress)
         record = EvaluationRecord(trained.class_names, scores, about | today(), unreadable)
@@ -131,7 +131,7 @@ def evaluate(
     if record.labeled:
         print_evaluation(console, record.labeled, len(unreadable), record.threshold)
     if num_unlabeled := sum(not score.is_labeled for score in scores):
-        console.print(f"{num_unlabeled} of {len(scores)} videos are of no known class: scored, but not in any accuracy")
+        console.print(f"{num_unlabeled} of {len(scores)} videos have an unknown class: they are scored but not counted")
     for path in filter(Path.is_file, written):
         console.print(str(path), soft_wrap=True, highlight=False, markup=False)
     require_readable(unreadable, len(scores), max_failed_share)

@@ -53,10 +53,12 @@ def features(
     device: str = "auto",
     precision: Precision = "auto",
     trust_code: bool = False,
+    columns: str | None = None,
+    path_prefix: str | None = None,
 ) -> None:
     """Writes features of the windows of videos, one file for each video, named after it.
 
-    Interrupted, the command goes on where it stopped when it is given again.
+    Repeat an interrupted command to resume it.
 
     Args:
         source: Video files, folders of frames, folders of videos, patterns, lists, indexes.
@@ -75,13 +77,15 @@ def features(
         decoder: auto, pyav, decord or torchcodec.
         device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
         precision: float32, bfloat16, or float16 on a GPU; auto is float32.
-        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
+        trust_code: Allow the checkpoint to run any code; only for files you trust.
+        columns: What the columns of a list are called: path=filename,label=class,split=fold,start=from,end=to.
+        path_prefix: OLD=NEW: paths in a list that begin with OLD begin with NEW here.
     """
     require_format(format)
     check_decoder(decoder)
     check_folder(out)
     options = FeatureOptions(window_frames, stride_frames, layer, pool, last, centered, crops)
-    entries = read_videos([str(local_video(name)) for name in source])
+    entries = read_videos([str(local_video(name)) for name in source], columns, path_prefix)
     trained = find_trained(checkpoint, None, trust_code)
     recognizer = Model(trained, device, precision).recognizer
     about = {"videonl": __version__, **about_network(recognizer, trained.source), "precision": precision}

@@ -80,7 +80,7 @@ def figures_of(record: EvaluationRecord) -> dict[str, Any]:
 
 
 def without_folders(name: str) -> str:
-    """A file, source or checkpoint by its last name alone: its folders are nobody else's business.
+    """A file, source or checkpoint by its last name alone: its folders stay private.
 
     >>> without_folders("clips.csv#val (root /home/ann/data/ucf101)")
     'clips.csv#val (root ucf101)'
@@ -145,7 +145,7 @@ def _use(card: Card) -> str:
     install = "pip install 'videonl[hub]'" if card.is_published else "pip install videonl"
     trust = ", trust_code=True" if card.needs_trust else ""
     lines = ["import videonl", f'model = videonl.load("{source}"{trust})', 'print(model.predict("clip.mp4"))']
-    own = " and whatever module its parts are of: their code runs, so trust its author" if card.needs_trust else ""
+    own = " and the modules of its parts: their code runs, so trust its author" if card.needs_trust else ""
     return "\n".join(["## Use", "", f"`{install}`{own}, then:", "", "```python", *lines, "```"])
 
 

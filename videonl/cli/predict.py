@@ -84,6 +84,8 @@ def predict(
     precision: Precision = "auto",
     time_limit: float = Loading.time_limit_seconds,
     trust_code: bool = False,
+    columns: str | None = None,
+    path_prefix: str | None = None,
 ) -> None:
     """Prints the most probable classes of videos, averaged over the views of each, or writes them to a file.
 
@@ -107,7 +109,9 @@ def predict(
         device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
         precision: float32, bfloat16, or float16 on a GPU; auto is float32.
         time_limit: Seconds that reading a clip may take in a process that decodes. 0 sets no limit.
-        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
+        trust_code: Allow the checkpoint to run any code; only for files you trust.
+        columns: What the columns of a list are called: path=filename,label=class,split=fold,start=from,end=to.
+        path_prefix: OLD=NEW: paths in a list that begin with OLD begin with NEW here.
     """
     require_at_least(1, top=top)
     require_at_least(1, MOST_VIEWS, num_clips=num_clips, num_crops=num_crops, views_per_step=views_per_step)
@@ -119,13 +123,14 @@ def predict(
     sources = [name if is_url(name) else str(local_video(name)) for name in source]
     if out is not None:
         refuse_within(out.parent, [Path(name) for name in sources if not is_url(name)])
-    many = len(read_videos(sources)) > _FEW
+    many = len(read_videos(sources, columns, path_prefix)) > _FEW
     workers = (2 if many else 0) if num_workers is None else num_workers
     trained = find_trained(checkpoint, classes, trust_code)
     model = Model(trained, device, precision, views_per_step)
     average = average_for(SEVERAL_LABELS if trained.has_several_labels else ONE_LABEL, average)
     views = Views(num_clips, num_crops)
-    asked = Asked(sources, views, average, decoder, workers, time_limit or None, trained.threshold)
+    limit = time_limit or None
+    asked = Asked(sources, views, average, decoder, workers, limit, trained.threshold, columns, path_prefix)
     console = Console()
     predictions = predict_videos(model.recognizer, model.class_names, asked, out, top=top)
     scored = asked.views.describe(model.clip)

@@ -3,8 +3,6 @@
 import math
 from pathlib import Path
 
-from torch import Tensor
-
 from videonl.data.reading.shard_member import is_url
 from videonl.errors import UserError, require_within
 
@@ -16,19 +14,6 @@ def require_at_least(least: int, most: float = math.inf, **options: float | None
         UserError: Naming option and value.
     """
     require_within(least, most, **{f"--{name}": value for name, value in options.items()})
-
-
-def require_finite_scores(scores: Tensor, checkpoint: str) -> None:
-    """Refuses a network's scores of a video that are not numbers.
-
-    Raises:
-        UserError: Naming the checkpoint.
-    """
-    if not scores.isfinite().all():
-        raise UserError(
-            f"the network of {checkpoint} gives this video scores that are not finite: its weights hold NaN, or "
-            "numbers became too large; take another checkpoint"
-        )
 
 
 def local_video(name: str) -> Path:

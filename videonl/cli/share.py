@@ -59,10 +59,10 @@ def share(
             evaluation.parquet of the run, where it is of these weights.
         push: Upload to this repository of the Hugging Face Hub, user/name. Needs the extra hub, and a token.
         private: A repository that is new is not public.
-        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
+        trust_code: Allow the checkpoint to run any code; only for files you trust.
     """
     if license is not None and not _LICENSE.fullmatch(license):
-        raise UserError(f"--license {license!r} is no identifier of a license; write one such as apache-2.0, or other")
+        raise UserError(f"--license {license!r} is not a license identifier; write one such as apache-2.0, or other")
     if push is not None:
         require_hub(push)
     file, folder = weights_file(run), _folder_of(run)
@@ -160,7 +160,7 @@ def _unfit(record: EvaluationRecord, file: Path, class_names: list[str], is_aske
     if record.class_names != class_names:
         return f"is of another network: it has {len(record.class_names)} classes, named otherwise"
     if not record.labeled:
-        return "holds no video of a known class, so there is no accuracy"
+        return "has no video with a known class, so it has no accuracy"
     stated = re.search(r"\(SHA-256 (\w+)\)$", record.about.get("checkpoint", ""))
     if stated is None:
         return None if is_asked else "does not say which weights it is of; --evaluation takes it all the same"

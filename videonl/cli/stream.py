@@ -72,7 +72,7 @@ def stream(
             kinetics600, kinetics700.
         device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
         precision: float32, bfloat16, or float16 on a GPU; auto is float32.
-        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
+        trust_code: Allow the checkpoint to run any code; only for files you trust.
     """
     require_at_least(1, top=top)
     require_at_least(0, MOST_SECONDS, time_limit=time_limit)

@@ -82,7 +82,7 @@ def timeline(
         decoder: auto, pyav, decord or torchcodec.
         device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
         precision: float32, bfloat16, or float16 on a GPU; auto is float32.
-        trust_code: Let the checkpoint name any code, which is run; say so for your own files.
+        trust_code: Allow the checkpoint to run any code; only for files you trust.
     """
     require_at_least(1, MOST_VIEWS, num_crops=num_crops)
     require_at_least(1, batch_size=batch_size)

@@ -1,6 +1,9 @@
 """The data module: sources in, batches out."""
 
 import os
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from videonl.data.augmentation import Augmentation, TrainTransform
+from videonl.data.balance import balanced_order, draw_weights
 from videonl.data.batches import collate_evaluation, collate_training
 from videonl.data.dataset import EvaluationVideos, TrainingClips
 from videonl.data.loader import Loading, ResumableLoader, worker_options
@@ -45,6 +49,8 @@ class ClipDataModule(LightningDataModule):
         columns: What the columns of lists are called: path=filename,label=class,split=fold,start=from,end=to.
         path_prefix: OLD=NEW: paths in lists that begin with OLD begin with NEW here.
         task: ``single_label``, or ``multi_label`` for videos with any number of labels each.
+        balance: How often training videos are drawn: none, each once; classes, every class equally often; sqrt, in
+            proportion to the square root of its number of videos; or weights by class, such as {fall: 4}.
 
     Raises:
         UserError: A source is missing or malformed, a label of an evaluation's video is not among the classes, or those
@@ -67,6 +73,7 @@ class ClipDataModule(LightningDataModule):
         columns: str | None = None,
         path_prefix: str | None = None,
         task: str = "single_label",
+        balance: str | dict[str, float] = "none",
     ) -> None:
         super().__init__()
         self.has_several_labels = task == "multi_label"
@@ -97,11 +104,30 @@ class ClipDataModule(LightningDataModule):
         self.videos = {name: PackedVideos(self._assign(name, entries)) for name, entries in labeled.items()}
         if train:
             self._train_transform = TrainTransform(clip, augmentation, augmentation.no_flip_labels(self.class_names))
+        self.balance = balance
+        self._draws: Callable[[torch.Generator], list[int]] | None = None
+        if train and balance != "none":
+            labels = [video.label for video in self.videos["train"]]
+            weights = draw_weights(labels, balance, self.class_names)
+            assert weights is not None
+            self._draws = partial(balanced_order, weights, labels)
 
     @property
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    @property
+    def class_counts(self) -> list[int] | None:
+        """The number of training videos of every class; None where there are no training videos."""
+        if "train" not in self.videos:
+            return None
+        counts = Counter(
+            index
+            for video in self.videos["train"]
+            for index in (video.label if isinstance(video.label, tuple) else (video.label,))
+        )
+        return [counts[index] for index in range(self.num_classes)]
 
     @property
     def label_columns(self) -> int | None:
@@ -146,7 +172,7 @@ class ClipDataModule(LightningDataModule):
             self.label_columns,
         )
         num_videos_per_batch = loading.batch_size // loading.clips_per_video
-        sampler = TrainingSampler(len(videos), loading.seed, num_videos_per_batch)
+        sampler = TrainingSampler(len(videos), loading.seed, num_videos_per_batch, self._draws, str(self.balance))
         return ResumableLoader(
             clips, sampler=sampler, batch_size=num_videos_per_batch, collate_fn=collate_training, **self._options()
         )

@@ -122,18 +122,20 @@ class ResumableLoader(DataLoader[Any]):
         """Whether the epoch has no more batches to train on."""
         return self._num_batches_done >= self.num_batches
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, int | str]:
         """The progress in the epoch, and the settings on which it depends."""
         return {"epoch": self._order.epoch, "num_batches_done": self._num_batches_done, **self._counted_in()}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from the state of another loader.
 
         Raises:
             UserError: It was in the middle of an epoch, and counted in other batches.
         """
         differing = [
-            f"{name} {state[name]}, now {value}" for name, value in self._counted_in().items() if state[name] != value
+            f"{name} {state.get(name, 'none')}, now {value}"  # version 0.1 had no balance
+            for name, value in self._counted_in().items()
+            if state.get(name, "none") != value
         ]
         is_over = state.get("is_over") or state["num_batches_done"] >= self.num_batches
         if differing and not is_over:
@@ -148,7 +150,7 @@ class ResumableLoader(DataLoader[Any]):
         """How many batches of an epoch are trained on."""
         return min(len(self), self.limit) if isinstance(self.limit, int) else int(len(self) * self.limit)
 
-    def _counted_in(self) -> dict[str, int]:
+    def _counted_in(self) -> dict[str, int | str]:
         _, world_size = rank_and_world_size()
         order = self._order
         return {
@@ -156,6 +158,7 @@ class ResumableLoader(DataLoader[Any]):
             "videos_per_batch": order.batch_size,
             "processes": world_size,
             "seed": order.seed,
+            **({} if order.balance == "none" and order.draws is None else {"balance": order.balance}),
         }
 
 

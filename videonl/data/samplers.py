@@ -5,7 +5,7 @@ loaders are often built before the processes know each other. The trainer must l
 (``use_distributed_sampler=False``).
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import torch
 import torch.distributed
@@ -20,7 +20,7 @@ def rank_and_world_size() -> tuple[int, int]:
 
 
 class TrainingSampler(Sampler[tuple[int, int]]):
-    """Every video once per epoch, in an order that depends on the seed and the epoch alone.
+    """Every video once per epoch, or as often as it weighs, in an order that depends on the seed and the epoch alone.
 
     Yields ``(epoch, index)``, so that the data set can make every random choice a pure function of both. Process r of w
     takes positions r, r + w, ... of the order, so a step of all processes together takes consecutive positions: which
@@ -33,9 +33,20 @@ class TrainingSampler(Sampler[tuple[int, int]]):
         num_videos: Number of videos.
         seed: Seed of the order.
         batch_size: Number of videos per batch and process.
+        draws: From a generator to the order of an epoch, of ``num_videos`` numbers; see
+            :func:`videonl.data.balance.balanced_order`. By default each video comes once.
+        balance: What these draws are called.
     """
 
-    def __init__(self, num_videos: int, seed: int = 0, batch_size: int = 1) -> None:
+    def __init__(
+        self,
+        num_videos: int,
+        seed: int = 0,
+        batch_size: int = 1,
+        draws: Callable[[torch.Generator], list[int]] | None = None,
+        balance: str = "none",
+    ) -> None:
+        self.draws, self.balance = draws, balance
         self.num_videos = num_videos
         self.seed = seed
         self.batch_size = batch_size
@@ -71,6 +82,8 @@ class TrainingSampler(Sampler[tuple[int, int]]):
     def _order(self) -> list[int]:
         # Large odd multiplier: neighboring seeds must not share their epochs' orders (seed 0 epoch 1, seed 1 epoch 0).
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
+        if self.draws is not None:
+            return self.draws(generator)
         order: list[int] = torch.randperm(self.num_videos, generator=generator).tolist()
         return order
 

@@ -6,9 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from videonl.evaluation.intervals import Interval, bootstrap, hits_of, share_of
+from videonl.evaluation.intervals import NUM_RESAMPLES, Interval, bootstrap, hits_of, share_of
 from videonl.evaluation.several import mean_average_precision_of
 from videonl.evaluation.views import SEVERAL_LABELS, VideoScore, average_views, labels_of
+
+_FEW_RESAMPLES = 200  # of mAP, which takes long: there is one for every number of views
 
 
 class FewerViews(NamedTuple):
@@ -65,4 +67,5 @@ def _with_views(scores: Sequence[VideoScore], num_clips: int, num_crops: int) ->
     else:
         statistic = share_of(hits_of(probabilities, labels))
     value = float(statistic(np.ones((1, len(scores))))[0])
-    return FewerViews(num_clips, num_crops, value, bootstrap(statistic, len(scores)))
+    num_resamples = _FEW_RESAMPLES if scores[0].average in SEVERAL_LABELS else NUM_RESAMPLES
+    return FewerViews(num_clips, num_crops, value, bootstrap(statistic, len(scores), num_resamples))

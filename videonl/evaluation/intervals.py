@@ -72,6 +72,31 @@ def mean_class_share_of(hits: Floats, labels: NDArray[np.int64]) -> Statistic:
     return statistic
 
 
+def macro_f1_of(predictions: NDArray[np.int64], labels: NDArray[np.int64]) -> Statistic:
+    """The mean over classes of F1; a class that is neither among the drawn labels nor predictions is left out.
+
+    Args:
+        predictions: The class that is predicted for each video, (N,); -1 for none.
+        labels: True classes, (N,).
+    """
+    classes = np.union1d(predictions[predictions >= 0], labels)
+    said, true = ((each[:, None] == classes).astype(np.float64) for each in (predictions, labels))
+
+    def statistic(counts: Floats) -> Floats:
+        right, both = counts @ (said * true), counts @ (said + true)
+        f1 = 2 * right / np.maximum(both, 1)
+        mean: Floats = f1.sum(axis=1) / np.maximum((both > 0).sum(axis=1), 1)
+        return mean
+
+    return statistic
+
+
+def predicted(probabilities: Tensor) -> NDArray[np.int64]:
+    """The most probable class of each video, (N,); -1 where a probability is NaN."""
+    found: NDArray[np.int64] = probabilities.argmax(dim=1).masked_fill(probabilities.isnan().any(dim=1), -1).numpy()
+    return found
+
+
 def hits_of(probabilities: Tensor, labels: Tensor, k: int = 1) -> Floats:
     """1 for each video whose class is among the k most probable, 0 otherwise, (N,).
 
@@ -94,6 +119,7 @@ def accuracy_intervals(probabilities: Tensor, labels: Tensor) -> dict[str, Inter
     """
     top1 = hits_of(probabilities, labels)
     statistics = {"top1": share_of(top1), "mean_class": mean_class_share_of(top1, labels.numpy())}
+    statistics["macro_f1"] = macro_f1_of(predicted(probabilities), labels.numpy())
     if probabilities.shape[1] > 5:
         statistics["top5"] = share_of(hits_of(probabilities, labels, k=5))
     return {name: bootstrap(statistic, len(labels)) for name, statistic in statistics.items()}

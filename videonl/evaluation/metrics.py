@@ -7,7 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from videonl.evaluation.intervals import Interval, accuracy_intervals, hits_of, mean_class_share_of
+from videonl.evaluation.intervals import (
+    Interval,
+    accuracy_intervals,
+    hits_of,
+    macro_f1_of,
+    mean_class_share_of,
+    predicted,
+)
 from videonl.evaluation.several import several_intervals, several_metrics
 from videonl.evaluation.views import SEVERAL_LABELS, VideoScore, stack
 
@@ -16,6 +23,7 @@ TITLES = {
     "top1": "top-1",
     "top5": "top-5",
     "mean_class": "mean class",
+    "macro_f1": "macro F1",
     "map": "mAP",
     "f1": "F1 at 0.5",
     "f1_best": "F1 at best",
@@ -45,21 +53,23 @@ def intervals_of(scores: Sequence[VideoScore], threshold: float | None = None) -
 
 
 def accuracies(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
-    """Top-1, top-5 and mean class accuracy.
+    """Top-1, top-5 and mean class accuracy, and macro-averaged F1.
 
     Args:
         probabilities: One row per video, (N, K).
         labels: True classes, (N,).
 
     Returns:
-        ``top1``, ``mean_class`` (the mean of the per-class accuracies over the classes that occur among the labels)
-        and, with more than five classes, ``top5``; all from 0 to 1.
+        ``top1``, ``mean_class`` (the mean of the per-class accuracies over the classes that occur among the labels:
+        scikit-learn's balanced accuracy), ``macro_f1`` (the mean of the per-class F1 over the classes that occur among
+        labels or predictions) and, with more than five classes, ``top5``; all from 0 to 1.
     """
     top1 = hits_of(probabilities, labels)
     once = np.ones((1, len(top1)))
     mean_class = float(mean_class_share_of(top1, labels.numpy())(once)[0])
     top5 = {"top5": float(hits_of(probabilities, labels, k=5).mean())} if probabilities.shape[1] > 5 else {}
-    return {"top1": float(top1.mean()), **top5, "mean_class": mean_class}
+    macro_f1 = float(macro_f1_of(predicted(probabilities), labels.numpy())(once)[0])
+    return {"top1": float(top1.mean()), **top5, "mean_class": mean_class, "macro_f1": macro_f1}
 
 
 def confusion_matrix(probabilities: Tensor, labels: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ class Handover:
 
 
 class Capture:
-    """Decodes a stream in a thread of its own, and keeps the frames of one clip.
+    """Decodes a stream in its own thread, and keeps the frames of one clip.
 
     Args:
         source: Where it comes from.
@@ -153,7 +153,7 @@ class Capture:
         streaming: How it is read.
 
     Raises:
-        UserError: The source does not wait, and is asked to.
+        UserError: The source is live, and was asked to wait.
     """
 
     def __init__(self, source: LiveSource, clip: ClipFormat, streaming: Streaming) -> None:
@@ -222,7 +222,7 @@ class Capture:
             self._endless = self.source.kind != "download" or container.format.name == _CAMERA_OVER_HTTP
             has_length = self.source.kind == "file" or (self.source.kind == "download" and bool(container.duration))
             frames = decode(container, stream)
-            if has_length:  # begun again, it is the same video
+            if has_length:  # reopened, it is the same video
                 frames = itertools.dropwhile(self._clock.has_passed, frames)
             else:
                 self._clock.reconnect()
@@ -258,7 +258,7 @@ class Capture:
 class StreamClock:
     """Turns the timestamps of a stream into seconds since its first frame, which never fall.
 
-    Timestamps that go backwards, or begin anew with another connection, go on with the time that passed.
+    Timestamps that go backwards, or restart with another connection, continue by the time that passed.
     """
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ from videonl.terminal import printable
 
 ABOUT = "features.json"
 VIDEOS = "videos.csv"
-_VERSION = "videonl"  # the one entry that may differ when the work goes on
+_VERSION = "videonl"  # the one entry that may differ on resuming
 Progress: TypeAlias = Callable[[int, int], None]
 _log = logging.getLogger(__name__)
 
@@ -63,10 +63,10 @@ def write_features(
     decoder: str = "auto",
     progress: Progress = _silent,
 ) -> list[Written]:
-    """Writes the features of videos, one file each, named after it; interrupted, the same call goes on.
+    """Writes the features of videos, one file each, named after it; repeat an interrupted call to resume it.
 
     ``features.json`` in the folder says of which network, layer, clip and windows they are; ``videos.csv``, which is
-    written at the end, names for each video its file, or why there is none.
+    written at the end, lists the file of each video, or the error.
 
     Args:
         recognizer: The network.

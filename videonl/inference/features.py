@@ -60,7 +60,7 @@ class FeatureOptions:
         """With the numbers that a network's clip format gives where none were asked for.
 
         Raises:
-            UserError: The network's clips are none of windows, or say in seconds how far their frames are apart.
+            UserError: The network's sampling has no windows, or its stride is in seconds.
         """
         require_dense(clip)
         num_frames = self.window_frames or clip.num_frames

@@ -100,7 +100,7 @@ def linear_head(network: nn.Module) -> nn.Linear | nn.Conv3d:
 
 def _module(network: nn.Module, name: str) -> nn.Module:
     if not isinstance(network, ClipClassifier):
-        raise UserError(f"only networks of videonl name their layers; {type(network).__name__} is none")
+        raise UserError(f"only networks of videonl have named layers; {type(network).__name__} is not one")
     backbone = Backbone(network.network, {stage: tuple(paths) for stage, paths in network.stages.items()})
     try:
         return network.network.get_submodule(find_place(backbone, name, "layer").path)

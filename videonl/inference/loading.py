@@ -1,4 +1,4 @@
-"""A trained network by the name of whatever holds it."""
+"""Loads a trained network from a file, a folder, the Hub or a published name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ def find_trained(
             classifier, a folder of ``videonl share``, ``hf://user/name``, or a published name such as
             ``kinetics400/i3d_r50``.
         classes: Names for the classes: a list of them, a file, or a published list such as ``kinetics400``.
-        trust_code: Let the file name any code as its network, which is run; say so for your own files.
+        trust_code: Allow the file to run any code as its network; only for files you trust.
 
     Raises:
         UserError: There is no such network, or it has another number of classes.
@@ -45,7 +45,7 @@ def _find(source: str | Path, trust_code: bool) -> Trained:
     if not path.suffix:
         known = ", ".join(each for each in PUBLISHED if not each.startswith("imagenet/"))
         raise UserError(
-            f"{name} is no checkpoint, no folder of a run or of videonl share, no hf://user/name, and no published "
+            f"{name} is not a checkpoint, a folder of a run or of videonl share, an hf://user/name, or a published "
             f"name; these are: {known}"
         )
     return load_trained(source, trust_code)

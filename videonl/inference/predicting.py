@@ -37,6 +37,8 @@ class Asked(NamedTuple):
         num_workers: Processes that decode; 0 decodes in a thread of this process.
         time_limit_seconds: How long a clip may take to read in such a process; ``None`` for ever.
         threshold: Of several labels, the probability from which a class counts as predicted, if it is known.
+        columns: As ``read_videos`` takes them, for lists.
+        path_prefix: The same.
     """
 
     sources: Sequence[str]
@@ -46,6 +48,8 @@ class Asked(NamedTuple):
     num_workers: int = 0
     time_limit_seconds: float | None = None
     threshold: float | None = None
+    columns: str | None = None
+    path_prefix: str | None = None
 
     @property
     def has_several_labels(self) -> bool:
@@ -81,7 +85,8 @@ def predict_videos(
         format_of(out)
         check_file(out)
     several = asked.has_several_labels
-    entries = [_known(entry, class_names, several) for entry in read_videos(asked.sources)]
+    listed = read_videos(asked.sources, asked.columns, asked.path_prefix)
+    entries = [_known(entry, class_names, several) for entry in listed]
     videos = assign_known(entries, class_names, several)
     columns = len(class_names) if several else None
     data = EvaluationVideos(videos, recognizer.clip, asked.views, asked.decoder, asked.time_limit_seconds, columns)

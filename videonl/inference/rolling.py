@@ -52,7 +52,7 @@ class RollingClip:
         return len(self._frames)
 
     def clear(self) -> None:
-        """Begins anew after a gap, which no clip may reach over."""
+        """Starts over after a gap, which no clip may span."""
         self._frames.clear()
         self._first_due, self._num_due = None, 0
 

@@ -79,15 +79,15 @@ def shown_clip(name: str, clip: LocatedClip) -> ShownClip:
 
 
 def finite(logits: Tensor, name: str) -> Tensor:
-    """Logits on the CPU as float32, if they are numbers.
+    """Moves finite logits of a video or a network, by its name, to the CPU as float32.
 
     Raises:
-        UserError: They are not.
+        UserError: Some are not finite.
     """
     logits = logits.detach().float().cpu()
     if not logits.isfinite().all():
         raise UserError(
-            f"the network gives {printable(name)} scores that are not finite: its weights hold NaN, or numbers became "
-            "too large; take another checkpoint, or float32"
+            f"the scores of {printable(name)} are not finite: the weights hold NaN, or numbers became too large; use "
+            "another checkpoint, or float32"
         )
     return logits

@@ -38,7 +38,7 @@ def timeline_of(
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> Timeline:
-    """Scores windows all along a video, each frame of which is decoded once.
+    """Scores windows over a whole video; each frame is decoded once.
 
     Args:
         recognizer: Scores the windows; its clip format says how long they are.

@@ -1,4 +1,4 @@
-"""What may stand where a video is asked for: a file, a folder of frames, frames that are decoded already."""
+"""What is accepted as a video: a file, a folder of frames, or decoded frames."""
 
 import os
 from collections.abc import Sequence

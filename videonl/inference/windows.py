@@ -195,7 +195,7 @@ def views_of(windows: Windows) -> Generator[tuple[Window, Tensor], None, None]:
         Each window with its views, uint8 ``(V, C, T, H, W)``: those that :class:`ViewTransform` gives for its frames.
 
     Raises:
-        FewerFramesError: The video turned out to be damaged; make the windows anew, and begin again (``with_recount``).
+        FewerFramesError: The video turned out to be damaged; make new windows, and start over (``with_recount``).
         DecodingError: A frame cannot be decoded.
     """
     needed = sorted({frame for window in windows for frame in window.frames})
@@ -260,7 +260,7 @@ def passed(
 
 
 def default_batch_size(recognizer: Recognizer, windows: Windows) -> int:
-    """How many windows go through the network at once where nobody says."""
+    """The default number of windows in a forward pass."""
     return 1 if recognizer.device.type == "cpu" else max(1, VIEWS_PER_STEP // windows.transform.num_crops)
 
 

@@ -59,12 +59,12 @@ def require_hub(name: str) -> None:
         UserError: Saying what to write, or to install.
     """
     if not _ID.fullmatch(name):
-        raise UserError(f"--push {name} is no name of a repository; write user/name")
+        raise UserError(f"--push {name} is not the name of a repository; write user/name")
     _hub(f"--push {name}")
 
 
 def upload(folder: Path, name: str, files: Sequence[str], private: bool) -> str:
-    """Puts some files of a folder into a repository, which is made where there is none.
+    """Uploads files of a folder to a repository, which is created if needed.
 
     Returns:
         Its address.

@@ -14,7 +14,7 @@ def weights_file(source: str | Path) -> Path:
 
     Args:
         source: A file; the folder of a run, whose best checkpoint is meant; a folder of ``videonl share``; or
-            ``hf://user/name``, which is downloaded where the cache has it not.
+            ``hf://user/name``, which is downloaded unless it is cached.
 
     Returns:
         The file; for anything else ``source`` itself, which may be a published name.
@@ -33,7 +33,7 @@ def weights_file(source: str | Path) -> Path:
         if (path / name).is_file():
             return path / name
     missing = " and no ".join((*_IN_RUN, WEIGHTS))
-    raise UserError(f"{path} holds no trained network: there is no {missing} in it")
+    raise UserError(f"{path} holds no trained network: it has no {missing}")
 
 
 def name_of(source: str | Path) -> str:

@@ -81,7 +81,7 @@ def read_shared(folder: Path, source: object = None) -> Weights:
     name = str(folder if source is None else source)
     for file in READ:
         if not (folder / file).is_file():
-            raise UserError(f"{name} is no network of videonl share: it has no {file}; was it copied completely?")
+            raise UserError(f"{name} is not a network of videonl share: it has no {file}; was it copied completely?")
     config = _read_config(folder / CONFIG, name)
     state = read_safetensors(folder / WEIGHTS)
     try:
@@ -92,7 +92,7 @@ def read_shared(folder: Path, source: object = None) -> Weights:
         if names is None:
             return weights
         if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
-            raise TypeError("class_names is no list of names")
+            raise TypeError("class_names is not a list of names")
         return weights.named(names)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, UserError):
@@ -108,7 +108,7 @@ def _read_config(path: Path, name: str) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{name}: {CONFIG} is damaged ({error}); share or download it again") from error
     if not isinstance(config, dict) or config.get("library_name") != _LIBRARY:
-        raise UserError(f"{name} is no network of videonl share: its {CONFIG} is another library's")
+        raise UserError(f"{name} is not a network of videonl share: its {CONFIG} is another library's")
     if config.get("format") != FORMAT:
         raise UserError(
             f"{name} is of format {config.get('format')}, written by videonl {config.get('videonl_version')}, and this "

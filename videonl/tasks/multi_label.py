@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from videonl.evaluation.several import best_threshold
 from videonl.evaluation.views import SEVERAL_LABELS, Average, VideoScore, stack
+from videonl.tasks.loss import sigmoid_focal
 from videonl.tasks.task import Task
 
 
@@ -26,12 +27,12 @@ class MultiLabel(Task):
     averages: ClassVar[Sequence[Average]] = SEVERAL_LABELS
 
     def loss(self, logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Binary cross-entropy, the mean over clips and classes; smoothing moves each target towards a half."""
+        """Binary cross-entropy or focal loss, the mean over clips and classes; smoothing moves targets to a half."""
         smooth = target.to(logits.dtype) * (1 - label_smoothing) + label_smoothing / 2
-        weights = self.positive_weights
-        if weights is not None:
-            weights = weights.to(logits)
-        return F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weights)
+        positive, weights = (self._of_logits(each, logits) for each in (self.positive_weights, self.class_weights))
+        if self.options.kind == "focal":
+            return sigmoid_focal(logits, smooth, weights, self.options.focal_gamma)
+        return F.binary_cross_entropy_with_logits(logits, smooth, weights, pos_weight=positive)
 
     def hits(self, logits: Tensor, target: Tensor) -> Tensor:
         """Whether the class of the highest logit is a true one; of mixed clips, the share of it."""

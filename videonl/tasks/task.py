@@ -11,6 +11,7 @@ from videonl.errors import UserError
 from videonl.evaluation import VideoScore
 from videonl.evaluation.metrics import metrics_of
 from videonl.evaluation.views import Average, average_for
+from videonl.tasks.loss import Loss
 
 
 class Task(ABC):
@@ -19,6 +20,9 @@ class Task(ABC):
     Args:
         positive_weights: Of a task of several labels: how many times a true class counts in the loss against a false
             one, one number for all classes or one for each.
+        loss: The loss.
+        class_weights: Of every class in the loss, (K,).
+        adjustment: What the loss adds to every logit, (K,).
 
     Attributes:
         monitor: The metric that is highest for the best checkpoint.
@@ -30,7 +34,15 @@ class Task(ABC):
     hit_name: ClassVar[str]
     averages: ClassVar[Sequence[Average]]
 
-    def __init__(self, positive_weights: float | Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        positive_weights: float | Sequence[float] | None = None,
+        loss: Loss = Loss(),
+        class_weights: Tensor | None = None,
+        adjustment: Tensor | None = None,
+    ) -> None:
+        self.options = loss
+        self.class_weights, self.adjustment = class_weights, adjustment
         self.positive_weights = None if positive_weights is None else torch.as_tensor(positive_weights).float()
         if self.positive_weights is not None and not bool((self.positive_weights > 0).all()):
             raise UserError(f"positive_weights must be above 0, got {positive_weights}")
@@ -39,6 +51,10 @@ class Task(ABC):
     def average(cls, wanted: Average | None) -> Average:
         """How views are averaged; see :func:`videonl.evaluation.views.average_for`."""
         return average_for(cls.averages, wanted)
+
+    def _of_logits(self, values: Tensor | None, logits: Tensor) -> Tensor | None:
+        """One number for each class, where and as what the logits are."""
+        return None if values is None else values.to(logits)
 
     @abstractmethod
     def loss(self, logits: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:

@@ -18,6 +18,7 @@ from videonl.inference import VIEWS_PER_STEP, Recognizer, network_input
 from videonl.inference.recognizer import lay_out
 from videonl.profiling import require_clip
 from videonl.tasks import TASKS, Task
+from videonl.tasks.loss import Loss
 from videonl.training.optimization import Optimization, build_optimizer
 from videonl.training.schedule import ScheduledRates, lr_factor
 
@@ -40,6 +41,8 @@ class ClipModule(LightningModule):
         average: What an evaluation averages over the views of a video: softmax or logits; of several labels, sigmoid,
             or max for the largest one.
         task: ``single_label``, or ``multi_label`` for any number of classes for each video.
+        loss: The loss of a training, for uneven classes.
+        class_counts: The number of training videos of every class, on which it may depend; the command line sets it.
         positive_weights: Of several labels: how many times a true class counts in the loss against a false one; one
             number, or one for each class.
 
@@ -65,11 +68,16 @@ class ClipModule(LightningModule):
         average: Average | None = None,
         task: str = "single_label",
         positive_weights: float | list[float] | None = None,
+        loss: Loss = Loss(),
+        class_counts: list[int] | None = None,
     ) -> None:
         super().__init__()
         if task not in TASKS:
             raise UserError(f"unknown task {task!r}; the tasks are: {', '.join(TASKS)}")
-        self.task: Task = TASKS[task](positive_weights)
+        if task == "multi_label" and loss.logit_adjustment:
+            raise UserError("loss.logit_adjustment is for one label a video; set positive_weights for several")
+        of_classes = loss.weights(class_counts, class_names), loss.adjustment(class_counts)
+        self.task: Task = TASKS[task](positive_weights, loss, *of_classes)
         self.task_name = task
         if hasattr(network, "settings"):  # of others it is not known what a forward changes
             require_clip(network, (clip.num_frames, clip.crop_px, clip.crop_px))

@@ -10,6 +10,7 @@ from videonl.data.reading.segment import Segment, segment_of, whole_of
 from videonl.data.sources.class_names import read_class_names
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labeled import read_source
+from videonl.data.sources.labels import classes_of
 from videonl.data.sources.several import labels_of
 from videonl.errors import UserError
 
@@ -43,24 +44,25 @@ class TestCharades:
 
     def test_segments_and_names_of_classes(self, tmp_path: Path) -> None:
         source = write(tmp_path, "train.csv", self.rows, "ABC.mp4")
-        names = write(tmp_path, "Charades_v1_classes.txt", "c001 Closing a door\nc092 Watching, smiling\n")
+        names = write(tmp_path, "Charades_v1_classes.txt", "c001 Zapping a door\nc092 Watching, smiling\n")
         entries = read_source(source, columns="segments=actions")
         assert facts(entries, tmp_path) == [
             ("ABC.mp4#t=11.9,21.2", "Watching, smiling", ""),
-            ("ABC.mp4#t=1,2.5", "Closing a door", ""),
+            ("ABC.mp4#t=1,2.5", "Zapping a door", ""),
             ("ABC.mp4#t=0,1", "Watching, smiling", ""),
         ]
         assert [entry.number for entry in entries] == ["92", "1", "92"]
         whole = read_source(source, classes=Path(names))[0]
-        assert (whole.label, whole.number) == ('["Watching, smiling", "Closing a door"]', '["92", "1"]')
-        assert read_class_names(Path(names)) == {"1": "Closing a door", "92": "Watching, smiling"}
+        assert (whole.label, whole.number) == ('["Watching, smiling", "Zapping a door"]', '["92", "1"]')
+        assert classes_of(read_source(source), several=True) == ["Zapping a door", "Watching, smiling"]
+        assert read_class_names(Path(names)) == {"1": "Zapping a door", "92": "Watching, smiling"}
 
     @pytest.mark.parametrize(
         ("row", "columns", "message"),
         [
             ("ABC,s,c,c092 11.90,30", None, r":2: the action 'c092 11\.90' is not written as"),
-            ("ABC,s,c,c092 3.00 2.00,30", "segments=actions", r":2: the end 2.* is not after the start 3"),
-            ("ABC,s,c,c092 x 2.00,30", "segments=actions", r":2: the start 'x' is no time"),
+            ("ABC,s,c,c092 3.00 2.00,30", "segments=actions", r":2, action 1: the end 2.* is not after the start 3"),
+            ("ABC,s,c,c092 x 2.00,30", "segments=actions", r":2, action 1: the start 'x' is no time"),
             ("ABC,s,c,c093 1.00 2.00,30", None, r":2: c093 is not in the file of class names"),
             (",s,c,c092 1.00 2.00,30", None, r":2: has no id"),
             ("ABC,s,c,,30", "segments=actions", r"none of its videos has an action"),

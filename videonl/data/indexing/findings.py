@@ -1,13 +1,16 @@
 """Findings about a data set from its index: copies, leakage between splits, segments, and suspicious labels."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from videonl.data.indexing.index_file import IndexRow
 from videonl.data.indexing.segments import overlaps, reaches_beyond
+from videonl.data.sources.several import labels_of
 
 # What people call the same thing in different ways.
+_UNEVEN = 5  # times as many training videos
+_FEW = 10
 _SAME_WORD = str.maketrans({"_": None, "-": None, " ": None})
 
 
@@ -58,14 +61,16 @@ def similar_labels(records: Sequence[IndexRow]) -> list[list[str]]:
     """Groups of labels that differ only in capitals, spaces, underscores or hyphens."""
     by_word: dict[str, set[str]] = defaultdict(set)
     for record in records:
-        by_word[record.label.casefold().translate(_SAME_WORD)].add(record.label)
+        for name in names_of(record):
+            by_word[name.casefold().translate(_SAME_WORD)].add(name)
     return [sorted(labels) for _, labels in sorted(by_word.items()) if len(labels) > 1]
 
 
 def labels_without_training(records: Sequence[IndexRow]) -> list[str]:
     """Labels that occur in other splits but not in the split ``train``; none without such a split."""
-    trained = {record.label for record in records if record.split == "train" and record.usable}
-    return sorted({record.label for record in records} - trained - {""}) if trained else []
+    trained = {name for record in records if record.split == "train" and record.usable for name in names_of(record)}
+    every = {name for record in records for name in names_of(record)}
+    return sorted(every - trained - {""}) if trained else []
 
 
 def _content(record: IndexRow) -> str:
@@ -74,6 +79,35 @@ def _content(record: IndexRow) -> str:
 
 def _origin(record: IndexRow) -> str:
     return record.clip_id or (record.content_hash if record.segment else "")
+
+
+def names_of(record: IndexRow) -> tuple[str, ...]:
+    """The labels of a row: one as it is, which may be empty, or those of a list."""
+    try:
+        return labels_of(record.label) if record.label.startswith("[") else (record.label,)
+    except ValueError:  # a class folder may be called so
+        return (record.label,)
+
+
+def uneven_classes(records: Sequence[IndexRow]) -> list[str]:
+    """What to know of classes that have far fewer training videos than others; nothing where they are even."""
+    trained = [record for record in records if record.usable and record.split in ("train", "")]
+    counts = Counter(name for record in trained if record.label for name in names_of(record))
+    if len(counts) < 2:
+        return []
+    (largest, most), (smallest, fewest) = (counts.most_common()[place] for place in (0, -1))
+    found = []
+    if most >= _UNEVEN * fewest:
+        found.append(
+            f"{largest} has {most / fewest:.0f} times as many training videos as {smallest} ({most} and {fewest}): "
+            "try --data.balance sqrt, --model.loss.class_weights effective or --model.loss.logit_adjustment 1, and "
+            "compare mean class accuracy and macro F1"
+        )
+    few = sorted(name for name, count in counts.items() if count < _FEW)
+    if few:
+        names = ", ".join(few[:_FEW]) + (", ..." if len(few) > _FEW else "")
+        found.append(f"{len(few)} classes have fewer than {_FEW} training videos: {names}")
+    return found
 
 
 def _groups(

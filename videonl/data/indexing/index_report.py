@@ -16,7 +16,9 @@ from videonl.data.indexing.findings import (
     overlapping_splits,
     shared_clips,
     similar_labels,
+    uneven_classes,
 )
+from videonl.data.indexing.findings import names_of as class_names_of
 from videonl.data.indexing.index_file import IndexRow
 from videonl.data.indexing.segments import seconds_of
 
@@ -61,6 +63,7 @@ def report_of(
         "contradictions": [str(group) for group in contradictions(records)],
         "similar_labels": [" / ".join(labels) for labels in similar_labels(records)],
         "labels_without_training": labels_without_training(records),
+        "uneven": uneven_classes(records),
     }
     if measured:
         report["decoding"] = _decoding(measured, usable, clips_per_second)
@@ -84,9 +87,9 @@ def _splits(records: Sequence[IndexRow]) -> dict[str, dict[str, Any]]:
 
 def _classes(records: Sequence[IndexRow]) -> dict[str, dict[str, int]]:
     """Usable videos by class and split."""
-    counts = Counter((record.label, record.split) for record in records if record.usable)
+    counts = Counter((name, record.split) for record in records if record.usable for name in class_names_of(record))
     splits = sorted({record.split for record in records})
-    labels = sorted({record.label for record in records})
+    labels = sorted({name for record in records for name in class_names_of(record)})
     return {label: {split: counts[label, split] for split in splits} for label in labels}
 
 

@@ -70,12 +70,13 @@ def _whole(path: Path, actions: list[_Action], origin: str, names: Mapping[str, 
 
 def _segments(path: Path, actions: list[_Action], origin: str, names: Mapping[str, str]) -> list[LabeledPath]:
     entries = []
-    for action in actions:
-        segment = read_segment(action.start, action.end, False, origin)
+    for place, action in enumerate(actions, start=1):
+        at = f"{origin}, action {place}"
+        segment = read_segment(action.start, action.end, False, at)
         assert segment is not None
         number = _number(action.code) if names else ""
         label = names.get(action.code, action.code)
-        entries.append(LabeledPath(VideoPart(path, segment), label, origin, clip_id=path.stem, number=number))
+        entries.append(LabeledPath(VideoPart(path, segment), label, at, clip_id=path.stem, number=number))
     return entries
 
 

@@ -47,7 +47,10 @@ def read_label_studio(file: ListFile) -> list[LabeledPath]:
         UserError: A task is malformed, annotators disagree, the file holds several kinds of labels, or no video exists.
     """
     videos = VideosBelow(file.base)
-    tasks = [(f"{file.path}: task {task.get('id', place)}", task) for place, task in enumerate(file.content, start=1)]
+    tasks = [
+        (f"{file.path}: item {place}, task {task.get('id', place)}", task)
+        for place, task in enumerate(file.content, start=1)
+    ]
     given = [[list(_given(each, origin)) for each in _annotations(task, origin)] for origin, task in tasks]
     everything = [each for annotations in given for every in annotations for each in every]
     chosen = _chosen_name(file, {each.name for each in everything})
@@ -56,8 +59,9 @@ def read_label_studio(file: ListFile) -> list[LabeledPath]:
     for (origin, task), annotations in zip(tasks, given, strict=True):
         path = _find(_video_of(task["data"], origin), videos)
         split = str(task["data"].get("split") or "")
-        for segment, label in _agreed(annotations, chosen, is_timeline, origin):
-            entries.append(LabeledPath(part_of(path, segment), label, origin, split))
+        for number, (segment, label) in enumerate(_agreed(annotations, chosen, is_timeline, origin), start=1):
+            at = f"{origin}, range {number}" if segment else origin
+            entries.append(LabeledPath(part_of(path, segment), label, at, split))
     if not entries:
         raise UserError(f"{file.path}: no video has a label. Annotate some, and export them again.")
     require_some(file.path, entries, file.base)

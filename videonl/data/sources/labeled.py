@@ -12,6 +12,7 @@ from videonl.data.reading.shard_member import is_url
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.folders import read_folder, split_of_name
 from videonl.data.sources.lists import read_list, shorten
+from videonl.data.sources.naming import apart, locate
 from videonl.data.sources.official import is_hmdb51, read_hmdb51
 from videonl.data.sources.options import Reading, columns_of, prefix_of
 from videonl.data.sources.own import is_own_source, read_own
@@ -72,7 +73,7 @@ def read_source(
         return _of_index(url, split or None, keep_unreadable)
     if (pattern := _hmdb51(source, root)) is not None:
         return pattern
-    path, split_name = _locate(source, root)
+    path, split_name = locate(source, root)
     if path.is_dir() and (path / INDEX_NAME).is_file():
         path /= INDEX_NAME
     if is_index(path):
@@ -115,13 +116,13 @@ def file_of_source(source: str, root: Path | None = None) -> Path:
         return Path(source)
     if _is_pattern(source, root):
         return Path(source.partition("#")[0])
-    path, _ = _locate(source, root)
+    path, _ = locate(source, root)
     return path / INDEX_NAME if (path / INDEX_NAME).is_file() else path
 
 
 def files_of_sources(text: str) -> list[Path]:
     """Those of one source, or of several with commas between; see :func:`file_of_source`."""
-    return [file_of_source(source) for source in _apart(text)]
+    return [file_of_source(source) for source in apart(text)]
 
 
 def read_sources(
@@ -146,7 +147,7 @@ def read_sources(
     Raises:
         UserError: As :func:`read_source`.
     """
-    sources = _apart(text)
+    sources = apart(text)
     everything = []
     for source in sources:
         entries = read_source(
@@ -162,40 +163,6 @@ def read_sources(
     if len(sources) > 1 and unsplit:
         _log.warning("%d of %d videos have no split: name the lists train.csv, val.csv", unsplit, len(everything))
     return everything
-
-
-def _locate(source: str, root: Path | None) -> tuple[Path, str | None]:
-    if root is not None and not os.path.isdir(root):
-        raise UserError(f"{root}: no such folder. Correct --data.root.")
-    base = root or Path()
-    whole = base / os.path.expanduser(source)
-    if os.path.lexists(whole):  # a name may contain '#' itself
-        return whole, None
-    name, hash_sign, split = source.rpartition("#")
-    path = base / os.path.expanduser(name)
-    if hash_sign and os.path.lexists(path):
-        return path, split
-    missing = path if hash_sign else whole
-    hint = f" (relative sources are relative to --data.root {root})" if root else ""
-    raise UserError(f"{missing}: no such folder or list file{hint}. Name a folder of class folders, or a CSV list.")
-
-
-def _apart(text: str) -> list[str]:
-    """The sources in a text, with commas between, of which names may contain some: the longest that exists is meant."""
-    parts = text.split(",")
-    for count in range(len(parts), 0, -1):
-        source = ",".join(parts[:count]).strip()
-        if count == 1 or _exists(source):
-            rest = ",".join(parts[count:])
-            return [source, *(_apart(rest) if rest.strip() else [])]
-    return []
-
-
-def _exists(source: str) -> bool:
-    name, _, split = source.rpartition("#")
-    return os.path.lexists(os.path.expanduser(source)) or (
-        "," not in split and os.path.lexists(os.path.expanduser(name))
-    )
 
 
 def _of_index(index: Path | str, split: str | None, keep_unreadable: bool) -> list[LabeledPath]:

@@ -36,8 +36,11 @@ def classes_of(labeled: Sequence[LabeledPath], several: bool = False) -> list[st
     Raises:
         UserError: A video has no label, or several where there must be one.
     """
-    numbers = {name: entry.number for entry in labeled for name in _names_of(entry, several)}
-    in_order = all(numbers.values()) and not several
+    numbers: dict[str, str] = {}
+    for entry in labeled:
+        names = _names_of(entry, several)
+        numbers.update(zip(names, labels_of(entry.number) if entry.number else len(names) * ("",), strict=True))
+    in_order = bool(numbers) and all(numbers.values())
     return sorted(numbers, key=lambda label: int(numbers[label])) if in_order else class_list(list(numbers))
 
 

@@ -34,19 +34,23 @@ def is_one_video(source: str) -> bool:
     return (is_video_name(path.name) and not _is_pattern(source)) or opens_as_video(path)
 
 
-def read_videos(sources: Iterable[str | Path]) -> list[LabeledPath]:
+def read_videos(
+    sources: Iterable[str | Path], columns: str | None = None, path_prefix: str | None = None
+) -> list[LabeledPath]:
     """Lists the videos of some sources, in their order; one that several sources name is listed once.
 
     Args:
         sources: Video files, parts of them such as ``match.mp4#t=11.9,21.2``, their URLs, folders of frames, patterns
             such as ``clips/*.mp4``, and whatever :func:`videonl.data.sources.labeled.read_source` reads: folders of
             videos, lists, indexes.
+        columns: As there, for lists.
+        path_prefix: As there, for lists.
 
     Raises:
         UserError: There are none, or a source is missing or malformed. A video file that is missing is listed: who
             reads it says so, and goes on with the others.
     """
-    found = [entry for source in sources for entry in _read(os.fspath(source))]
+    found = [entry for source in sources for entry in _read(os.fspath(source), columns, path_prefix)]
     listed: dict[str, LabeledPath] = {}
     for entry in found:
         listed.setdefault(str(entry.path), entry)
@@ -57,7 +61,7 @@ def read_videos(sources: Iterable[str | Path]) -> list[LabeledPath]:
     return list(listed.values())
 
 
-def _read(source: str) -> list[LabeledPath]:
+def _read(source: str, columns: str | None, path_prefix: str | None) -> list[LabeledPath]:
     if not source:
         raise UserError("an empty name names no video; give the path of a file, a folder or a list")
     path = Path(os.path.expanduser(source))
@@ -68,13 +72,13 @@ def _read(source: str) -> list[LabeledPath]:
             raise UserError(f"{source} is a live stream; videonl stream reads those")
         if not (os.path.lexists(path) or "#" in source or is_url(source) or is_own_source(source)):
             raise UserError(f"{source}: no such file or folder. Name videos, folders of videos, or lists")
-        return read_source(source, keep_unreadable=True)
+        return read_source(source, keep_unreadable=True, columns=columns, path_prefix=path_prefix)
     matches = sorted(glob.glob(str(path), recursive=True))
     if not matches and is_video_name(path.name):
         return [LabeledPath(path, None, source)]
     if not matches:
         raise UserError(f"{source} matches no file")
-    return [entry for match in matches for entry in _read(match)]
+    return [entry for match in matches for entry in _read(match, columns, path_prefix)]
 
 
 def _scheme(source: str) -> str:

@@ -47,7 +47,7 @@ def write_film(timeline: Timeline, path: Path, segments: Sequence[Segment]) -> N
     """
     video = Path(timeline.video)
     if not is_video(video):
-        raise UserError(f"{path} needs the frames of {timeline.video}, which is no file here; write another format")
+        raise UserError(f"{path} needs the frames of {timeline.video}, which is not a file here; write another format")
     with open_video(video) as reader, replacing(path, ".mp4") as unfinished:
         look = Look(pixel_aspect=aspect_of(reader))
         with_recount(lambda: write_h264(unfinished, _drawn(timeline, reader, segments), reader.fps, look))

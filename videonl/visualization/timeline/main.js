@@ -44,7 +44,7 @@ class TimelinePage {
     return this.moments.classNames[index].toLowerCase().includes(text.toLowerCase());
   }
 
-  /** Everything anew after a change of filter, threshold or shortest segment. */
+  /** Redraws everything after a change of filter, threshold or shortest segment. */
   update() {
     const { threshold, minSeconds } = this.state;
     this.segments = segmentsOf(this.moments, threshold, minSeconds).filter(({ index }) => this.passes(index));
