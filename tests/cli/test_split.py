@@ -98,6 +98,27 @@ def test_segments_of_one_film_stay_together(videonl: Videonl, tmp_path: Path) ->
     assert table(out) == rows
 
 
+def test_an_official_list_becomes_one_of_ones_own(videonl: Videonl, tmp_path: Path) -> None:
+    names = "narration_id,participant_id,video_id,start_timestamp,stop_timestamp,start_frame,verb_class"
+    lines = [names]
+    for person in range(1, 8):
+        video = tmp_path / f"P0{person}" / f"P0{person}_1.MP4"
+        video.parent.mkdir()
+        video.touch()
+        lines += [f"P0{person}_1_{n},P0{person},P0{person}_1,00:00:0{n}.50,00:00:0{n + 2}.00,9,{n % 2}" for n in (0, 3)]
+    (tmp_path / "EPIC_100_train.csv").write_text("\n".join(lines))
+    out = tmp_path / "split.csv"
+    ran = videonl("split", tmp_path / "EPIC_100_train.csv", "--out", out, "--by", "participant_id", *SHARES)
+    assert ran.code == 0, ran.text
+    assert "left out columns start_timestamp, stop_timestamp, start_frame: " in ran.text
+    rows = table(out)
+    kept = ["narration_id", "participant_id", "video_id", "verb_class"]
+    assert list(rows[0]) == ["path", "label", "split", "start", "end", *kept]
+    assert list(rows[1].values())[:2] == ["P01/P01_1.MP4", "1"] and rows[1]["start"] == "3.5"
+    assert all(len(splits) == 1 for splits in splits_by(rows, "participant_id").values())
+    assert len(read_source(str(out))) == 14
+
+
 def test_class_folders_and_an_index(videonl: Videonl, tmp_path: Path, clips: Path) -> None:
     for name in ("#run", "stop|go"):
         for place in range(5):

@@ -70,14 +70,18 @@ def keepable(names: Iterable[str], ours: Sequence[str]) -> list[str]:
     """
     kept: list[str] = []
     for name in names:
-        header = [*ours, *kept, name]
-        try:
-            is_same = header_of(header, "")._replace(names=[]) == header_of([*ours], "")._replace(names=[])
-        except UserError:
-            continue
-        if is_same and name and name.lower() not in _OURS and name not in kept:
+        # Also without segments, among which a column of other times would not be noticed.
+        fits = all(_reads_as(base, [*base, *kept, name]) for base in (ours, _OURS[:3]))
+        if fits and name.lower() not in _OURS and name not in kept:
             kept.append(name)
     return kept
+
+
+def _reads_as(ours: Sequence[str], names: list[str]) -> bool:
+    try:
+        return header_of(names, "")._replace(names=[]) == header_of([*ours], "")._replace(names=[])
+    except UserError:
+        return False
 
 
 def _list_file(path: Path, root: Path | None, columns: str | None) -> ListFile | None:
