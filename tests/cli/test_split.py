@@ -186,3 +186,27 @@ def test_a_source_without_labels_or_with_a_gap_is_refused(videonl: Videonl, tmp_
     assert f"{source}:1: has no label" in videonl(*words, "--by", "prefix").text
     source.write_text("path,label,place\n" + "\n".join(f"{n}.mp4,run,{'' if n == 3 else n}" for n in range(5)))
     assert f"{source}:5: has no group (--by place)" in videonl(*words, "--by", "place").text
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("a\nb.mp4", "has a line break in its name"), (b"\xff.mp4".decode(errors="surrogateescape"), "is no UTF-8")],
+)
+def test_names_that_no_list_can_hold_are_refused(videonl: Videonl, tmp_path: Path, name: str, message: str) -> None:
+    for label in ("run", "walk"):
+        (tmp_path / "videos" / label).mkdir(parents=True)
+        for video in (name, *(f"{number}.mp4" for number in range(5))):
+            (tmp_path / "videos" / label / video).touch()
+    ran = videonl("split", tmp_path / "videos", "--out", tmp_path / "split.csv", "--by", "prefix", *SHARES)
+    assert ran.code == 2 and message in ran.text
+    assert not list(tmp_path.glob("split.csv*"))
+
+
+def test_one_split_is_divided_again(videonl: Videonl, people: Path) -> None:
+    first, second = people.with_name("first.csv"), people.with_name("second.csv")
+    words = ("--by", "Person", "--columns", "label=class")
+    assert videonl("split", people, "--out", first, *words, "--shares", "0.6,0.4").code == 0
+    ran = videonl("split", f"{first}#train", "--out", second, "--by", "Person", "--shares=0.5,0.5", "--again")
+    assert ran.code == 0, ran.text
+    train = {row["Person"] for row in table(first) if row["split"] == "train"}
+    assert {row["Person"] for row in table(second)} == train

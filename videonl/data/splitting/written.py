@@ -87,6 +87,8 @@ def _path(entry: LabeledPath, base: Path) -> str:
             f"{entry.origin}: lies in a shard, which a list cannot name. Split the videos before they are packed."
         )
     path = str(file.relative_to(base) if file.is_relative_to(base) else file)
+    if set(f"{path}{entry.label}") & set("\n\r"):
+        raise UserError(f"{entry.origin!r}: has a line break in its name, which no list can hold. Rename it.")
     return f"./{path}" if path.startswith(("#", "~")) else path  # else it would be a comment, or a home folder
 
 
