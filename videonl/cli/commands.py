@@ -71,6 +71,12 @@ COMMANDS = {
         "write a network to give away, in the layout of the Hugging Face Hub, and push it",
         parses=True,
     ),
+    "split": Command(
+        "split",
+        "parse",
+        "divide videos into training, validation and test; groups such as persons stay whole",
+        parses=True,
+    ),
     "stream": Command(
         "stream", "parse", "the best classes of a camera, an address, a pipe or a file, as it comes", parses=True
     ),
@@ -86,7 +92,7 @@ COMMANDS = {
 }
 PREDICT_VIDEO = Command("predict", "parse", "the top classes of videos", parses=True)
 TASKS = {
-    "data": ("index", "doctor", "prepare", "synth"),
+    "data": ("split", "index", "doctor", "prepare", "synth"),
     "train": ("summary", "fit", "demo"),
     "evaluate": ("validate", "test", "evaluate", "report", "compare"),
     "use": ("predict", "timeline", "features", "stream", "app", "export", "share"),

@@ -27,6 +27,7 @@ class Format(NamedTuple):
         searches: Whether it searches its files below the root, and says itself that there are none.
         is_own: Whether anybody may write it, and paths may have another prefix.
         is_named: Whether ``classes.txt`` names its numbers.
+        has_header: Whether its first line names the columns.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Format(NamedTuple):
     searches: bool = True
     is_own: bool = False
     is_named: bool = False
+    has_header: bool = False
 
 
 FORMATS = (
@@ -43,12 +45,12 @@ FORMATS = (
     Format("ActivityNet", is_activitynet, read_activitynet),
     Format("Label Studio", is_label_studio, read_label_studio, frozenset(("label",))),
     Format("UCF101", is_ucf101, read_ucf101, searches=False),
-    Format("Kinetics", is_kinetics, read_kinetics, is_named=True),
-    Format("Charades", is_charades, read_charades, frozenset(("segments",))),
-    Format("EPIC-Kitchens", is_epic_kitchens, read_epic_kitchens, frozenset(("label",))),
+    Format("Kinetics", is_kinetics, read_kinetics, is_named=True, has_header=True),
+    Format("Charades", is_charades, read_charades, frozenset(("segments",)), has_header=True),
+    Format("EPIC-Kitchens", is_epic_kitchens, read_epic_kitchens, frozenset(("label",)), has_header=True),
 )
 """The official ones, and exports of tools; the first that fits is taken."""
-_TABLE = Format("list with a header", is_table, read_table, searches=False, is_own=True, is_named=True)
+_TABLE = Format("list with a header", is_table, read_table, searches=False, is_own=True, is_named=True, has_header=True)
 _PLAIN = Format("list", is_plain, read_plain, searches=False, is_own=True, is_named=True)
 
 
