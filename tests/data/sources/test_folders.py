@@ -59,7 +59,7 @@ def test_what_a_demuxer_opens_is_a_video_and_the_rest_is_counted(
     (tmp_path / "walk" / "i.dat").symlink_to(video)
     found = [entry.path.name for entry in read_source(str(tmp_path))]
     assert found == sorted(["a.mp4", "b.MTS", "c.ogv", "d.mxf", "no suffix", "e.unknown", "f.txt", "g.m2ts", "i.dat"])
-    (told,) = caplog.messages
+    (told,) = (record.message for record in caplog.records if record.name.startswith("videonl"))  # not of PyAV 17
     counts = [
         "1 hidden",
         "1 not a video (.md)",
