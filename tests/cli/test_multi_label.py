@@ -168,3 +168,20 @@ def test_a_shared_network_keeps_its_task(
     assert found.probabilities.max() < 1 and abs(found.probabilities.sum(1) - 1).max() > 1e-3  # sigmoids
     (streamed, *_) = other.stream(video, 0.1, realtime=False)
     assert streamed.average == "sigmoid"
+
+
+def test_an_index_and_prepared_videos_keep_every_label(
+    videonl: Videonl, run: Path, pairs: Path, tmp_path: Path
+) -> None:
+    index = tmp_path / "index.parquet"
+    indexed = videonl("index", pairs / "labels.csv", "-o", index, "--check", "packets", "--num_workers", 1)
+    assert indexed.code == 0, indexed.text
+    told = videonl("doctor", index, "--num_sampled", 0)
+    assert told.code == 0 and "same_bar_pole" in told.text and '["' not in told.text
+    words = ["evaluate", "--checkpoint", run / "checkpoints" / "best.ckpt", "--num_clips", 1, "--num_crops", 1]
+    words += ["--num_workers", 0, "--source"]
+    assert videonl(*words, f"{pairs / 'labels.csv'}#test", "--out", tmp_path / "list").code == 0
+    assert videonl(*words, f"{index}#test", "--out", tmp_path / "index").code == 0
+    of_list, of_index = (read_record(tmp_path / name / "evaluation.parquet") for name in ("list", "index"))
+    assert [score.label for score in of_list.scores] == [score.label for score in of_index.scores]
+    assert of_list.accuracies == of_index.accuracies
