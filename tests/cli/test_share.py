@@ -127,12 +127,12 @@ def test_an_evaluation_of_other_weights_is_left_out_or_refused(videonl: Videonl,
 def test_parts_of_ones_own_need_trust_in_share_and_in_load(
     videonl: Videonl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "my_networks.py").write_text(
+    (tmp_path / "my_shared_networks.py").write_text(
         "from torchvision.models.video import r3d_18\n\n\ndef mine(num_classes):\n"
         "    return r3d_18(weights=None, num_classes=num_classes)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    network = ClipClassifier("my_networks.mine", 3)
+    network = ClipClassifier("my_shared_networks.mine", 3)
     Weights(network.network.state_dict(), "x", network.settings, clip=CLIP).save(tmp_path / "own.pt")
     words = ["share", tmp_path / "own.pt", "--out", tmp_path / "shared"]
     refused = videonl(*words)
@@ -140,7 +140,7 @@ def test_parts_of_ones_own_need_trust_in_share_and_in_load(
     assert not (tmp_path / "shared").exists()
     assert videonl(*words, "--trust-code").code == 0
     assert 'videonl.load("shared", trust_code=True)' in front_and_text(tmp_path / "shared")[1]
-    with pytest.raises(UserError, match=r"builds its network with my_networks\.mine"):
+    with pytest.raises(UserError, match=r"builds its network with my_shared_networks\.mine"):
         package.load(tmp_path / "shared")
     assert len(package.load(tmp_path / "shared", trust_code=True).class_names) == 3
 

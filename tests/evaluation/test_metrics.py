@@ -106,7 +106,9 @@ def test_rounding_above_one_is_not_taken_for_logits() -> None:
 def test_of_equally_probable_classes_the_first_is_the_answer_in_every_figure(num_classes: int) -> None:
     probabilities = torch.full((7, num_classes), 1 / num_classes, dtype=torch.float64)
     labels = torch.tensor([0, 0, 0, 1, 4, 5, 6])
-    assert accuracies(probabilities, labels) == pytest.approx({"top1": 3 / 7, "top5": 5 / 7, "mean_class": 1 / 5})
+    macro_f1 = 2 * 3 / (3 + 7) / 5  # all seven are taken for class 0
+    expected = {"top1": 3 / 7, "top5": 5 / 7, "mean_class": 1 / 5, "macro_f1": macro_f1}
+    assert accuracies(probabilities, labels) == pytest.approx(expected)
     assert confusion_matrix(probabilities, labels)[:, 0].tolist()[:7] == [3, 1, 0, 0, 1, 1, 1]
     assert float(calibration(probabilities, labels).accuracies.max()) == pytest.approx(3 / 7)
 

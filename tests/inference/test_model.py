@@ -173,7 +173,7 @@ def test_precisions(weights: Path, video: Path) -> None:
 def test_what_cannot_be_loaded(weights: Path, tmp_path: Path) -> None:
     for source, message in (
         (tmp_path, "holds no trained network"),
-        ("kinetics400/i3d_r5", "no published name; these are: kinetics400/c2d_r50"),
+        ("kinetics400/i3d_r5", "or a published name; these are: kinetics400/c2d_r50"),
         ("imagenet/resnet50", "classifies images"),
         (tmp_path / "gone.ckpt", "does not exist"),
     ):

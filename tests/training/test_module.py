@@ -150,7 +150,7 @@ def test_evaluation_scores_every_video_whatever_the_views_per_step(views_per_ste
     views = (2 * normalized_by_hand(clips()).mean(dim=(2, 3, 4))).softmax(dim=1).double()
     for score, expected in zip(module.scores, (views[2:4], views[:2], views[4:]), strict=True):
         torch.testing.assert_close(score.probabilities, expected.mean(dim=0), rtol=1e-5, atol=1e-6)
-    assert set(module.logged) == {"test/top1", "test/mean_class"}
+    assert set(module.logged) == {"test/top1", "test/mean_class", "test/macro_f1"}
 
 
 def test_each_evaluation_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
