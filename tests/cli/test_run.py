@@ -206,3 +206,14 @@ def test_folding_changes_scores_by_rounding_alone(videonl: Videonl, trained: Pat
     for folded, whole in zip(*scores, strict=True):
         assert folded.path == whole.path
         torch.testing.assert_close(folded.probabilities, whole.probabilities, rtol=0, atol=1e-5)
+
+
+def test_uneven_classes_are_drawn_and_weighed_as_asked(videonl: Videonl, small_config: Path, tmp_path: Path) -> None:
+    words = ["fit", "--config", small_config, "--run.dir", tmp_path / "run", "--data.balance", "{sum_0: 3}"]
+    ended = videonl(*words, "--model.loss.class_weights", "inverse", "--model.loss.logit_adjustment", "1")
+    assert ended.code == 0, ended.text
+    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert saved["data"]["balance"] == {"sum_0": 3} and saved["model"]["loss"]["class_weights"] == "inverse"
+    refused = videonl(*words[:3], "--data.balance", "{jump: 3}", "--run.dir", tmp_path / "other")
+    assert refused.code == 2 and "'jump' is not one of the classes (sum_0, sum_1)" in refused.text, refused.text
+    assert not (tmp_path / "other").exists()

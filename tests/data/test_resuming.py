@@ -84,3 +84,25 @@ def test_an_epoch_that_is_over_is_followed_by_one_of_other_batches(video_folder:
     assert len(list(longer)) == 7
     with pytest.raises(UserError, match="middle of an epoch"):
         loader(video_folder, batch_size=1).load_state_dict(first.state_dict())
+
+
+def test_balanced_draws_resume_exactly_and_with_the_same_balance_alone(video_folder: Path) -> None:
+    def balanced(balance: Any) -> ResumableLoader:
+        loading = Loading(batch_size=2, num_workers=0)
+        data = ClipDataModule(train=str(video_folder), clip=CLIP, loading=loading, balance=balance)
+        made = data.train_dataloader()
+        assert isinstance(made, ResumableLoader)
+        return made
+
+    whole, interrupted = balanced({"a": 5}), balanced({"a": 5})
+    batches = contents(whole)
+    next(iter(interrupted))
+    resumed = balanced({"a": 5})
+    resumed.load_state_dict(interrupted.state_dict())
+    assert contents(resumed) == batches[1:] and batches != contents(balanced("none"))
+    with pytest.raises(UserError, match=r"middle of an epoch.*balance \{'a': 5\}, now sqrt"):
+        balanced("sqrt").load_state_dict(interrupted.state_dict())
+    with pytest.raises(UserError, match=r"middle of an epoch.*balance none, now sqrt"):
+        balanced("sqrt").load_state_dict({**balanced("none").state_dict(), "num_batches_done": 1})
+    with pytest.raises(UserError, match="middle of an epoch"):
+        balanced("none").load_state_dict(interrupted.state_dict())

@@ -158,7 +158,7 @@ class ResumableLoader(DataLoader[Any]):
             "videos_per_batch": order.batch_size,
             "processes": world_size,
             "seed": order.seed,
-            **({} if order.balance == "none" and order.draws is None else {"balance": order.balance}),
+            "balance": order.balance,
         }
 
 

@@ -5,6 +5,7 @@ from videonl.data.indexing.findings import (
     leaks,
     shared_clips,
     similar_labels,
+    uneven_classes,
 )
 from videonl.data.indexing.index_file import IndexRow
 
@@ -34,3 +35,15 @@ def test_labels() -> None:
     assert similar_labels(RECORDS) == [["Tap_Dancing", "tap dancing"]]
     assert labels_without_training(RECORDS) == ["Tap_Dancing", "run", "walk"]
     assert labels_without_training([record for record in RECORDS if record.split == "val"]) == []
+
+
+def test_uneven_classes_are_named_with_what_to_try() -> None:
+    even = [IndexRow(f"{label}{number}.mp4", label, "train") for label in ("run", "walk") for number in range(11)]
+    assert uneven_classes(even) == []
+    rare = IndexRow("fall.mp4", "fall", "train")
+    told, few = uneven_classes([*even, rare, IndexRow("x.mp4", "fall", "val"), IndexRow("y.mp4", "", "train")])
+    assert "has 11 times as many training videos as fall (11 and 1)" in told
+    assert "--data.balance sqrt" in told and "--model.loss.logit_adjustment 1" in told
+    assert few == "1 classes have fewer than 10 training videos: fall"
+    told, few = uneven_classes([*even, IndexRow("a.mp4", '["fall", "run"]', "train")])
+    assert told.startswith("run has 12 times") and "--model.positive_weights" in told and "logit" not in told

@@ -8,9 +8,9 @@ from videonl.data.indexing.index_file import IndexRow
 from videonl.data.indexing.segments import overlaps, reaches_beyond
 from videonl.data.sources.several import labels_of
 
-# What people call the same thing in different ways.
 _UNEVEN = 5  # times as many training videos
 _FEW = 10
+# What people call the same thing in different ways.
 _SAME_WORD = str.maketrans({"_": None, "-": None, " ": None})
 
 
@@ -52,6 +52,14 @@ def beyond_the_end(records: Sequence[IndexRow]) -> list[IndexRow]:
     return [record for record in records if record.usable and reaches_beyond(record)]
 
 
+def names_of(record: IndexRow) -> tuple[str, ...]:
+    """The labels of a row: one as it is, which may be empty, or those of a list."""
+    try:
+        return labels_of(record.label) if record.label.startswith("[") else (record.label,)
+    except ValueError:  # a class folder may be called so
+        return (record.label,)
+
+
 def contradictions(records: Sequence[IndexRow]) -> list[Group]:
     """Groups of rows with identical bytes and different labels."""
     return [group for group in copies(records) if len({record.label for record in group.records} - {""}) > 1]
@@ -73,22 +81,6 @@ def labels_without_training(records: Sequence[IndexRow]) -> list[str]:
     return sorted(every - trained - {""}) if trained else []
 
 
-def _content(record: IndexRow) -> str:
-    return f"{record.content_hash} {record.segment or ''}" if record.content_hash else ""
-
-
-def _origin(record: IndexRow) -> str:
-    return record.clip_id or (record.content_hash if record.segment else "")
-
-
-def names_of(record: IndexRow) -> tuple[str, ...]:
-    """The labels of a row: one as it is, which may be empty, or those of a list."""
-    try:
-        return labels_of(record.label) if record.label.startswith("[") else (record.label,)
-    except ValueError:  # a class folder may be called so
-        return (record.label,)
-
-
 def uneven_classes(records: Sequence[IndexRow]) -> list[str]:
     """What to know of classes that have far fewer training videos than others; nothing where they are even."""
     trained = [record for record in records if record.usable and record.split in ("train", "")]
@@ -97,17 +89,27 @@ def uneven_classes(records: Sequence[IndexRow]) -> list[str]:
         return []
     (largest, most), (smallest, fewest) = (counts.most_common()[place] for place in (0, -1))
     found = []
+    several = any(len(names_of(record)) != 1 for record in trained)
+    adjusted = "--model.positive_weights" if several else "--model.loss.logit_adjustment 1"
     if most >= _UNEVEN * fewest:
         found.append(
             f"{largest} has {most / fewest:.0f} times as many training videos as {smallest} ({most} and {fewest}): "
-            "try --data.balance sqrt, --model.loss.class_weights effective or --model.loss.logit_adjustment 1, and "
-            "compare mean class accuracy and macro F1"
+            f"try --data.balance sqrt, --model.loss.class_weights effective or {adjusted}, and compare the metrics "
+            "that count all classes equally"
         )
     few = sorted(name for name, count in counts.items() if count < _FEW)
     if few:
         names = ", ".join(few[:_FEW]) + (", ..." if len(few) > _FEW else "")
         found.append(f"{len(few)} classes have fewer than {_FEW} training videos: {names}")
     return found
+
+
+def _content(record: IndexRow) -> str:
+    return f"{record.content_hash} {record.segment or ''}" if record.content_hash else ""
+
+
+def _origin(record: IndexRow) -> str:
+    return record.clip_id or (record.content_hash if record.segment else "")
 
 
 def _groups(
