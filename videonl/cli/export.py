@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from videonl.cli.progress import status
 from videonl.cli.refusals import require_at_least
 from videonl.data.loader import MOST_CLIPS
 from videonl.data.transforms import ClipFormat
@@ -79,7 +80,7 @@ def export(
         given = f"frames: uint8 (batch, frames, height, width, 3), RGB, {'whole' if frame_px else 'cropped'}"
         example = drawn((shape[0], shape[2], preprocessing.height_px, preprocessing.width_px, 3), torch.uint8)
     about = {"class_names": trained.class_names, "clip": vars(clip), "input": given}
-    with console.status("exporting and comparing"):
+    with status("exporting and comparing"):
         try:
             agreement = export_network(network, example, out, format, about, batch_size is None, tolerance)
         except ProgramDiffersError as error:

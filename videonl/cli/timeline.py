@@ -4,6 +4,7 @@ from pathlib import Path
 
 from videonl.cli.configuration import expand
 from videonl.cli.parsing import Parser
+from videonl.cli.progress import status
 from videonl.cli.refusals import local_video, require_at_least
 from videonl.data.transforms import MOST_VIEWS
 from videonl.errors import UserError, require_within
@@ -124,7 +125,7 @@ def _write(found: Timeline, out: list[Path], threshold: float, min_seconds: floa
         f"{printable(found.video)}: {len(found)} windows, {len(found.segments(threshold, min_seconds))} segments",
     )
     for path in out:
-        with console.status(f"writing {path.name}"):
+        with status(f"writing {path.name}"):
             written, *copies = found.save(path, threshold, min_seconds, embed)
         _say(console, str(written))
         for copy in copies:
