@@ -14,6 +14,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.small_weights import small_weights
+
 NUM_BITS = 8
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -101,6 +103,14 @@ def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, (name, num_frames) in enumerate(zip("aabbbcc", (13, 17, 19, 23, 29, 31, 1), strict=True)):
         _encode_video(folder / name / f"clip_{number}.mp4", num_frames=num_frames)
     return folder
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of the weights of a small network."""
+    path = tmp_path_factory.mktemp("weights") / "small.pt"
+    small_weights().save(path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import videonl
-from tests.inference.conftest import CLASS_NAMES, small_weights
+from tests.small_weights import CLASS_NAMES
 from videonl.app.answers import Answers, explained
 from videonl.app.sheet import Sheet, lit, plain
 from videonl.cli import app as command
@@ -30,13 +30,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from videonl.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "small.pt"
-    small_weights().save(path)
-    return path
 
 
 @pytest.fixture

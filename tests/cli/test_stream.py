@@ -13,19 +13,12 @@ from typing import Any
 
 import pytest
 
-from tests.inference.conftest import CLASS_NAMES, small_weights
+from tests.small_weights import CLASS_NAMES
 from videonl.cli import stream as command
 from videonl.inference import Stream
 from videonl.terminal import Console
 
 Videonl = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "small.pt"
-    small_weights().save(path)
-    return path
 
 
 @pytest.fixture

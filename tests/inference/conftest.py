@@ -1,44 +1,10 @@
-"""A small network in a file, as ``videonl convert`` writes one, with a block that changes something; and videos."""
+"""Videos in which every frame and every place differs."""
 
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
-import pytest
-import torch
-
-from videonl.models import ClipClassifier, Insertion
-from videonl.models.weights import Weights
-
-CLASS_NAMES = ["hug", "kick", "point", "punch", "push"]
-CLIP = {"num_frames": 5, "stride_frames": 2, "short_side_px": 37, "crop_px": 31}
-PIXELS = {"mean": (0.45,) * 3, "std": (0.225,) * 3}
-
-
-def small_weights(seed: int = 0, after: str = "res3", **clip: object) -> Weights:
-    """Weights of a ResNet of width 3 with a non-local block, all of whose numbers are drawn."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        classifier = ClipClassifier("i3d_r50", len(CLASS_NAMES), [Insertion("nonlocal", [after])], width=3)
-        for tensor in classifier.network.state_dict().values():
-            if tensor.is_floating_point():
-                tensor.copy_(torch.rand_like(tensor) * 0.2 + 0.05 if tensor.ndim == 1 else torch.randn_like(tensor) / 9)
-    return Weights(
-        state=classifier.network.state_dict(),
-        source="drawn",
-        network=classifier.settings,
-        clip={**CLIP, **PIXELS, **clip},
-        class_names=CLASS_NAMES,
-    )
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file."""
-    path = tmp_path_factory.mktemp("weights") / "small.pt"
-    small_weights().save(path)
-    return path
 
 
 def textured(path: Path, num_frames: int = 59, size: tuple[int, int] = (61, 83), vfr: bool = False) -> Path:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import videonl
-from tests.inference.conftest import CLASS_NAMES, small_weights
+from tests.small_weights import CLASS_NAMES, small_weights
 from videonl.data.dataset import read_views
 from videonl.data.reading.decoding import DecodingError, open_video
 from videonl.data.transforms import ClipFormat, Views

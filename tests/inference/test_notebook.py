@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import videonl
-from tests.inference.conftest import small_weights
+from tests.small_weights import small_weights
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "tutorial.ipynb"
 

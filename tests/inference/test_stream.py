@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import videonl
-from tests.inference.conftest import small_weights
+from tests.small_weights import small_weights
 from videonl.data.reading.decoding import DecodingError, open_video
 from videonl.data.reading.live import find_source
 from videonl.data.transforms import ClipFormat

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import videonl
+from tests.small_weights import CLIP
 from videonl.cli.main import main
 from videonl.errors import UserError
 from videonl.models import ClipClassifier
@@ -21,14 +22,6 @@ from videonl.models.sharing import WRITTEN
 from videonl.models.weights import Weights
 
 REPO, SHA = "ann/tennis", "a" * 40
-CLIP = {
-    "num_frames": 5,
-    "stride_frames": 2,
-    "short_side_px": 37,
-    "crop_px": 31,
-    "mean": (0.45,) * 3,
-    "std": (0.225,) * 3,
-}
 
 
 class Hub(ThreadingHTTPServer):

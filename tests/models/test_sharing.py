@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import videonl
+from tests.small_weights import CLIP
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.models import ClipClassifier, Insertion
@@ -20,14 +21,6 @@ from videonl.models.weights import Weights
 from videonl.models.zoo import find_weights
 
 CLASSES = ["hug", "kick", "point"]
-CLIP = {
-    "num_frames": 5,
-    "stride_frames": 2,
-    "short_side_px": 37,
-    "crop_px": 31,
-    "mean": (0.45,) * 3,
-    "std": (0.225,) * 3,
-}
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,8 @@
-"""A map and a clip whose truth is known; sizes are distinct, so that a swapped axis cannot pass."""
+"""A map and a clip whose truth is known, of distinct sizes, so that a swapped axis cannot pass; pages in a browser."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,3 +39,25 @@ def evidence() -> EvidenceMap:
 def frames() -> Tensor:
     """Even gray, so that every colored pixel was put there by the drawing."""
     return torch.full((*SIZE, 3), 90, dtype=torch.uint8)
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """``open_page(path, **options of the context)`` waits until it is ready; an error or a request fails the test."""
+    contexts, problems = [], []
+
+    def open_file(path: Path, **options: Any) -> Any:
+        context = browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda request: problems.append(request.url) if "://" in request.url[5:] else None)
+        page.goto(path.as_uri())
+        page.wait_for_selector("body[data-ready]", timeout=60_000)
+        return page
+
+    yield open_file
+    for context in contexts:
+        context.close()
+    assert problems == []

@@ -1,6 +1,5 @@
 """A page with a block of every form, opened from disk in a real browser."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,24 +105,3 @@ def compared_file(tmp_path_factory: pytest.TempPathFactory, clip: ShownClip, sou
     path = tmp_path_factory.mktemp("explorer") / "compared.html"
     write_explorer(clip, sources, path)
     return path
-
-
-@pytest.fixture
-def open_page(browser: Any) -> Iterator[Any]:
-    """``open_page(path, **options of the context)`` waits until the page is ready; errors on it fail the test."""
-    contexts, problems = [], []
-
-    def open_file(path: Path, **options: Any) -> Any:
-        context = browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-        page.goto(path.as_uri())
-        page.wait_for_selector("body[data-ready]", timeout=60_000)
-        return page
-
-    yield open_file
-    for context in contexts:
-        context.close()
-    assert problems == []

@@ -1,8 +1,7 @@
 """A timeline of made-up probabilities over a real video, and its page in a real browser."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -57,25 +56,3 @@ def page_file(timeline: Timeline, video: Path) -> Path:
     path = video.parent / "pages" / "match.html"
     assert timeline.save(path, threshold=0.3) == [path]
     return path
-
-
-@pytest.fixture
-def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
-    """``open_page(path, **options of the context)`` waits until the page is ready; errors on it fail the test."""
-    contexts, problems = [], []
-
-    def open_file(path: Path, **options: Any) -> Any:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda request: problems.append(request.url) if "://" in request.url[5:] else None)
-        page.goto(path.as_uri())
-        page.wait_for_selector("body[data-ready]", timeout=60_000)
-        return page
-
-    yield open_file
-    for context in contexts:
-        context.close()
-    assert problems == []
