@@ -1,4 +1,4 @@
-"""A small network with a block that changes something, as ``videonl convert`` writes one; and the format of its clips."""
+"""A small network with a block that changes something, as ``videonl convert`` writes one; the format of its clips."""
 
 import torch
 
