@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from videonl.backbones.contract import input_channels
+from videonl.profiling.imitation import norms_as_shapes
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 PROBE_SIZE = (16, 64, 64)  # of a clip, which any network takes
@@ -78,7 +79,7 @@ def _pairs(network: nn.Module) -> Pairs:
     for path, part in parts.items():
         part.register_forward_hook(after(path))
     dtype = next(parameter.dtype for parameter in probe.parameters())
-    with _Readers() as readers:
+    with norms_as_shapes(probe), _Readers() as readers:
         probe(torch.empty(1, input_channels(probe), *PROBE_SIZE, dtype=dtype, device="meta"))
     alone = {path for number, path in returned.items() if readers.counts[number] == 1 and runs[path] == 1}
     return [(conv, norm) for norm, conv in read.items() if conv in alone and runs[norm] == 1]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from videonl.backbones import input_channels
 from videonl.errors import UserError
+from videonl.profiling.imitation import norms_as_shapes
 
 PROBE = (16, 224, 224)  # a clip that the public 3D CNNs accept
 
@@ -46,7 +47,7 @@ def output_channels(network: nn.Module, paths: Sequence[str]) -> dict[str, int]:
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     shapes = {name: torch.empty_like(value, device="meta") for name, value in tensors.items()}
     try:
-        with torch.no_grad(), suppress(_AllSeenError):
+        with torch.no_grad(), norms_as_shapes(network), suppress(_AllSeenError):
             torch.func.functional_call(
                 network, shapes, (torch.empty(1, input_channels(network), *PROBE, device="meta"),)
             )

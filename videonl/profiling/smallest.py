@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from videonl.errors import UserError
-from videonl.profiling.imitation import Imitation, imitate
+from videonl.profiling.imitation import Imitation, imitate, norms_as_shapes
 
 MOST_TRIED = 128  # frames
 Clip = tuple[int, int, int]
@@ -27,7 +27,8 @@ def require_clip(network: nn.Module, clip: Clip) -> None:
     failures = logging.getLogger("torch._subclasses.fake_tensor")  # it reports each clip that does not fit
     level = failures.level
     failures.setLevel(logging.CRITICAL)
-    with imitate(network) as imitation, torch.no_grad(), torch.compiler.set_stance("force_eager"):
+    eager = torch.compiler.set_stance("force_eager")
+    with imitate(network) as imitation, norms_as_shapes(network), torch.no_grad(), eager:
         try:
             if (reason := _refusal(imitation, clip)) is None:
                 return
