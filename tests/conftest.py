@@ -1,5 +1,6 @@
 """Small real video files, made on the spot, whose frames say which frame they are."""
 
+import gc
 import resource
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -65,6 +66,17 @@ def _encode_video(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded now stays until the end: from here on it is no work for the garbage collector."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Native modules look for leaks at the end."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

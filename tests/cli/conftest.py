@@ -9,9 +9,11 @@ import pytest
 import torch
 
 import videonl.cli.run  # Lightning binds its log to the stderr of the moment it is first imported
+from tests.small_weights import CLIP
 from videonl.cli.main import main
 from videonl.data.synthetic.dataset import SyntheticSettings, write_synthetic
-from videonl.models import ClipClassifier
+from videonl.models import ClipClassifier, Insertion
+from videonl.models.weights import Weights
 
 SMALL = """
 extends: experiment/demo/nonlocal.yaml
@@ -76,6 +78,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory, small_config: Path) -> Pat
     run = tmp_path_factory.mktemp("runs") / "trained"
     assert main(["fit", "--config", str(small_config), "--run.dir", str(run)]) == 0
     return run
+
+
+@pytest.fixture(scope="session")
+def shallow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a network of ten layers and a block: tracing takes the longer the more layers there are."""
+    path = tmp_path_factory.mktemp("weights") / "shallow.pt"
+    insertion = Insertion("nonlocal", ["res3"])
+    network = ClipClassifier("hara_r3d", 2, [insertion], width=3, backbone_options={"depth": 10})
+    Weights(
+        network.network.state_dict(),
+        "drawn",
+        network.settings,
+        clip={**CLIP, "stride_frames": 1},
+        class_names=["a", "b"],
+    ).save(path)
+    return path
 
 
 @pytest.fixture

@@ -83,7 +83,9 @@ def test_a_model_is_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
     [
         (("--backbone", "r50"), "unknown backbone 'r50'; the backbones are: c2d_r101"),
         (("--batch_size", "0"), "--batch_size must be at least 1, got 0"),
-        (("--execution.checkpoint", "[res9]"), "unknown stage 'res9' in checkpoint"),
+        pytest.param(
+            ("--execution.checkpoint", "[res9]"), "unknown stage 'res9' in checkpoint", marks=pytest.mark.slow
+        ),  # found in the process that measures
     ],
 )
 def test_mistakes_about_a_model_are_named(

@@ -38,6 +38,16 @@ def score(directory: Path, number: int, *words: object) -> bytes:
     return b"".join((directory / name).read_bytes() for name in ("test.parquet", "test.html", "test_confusion.png"))
 
 
+def test_two_processes_score_as_one(trained: Path, tmp_path: Path) -> None:
+    words = ["--config", trained / "config.yaml", "--ckpt_path", trained / "checkpoints" / "last.ckpt"]
+    one, two = (score(tmp_path / str(number), number, *words) for number in (1, 2))
+    record = read_record(tmp_path / "2" / "test.parquet")
+    assert [score.video for score in record.scores] == list(range(11))  # 6 + 5
+    assert all(len(score.views) == len(set(score.views)) == 6 for score in record.scores)
+    assert one == two  # every byte: a batch holds the same views whatever the number of processes
+
+
+@pytest.mark.slow
 def test_two_processes_train_and_three_score_as_one(small_config: Path, tmp_path: Path) -> None:
     config, run = ["--config", small_config], tmp_path / "run"
     films = ["--run.films_every_epochs", 1]
@@ -48,7 +58,7 @@ def test_two_processes_train_and_three_score_as_one(small_config: Path, tmp_path
     record = read_record(tmp_path / "3" / "test.parquet")
     assert [score.video for score in record.scores] == list(range(11))  # 4 + 4 + 3
     assert all(len(score.views) == len(set(score.views)) == 6 for score in record.scores)
-    assert one == three  # every byte: a batch holds the same views whatever the number of processes
+    assert one == three
 
 
 @pytest.mark.slow
@@ -56,13 +66,6 @@ def test_one_process_has_no_video_to_validate(small_config: Path, tmp_path: Path
     config = ["--config", small_config, "--data.loading.batch_size", 7, "--run.dir", tmp_path]  # all 7 in one batch
     finish(start("videonl", "fit", *config, *DDP, "--trainer.devices", 2))
     assert (tmp_path / "checkpoints" / "best.ckpt").is_file()
-
-
-@pytest.mark.slow
-def test_two_processes_score_as_one(trained: Path, tmp_path: Path) -> None:
-    words = ["--config", trained / "config.yaml", "--ckpt_path", trained / "checkpoints" / "last.ckpt"]
-    one, two = (score(tmp_path / str(number), number, *words) for number in (1, 2))
-    assert one == two
 
 
 def free_port() -> int:

@@ -27,26 +27,26 @@ def expected_of(checkpoint: Path, frames: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.skipif(torch.__version__.startswith("2.6."), reason="torch 2.6 cannot convert batch norms to ONNX")
-def test_whole_frames_go_into_onnx(videonl: Videonl, trained: Path, tmp_path: Path) -> None:
+def test_whole_frames_go_into_onnx(videonl: Videonl, shallow: Path, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     path = tmp_path / "net.onnx"
-    done = videonl("export", "--checkpoint", trained, "--format", "onnx", "--out", path, *WHOLE)
+    done = videonl("export", "--checkpoint", shallow, "--format", "onnx", "--out", path, *WHOLE)
     assert done.code == 0, done.text
     assert "frames (any number, 5, 41, 53, 3) to 2 logits" in done.text
     frames = torch.randint(0, 256, (3, 5, 41, 53, 3), dtype=torch.uint8)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     found = torch.from_numpy(session.run(["logits"], {"frames": frames.numpy()})[0])
-    expected = expected_of(trained, frames)
+    expected = expected_of(shallow, frames)
     assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
-def test_cropped_frames_go_into_torch_export(videonl: Videonl, trained: Path, tmp_path: Path) -> None:
+def test_cropped_frames_go_into_torch_export(videonl: Videonl, shallow: Path, tmp_path: Path) -> None:
     path = tmp_path / "net.pt2"
     words = ["--format", "torch-export", "--out", path, "--with_preprocessing"]
-    assert videonl("export", "--checkpoint", trained, *words).code == 0
+    assert videonl("export", "--checkpoint", shallow, *words).code == 0
     frames = torch.randint(0, 256, (3, 5, 31, 31, 3), dtype=torch.uint8)
-    model = package.load(trained, device="cpu")
+    model = package.load(shallow, device="cpu")
     with torch.inference_mode():
         expected = model.network(model.recognizer.inputs(frames.permute(0, 4, 1, 2, 3)))
         found = torch.export.load(path).module()(frames)
@@ -54,8 +54,8 @@ def test_cropped_frames_go_into_torch_export(videonl: Videonl, trained: Path, tm
 
 
 @pytest.mark.parametrize("words", [WHOLE[1:], WHOLE[:3]])
-def test_a_size_that_is_half_said_is_refused(videonl: Videonl, trained: Path, tmp_path: Path, words: list[str]) -> None:
-    refused = videonl("export", "--checkpoint", trained, "--format", "onnx", "--out", tmp_path / "a.onnx", *words)
+def test_a_size_that_is_half_said_is_refused(videonl: Videonl, shallow: Path, tmp_path: Path, words: list[str]) -> None:
+    refused = videonl("export", "--checkpoint", shallow, "--format", "onnx", "--out", tmp_path / "a.onnx", *words)
     assert refused.code == 2
     assert "go together, with --with_preprocessing" in refused.text
     assert not any(tmp_path.iterdir())

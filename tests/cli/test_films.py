@@ -101,6 +101,8 @@ def test_a_video_that_cannot_be_read_gives_way_to_the_next(
 
 
 def test_a_new_training_in_the_same_folder_takes_the_old_films_away(fit: Callable[..., Any], tmp_path: Path) -> None:
-    assert fit("run", "--run.films_every_epochs", 1).code == 0
-    assert fit("run", "--run.overwrite", "true", "--trainer.max_epochs", 1).code == 0
+    options = ["--trainer.max_epochs", 1]
+    assert fit("run", "--run.films_every_epochs", 1, *options).code == 0
+    assert list((tmp_path / "run" / "films").rglob("*.mp4"))
+    assert fit("run", "--run.overwrite", "true", *options).code == 0
     assert not list((tmp_path / "run" / "films").rglob("*.mp4"))

@@ -33,7 +33,7 @@ def processes(session: int) -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no such server elsewhere")
-@pytest.mark.parametrize(("command", "code"), [("index", 130), ("fit", 130)])
+@pytest.mark.parametrize(("command", "code"), [("index", 130), pytest.param("fit", 130, marks=pytest.mark.slow)])
 def test_while_the_workers_start(command: str, code: int, small_config: Path, clips: Path, tmp_path: Path) -> None:
     words: dict[str, list[object]] = {
         "index": [clips, "-o", tmp_path / "index.parquet"],
@@ -72,8 +72,13 @@ def tell(number: int, *_: object, **__: object) -> None:
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
 
-@pytest.mark.parametrize(("number", "code"), SIGNALS)
-@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+@pytest.mark.parametrize(
+    ("command", "number", "code"),
+    [
+        *(("fit", *ended) for ended in SIGNALS),
+        *(("validate", *SIGNALS[1]), ("test", *SIGNALS[0]), ("predict", *SIGNALS[1])),
+    ],
+)
 def test_a_trainer_ends_with_the_code_of_its_signal(
     videonl: Videonl,
     trained: Path,
@@ -112,15 +117,17 @@ def test_a_training_that_is_told_to_end_within_its_last_step_has_not_succeeded(
 def test_other_commands_end_with_the_code_of_their_signal(
     videonl: Videonl,
     trained: Path,
+    shallow: Path,
     clips: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
     code: int,
 ) -> None:
+    traced = ["--checkpoint", shallow, "--format", "torch-export"]
     own = ["--checkpoint", trained / "checkpoints" / "best.ckpt"]
     for place, function, words in (
-        ("models.export", "_compare", ["export", *own, "--format", "torch-export", "--out", tmp_path / "net.pt2"]),
+        ("models.export", "_compare", ["export", *traced, "--out", tmp_path / "net.pt2"]),
         ("cli.evaluate", "score_videos", ["evaluate", *own, "--source", clips / "test", "--out", tmp_path]),
         ("data.indexing.examine", "_row", ["index", clips / "val", "--out", tmp_path / "i.parquet"]),
     ):

@@ -13,13 +13,13 @@ HIDE_CURSOR = "\x1b[?25l"  # what every bar and spinner begins with
     ("words", "result"),
     [
         (["export", "--format", "torch-export", "--out", "{out}/a.pt2"], "largest difference"),
-        (["timeline", "{video}", "--stride-seconds", "1", "--out", "{out}/a.csv"], "windows"),
-        (["predict", "{video}"], "sum_"),
+        (["timeline", "{video}", "--stride-seconds", "0.1", "--out", "{out}/a.csv"], "windows"),
+        (["predict", "{video}"], " % "),
     ],
     ids=lambda given: given[0] if isinstance(given, list) else None,
 )
 def test_progress_leaves_stdout_alone(
-    trained: Path,
+    shallow: Path,
     clips: Path,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -31,7 +31,7 @@ def test_progress_leaves_stdout_alone(
     monkeypatch.setenv("TERM", "xterm")
     places = {"out": tmp_path, "video": next((clips / "test").glob("*/*.mp4"))}
     capfd.readouterr()
-    assert main([word.format(**places) for word in words] + ["--checkpoint", str(trained)]) == 0
+    assert main([word.format(**places) for word in words] + ["--checkpoint", str(shallow)]) == 0
     printed = capfd.readouterr()
     assert HIDE_CURSOR in printed.err and HIDE_CURSOR not in printed.out
     assert result in printed.out

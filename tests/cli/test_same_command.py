@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from videonl.training import optimization
 
@@ -23,13 +24,20 @@ def content(run: Path) -> dict[Path, bytes]:
     return {path.relative_to(run): path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
-def test_it_begins_and_then_has_nothing_left_to_do(videonl: Videonl, command: list[object], tmp_path: Path) -> None:
+def test_it_begins_then_has_nothing_left_to_do_and_begins_anew_where_its_first_checkpoint_was_never_written(
+    videonl: Videonl, command: list[object], steps_of: StepsOf, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
     begun = videonl(*command)
     assert begun.code == 0
     assert "has no last.ckpt yet: starting from scratch" in begun.text
-    before = content(tmp_path / "run")
+    before, logged = content(run), steps_of(run)
     assert videonl(*command).code == 0
-    assert content(tmp_path / "run") == before
+    assert content(run) == before
+    (run / "checkpoints" / "last.ckpt").unlink()  # best.ckpt and the log are of the training that was lost
+    assert videonl(*command).code == 0
+    assert content(run).keys() == before.keys()
+    assert steps_of(run) == logged
 
 
 def test_it_goes_on_in_one_log_and_clears_what_a_kill_left(
@@ -42,21 +50,11 @@ def test_it_goes_on_in_one_log_and_clears_what_a_kill_left(
     (run / "checkpoints" / "last.ckpt.unfinished").write_bytes(b"half")
     assert videonl(*command, "--trainer.max_epochs", 2).code == 0
     assert content(run).keys() == content(tmp_path / "whole").keys()
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 4
+    assert yaml.safe_load((run / "config.yaml").read_text())["ckpt_path"] is None
     # The rate's schedule is another one in a training of one epoch, but the rows are of the same steps.
     one, two = ([(row["step"], row.keys()) for row in steps_of(folder)] for folder in (run, tmp_path / "whole"))
     assert one == two
-
-
-def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(
-    videonl: Videonl, command: list[object], steps_of: StepsOf, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    assert videonl(*command).code == 0
-    whole, logged = content(run), steps_of(run)
-    (run / "checkpoints" / "last.ckpt").unlink()  # best.ckpt and the log are of the training that was lost
-    assert videonl(*command).code == 0
-    assert content(run).keys() == whole.keys()
-    assert steps_of(run) == logged
 
 
 def test_a_later_best_checkpoint_is_not_begun_over(videonl: Videonl, command: list[object], tmp_path: Path) -> None:
@@ -74,23 +72,16 @@ def test_a_later_best_checkpoint_is_not_begun_over(videonl: Videonl, command: li
     assert videonl(*command, "--run.overwrite", "true").code == 0
 
 
-def test_a_checkpoint_of_another_run_begins_a_log_of_its_own(
+def test_a_checkpoint_of_another_run_begins_a_log_of_its_own_and_does_not_write_over_this_one(
     videonl: Videonl, trained: Path, command: list[object], tmp_path: Path
 ) -> None:
     other = [*command[:-1], trained / "checkpoints" / "last.ckpt", "--trainer.max_epochs", 2]
-    before = content(trained)
+    of_other = content(trained)
     assert videonl(*other).code == 0
-    assert content(trained) == before
+    assert content(trained) == of_other
     rows = (tmp_path / "run" / "logs" / "fit" / "version_0" / "metrics.csv").read_text().splitlines()
     assert not any(row.startswith("0,") for row in rows)  # of epoch 0
-
-
-def test_a_checkpoint_of_another_run_does_not_write_over_this_one(
-    videonl: Videonl, trained: Path, command: list[object], tmp_path: Path
-) -> None:
-    assert videonl(*command).code == 0
     before = content(tmp_path / "run")
-    other = [*command[:-1], trained / "checkpoints" / "last.ckpt", "--trainer.max_epochs", 2]
     refused = videonl(*other)
     assert refused.code == 2
     assert "already holds a run" in refused.text
@@ -98,8 +89,12 @@ def test_a_checkpoint_of_another_run_does_not_write_over_this_one(
     assert videonl(*other, "--run.overwrite", "true").code == 0
 
 
-def test_a_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(
-    videonl: Videonl, command: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_training_that_diverges_or_fills_the_disk_stops_and_keeps_the_last_good_checkpoint(
+    videonl: Videonl,
+    command: list[object],
+    files_at_most: Callable[[int], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     assert videonl(*command).code == 0
@@ -112,14 +107,7 @@ def test_a_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(
     assert f"{last} holds the last good weights. Try a lower --model.optimization.lr" in diverged.text
     assert "Traceback" not in diverged.text
     assert last.read_bytes() == before
-
-
-def test_a_full_disk_stops_the_run_and_keeps_the_last_good_checkpoint(
-    videonl: Videonl, command: list[object], files_at_most: Callable[[int], Any], tmp_path: Path
-) -> None:
-    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    assert videonl(*command).code == 0
-    before = last.read_bytes()
+    monkeypatch.undo()
     with files_at_most(len(before) // 2):
         stopped = videonl(*command, "--trainer.max_epochs", 2)
     assert stopped.code == 2

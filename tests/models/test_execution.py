@@ -7,6 +7,7 @@ import pickle
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -77,8 +78,15 @@ def test_weights_go_both_ways() -> None:
     plain.load_state_dict(ours.state_dict())
 
 
-def test_compiling_the_whole_needs_no_graph_break() -> None:
-    network = classifier(Execution())
+def shallow() -> ClipClassifier:
+    """Of ten layers and two blocks: tracing takes the longer the more there are."""
+    blocks = [Insertion("nonlocal", ["res3", "res4"])]
+    return ClipClassifier("hara_r3d", 7, blocks, width=4, dropout=0.0, backbone_options={"depth": 10})
+
+
+@pytest.mark.parametrize("build", [shallow, pytest.param(lambda: classifier(Execution()), marks=pytest.mark.slow)])
+def test_compiling_the_whole_needs_no_graph_break(build: Callable[[], ClipClassifier]) -> None:
+    network = build()
     torch.compiler.reset()
     compiled = torch.compile(network, fullgraph=True, backend="eager")
     twin = copy.deepcopy(network)

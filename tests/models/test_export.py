@@ -28,8 +28,9 @@ CONCATENATION = {"pairwise": "concatenation"}
 def network(block: str = "nonlocal", options: dict[str, Any] | None = None) -> ClipClassifier:
     torch.manual_seed(3)
     fusion = block == "asymmetric_fusion"
-    insertion = Insertion(block, {"res5": [2]} if fusion else {"res3": [1]}, options or {}, "res4" if fusion else None)
-    classifier = ClipClassifier("c2d_r50", 7, [insertion], width=3).eval()
+    insertion = Insertion(block, ["res5" if fusion else "res3"], options or {}, "res4" if fusion else None)
+    # Tracing takes the longer the more layers there are.
+    classifier = ClipClassifier("hara_r3d", 7, [insertion], width=3, backbone_options={"depth": 10}).eval()
     with torch.no_grad():
         for module in classifier.modules():
             if isinstance(module, nn.BatchNorm3d):  # those that start at 0 would hide the block

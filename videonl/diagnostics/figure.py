@@ -65,11 +65,13 @@ def _label(panels: Sequence[Axes], blocks: Sequence[BlockDiagnosis]) -> None:
         axes.set_title(title, fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
-    shares, entropy, distance = panels[:3]
+    shares, entropy, distance, contribution = panels[:4]
     shares.set(xlim=(0, 1), ylim=(len(blocks) - 0.4, -0.6), xticks=(0, 0.5, 1))
     shares.set_yticks(range(len(blocks)), [shortened(block.name) for block in blocks], parse_math=False)
     entropy.set(xlim=(0, 1.05), xticks=(0, 0.5, 1))
     distance.set(xlim=(0, None))
+    for axes in (distance, contribution):
+        axes.locator_params(axis="x", nbins=2)  # of small values the numbers are long
     handles = [matplotlib.patches.Patch(color=color) for color in PARTS.values()]
     names = [part.replace("_", " ") for part in PARTS]
     shares.figure.legend(handles, names, ncols=4, frameon=False, loc="outside lower left")
