@@ -90,9 +90,10 @@ def features(
     require_at_least(0, MOST_SECONDS, time_limit=time_limit)
     options = FeatureOptions(window_frames, stride_frames, layer, pool, last, centered, crops)
     entries = read_videos([str(local_video(name)) for name in source], columns, path_prefix)
-    trained = find_trained(checkpoint, None, trust_code)
-    recognizer = Model(trained, device, precision).recognizer
-    about = {"videonl": __version__, **about_network(recognizer, trained.source), "precision": precision}
+    model = Model(find_trained(checkpoint, None, trust_code), device, precision)
+    recognizer, weights = model.recognizer, model.source
+    del model  # the network as it was trained, which is another copy of the weights
+    about = {"videonl": __version__, **about_network(recognizer, weights), "precision": precision}
     with progress_bar("features") as progress:
         written = write_features(
             recognizer, entries, out, options, about, format, decoder, progress, time_limit or None

@@ -91,10 +91,12 @@ def timeline(
     file = local_video(video)
     _check_outputs(out, [file, checkpoint])
     model = Model(find_trained(checkpoint, classes, trust_code), device, precision)
+    recognizer, class_names = model.recognizer, model.class_names
+    del model  # the network as it was trained, which is another copy of the weights
     with progress_bar("scoring windows") as progress:
         found = timeline_of(
-            model.recognizer,
-            model.class_names,
+            recognizer,
+            class_names,
             file,
             stride_seconds=stride_seconds,
             num_crops=num_crops,
