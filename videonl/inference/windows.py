@@ -286,7 +286,8 @@ def require_room(reader: VideoReader, clip: ClipFormat) -> int:
     require_dense(clip)
     last = _last_start(reader, clip)
     if last < 0:
-        length = f"{reader.num_frames} frames ({reader.duration_seconds:.2f} s)"
+        frames = "1 frame" if reader.num_frames == 1 else f"{reader.num_frames} frames"
+        length = f"{frames} ({reader.duration_seconds:.2f} s)"
         raise TooShortError(f"{reader.path} has {length}, and a window {_reach(clip)}: it is too short for one window")
     return last
 
