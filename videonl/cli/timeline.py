@@ -8,6 +8,7 @@ from videonl.cli.refusals import local_video, require_at_least
 from videonl.data.transforms import MOST_VIEWS
 from videonl.errors import UserError, require_within
 from videonl.evaluation import Average
+from videonl.evaluation.views import ONE_LABEL, SEVERAL_LABELS, average_for
 from videonl.inference import Model
 from videonl.inference.loading import Precision, find_trained
 from videonl.inference.timeline import STRIDE_SECONDS, Timeline, timeline_of
@@ -53,7 +54,7 @@ def timeline(
     threshold: float = THRESHOLD,
     min_seconds: float = 0.0,
     num_crops: int = 1,
-    average: Average = "softmax",
+    average: Average | None = None,
     embed: bool = False,
     classes: str | None = None,
     batch_size: int | None = None,
@@ -74,7 +75,8 @@ def timeline(
         threshold: Least probability of the most probable class in a segment.
         min_seconds: Shorter segments are dropped.
         num_crops: Crops of each window, evenly spaced along its longer side.
-        average: What is averaged over the crops, softmax or logits.
+        average: What is averaged over the crops, softmax or logits; of several labels sigmoid, or max for the largest
+            one. By default the first.
         embed: Put the video into the page; by default the page plays the file from its place.
         classes: Names of the classes where the checkpoint has none: a file with one name per line, or kinetics400,
             kinetics600, kinetics700.
@@ -90,9 +92,11 @@ def timeline(
     require_within(0, **{"--min-seconds": min_seconds})
     file = local_video(video)
     _check_outputs(out, [file, checkpoint])
-    model = Model(find_trained(checkpoint, classes, trust_code), device, precision)
+    trained = find_trained(checkpoint, classes, trust_code)
+    average = average_for(SEVERAL_LABELS if trained.has_several_labels else ONE_LABEL, average)
+    model = Model(trained, device, precision)
     recognizer, class_names = model.recognizer, model.class_names
-    del model  # the network as it was trained, which is another copy of the weights
+    del model, trained  # the network as it was trained, which is another copy of the weights
     with progress_bar("scoring windows") as progress:
         found = timeline_of(
             recognizer,
