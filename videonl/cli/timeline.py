@@ -125,16 +125,24 @@ def _check_outputs(out: list[Path], inputs: list[Path]) -> None:
 
 def _write(found: Timeline, out: list[Path], threshold: float, min_seconds: float, embed: bool) -> None:
     console = Console()
-    _say(
-        console,
-        f"{printable(found.video)}: {len(found)} windows, {len(found.segments(threshold, min_seconds))} segments",
-    )
+    num_segments = len(found.segments(threshold, min_seconds))
+    counts = ", ".join(_counted(*each) for each in ((len(found), "window"), (num_segments, "segment")))
+    _say(console, f"{printable(found.video)}: {counts}")
     for path in out:
         with console.status(f"writing {path.name}"):
             written, *copies = found.save(path, threshold, min_seconds, embed)
         _say(console, str(written))
         for copy in copies:
             _say(console, f"{copy}: a small copy that browsers can play; keep it beside the page")
+
+
+def _counted(number: int, what: str) -> str:
+    """How many there are.
+
+    >>> _counted(1, "segment"), _counted(0, "window")
+    ('1 segment', '0 windows')
+    """
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _say(console: Console, line: str) -> None:
