@@ -15,6 +15,7 @@ from videonl.backbones.rewrites import (
     FrameConv3d,
     FrameMaxPool3d,
     ResidualSum,
+    TimeConv3d,
     run_frames_in_2d,
     run_out_of_place,
 )
@@ -31,6 +32,13 @@ CONVS: dict[str, Callable[[], nn.Module]] = {
     "same": lambda: nn.Conv3d(6, 4, (1, 3, 5), padding="same"),
     "one channel": lambda: nn.Conv3d(6, 1, (1, 3, 3)),
 }
+TIME_CONVS: dict[str, Callable[[], nn.Module]] = {
+    "3": lambda: nn.Conv3d(6, 4, (3, 1, 1), padding=(1, 0, 0), bias=False),
+    "strided": lambda: nn.Conv3d(6, 4, (2, 1, 1), stride=(3, 1, 1)),
+    "grouped": lambda: nn.Conv3d(6, 4, (5, 1, 1), groups=2, padding=(2, 0, 0)),
+    "dilated": lambda: nn.Conv3d(6, 4, (3, 1, 1), dilation=(2, 3, 1)),
+    "same": lambda: nn.Conv3d(6, 4, (3, 1, 1), padding="same"),
+}
 POOLS: dict[str, Callable[[], nn.Module]] = {
     "2 x 2": lambda: nn.MaxPool3d((1, 2, 2)),
     "stem": lambda: nn.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1)),
@@ -39,7 +47,8 @@ POOLS: dict[str, Callable[[], nn.Module]] = {
     "point": lambda: nn.MaxPool3d(1, stride=2),
 }
 OTHERS: dict[str, Callable[[], nn.Module]] = {
-    "over time": lambda: nn.Conv3d(6, 4, (3, 1, 1)),
+    "over time, padded in space": lambda: nn.Conv3d(6, 4, (3, 1, 1), padding=1),
+    "over time, strided in space": lambda: nn.Conv3d(6, 4, (3, 1, 1), stride=2),
     "padded in time": lambda: nn.Conv3d(6, 4, 1, padding=1),
     "reflecting": lambda: nn.Conv3d(6, 4, (1, 3, 3), padding=(0, 1, 1), padding_mode="reflect"),
     "parametrized": lambda: parametrize.register_parametrization(nn.Conv3d(6, 4, (1, 3, 3)), "weight", nn.Tanh()),
@@ -62,13 +71,14 @@ def results(module: nn.Module, x: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-@pytest.mark.parametrize("name", CONVS)
-def test_convolutions_over_frames(name: str, layout: torch.memory_format) -> None:
+@pytest.mark.parametrize("name", [*CONVS, *(f"time {name}" for name in TIME_CONVS)])
+def test_convolutions_over_frames_and_over_time(name: str, layout: torch.memory_format) -> None:
     torch.manual_seed(3)
-    plain = CONVS[name]().double().to(memory_format=layout)
+    over_time = name.startswith("time ")
+    plain = (TIME_CONVS[name.removeprefix("time ")] if over_time else CONVS[name])().double().to(memory_format=layout)
     rewritten = copy.deepcopy(plain)
     run_frames_in_2d(rewritten)
-    assert type(rewritten) is FrameConv3d
+    assert type(rewritten) is (TimeConv3d if over_time else FrameConv3d)
     x = features(layout)
     for ours, expected in zip(results(rewritten, x), results(plain, x), strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)

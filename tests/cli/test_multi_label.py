@@ -1,6 +1,7 @@
 """Several labels a video, from the list to the comparison, by the commands that people type."""
 
 import csv
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -166,6 +167,15 @@ def test_a_shared_network_keeps_its_task(
     assert own.logits.equal(theirs.logits) and (own.average, own.labels) == (theirs.average, theirs.labels)
     found = other.timeline(video, stride_seconds=0.1, progress=False)
     assert found.probabilities.max() < 1 and abs(found.probabilities.sum(1) - 1).max() > 1e-3  # sigmoids
+    out = tmp_path / "clip.json"
+    ran = videonl("timeline", video, "--checkpoint", run, "--stride-seconds", 0.1, "--out", out, "--device", "cpu")
+    assert ran.code == 0, ran.text
+    windows = json.loads(out.read_text())["windows"]
+    torch.testing.assert_close(
+        torch.tensor([each["probabilities"] for each in windows]), torch.from_numpy(found.probabilities).float()
+    )
+    refused = videonl("timeline", video, "--checkpoint", run, "--out", out, "--average", "softmax")
+    assert refused.code == 2 and "average softmax has no meaning for this task" in refused.text
     (streamed, *_) = other.stream(video, 0.1, realtime=False)
     assert streamed.average == "sigmoid"
 

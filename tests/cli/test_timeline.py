@@ -38,7 +38,7 @@ def test_every_format_from_one_pass(videonl: Callable[..., Any], trained: Path, 
     assert ran.code == 0, ran.text
     assert all(str(out) in ran.text for out in outs) and sorted(tmp_path.iterdir()) == sorted(outs)
     found = load(trained).timeline(video, stride_seconds=0.25, progress=False)
-    assert f"{len(found)} windows, {len(found.segments(0.1))} segments" in ran.text
+    assert f"{len(found)} windows, {len(found.segments(0.1))} segment" in ran.text
     read = json.loads((tmp_path / "match.json").read_text())
     assert [window["probabilities"] for window in read["windows"]] == found.probabilities.tolist()
     with (tmp_path / "match.csv").open(newline="") as file:

@@ -120,6 +120,14 @@ def test_what_is_no_record_is_refused(tmp_path: Path, content: bytes | None) -> 
         read_record(path)
 
 
+def test_a_folder_is_refused_with_the_records_in_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is a folder; it holds no \.parquet file"):
+        read_record(tmp_path)
+    (tmp_path / "test.parquet").touch()
+    with pytest.raises(UserError, match=r"is a folder; name a record in it: .*test\.parquet$"):
+        read_record(tmp_path)
+
+
 def test_a_parquet_file_of_something_else_is_refused(record: EvaluationRecord, tmp_path: Path) -> None:
     write_record(tmp_path / "a.parquet", record)
     table = pq.read_table(tmp_path / "a.parquet").replace_schema_metadata({})

@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tests.data.reading.test_limited_reader import Troubled
 from tests.inference.conftest import textured
 from videonl.cli.main import main
+from videonl.data.reading import limited_reader
 from videonl.data.reading.array_reader import ArrayReader
 from videonl.data.reading.decoding import open_video
 from videonl.data.transforms import ClipFormat, TenCrops, Views, ViewTransform
@@ -274,3 +276,22 @@ def test_clips_in_seconds_need_a_stride(model: Model, video: Path) -> None:
         with pytest.raises(UserError, match="name the frames between windows: stride_frames"):
             features_of(in_time, reader)
         assert features_of(in_time, reader, FeatureOptions(stride_frames=13)).first_frame.tolist() == [0, 13, 26, 39]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no time limit elsewhere")
+def test_a_file_that_hangs_costs_one_row(
+    run: Callable[..., tuple[int, str]], model: Model, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limited_reader, "_Decoding", Troubled)
+    (tmp_path / "videos").mkdir()
+    for name in ("a.mp4", "hangs.mp4", "z.mp4"):
+        (tmp_path / "videos" / name).write_bytes(video.read_bytes())
+    code, text = run(tmp_path / "videos", "--stride-frames", 9, "--time-limit", 4)
+    assert (code, "Traceback" in text) == (1, False)
+    assert "hangs.mp4: took longer than 4 seconds, and the process that decoded it was ended" in text
+    expected = model.features(video, stride_frames=9).values
+    for name in ("a.npy", "z.npy"):
+        np.testing.assert_array_equal(np.load(tmp_path / "out" / name), expected)
+    (tmp_path / "videos" / "hangs.mp4").write_bytes(b"no video")
+    code, text = run(tmp_path / "videos", "--stride-frames", 9, "--time-limit", 0)
+    assert (code, "hangs.mp4: cannot be decoded" in text) == (1, True)

@@ -14,12 +14,15 @@ import pytest
 import torch
 
 import videonl
+from tests.inference.conftest import CLASS_NAMES
 from videonl.cli.main import main
 from videonl.data.sources.videos import read_videos
+from videonl.data.transforms import Views
 from videonl.errors import UserError
 from videonl.evaluation.record import read_record
 from videonl.inference import Model, Predictions
 from videonl.inference import scoring as road
+from videonl.inference.predicting import Asked, predict_videos
 
 FEW = {"num_clips": 1, "num_crops": 1, "progress": False}
 VIEWS = ["--num-clips", "1", "--num-crops", "1"]
@@ -193,3 +196,29 @@ def test_mistakes_are_one_line(
     printed = capsys.readouterr().err
     assert message in printed
     assert "Traceback" not in printed
+
+
+def test_rows_of_one_place_that_disagree_are_named(model: Model, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "twice.csv").write_text(
+        "path,start,end,label\n"
+        + "".join(
+            f"{folder}/{name}.mp4,0,{end},{label}\n"
+            for name, end, label in ((0, 1, "hug"), (1, 1, "hug"), (0, 1, "kick"))
+        )
+    )
+    message = r"twice\.csv:4: gives .*0\.mp4#t=0,1 the label 'kick', and .*twice\.csv:2 gives it 'hug'\. Remove one"
+    with pytest.raises(UserError, match=message):
+        model.evaluate(str(tmp_path / "twice.csv"), **FEW)
+    with pytest.raises(UserError, match=message):
+        model.predict(tmp_path / "twice.csv", **FEW)
+    (tmp_path / "unknown.csv").write_text(f"path,label\n{folder}/0.mp4,a\n{folder}/0.mp4,b\n{folder}/0.mp4,hug\n")
+    (score,) = model.evaluate(str(tmp_path / "unknown.csv"), **FEW).scores
+    assert score.label == CLASS_NAMES.index("hug")  # what the network does not know tells nothing
+
+
+def test_of_several_labels_rows_of_one_place_are_joined(model: Model, folder: Path, tmp_path: Path) -> None:
+    labels = ("push", "hug;kick", "push;kick")
+    (tmp_path / "twice.csv").write_text("path,label\n" + "".join(f"{folder}/0.mp4,{label}\n" for label in labels))
+    asked = Asked([str(tmp_path / "twice.csv")], Views(), "sigmoid")
+    (score,) = predict_videos(model.recognizer, CLASS_NAMES, asked, progress=False).record.scores
+    assert score.label == (0, 1, 4)

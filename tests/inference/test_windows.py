@@ -20,7 +20,8 @@ from videonl.data.reading.video_reader import DecodingError, with_recount
 from videonl.data.transforms import ClipFormat, TenCrops, Views, ViewTransform
 from videonl.errors import UserError
 from videonl.inference import Recognizer
-from videonl.inference.windows import Windows, scored, views_of
+from videonl.inference.sliding import scored, views_of
+from videonl.inference.windows import Windows
 from videonl.models import ClipClassifier
 
 Encode = Callable[..., Path]
@@ -239,7 +240,8 @@ PEAK = """
 import resource, sys
 from videonl.data.reading.decoding import open_video
 from videonl.data.transforms import ClipFormat
-from videonl.inference.windows import Windows, views_of
+from videonl.inference.sliding import views_of
+from videonl.inference.windows import Windows
 with open_video(sys.argv[1]) as reader:
     windows = Windows.every_frames(reader, ClipFormat(8, 2, 128, 112), 8)
     assert sum(1 for _ in views_of(windows)) == len(windows)

@@ -1,4 +1,4 @@
-"""What the page shows of a video."""
+"""Computes what the page shows of a video."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ _COLORS = ("#4c78a8", "#f58518", "#54a24b", "#e45756", "#b279a2")
 
 
 class Answers:
-    """Answers what the page asks about one video after the other.
+    """Computes the answers to the page's requests, for any video.
 
     Args:
         model: The network.
@@ -39,7 +39,7 @@ class Answers:
         return dict(prediction.top(_SHOWN)), prediction.label
 
     def frames(self, video: str) -> Image.Image:
-        """The frames of the middle clip, to click."""
+        """The frames of the middle clip, as a picture to click."""
         return plain(shown_clip(video, read_middle_clip(video, self.model.clip)))
 
     def timeline(self, video: str) -> Figure:
@@ -61,15 +61,15 @@ class Answers:
         return figure
 
     def attention(self, video: str, x: int, y: int) -> list[tuple[Image.Image, str]]:
-        """Of each block what the clicked position attends to.
+        """The attention of every block at the clicked position.
 
         Args:
             video: The video.
-            x: Where the picture of :meth:`frames` was clicked.
-            y: Likewise.
+            x: Column of the click in the picture of :meth:`frames`, in pixels.
+            y: Row of the click, in pixels.
 
         Raises:
-            UserError: The network has no attention to show.
+            UserError: The click is outside the frames, or the network has no attention to show.
         """
         clip = shown_clip(video, read_middle_clip(video, self.model.clip))
         query = Sheet(clip.size).position(x, y)
@@ -81,18 +81,18 @@ class Answers:
         return [(lit(maps.clip, shown), f"{block}: {where}") for block, shown in maps.items()]
 
     def evidence(self, video: str, class_name: str) -> Image.Image:
-        """Where the clip speaks for a class."""
+        """The Grad-CAM evidence for a class, over the frames of the clip."""
         maps = self.model.evidence(video, class_name)
         (shown,) = maps.values()
         return lit(maps.clip, shown)
 
 
 def explained(answer: Callable[..., Any], problem: Callable[[str], Exception]) -> Callable[..., Any]:
-    """An answer whose complaints the page shows.
+    """Wraps an answer so that the page shows its errors.
 
     Args:
-        answer: Its first argument is a video, or None where there is none.
-        problem: What is raised instead of a UserError.
+        answer: Takes a video, or None if there is none, as its first argument.
+        problem: Makes the exception that replaces a UserError, from its message.
     """
 
     def explaining(video: str | None, *others: Any) -> Any:
@@ -100,7 +100,7 @@ def explained(answer: Callable[..., Any], problem: Callable[[str], Exception]) -
             raise problem("Upload a video first, or record one.")
         try:
             return answer(video, *others)
-        except DecodingError as error:  # the server's own name of the file is of no use to anybody
+        except DecodingError as error:  # the folder on the server means nothing to the user
             raise problem(f"{Path(error.path).name}: {error.reason}") from error
         except UserError as error:
             raise problem(str(error).replace(video, Path(video).name)) from error

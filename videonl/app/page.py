@@ -1,4 +1,4 @@
-"""The page, of Gradio's components."""
+"""Builds the page from Gradio components and serves it."""
 
 from html import escape
 from typing import Any
@@ -8,11 +8,11 @@ from videonl.app.sheet import as_html
 from videonl.inference import Model
 from videonl.terminal import printable
 
-_FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")  # the reader's own: no request to a third party
+_FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")  # local fonts: no request to a third party
 
 
 def build_page(model: Model, num_clips: int) -> Any:
-    """The page as Gradio's ``Blocks``, which :func:`serve` serves.
+    """Builds the page as Gradio ``Blocks``, for :func:`serve`.
 
     Args:
         model: The network that answers.
@@ -48,7 +48,7 @@ def build_page(model: Model, num_clips: int) -> Any:
         gradio.Markdown("## The middle clip\nClick a point to see what it attends to.")
         frames = gradio.Image(elem_id="frames", **options)
         attention = gradio.HTML(elem_id="attention")
-        gradio.Markdown("## Evidence\nWhere the clip speaks for a class, by Grad-CAM.")
+        gradio.Markdown("## Evidence\nThe regions that support a class, by Grad-CAM.")
         chosen = gradio.Dropdown(names, label="Class", value=None, elem_id="class")
         evidence = gradio.Image(elem_id="evidence", **options)
 
@@ -72,8 +72,8 @@ def serve(page: Any, host: str, port: int) -> str:
     """Serves the page in threads of this process, without a public link.
 
     Args:
-        page: Of :func:`build_page`.
-        host: The address to listen at.
+        page: The result of :func:`build_page`.
+        host: The address to listen on.
         port: The port.
 
     Returns:

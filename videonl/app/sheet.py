@@ -22,10 +22,10 @@ _MIN_PX = 96  # of a frame
 
 
 class Sheet(NamedTuple):
-    """Where each frame of a clip lies in the picture, row by row.
+    """Layout of the frames of a clip in one picture, row by row.
 
     Attributes:
-        size: Of the clip, (T, H, W).
+        size: Size of the clip, (T, H, W).
     """
 
     size: Position
@@ -37,11 +37,11 @@ class Sheet(NamedTuple):
 
     @property
     def scale(self) -> int:
-        """Pixels of the picture for each of a frame."""
+        """Pixels of the picture per pixel of a frame."""
         return -(-_MIN_PX // min(self.size[1:]))
 
     def position(self, x: int, y: int) -> Position | None:
-        """The frame and its pixel (t, y, x) at a place of the picture; None between frames.
+        """Maps a pixel of the picture to (t, y, x) of the clip; None between frames.
 
         >>> Sheet((9, 100, 100)).position(x=104 + 30, y=104 + 20), Sheet((9, 100, 100)).position(x=102, y=0)
         (None, None)
@@ -58,7 +58,7 @@ class Sheet(NamedTuple):
         return frame, top // self.scale, left // self.scale
 
     def picture(self, tiles: Sequence[Tensor]) -> Image.Image:
-        """Puts enlarged frames together."""
+        """Joins enlarged frames into one picture."""
         height, width = (side * self.scale + _GAP_PX for side in self.size[1:])
         rows = -(-len(tiles) // self.columns)
         canvas = torch.full((rows * height - _GAP_PX, self.columns * width - _GAP_PX, 3), 255, dtype=torch.uint8)
@@ -74,7 +74,7 @@ def plain(clip: ShownClip) -> Image.Image:
 
 
 def lit(clip: ShownClip, shown: SpacetimeMap) -> Image.Image:
-    """The frames under a map; where a position asked, it is squared."""
+    """The frames with a map drawn over them, and a square around the query position if there is one."""
     asking = query_frame(shown, clip.frames)
     tiles = list(enlarged(overlay(clip.frames, shown), _MIN_PX))
     if asking is not None:

@@ -7,10 +7,10 @@ from videonl import __version__
 from videonl.cli.configuration import expand
 from videonl.cli.parsing import Parser
 from videonl.cli.predict import split_sources
-from videonl.cli.refusals import local_video
+from videonl.cli.refusals import local_video, require_at_least
 from videonl.data.reading.decoding import check_decoder
 from videonl.data.sources.videos import read_videos
-from videonl.errors import IncompleteError, UserError
+from videonl.errors import MOST_SECONDS, IncompleteError, UserError
 from videonl.inference import Model
 from videonl.inference.feature_files import FeatureFormat, require_format
 from videonl.inference.feature_folder import Written, about_network, write_features
@@ -55,6 +55,7 @@ def features(
     trust_code: bool = False,
     columns: str | None = None,
     path_prefix: str | None = None,
+    time_limit: float = 600.0,
 ) -> None:
     """Writes features of the windows of videos, one file for each video, named after it.
 
@@ -80,17 +81,23 @@ def features(
         trust_code: Allow the checkpoint to run any code; only for files you trust.
         columns: What the columns of a list are called: path=filename,label=class,split=fold,start=from,end=to.
         path_prefix: OLD=NEW: paths in a list that begin with OLD begin with NEW here.
+        time_limit: Seconds that opening a video, which lists its frames, or decoding the next frame may take; then its
+            process is ended, and the video has no features. 0 sets no limit, and decodes in the main process.
     """
     require_format(format)
     check_decoder(decoder)
     check_folder(out)
+    require_at_least(0, MOST_SECONDS, time_limit=time_limit)
     options = FeatureOptions(window_frames, stride_frames, layer, pool, last, centered, crops)
     entries = read_videos([str(local_video(name)) for name in source], columns, path_prefix)
-    trained = find_trained(checkpoint, None, trust_code)
-    recognizer = Model(trained, device, precision).recognizer
-    about = {"videonl": __version__, **about_network(recognizer, trained.source), "precision": precision}
+    model = Model(find_trained(checkpoint, None, trust_code), device, precision)
+    recognizer, weights = model.recognizer, model.source
+    del model  # the network as it was trained, which is another copy of the weights
+    about = {"videonl": __version__, **about_network(recognizer, weights), "precision": precision}
     with progress_bar("features") as progress:
-        written = write_features(recognizer, entries, out, options, about, format, decoder, progress)
+        written = write_features(
+            recognizer, entries, out, options, about, format, decoder, progress, time_limit or None
+        )
     good = sum(not each.reason for each in written)
     Console().print(
         f"{out}: features of {good} of {len(written)} videos", soft_wrap=True, markup=False, highlight=False

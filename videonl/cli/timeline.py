@@ -9,6 +9,7 @@ from videonl.cli.refusals import local_video, require_at_least
 from videonl.data.transforms import MOST_VIEWS
 from videonl.errors import UserError, require_within
 from videonl.evaluation import Average
+from videonl.evaluation.views import ONE_LABEL, SEVERAL_LABELS, average_for
 from videonl.inference import Model
 from videonl.inference.loading import Precision, find_trained
 from videonl.inference.timeline import STRIDE_SECONDS, Timeline, timeline_of
@@ -54,7 +55,7 @@ def timeline(
     threshold: float = THRESHOLD,
     min_seconds: float = 0.0,
     num_crops: int = 1,
-    average: Average = "softmax",
+    average: Average | None = None,
     embed: bool = False,
     classes: str | None = None,
     batch_size: int | None = None,
@@ -75,7 +76,8 @@ def timeline(
         threshold: Least probability of the most probable class in a segment.
         min_seconds: Shorter segments are dropped.
         num_crops: Crops of each window, evenly spaced along its longer side.
-        average: What is averaged over the crops, softmax or logits.
+        average: What is averaged over the crops, softmax or logits; of several labels sigmoid, or max for the largest
+            one. By default the first.
         embed: Put the video into the page; by default the page plays the file from its place.
         classes: Names of the classes where the checkpoint has none: a file with one name per line, or kinetics400,
             kinetics600, kinetics700.
@@ -91,11 +93,15 @@ def timeline(
     require_within(0, **{"--min-seconds": min_seconds})
     file = local_video(video)
     _check_outputs(out, [file, checkpoint])
-    model = Model(find_trained(checkpoint, classes, trust_code), device, precision)
+    trained = find_trained(checkpoint, classes, trust_code)
+    average = average_for(SEVERAL_LABELS if trained.has_several_labels else ONE_LABEL, average)
+    model = Model(trained, device, precision)
+    recognizer, class_names = model.recognizer, model.class_names
+    del model, trained  # the network as it was trained, which is another copy of the weights
     with progress_bar("scoring windows") as progress:
         found = timeline_of(
-            model.recognizer,
-            model.class_names,
+            recognizer,
+            class_names,
             file,
             stride_seconds=stride_seconds,
             num_crops=num_crops,
@@ -120,16 +126,24 @@ def _check_outputs(out: list[Path], inputs: list[Path]) -> None:
 
 def _write(found: Timeline, out: list[Path], threshold: float, min_seconds: float, embed: bool) -> None:
     console = Console()
-    _say(
-        console,
-        f"{printable(found.video)}: {len(found)} windows, {len(found.segments(threshold, min_seconds))} segments",
-    )
+    num_segments = len(found.segments(threshold, min_seconds))
+    counts = ", ".join(_counted(*each) for each in ((len(found), "window"), (num_segments, "segment")))
+    _say(console, f"{printable(found.video)}: {counts}")
     for path in out:
         with status(f"writing {path.name}"):
             written, *copies = found.save(path, threshold, min_seconds, embed)
         _say(console, str(written))
         for copy in copies:
             _say(console, f"{copy}: a small copy that browsers can play; keep it beside the page")
+
+
+def _counted(number: int, what: str) -> str:
+    """How many there are.
+
+    >>> _counted(1, "segment"), _counted(0, "window")
+    ('1 segment', '0 windows')
+    """
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _say(console: Console, line: str) -> None:

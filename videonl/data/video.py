@@ -57,12 +57,19 @@ class Video:
 
     def open(self, decoder: str = "auto") -> VideoReader:
         """Open it for reading frames; see :func:`videonl.data.reading.decoding.open_video`."""
+        return open_video(self.path, decoder, self.known_frames())
+
+    def known_frames(self) -> FrameTable | None:
+        """The frames that an index knows.
+
+        Raises:
+            DecodingError: They are damaged.
+        """
         try:
-            table = FrameTable.from_text(self.frame_table) if self.frame_table else None
+            return FrameTable.from_text(self.frame_table) if self.frame_table else None
         except ValueError as error:
             reason = "its frame table in the index is damaged; index it again"
             raise DecodingError(str(self.path), reason) from error
-        return open_video(self.path, decoder, table)
 
 
 class PackedVideos(Sequence[Video]):

@@ -121,6 +121,10 @@ def read_record(path: Path) -> EvaluationRecord:
     Raises:
         UserError: The file is missing, or is not such a record.
     """
+    if path.is_dir():
+        records = sorted(str(file) for file in path.glob("*.parquet"))
+        remedy = f"name a record in it: {', '.join(records)}" if records else "it holds no .parquet file"
+        raise UserError(f"{path} is a folder; {remedy}")
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a .parquet file that videonl test or videonl evaluate wrote")
     try:

@@ -1,4 +1,4 @@
-"""Files of features: one for each video, with the times of its windows."""
+"""Writes the features of a video to a file, with the times of its windows."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -16,10 +16,10 @@ SUFFIXES: dict[str, str] = {"npy": ".npy", "npz": ".npz", "parquet": ".parquet",
 
 
 def require_format(kind: str) -> None:
-    """Refuses a format that cannot be written here.
+    """Rejects a format that cannot be written.
 
     Raises:
-        UserError: There is none of that name, or it needs a package that is not installed.
+        UserError: The format is unknown, or it needs a package that is not installed.
     """
     if kind not in SUFFIXES:
         raise UserError(f"unknown format {kind!r}; choose one of {', '.join(get_args(FeatureFormat))}")
@@ -30,19 +30,19 @@ def require_format(kind: str) -> None:
 
 
 def save_features(features: Features, path: Path, kind: FeatureFormat) -> None:
-    """Writes a file that is there whole or not at all.
+    """Writes the file atomically.
 
-    ``npz`` and ``hdf5`` hold the arrays of :class:`Features` by their names, the values as ``features``. ``parquet``
-    has a row for each window, whose values lie flat in ``features``; their shape is in the metadata. ``npy`` is the
-    values alone, and a file beside it, ``NAME.times.csv``, has the times, which is written first.
+    ``npz`` and ``hdf5`` store the arrays of :class:`Features` under their names, and the values as ``features``.
+    ``parquet`` has a row for each window with flattened values in ``features``; their shape is in the metadata. ``npy``
+    stores the values only; the times go to ``NAME.times.csv`` beside it, which is written first.
 
     Args:
         features: The features of one video.
-        path: The file; its suffix is that of the format.
+        path: The file, with the suffix of the format.
         kind: The format.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: The file cannot be written.
     """
     require_format(kind)
     if kind == "npy":
@@ -52,7 +52,7 @@ def save_features(features: Features, path: Path, kind: FeatureFormat) -> None:
 
 
 def times_beside(path: Path) -> Path:
-    """Where the times of a ``.npy`` file are.
+    """The path of the times of a ``.npy`` file.
 
     >>> times_beside(Path("out/match.1.npy")).as_posix()
     'out/match.1.times.csv'
@@ -71,7 +71,7 @@ def _times_csv(features: Features) -> str:
 
 
 def _write_npy(features: Features, path: Path) -> None:
-    with path.open("wb") as file:  # to a path numpy would add the ending
+    with path.open("wb") as file:  # given a path, numpy would append the suffix
         np.save(file, features.values)
 
 
@@ -94,7 +94,7 @@ def _write_parquet(features: Features, path: Path) -> None:
 def _write_hdf5(features: Features, path: Path) -> None:
     import h5py
 
-    with h5py.File(path, "w", locking=False) as file:  # which is locked already
+    with h5py.File(path, "w", locking=False) as file:  # the folder is locked already
         for name, array in _arrays(features).items():
             file.create_dataset(name, data=array)
 

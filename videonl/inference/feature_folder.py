@@ -5,13 +5,15 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from videonl.data.reading.limited_reader import LimitedDecoding
 from videonl.data.reading.segment import as_file_name, whole_of
-from videonl.data.reading.video_reader import DecodingError, with_recount
+from videonl.data.reading.video_reader import DecodingError, VideoReader, with_recount
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labels import UNKNOWN
 from videonl.data.video import Video
@@ -26,11 +28,13 @@ from videonl.inference.recognizer import Recognizer
 from videonl.inference.windows import TooShortError
 from videonl.names import file_names
 from videonl.outputs import check_folder
+from videonl.runtime.time_limit import TimeLimited
 from videonl.terminal import printable
 
 ABOUT = "features.json"
 VIDEOS = "videos.csv"
 _VERSION = "videonl"  # the one entry that may differ on resuming
+Opening: TypeAlias = Callable[[Video], VideoReader]
 Progress: TypeAlias = Callable[[int, int], None]
 _log = logging.getLogger(__name__)
 
@@ -62,6 +66,7 @@ def write_features(
     kind: FeatureFormat = "npy",
     decoder: str = "auto",
     progress: Progress = _silent,
+    time_limit_seconds: float | None = None,
 ) -> list[Written]:
     """Writes the features of videos, one file each, named after it; repeat an interrupted call to resume it.
 
@@ -77,6 +82,8 @@ def write_features(
         kind: Format of the files.
         decoder: Who decodes.
         progress: Of several videos is told those done and of all; of a single one, the same of its windows.
+        time_limit_seconds: How long opening a video or decoding its next frame may take, where another process decodes:
+            see :class:`LimitedDecoding`. ``None`` for ever, in a thread of this process, as outside of Linux.
 
     Raises:
         UserError: The folder holds features of another network, layer, clip or windows, or cannot be written; there is
@@ -87,17 +94,27 @@ def write_features(
     whole = {**about, "clip": asdict(recognizer.clip), **asdict(options.resolved(recognizer.clip)), "format": kind}
     names = file_names([as_file_name(entry.path) for entry in entries])
     written = []
-    with locked(out / LOCK, f"features are written to {out}"):
+    with locked(out / LOCK, f"features are written to {out}"), _opening(decoder, time_limit_seconds) as opened:
         _agree(out / ABOUT, json.loads(json.dumps(whole)))
         for number, (entry, name) in enumerate(zip(entries, names, strict=True)):
             path = out / f"{name}{SUFFIXES[kind]}"
             of_windows = progress if len(entries) == 1 else _silent
-            reason = "" if _is_there(path, entry) else _write(layer, entry, path, options, kind, decoder, of_windows)
+            reason = "" if _is_there(path, entry) else _write(layer, entry, path, options, kind, opened, of_windows)
             written.append(Written(str(entry.path), "" if reason else path.name, reason))
             if len(entries) > 1:
                 progress(number + 1, len(entries))
         write_text(out / VIDEOS, _as_csv(written))
     return written
+
+
+@contextmanager
+def _opening(decoder: str, time_limit_seconds: float | None) -> Iterator[Opening]:
+    """How videos are opened."""
+    if time_limit_seconds is None or not TimeLimited.is_available():
+        yield lambda video: video.open(decoder)
+        return
+    with LimitedDecoding(time_limit_seconds, decoder) as decoding:
+        yield lambda video: decoding.open(video.path, video.known_frames())
 
 
 def _is_there(path: Path, entry: LabeledPath) -> bool:
@@ -116,14 +133,14 @@ def _write(
     path: Path,
     options: FeatureOptions,
     kind: FeatureFormat,
-    decoder: str,
+    opened: Opening,
     progress: Progress,
 ) -> str:
     """Writes the features of one video; returns why that cannot be done, or nothing."""
     if entry.unreadable:
         return entry.unreadable
     try:
-        with Video(entry.path, UNKNOWN, entry.frame_table).open(decoder) as reader:
+        with opened(Video(entry.path, UNKNOWN, entry.frame_table)) as reader:
             features = with_recount(
                 lambda: features_of(layer.recognizer, reader, options, progress=progress, layer=layer)
             )

@@ -13,7 +13,8 @@ from videonl.data.transforms import MOST_STRIDE, ClipFormat
 from videonl.errors import MOST_FRAMES, UserError, require_within
 from videonl.inference.layer import POOL, Layer, Pool
 from videonl.inference.recognizer import Recognizer
-from videonl.inference.windows import Last, Window, Windows, default_batch_size, passed, require_dense
+from videonl.inference.sliding import default_batch_size, passed
+from videonl.inference.windows import Last, Window, Windows, require_dense
 from videonl.profiling import require_clip
 
 CROPS = (1, 3, 10)

@@ -1,4 +1,4 @@
-"""Maps over a clip: what blocks attend to, or what speaks for classes, with the frames that they lie over."""
+"""Attention and evidence maps, together with the frames of their clip."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,8 +15,8 @@ class Maps(Mapping[str, M], Generic[M]):
     """Maps by the name of their block or class, in network order.
 
     Args:
-        clip: What the network was shown.
-        label: The class that the network sees in it.
+        clip: The frames that the network was given.
+        label: The predicted class.
         maps: The maps by name.
     """
 
@@ -41,11 +41,11 @@ class Maps(Mapping[str, M], Generic[M]):
         """Writes a file for each map, named after it.
 
         Args:
-            folder: It is made where it is missing.
+            folder: Created if it does not exist.
             suffix: ``.png`` for a strip of all frames, ``.mp4`` or ``.gif`` for a film, ``.npz`` for the numbers.
 
         Returns:
-            The files.
+            The paths of the files.
 
         Raises:
             UserError: There is no such format, or a file cannot be written.

@@ -10,9 +10,10 @@ from videonl.data.dataset import EvaluationVideos
 from videonl.data.reading.decoding import check_decoder
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labels import assign_known
-from videonl.data.sources.several import labels_of
+from videonl.data.sources.several import joined, labels_of
 from videonl.data.sources.videos import read_videos
 from videonl.data.transforms import Views
+from videonl.errors import UserError
 from videonl.evaluation import Average, EvaluationRecord
 from videonl.evaluation.about import describe_network, digest, today
 from videonl.evaluation.unfinished import UnfinishedEvaluation
@@ -85,7 +86,11 @@ def predict_videos(
         format_of(out)
         check_file(out)
     several = asked.has_several_labels
-    listed = read_videos(asked.sources, asked.columns, asked.path_prefix)
+
+    def merged(entry: LabeledPath, again: LabeledPath) -> LabeledPath:
+        return _merged(_known(entry, class_names, several), _known(again, class_names, several), several)
+
+    listed = read_videos(asked.sources, asked.columns, asked.path_prefix, merged)
     entries = [_known(entry, class_names, several) for entry in listed]
     videos = assign_known(entries, class_names, several)
     columns = len(class_names) if several else None
@@ -143,3 +148,21 @@ def _known(entry: LabeledPath, class_names: Sequence[str], several: bool) -> Lab
     except ValueError:
         names = (entry.label,)
     return entry if {*names} <= {*class_names} else entry._replace(label=None)
+
+
+def _merged(entry: LabeledPath, again: LabeledPath, several: bool) -> LabeledPath:
+    """Two entries of one place as one, with the labels of both where a video may have several.
+
+    Raises:
+        UserError: It may have one, and they differ.
+    """
+    if again.label is None or again.label == entry.label:
+        return entry
+    if entry.label is None:
+        return again
+    if several:
+        return entry._replace(label=joined((*labels_of(entry.label), *labels_of(again.label))), number="")
+    raise UserError(
+        f"{again.origin}: gives {again.path} the label {again.label!r}, and {entry.origin} gives it {entry.label!r}. "
+        "Remove one: here a video has one label."
+    )

@@ -1,8 +1,8 @@
-"""Preprocessing as part of a network: decoded frames in, to the bit what :func:`network_input` gives it.
+"""Preprocessing as part of a network, bitwise identical to :func:`network_input`.
 
 PyTorch resizes uint8 frames in whole numbers: bilinear weights with antialiasing, rounded to 16 bits, first along the
-width and then along the height, each rounded to uint8. For frames of one size that is a multiplication by a matrix from
-either side, whose products and sums float64 holds exactly, so that any program computes the same.
+width and then along the height, each rounded to uint8. For frames of a fixed size this is one matrix product per axis.
+float64 represents its products and sums exactly, so every runtime computes the same result.
 """
 
 import torch
@@ -20,8 +20,8 @@ class WithPreprocessing(nn.Module):
     Args:
         network: Takes normalized clips (B, 3, T, H, W).
         clip: What it expects of a clip.
-        frame_px: Height and width of the frames, whose short side is resized and whose center is cropped. By default
-            they are such crops already.
+        frame_px: Height and width of the frames; their short side is resized and their center cropped. By default the
+            frames are already cropped.
     """
 
     mean: Tensor
@@ -65,9 +65,9 @@ class Resizing(nn.Module):
     """Resizes the last axis of uint8 frames as PyTorch does, and crops it.
 
     Args:
-        length: Of the axis.
-        size: What it becomes.
-        crop: What is kept of that.
+        length: Length of the axis.
+        size: Length after resizing.
+        crop: The part that is kept after resizing.
     """
 
     matrix: Tensor
@@ -85,14 +85,14 @@ class Resizing(nn.Module):
 
 
 def resizing_matrix(length: int, size: int) -> tuple[Tensor, int]:
-    """What a side of uint8 frames is multiplied by to resize it as PyTorch does: bilinear, with antialiasing.
+    """The matrix that resizes one axis of uint8 frames as PyTorch does: bilinear, with antialiasing.
 
     Args:
-        length: Of the side.
-        size: What it becomes.
+        length: Length of the axis.
+        size: Length after resizing.
 
     Returns:
-        Whole numbers, (size, length), float64, and of how many bits their unit is: 2 to that power stands for 1.
+        Integer weights in float64, (size, length), and the number of fractional bits b: a weight of 2**b means 1.
     """
     if size == length:
         return torch.eye(length, dtype=torch.float64), 0

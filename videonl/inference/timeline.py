@@ -14,8 +14,9 @@ from videonl.evaluation import Average
 from videonl.evaluation.about import describe_network
 from videonl.evaluation.views import average_views
 from videonl.inference.recognizer import Recognizer
+from videonl.inference.sliding import scored
 from videonl.inference.videos import VideoLike, is_frames, open_any
-from videonl.inference.windows import Window, Windows, require_dense, scored
+from videonl.inference.windows import Window, Windows, require_dense
 from videonl.visualization.timeline import Segment, Timeline
 
 __all__ = ["STRIDE_SECONDS", "Segment", "Timeline", "timeline_of"]

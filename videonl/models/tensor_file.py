@@ -1,4 +1,4 @@
-"""Files of tensors alone, by name: safetensors, which have no place for code."""
+"""Reads and writes safetensors files: named tensors, without code."""
 
 from pathlib import Path
 
@@ -8,19 +8,19 @@ from videonl.errors import UserError
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file is one of tensors alone, by its start: eight bytes of length, then JSON."""
+    """Whether a file is a safetensors file, by its header: eight bytes of length, then JSON."""
     with path.open("rb") as file:
         start = file.read(9)
     return start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Reads a file of tensors by name.
+    """Reads the tensors of a safetensors file, by name.
 
     Raises:
-        UserError: When it is damaged.
+        UserError: The file is damaged.
     """
-    # Imported here because most files are others.
+    # Imported here because most weights are in other formats.
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -32,8 +32,8 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def safetensors_of(state: dict[str, Tensor]) -> bytes:
-    """The bytes of such a file."""
+    """Serializes tensors as a safetensors file."""
     from safetensors.torch import save
 
-    # Copies, as tensors that share memory are refused; their values and dtypes stay.
+    # Cloned because safetensors rejects tensors that share memory; values and dtypes are kept.
     return save({key: value.detach().cpu().contiguous().clone() for key, value in state.items()}, {"format": "pt"})

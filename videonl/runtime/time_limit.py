@@ -7,7 +7,8 @@ So every worker has a child that decodes for it, and another child that does not
     worker --- key ----> child
     worker <-- array --- child       or nothing in time: the worker kills the child and asks for another
 
-The nursery is forked before the worker has threads and never has any itself, so that its forks are safe.
+The nursery is forked before the worker has threads and never has any itself, so that its forks are safe. A process
+that may have threads has a safe context start it.
 """
 
 import contextlib
@@ -21,12 +22,13 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import BinaryIO, Generic, NoReturn, ParamSpec, TypeVar, cast
+from multiprocessing.context import BaseContext
+from typing import Any, BinaryIO, Generic, NoReturn, ParamSpec, TypeVar, cast
 
 import torch
 
 from videonl.errors import UserError
-from videonl.runtime.parallel import end_with_parent
+from videonl.runtime.parallel import end_with_parent, end_with_starter
 
 Key = TypeVar("Key")
 P = ParamSpec("P")
@@ -51,11 +53,19 @@ class TimeLimited(Generic[Key]):
         function: From a key, which is pickled, to a uint8 tensor, whose layout in memory is kept. Its exceptions are
             raised here.
         seconds: How long a call may take.
+        context: Makes what starts the processes, as :func:`videonl.runtime.parallel.safe_context`; the function is
+            then pickled. By default they are forks of this process, which must not have threads.
     """
 
-    def __init__(self, function: Callable[[Key], torch.Tensor], seconds: float) -> None:
+    def __init__(
+        self,
+        function: Callable[[Key], torch.Tensor],
+        seconds: float,
+        context: Callable[[], BaseContext] | None = None,
+    ) -> None:
         self.function = function
         self.seconds = seconds
+        self.context = context
         self._nursery: socket.socket | None = None
         self._child: _Child | None = None
 
@@ -72,7 +82,7 @@ class TimeLimited(Generic[Key]):
             UserError: The process that starts others is gone.
         """
         if self._nursery is None:
-            self._nursery = _start_nursery(self.function)
+            self._nursery = _start_nursery(self.function, self.context)
         if self._child is None:
             self._child = _Child(self._nursery, self.seconds)
         try:
@@ -125,13 +135,27 @@ class _Child:
         os.close(self._memory.handle)
 
 
-def _start_nursery(function: Callable[[Key], torch.Tensor]) -> socket.socket:
+def _start_nursery(function: Callable[[Key], torch.Tensor], context: Callable[[], BaseContext] | None) -> socket.socket:
     ours, theirs = socket.socketpair()
-    if not os.fork():
+    if context is not None:
+        _start_alone(context(), theirs, function)
+    elif not os.fork():
         ours.close()
         _forked(_nurse, theirs, function)
     theirs.close()
     return ours
+
+
+def _start_alone(context: Any, worker: socket.socket, function: Callable[[Key], torch.Tensor]) -> None:
+    context.Process(target=_nurse_alone, args=(worker, function), daemon=True).start()
+
+
+def _nurse_alone(worker: socket.socket, function: Callable[[Key], torch.Tensor]) -> None:
+    """What a process of a safe context does."""
+    end_with_starter()
+    torch.set_num_threads(1)  # the network has the cores
+    with contextlib.suppress(ConnectionError):  # the one that asks is gone
+        _nurse(worker, function)
 
 
 def _nurse(worker: socket.socket, function: Callable[[Key], torch.Tensor]) -> None:

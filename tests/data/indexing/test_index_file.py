@@ -43,6 +43,11 @@ def test_paths_in_the_folder_of_the_index_move_with_it(tmp_path: Path) -> None:
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"no table")
+    (tmp_path / "my clips.csv").touch()
+    for name, kind in (("my clips.csv", "file that is not an index"), ("", "folder without an index")):
+        remedy = rf"is a {kind}\. Index it first: videonl index .*{name}'? --out index\.parquet"
+        with pytest.raises(UserError, match=remedy):
+            read_index(tmp_path / name)
     with pytest.raises(UserError, match=r"x\.parquet: cannot be read as an index"):
         read_index(tmp_path / "x.parquet")
     with pytest.raises(UserError, match=r"gone\.parquet: cannot be read"):

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labeled import read_source
 from videonl.data.sources.labels import assign, class_list, leave_out_wrong_labels
+from videonl.data.sources.videos import read_videos
 from videonl.data.video import Video
 from videonl.errors import UserError
 
@@ -143,3 +145,23 @@ def test_a_few_wrong_labels_are_named_and_left_out_and_many_refused(caplog: pyte
     assert leave_out_wrong_labels(good + wrong, ["run", "walk"], 0.5) == good
     with pytest.raises(UserError, match="2 of 2 training videos have a wrong label or none"):  # none would be left
         leave_out_wrong_labels(wrong[:2], ["run", "walk"], 0.5)
+
+
+@pytest.mark.parametrize("option", [{"columns": "path=a"}, {"path_prefix": "/a=/b"}])
+def test_options_about_lists_are_refused_for_other_sources(tmp_path: Path, option: dict[str, str]) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "a.mp4").touch()
+    (tmp_path / "run_test_split1.txt").write_text("a.mp4 1\n")
+    (tmp_path / "index.parquet").touch()
+    name = f"--data.{next(iter(option)).replace('_', '-')}"
+    for source, kind in (
+        (tmp_path / "run", "a folder of videos"),
+        (tmp_path / "*_test_split1.txt", "a split of HMDB51"),
+        (tmp_path / "index.parquet", "an index"),
+        ("python:own.videos:x", "a function of your own"),
+        ("https://a/index.parquet", "an index"),
+    ):
+        with pytest.raises(UserError, match=rf"{re.escape(str(source))}: is {kind}.*, to which {name} does not apply"):
+            read_source(str(source), **option)
+    with pytest.raises(UserError, match=rf"a\.mp4: is a video, to which {name} does not apply"):
+        read_videos([tmp_path / "run" / "a.mp4"], **option)

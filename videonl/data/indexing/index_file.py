@@ -1,6 +1,7 @@
 """The index of a data set: a Parquet file with one row of facts per video."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -161,8 +162,9 @@ def read_index(index: Path | str) -> list[IndexRow]:
         index: The file, or the folder it is in as ``index.parquet``, or the URL of either.
 
     Raises:
-        UserError: It cannot be read, or is another Parquet file.
+        UserError: It cannot be read, or is another file or folder.
     """
+    _check_indexed(str(index))
     try:
         with fsspec.open(file_of(index), "rb") as file:
             table = pq.read_table(file)
@@ -177,6 +179,13 @@ def read_index(index: Path | str) -> list[IndexRow]:
     except (pa.ArrowException, ValueError) as error:
         raise UserError(f"{index}: a column has values of the wrong type ({error}). Index the videos again.") from error
     return [_record(row, f"{file_of(index)}, row {number}") for number, row in enumerate(rows, start=1)]
+
+
+def _check_indexed(name: str) -> None:
+    kind = "folder without an index" if os.path.isdir(name) else "file that is not an index"
+    is_file = os.path.isfile(name) and not is_index(Path(name))
+    if is_file or (os.path.isdir(name) and not os.path.exists(file_of(name))):
+        raise UserError(f"{name} is a {kind}. Index it first: videonl index {shlex.quote(name)} --out index.parquet")
 
 
 def _record(row: dict[str, Any], where: str) -> IndexRow:

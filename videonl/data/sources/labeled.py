@@ -4,6 +4,7 @@ import glob
 import logging
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from videonl.data.sources.folders import read_folder, split_of_name
 from videonl.data.sources.lists import read_list, shorten
 from videonl.data.sources.naming import apart, locate
 from videonl.data.sources.official import is_hmdb51, read_hmdb51
-from videonl.data.sources.options import Reading, columns_of, prefix_of
+from videonl.data.sources.options import Reading, columns_of, prefix_of, refuse_options
 from videonl.data.sources.own import is_own_source, read_own
 from videonl.errors import UserError
 
@@ -66,20 +67,26 @@ def read_source(
         UserError: Something is missing or malformed. The message names it and the remedy.
     """
     reading = Reading(root, classes, columns_of(columns), prefix_of(path_prefix))
+    refuse = partial(refuse_options, source, columns=columns, path_prefix=path_prefix)
     if is_own_source(source):
+        refuse("a function of your own")
         return read_own(source, root)
     if is_url(source):
+        refuse("an index")
         url, _, split = source.partition("#")
         return _of_index(url, split or None, keep_unreadable)
     if (pattern := _hmdb51(source, root)) is not None:
+        refuse("a split of HMDB51, whose files are below the root")
         return pattern
     path, split_name = locate(source, root)
     if path.is_dir() and (path / INDEX_NAME).is_file():
         path /= INDEX_NAME
     if is_index(path):
+        refuse("an index")
         return _of_index(path, split_name, keep_unreadable)
     if not path.is_dir():
         return read_list(path, split_name, reading)
+    refuse("a folder of videos")
     entries = read_folder(path)
     if split_name is None:
         return entries

@@ -79,3 +79,22 @@ def prefix_of(text: str | None) -> tuple[str, str] | None:
             f"--data.path-prefix (or --path-prefix) {text}: must be OLD=NEW, such as /data/k400=/mnt/videos."
         )
     return old, os.path.expanduser(new)
+
+
+def refuse_options(source: str, kind: str, **options: str | None) -> None:
+    """Refuses options about lists for a source that is none.
+
+    >>> refuse_options("clips", "a folder of videos", columns=None)
+
+    Args:
+        source: The source.
+        kind: What it is.
+        options: ``columns`` and ``path_prefix``, as they were given.
+
+    Raises:
+        UserError: One was given.
+    """
+    for name, value in options.items():
+        if value is not None:
+            option = f"--data.{name.replace('_', '-')}"
+            raise UserError(f"{source}: is {kind}, to which {option} does not apply. Remove the option.")

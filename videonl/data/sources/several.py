@@ -84,7 +84,8 @@ def check_one_label(label: str, origin: str) -> None:
     """
     if label == "[]":
         raise UserError(
-            f"{origin}: has no class, but one is required here. Give it one, leave it out, or set --task multi_label."
+            f"{origin}: has no class, but one is required here. Give it one, leave it out, or train with "
+            "--task multi_label."
         )
     try:
         labels = labels_of(label) if label.startswith("[") else ()

@@ -3,7 +3,7 @@
 import glob
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from videonl.data.reading.frame_folder_reader import is_frame_folder
@@ -12,6 +12,7 @@ from videonl.data.reading.segment import named_place, whole_of
 from videonl.data.reading.shard_member import is_url, remote_video
 from videonl.data.sources.entry import LabeledPath, is_video_name
 from videonl.data.sources.labeled import read_source
+from videonl.data.sources.options import refuse_options
 from videonl.data.sources.own import is_own_source
 from videonl.errors import UserError
 
@@ -34,8 +35,15 @@ def is_one_video(source: str) -> bool:
     return (is_video_name(path.name) and not _is_pattern(source)) or opens_as_video(path)
 
 
+def _first(entry: LabeledPath, again: LabeledPath) -> LabeledPath:
+    return entry
+
+
 def read_videos(
-    sources: Iterable[str | Path], columns: str | None = None, path_prefix: str | None = None
+    sources: Iterable[str | Path],
+    columns: str | None = None,
+    path_prefix: str | None = None,
+    merge: Callable[[LabeledPath, LabeledPath], LabeledPath] = _first,
 ) -> list[LabeledPath]:
     """Lists the videos of some sources, in their order; one that several sources name is listed once.
 
@@ -45,15 +53,22 @@ def read_videos(
             videos, lists, indexes.
         columns: As there, for lists.
         path_prefix: As there, for lists.
+        merge: From two entries of one place, in their order, to the one to list; by default the first.
 
     Raises:
-        UserError: There are none, or a source is missing or malformed. A video file that is missing is listed: who
+        UserError: There are none, a source is missing or malformed, or no source is a list that the options are about.
+            A video file that is missing is listed: who
             reads it says so, and goes on with the others.
     """
-    found = [entry for source in sources for entry in _read(os.fspath(source), columns, path_prefix)]
+    names = [os.fspath(source) for source in sources]
+    if all(map(is_one_video, names)):
+        for name in names[:1]:
+            refuse_options(name, "a video", columns=columns, path_prefix=path_prefix)
+    found = [entry for name in names for entry in _read(name, columns, path_prefix)]
     listed: dict[str, LabeledPath] = {}
     for entry in found:
-        listed.setdefault(str(entry.path), entry)
+        place = str(entry.path)
+        listed[place] = merge(listed[place], entry) if place in listed else entry
     if len(listed) < len(found):
         _log.warning("%d videos are named more than once, and count once", len(found) - len(listed))
     if not found:
