@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
+from torch.overrides import TorchFunctionMode
 
 from videonl.backbones import input_channels
 from videonl.errors import UserError
@@ -15,6 +17,13 @@ PROBE = (16, 224, 224)  # a clip that the public 3D CNNs accept
 
 class _AllSeenError(Exception):
     """Ends a forward pass once all shapes are known."""
+
+
+class _QuickNorms(TorchFunctionMode):
+    """Batch norms return a tensor like their input; on the meta device, torch's own import its compiler: seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return torch.empty_like(args[0]) if func is batch_norm else func(*args, **(kwargs or {}))
 
 
 def output_channels(network: nn.Module, paths: Sequence[str]) -> dict[str, int]:
@@ -46,7 +55,7 @@ def output_channels(network: nn.Module, paths: Sequence[str]) -> dict[str, int]:
     tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
     shapes = {name: torch.empty_like(value, device="meta") for name, value in tensors.items()}
     try:
-        with torch.no_grad(), suppress(_AllSeenError):
+        with torch.no_grad(), _QuickNorms(), suppress(_AllSeenError):
             torch.func.functional_call(
                 network, shapes, (torch.empty(1, input_channels(network), *PROBE, device="meta"),)
             )
