@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "blocks": {"ops", "registry", "errors"},
     "profiling": {"errors"},
     "benchmarks": {"inference", "models", "backbones", "blocks", "ops", "data", "runtime", "profiling", "errors"},
-    "backbones": {"profiling", "registry", "errors"},
+    "backbones": {"registry", "errors"},
     "models": {"backbones", "blocks", "profiling", "registry", "pickles", "terminal", "files", "errors"},
     "data": {"runtime", "registry", "terminal", "files", "outputs", "errors"},
     "evaluation": {"data.reading", "data.video", "terminal", "files", "outputs", "names", "errors"},

@@ -102,3 +102,8 @@ def test_the_network_itself_is_left_alone() -> None:
     folded(network)
     assert network.training and all(parameter.requires_grad for parameter in network.parameters())
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_looking_for_norms_leaves_no_hook_behind() -> None:
+    twin = folded(ClipClassifier("c2d_r50", 5, width=3))
+    assert not any(module._forward_hooks for module in twin.modules())

@@ -1,13 +1,19 @@
 """Measurements: what fits, what a peak is, how growth is fitted, and what the JSON says."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from videonl.benchmarks import CASES, Measurement, Row, Setting, as_json, check, comparison, grid_of, measure, report
 from videonl.benchmarks.cases import Implementation, select_cases
+from videonl.benchmarks.measure import BlockSubject, measure_case
 from videonl.benchmarks.memory import peak_bytes, predicted_bytes
+from videonl.benchmarks.rounds import Rounds
 from videonl.errors import UserError
 
 MIB = 2**20
@@ -24,6 +30,21 @@ def test_json_has_ratios_of_plain_by_ours() -> None:
     assert (line["bench"], line["case"], line["positions"]) == ("blocks", "gaussian", 784)
     assert line["ours"] == {"forward_ms": 2, "step_ms": 5, "peak_mib": 3}
     assert (line["ratio_forward"], line["ratio_step"], line["ratio_memory"]) == (7, 13, 11)
+
+
+def test_a_ratio_that_another_run_would_not_confirm_is_not_shown() -> None:
+    shaky = Rounds((2.0, 2.0, 2.0), (2.0, 7.0, 29.0))
+    steady = Rounds((5.0, 5.0, 5.0), (65.0, 65.0, 65.0))
+    one = replace(
+        row(784, Measurement(2.0, 5.0, 3.0), Measurement(7.0, 65.0, 33.0)), rounds={"forward": shaky, "step": steady}
+    )
+    line = json.loads(json.dumps(as_json(one)))
+    assert (line["ratio_forward"], line["ratio_step"], line["ratio_memory"]) == (None, 13, 11)
+    assert line["unstable"] == {"forward": True, "step": False}
+    assert line["rounds"] == {"forward": 3, "step": 3}
+    assert line["spread"]["step"] == 0 and line["spread"]["forward"] > 0.1
+    assert line["minimum_ms"]["forward"] == {"ours": 2, "plain": 2}
+    assert [report._cells(one)[place] for place in (3, 4)] == ["[bold]13x[/bold]", "unstable"]
 
 
 def test_json_of_what_does_not_fit_is_null() -> None:
@@ -62,10 +83,44 @@ def test_prediction_follows_the_n_by_n_matrix() -> None:
     assert 2 * matrix_bytes < predicted < 6 * matrix_bytes
 
 
+class Stub:
+    """A side whose step runs out of memory, and one that does not."""
+
+    def __init__(self, implementation: Implementation, setting: Setting) -> None:
+        self.form = implementation.form
+
+    def step_ms(self) -> float | None:
+        return 3.0 if self.form == "ours" else None
+
+    forward_ms = peak_mib = step_ms
+
+
+@contextmanager
+def kept_here(build: Callable[..., Any], *given: Any) -> Iterator[Callable[[str], Any]]:
+    subject = build(*given)
+    yield lambda name: getattr(subject, name)()
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "kept_apart", kept_here)
+
+
+@pytest.mark.usefixtures("in_process")
 def test_what_would_not_fit_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "free_bytes", lambda device: 1000)
-    monkeypatch.setattr(measure, "run_apart", lambda *_: pytest.fail("tried"))
-    assert measure.measure_apart(Implementation("gc", "as_written"), Setting((1, 5, 7), channels=7)) is None
+    monkeypatch.setattr(measure, "BlockSubject", Stub)
+    found, rounds = measure_case(select_cases(["gc"])[0], Setting((1, 5, 7), channels=7, seconds=0.02))
+    assert found == {"ours": Measurement(3.0, 3.0, 3.0)}
+    assert (len(rounds["step"]), rounds["step"].plain, rounds["step"].unstable) == (7, (), False)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_what_runs_out_of_memory_leaves_the_other_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "BlockSubject", Stub)
+    found, rounds = measure_case(select_cases(["gc"])[0], Setting((1, 5, 7), channels=7, seconds=0.02))
+    assert found.keys() == {"ours"}
+    assert rounds["forward"].median == {"ours": 3.0}
 
 
 @pytest.mark.parametrize("message", ["DefaultCPUAllocator: can't allocate memory: you tried to allocate 7 bytes"])
@@ -74,7 +129,9 @@ def test_running_out_of_memory_is_a_result(monkeypatch: pytest.MonkeyPatch, mess
         raise RuntimeError(message)
 
     monkeypatch.setattr(measure, "_step", fail)
-    assert measure.measure(Implementation("gc"), Setting((1, 5, 7), channels=7)) is None
+    subject = BlockSubject(Implementation("gc"), Setting((1, 5, 7), channels=7))
+    assert subject.step_ms() is None and subject.peak_mib() is None
+    assert subject.forward_ms() is not None
 
 
 def test_other_mathematics_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,18 +142,6 @@ def test_other_mathematics_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure.Implementation, "__call__", lambda self, block, x: x * (1 + len(self.form)))
     with pytest.raises(RuntimeError, match="dot_product and its plain form differ by"):
         check(cases, setting)
-
-
-def test_slow_calls_are_timed_once_and_quick_ones_at_most_15_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[float] = []
-
-    def lasting(duration_ms: float) -> int:
-        calls.clear()
-        monkeypatch.setattr(measure, "call_ms", lambda *_: calls.append(duration_ms) or duration_ms)
-        assert measure._median_ms(lambda: None, torch.device("cpu"), seconds=1) == duration_ms
-        return len(calls)
-
-    assert [lasting(duration) for duration in (5000, 300, 1)] == [1, 4, 16]
 
 
 def test_an_unknown_block_is_answered_with_the_list() -> None:

@@ -1,6 +1,5 @@
 """Both sides of a whole network are the same network, and its operations are counted as published."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -11,6 +10,7 @@ from videonl.benchmarks import network_comparison
 from videonl.benchmarks.measure import Measurement
 from videonl.benchmarks.network_comparison import NetworkRow
 from videonl.benchmarks.networks import NetworkSetting, Subject, build, flops
+from videonl.benchmarks.rounds import Rounds
 
 TINY = NetworkSetting("c2d_r50", clips=(2, 3, 4, 33, 37), width=4)
 
@@ -52,15 +52,12 @@ def test_rates_and_shares() -> None:
     assert (line["ratio_forward"], line["ratio_step"], line["ratio_memory"]) == (3.5, 2.2, 11)
 
 
-def test_sides_take_turns_and_their_first_calls_do_not_count() -> None:
-    order: list[str] = []
-
-    def lasting(side: str, times: list[float]) -> Callable[[str], float]:
-        return lambda what: (order.append(side), times.pop(0))[1]
-
-    calls = {"ours": lasting("ours", [900, 300, 100, 200]), "plain": lasting("plain", [900, 700, 800, 500])}
-    assert network_comparison._alternate(calls, "step_ms", seconds=2) == {"ours": 200, "plain": 700}
-    assert order == ["ours", "plain"] * 4
+def test_a_ratio_that_another_run_would_not_confirm_is_not_shown() -> None:
+    rounds = {"step": Rounds((2.0, 2.0, 2.0), (2.0, 7.0, 29.0))}
+    row = NetworkRow(TINY, Measurement(20.0, 2.0, 3.0), Measurement(70.0, 7.0, 33.0), 10**9, 1e11, rounds)
+    assert (row.ratio("forward_ms"), row.ratio("step_ms"), row.ratio("peak_mib")) == (3.5, None, 11)
+    assert row.as_json()["unstable"] == {"step": True}
+    assert list(network_comparison.network_table(row).columns[1].cells) == ["unstable", "3.50x", "11.00x"]
 
 
 def test_other_numbers_are_refused() -> None:

@@ -1,21 +1,30 @@
 """``videonl bench``: tiny comparisons, end to end, and mistakes."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from videonl.benchmarks import comparison, measure
+from videonl.benchmarks.busy import Shares
 from videonl.cli.main import main
 
 TINY = ("--positions", "35", "--channels", "7", "--device", "cpu", "--seconds", "0.01")
 
 
+@contextmanager
+def kept_here(build: Callable[..., Any], *given: Any) -> Iterator[Callable[[str], Any]]:
+    subject = build(*given)
+    yield lambda name: getattr(subject, name)()
+
+
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measures here, where starting a process takes seconds; peaks, for which malloc would be set up anew, are said."""
-    for module in (measure, comparison):
-        monkeypatch.setattr(module, "run_apart", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(comparison, "run_apart", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(measure, "kept_apart", kept_here)
     monkeypatch.setattr(measure, "peak_bytes", lambda step, device: step() or 3 * 2**20)
 
 
@@ -34,7 +43,18 @@ def test_json_is_one_object_a_line(capfd: pytest.CaptureFixture[str]) -> None:
     for row in rows:
         assert (row["bench"], row["positions"], row["device"], row["dtype"]) == ("blocks", 35, "cpu", "float32")
         assert row["ours"].keys() == row["plain"].keys() == {"forward_ms", "step_ms", "peak_mib"}
-        assert row["ratio_step"] == pytest.approx(row["plain"]["step_ms"] / row["ours"]["step_ms"])
+        for name in ("forward", "step"):
+            ratio = row["plain"][f"{name}_ms"] / row["ours"][f"{name}_ms"]
+            assert row[f"ratio_{name}"] == (None if row["unstable"][name] else pytest.approx(ratio))
+            assert row["rounds"][name] >= 3 and row["spread"][name] >= 0
+            assert row["minimum_ms"][name]["ours"] <= row["ours"][f"{name}_ms"]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_busy_machine_is_said(videonl: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("videonl.benchmarks.busy.Others.shares", lambda self: Shares(0.43, 0.07))
+    _, text = videonl("bench", "blocks", *TINY, "--blocks", "se", "--json")
+    assert "warning: the machine was busy: other processes took 43% of its cores, and its host 7%;" in text
 
 
 @pytest.mark.usefixtures("in_process")
@@ -70,7 +90,8 @@ def test_a_model_is_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
     assert row["clips"] == [1, 3, 3, 33, 33]
     assert row["ours"].keys() == row["plain"].keys() == {"forward_ms", "step_ms", "peak_mib"}
     for name, quantity in (("forward", "forward_ms"), ("step", "step_ms"), ("memory", "peak_mib")):
-        assert row[f"ratio_{name}"] == pytest.approx(row["plain"][quantity] / row["ours"][quantity])
+        ratio = row["plain"][quantity] / row["ours"][quantity]
+        assert row[f"ratio_{name}"] == (None if row["unstable"].get(name) else pytest.approx(ratio))
     forward_seconds, step_seconds = row["ours"]["forward_ms"] / 1e3, row["ours"]["step_ms"] / 1e3
     assert row["clips_per_second"]["ours"]["step"] == pytest.approx(1 / step_seconds)
     rate = 1e9 * row["matmul_gflops_per_second"]

@@ -1,8 +1,7 @@
 """``videonl summary`` and ``videonl models``: what they print, and what they refuse."""
 
 import json
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from videonl.backbones import BACKBONES
 from videonl.blocks import BLOCKS
 from videonl.cli.main import main
-from videonl.cli.models import describe_backbone
 
 NL5 = "experiment/kinetics400/i3d_r50_nl5_8x8.yaml"
 
@@ -63,15 +61,6 @@ def test_mistakes_are_named(videonl: Callable[..., tuple[int, str]], words: list
     assert "Traceback" not in text
 
 
-@pytest.fixture(scope="module")
-def described() -> Iterator[None]:
-    """Builds every backbone once, though two tests list them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("videonl.cli.models.describe_backbone", cache(describe_backbone))
-        yield
-
-
-@pytest.mark.usefixtures("described")
 def test_models_lists_every_backbone_and_block(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--json"]) == 0
     told = json.loads(capfd.readouterr().out)
@@ -88,7 +77,6 @@ def test_models_lists_every_backbone_and_block(capfd: pytest.CaptureFixture[str]
     assert all(block["paper"] for block in told["blocks"].values())
 
 
-@pytest.mark.usefixtures("described")
 def test_models_prints_tables(videonl: Callable[..., tuple[int, str]]) -> None:
     code, text = videonl("models")
     assert code == 0

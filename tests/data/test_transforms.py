@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as vision
 
 from videonl.data.transforms import (
     ClipFormat,
@@ -10,6 +11,7 @@ from videonl.data.transforms import (
     ViewTransform,
     crop_corners,
     normalize,
+    resize,
 )
 
 SMALL = ClipFormat(num_frames=3, short_side_px=29, crop_px=23)
@@ -111,3 +113,19 @@ def test_normalize(dtype: torch.dtype) -> None:
 def test_wrong_values_are_quoted(kind: type, options: dict[str, Any], quoted: str) -> None:
     with pytest.raises(ValueError, match=quoted):
         kind(**options)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "size", "wanted"), [(2, (43, 61), (29, 41)), (1, (31, 53), (59, 101)), (3, (17, 19), (17, 19))]
+)
+def test_frames_are_resized_as_torchvision_does_without_it(
+    num_frames: int, size: tuple[int, int], wanted: tuple[int, int]
+) -> None:
+    frames = torch.randint(256, (num_frames, *size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    for given in (frames.permute(0, 3, 1, 2), frames.permute(0, 3, 1, 2).contiguous()):
+        expected = vision.resize(given, list(wanted), antialias=True)
+        assert torch.equal(resize(given, wanted), expected)
+        for layout in (torch.channels_last, torch.contiguous_format):
+            assert resize(given, wanted).is_contiguous(memory_format=layout) == expected.is_contiguous(
+                memory_format=layout
+            )

@@ -14,11 +14,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from videonl.backbones.contract import input_channels
-from videonl.profiling.imitation import norms_as_shapes
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 PROBE_SIZE = (16, 64, 64)  # of a clip, which any network takes
-
+_MAKER = "made_by_convolution"  # an attribute of tensors during a probe
 
 Pairs = list[tuple[str, str]]
 # By network, for which looking takes longer than folding: an evaluation after every epoch folds the same again.
@@ -28,8 +27,8 @@ _known_pairs: WeakKeyDictionary[nn.Module, Pairs] = WeakKeyDictionary()
 def folded(network: nn.Module) -> nn.Module:
     """A copy of a network for inference, in which every batch norm that can is part of the convolution before it.
 
-    Which norm follows which convolution is seen in a forward of shapes alone, so any network will do: a norm is folded
-    when it reads what one convolution returns, both run once, and nothing else reads that.
+    Which norm follows which convolution is seen in a forward of one small clip, so any network will do: a norm is
+    folded when it reads what one convolution returns, both run once, and nothing else reads that.
 
     Args:
         network: Takes clips (B, C, T, H, W). It is left as it is, and may be in training mode.
@@ -59,8 +58,10 @@ def _fold(conv: Conv, norm: _BatchNorm) -> None:
 
 
 def _pairs(network: nn.Module) -> Pairs:
-    """The paths of convolutions and of the norms that alone read what they return, which depend on no weight."""
-    returned: dict[int, str] = {}  # the convolution by the id of what it returned
+    """The paths of convolutions and of the norms that alone read what they return, as seen in one forward.
+
+    It computes: on the meta device, which need not, torch imports its compiler for some operations, for seconds.
+    """
     read: dict[str, str] = {}
     runs: Counter[str] = Counter()
 
@@ -68,20 +69,22 @@ def _pairs(network: nn.Module) -> Pairs:
         def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
             runs[path] += 1
             if isinstance(module, Conv):
-                returned[id(output)] = path
-            elif id(inputs[0]) in returned:
-                read[path] = returned[id(inputs[0])]
+                setattr(output, _MAKER, path)
+            elif maker := getattr(inputs[0], _MAKER, None):
+                read[path] = maker
 
         return note
 
-    probe = copy.deepcopy(network).to("meta")
-    parts = {path: part for path, part in probe.named_modules() if isinstance(part, Conv) or _is_fixed_norm(part)}
-    for path, part in parts.items():
-        part.register_forward_hook(after(path))
-    dtype = next(parameter.dtype for parameter in probe.parameters())
-    with norms_as_shapes(probe), _Readers() as readers:
-        probe(torch.empty(1, input_channels(probe), *PROBE_SIZE, dtype=dtype, device="meta"))
-    alone = {path for number, path in returned.items() if readers.counts[number] == 1 and runs[path] == 1}
+    parts = {path: part for path, part in network.named_modules() if isinstance(part, Conv) or _is_fixed_norm(part)}
+    hooks = [part.register_forward_hook(after(path)) for path, part in parts.items()]
+    like = next(network.parameters())
+    try:
+        with torch.no_grad(), _Readers() as readers:
+            network(like.new_zeros(1, input_channels(network), *PROBE_SIZE))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    alone = {path for path, count in readers.counts.items() if count == 1 and runs[path] == 1}
     return [(conv, norm) for norm, conv in read.items() if conv in alone and runs[norm] == 1]
 
 
@@ -90,16 +93,15 @@ def _is_fixed_norm(module: nn.Module) -> bool:
 
 
 class _Readers(TorchFunctionMode):
-    """Counts by id how many functions read each tensor to make others."""
+    """Counts, by the convolution that made a tensor, how many functions read it to make others."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.counts: Counter[int] = Counter()
-        self._kept: list[Any] = []  # so that no id is given twice
+        self.counts: Counter[str] = Counter()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         if any(isinstance(leaf, Tensor) for leaf in tree_leaves(made)):
-            self._kept.append((args, kwargs, made))
-            self.counts.update({id(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)})
+            leaves = {id(leaf): leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+            self.counts.update(maker for leaf in leaves.values() if (maker := vars(leaf).get(_MAKER)))
         return made

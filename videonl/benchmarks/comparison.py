@@ -1,14 +1,15 @@
 """The whole comparison, row after row."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
+from videonl.benchmarks.apart import run_apart
 from videonl.benchmarks.cases import Case, Implementation, grid_of
-from videonl.benchmarks.measure import Measurement, Setting, difference, flops, measure_apart, run_apart
+from videonl.benchmarks.measure import Measurement, Setting, difference, flops, measure_case
+from videonl.benchmarks.rounds import Rounds
 
 TOLERANCE = 1e-4
 CHECKED_POSITIONS = 784  # the plain forms of larger grids take minutes and gigabytes to say the same
@@ -26,12 +27,21 @@ class Row:
     parameters: int
     flops_ours: int
     flops_plain: int
+    rounds: Mapping[str, Rounds] = field(default_factory=dict)  # of forward and step
 
     def ratio(self, quantity: str) -> float | None:
-        """Plain by ours, larger is better, of a field of :class:`Measurement`; None where one side is missing."""
-        if self.ours is None or self.plain is None or not getattr(self.ours, quantity):
+        """Plain by ours, larger is better, of a field of :class:`Measurement`.
+
+        None where one side is missing, or the times vary too much for a ratio.
+        """
+        if self.is_unstable(quantity) or self.ours is None or self.plain is None or not getattr(self.ours, quantity):
             return None
         return float(getattr(self.plain, quantity) / getattr(self.ours, quantity))
+
+    def is_unstable(self, quantity: str) -> bool:
+        """Whether the times of a field of :class:`Measurement` vary too much for a ratio."""
+        name = quantity.removesuffix("_ms")
+        return name in self.rounds and self.rounds[name].unstable
 
 
 def check(cases: Sequence[Case], smallest: Setting, done: Callable[[Case], None] = lambda case: None) -> None:
@@ -63,16 +73,16 @@ def compare(cases: Sequence[Case], positions: Sequence[int], settings: Sequence[
         settings: Devices and dtypes; the grids are replaced.
 
     Yields:
-        A row as soon as it is measured. What several cases share is measured once.
+        A row as soon as it is measured.
     """
-    measured = cache(measure_apart)
     for setting in settings:
         for size in sorted(positions):
             at = replace(setting, grid=grid_of(size))
             for case in cases:
-                ours, plain = measured(case.ours, at), measured(case.plain, at)
+                found, rounds = measure_case(case, at)
                 counted = flops(case.ours, at), flops(case.plain, at)
-                yield Row(case, size, at, ours, plain, num_parameters(case.ours, at.channels), *counted)
+                parameters = num_parameters(case.ours, at.channels)
+                yield Row(case, size, at, found.get("ours"), found.get("plain"), parameters, *counted, rounds)
 
 
 def num_parameters(implementation: Implementation, channels: int) -> int:

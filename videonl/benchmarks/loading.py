@@ -21,6 +21,7 @@ from videonl.benchmarks.loading_sides import (
     our_indexed_clip,
     pytorchvideo_clips,
 )
+from videonl.benchmarks.rounds import Rounds
 from videonl.data.dataset import read_views
 from videonl.data.sampling import even_clips
 from videonl.data.transforms import Views, ViewTransform
@@ -40,6 +41,9 @@ class Row:
         ours_clips_per_s: Our clips per second.
         peer_clips_per_s: Their clips per second.
         num_clips: Number of clips that each side read.
+        rounds: How often each side read a clip of every file, which sets how often the files are opened.
+        spread: How far the ratio may be off; see :class:`videonl.benchmarks.rounds.Rounds`.
+        unstable: Whether it may be off by too much to be shown.
         differing: Names of the files of which three clips were not the same to the last bit; None where none are
             compared.
     """
@@ -49,15 +53,23 @@ class Row:
     ours_clips_per_s: float
     peer_clips_per_s: float
     num_clips: int
+    rounds: int = 0
+    spread: float | None = None
+    unstable: bool = False
     differing: list[str] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The row as plain data, with the ratio of ours to the peer's."""
+        """The row as plain data, with the ratio of ours to the peer's; None where it is unstable."""
         rates = {
             "ours_frames_per_s": self.ours_clips_per_s * CLIP.num_frames,
             "peer_frames_per_s": self.peer_clips_per_s * CLIP.num_frames,
         }
-        return {"bench": "data", **asdict(self), "ratio": self.ours_clips_per_s / self.peer_clips_per_s, **rates}
+        return {"bench": "data", **asdict(self), "ratio": self.ratio, **rates}
+
+    @property
+    def ratio(self) -> float | None:
+        """Our rate by the peer's, larger is better; None where it is unstable."""
+        return None if self.unstable else self.ours_clips_per_s / self.peer_clips_per_s
 
 
 def compare(files: Sequence[File], prepared: Sequence[File], num_clips: int) -> Iterator[Row]:
@@ -73,7 +85,7 @@ def compare(files: Sequence[File], prepared: Sequence[File], num_clips: int) -> 
     """
     raw, ours = _each(decord_clip, files), _each(our_clip, files)
     frames = _in_turn(_each(our_frames, files), _each(decord_frames, files), num_clips)
-    yield Row("raw, frames alone", "decord", *frames, [file.path.name for file in files if _differs(file)])
+    yield Row("raw, frames alone", "decord", *frames, differing=[file.path.name for file in files if _differs(file)])
     yield Row("raw", "decord", *_in_turn(ours, raw, num_clips))
     yield Row("raw, indexed", "decord", *_in_turn(_each(our_indexed_clip, files), raw, num_clips))
     for decoder in ("decord", "pyav"):
@@ -109,14 +121,20 @@ def _decord_views(file: File, _: int) -> Tensor:
 
 def _in_turn(
     ours: Sequence[Read], theirs: Sequence[Read], num_reads: int, clips_per_read: int = 1
-) -> tuple[float, float, int]:
-    """Both sides' clips per second, and the number of clips; the first read of each file is not counted."""
-    seconds = [0.0, 0.0]
+) -> tuple[float, float, int, int, float | None, bool]:
+    """The figures of a row; the first read of each file is not counted.
+
+    In one process, because the system's cache of files is shared anyway, and decoders keep nothing from file to file.
+    """
+    seconds: list[list[float]] = []
     for draw in range(num_reads + 1):
+        seconds.append([0.0, 0.0])
         for reads in zip(ours, theirs, strict=True):
             for side, read in enumerate(reads):
                 begun = time.perf_counter()
                 read(draw)
-                seconds[side] += (time.perf_counter() - begun) if draw else 0.0
+                seconds[-1][side] += time.perf_counter() - begun
+    rounds = Rounds(*zip(*seconds[1:], strict=True))
     total = num_reads * len(ours) * clips_per_read
-    return total / seconds[0], total / seconds[1], total
+    rates = total / sum(rounds.ours), total / sum(rounds.plain)
+    return *rates, total, len(rounds), rounds.spread, rounds.unstable

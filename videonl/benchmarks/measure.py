@@ -1,28 +1,24 @@
-"""One implementation at one size: its time, its memory, its operations; each measured in a process of its own."""
+"""Both implementations of a case at one size: time, memory, operations."""
 
-import statistics
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
-from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
+from videonl.benchmarks.apart import kept_apart
 from videonl.benchmarks.cases import Case, Implementation
 from videonl.benchmarks.memory import free_bytes, peak_bytes, predicted_bytes
+from videonl.benchmarks.rounds import Rounds, alternate
 from videonl.blocks import AttentionBlock
 from videonl.profiling import count_macs
 
-MAX_REPEATS = 15
 FREE_SHARE = 0.9  # of free memory that may be planned with; kernels need some beside the tensors
 MIB = 2**20
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class Setting:
         channels: Channels of the features.
         device: ``cpu`` or ``cuda``.
         dtype: Name of a floating dtype of torch; that of weights and features alike.
-        seconds: Time for the repeats of each of forward and step.
+        seconds: Time for the rounds of both sides, once for forwards and once for steps.
     """
 
     grid: tuple[int, int, int]
@@ -46,27 +42,46 @@ class Setting:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What an implementation takes: a forward alone, and a step of forward and backward with its peak memory."""
+    """What an implementation takes: a forward alone, a step of forward and backward (medians), and its peak memory."""
 
     forward_ms: float
     step_ms: float
     peak_mib: float
 
 
-def measure(implementation: Implementation, setting: Setting) -> Measurement | None:
-    """Measures in this process, which should have done nothing before; None when memory runs out.
+class BlockSubject:
+    """One implementation in its own process, ready to be timed; None for an answer means that memory ran out.
 
-    A step differentiates with respect to the features and every parameter. Its peak leaves out features and parameters,
-    and what the first step leaves behind: libraries and the kernels that they compile for these sizes.
+    A step differentiates with respect to the features and every parameter.
+
+    Args:
+        implementation: Which.
+        setting: On what.
     """
-    device = torch.device(setting.device)
-    torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32 on both sides
-    try:
+
+    def __init__(self, implementation: Implementation, setting: Setting) -> None:
+        torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32 on both sides
+        self.device = torch.device(setting.device)
         block, x = _prepare(implementation, setting)
-        step = partial(_step, implementation, block, x)
-        step_ms = _median_ms(step, device, setting.seconds)
-        forward_ms = _median_ms(partial(_forward, implementation, block, x), device, setting.seconds)
-        return Measurement(forward_ms, step_ms, peak_bytes(step, device) / MIB)
+        self._step = partial(_step, implementation, block, x)
+        self._forward = partial(_forward, implementation, block, x)
+
+    def step_ms(self) -> float | None:
+        """Time of one step of forward and backward."""
+        return _unless_full(lambda: call_ms(self._step, self.device))
+
+    def forward_ms(self) -> float | None:
+        """Time of one forward alone."""
+        return _unless_full(lambda: call_ms(self._forward, self.device))
+
+    def peak_mib(self) -> float | None:
+        """Memory of a step, beyond features, parameters and what earlier steps left behind: libraries, kernels."""
+        return _unless_full(lambda: peak_bytes(self._step, self.device) / MIB)
+
+
+def _unless_full(work: Callable[[], float]) -> float | None:
+    try:
+        return work()
     except torch.OutOfMemoryError:
         return None
     except RuntimeError as error:
@@ -75,20 +90,38 @@ def measure(implementation: Implementation, setting: Setting) -> Measurement | N
         raise
 
 
-def measure_apart(implementation: Implementation, setting: Setting) -> Measurement | None:
-    """Measures in a process of its own; None when that would not fit into memory, or was killed because it did not."""
-    if not fits(implementation, setting):
-        return None
+def measure_case(case: Case, setting: Setting) -> tuple[dict[str, Measurement], dict[str, Rounds]]:
+    """Measures both sides in turn, each in a warm process of its own.
+
+    Two processes, because memory that one side freed would serve the other: neither the peak nor the time of a first
+    touch would be its own.
+
+    Returns:
+        Each side that fits into memory; and the rounds of ``forward`` and ``step``.
+    """
+    with ExitStack() as stack:
+        calls = {
+            side: partial(_call, stack.enter_context(kept_apart(BlockSubject, implementation, setting)))
+            for side, implementation in (("ours", case.ours), ("plain", case.plain))
+            if fits(implementation, setting)
+        }
+        rounds = {
+            name: alternate({side: partial(call, f"{name}_ms") for side, call in calls.items()}, setting.seconds)
+            for name in ("step", "forward")
+        }
+        found = {}
+        for side, call in calls.items():
+            forward_ms, step_ms = (rounds[name].median.get(side) for name in ("forward", "step"))
+            if forward_ms is not None and step_ms is not None and (peak_mib := call("peak_mib")) is not None:
+                found[side] = Measurement(forward_ms, step_ms, peak_mib)
+    return found, rounds
+
+
+def _call(ask: Callable[[str], float | None], name: str) -> float | None:
     try:
-        return run_apart(measure, implementation, setting)
-    except BrokenProcessPool:
+        return ask(name)
+    except BrokenProcessPool:  # killed, because memory ran out
         return None
-
-
-def run_apart(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Calls a function in a fresh process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *args, **kwargs).result()
 
 
 def fits(implementation: Implementation, setting: Setting) -> bool:
@@ -133,17 +166,6 @@ def _step(implementation: Implementation, block: AttentionBlock, x: Tensor) -> N
     x = x.detach().requires_grad_()
     y = implementation(block, x)
     torch.autograd.grad(y, [x, *block.parameters()], torch.ones_like(y))
-
-
-def _median_ms(work: Callable[[], None], device: torch.device, seconds: float) -> float:
-    """Median over at most 15 calls within the seconds; one at least, and a warm-up before unless that took them all."""
-    first = call_ms(work, device)
-    if first >= 1000 * seconds:
-        return first
-    times: list[float] = []
-    while not times or (len(times) < MAX_REPEATS and sum(times) + first < 1000 * seconds):
-        times.append(call_ms(work, device))
-    return statistics.median(times)
 
 
 def call_ms(work: Callable[[], object], device: torch.device) -> float:

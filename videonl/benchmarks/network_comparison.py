@@ -1,21 +1,19 @@
 """Both sides of a network, each in a process of its own, called in turn."""
 
-import statistics
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from rich.table import Table
 from torch import Tensor
 
-from videonl.benchmarks.measure import MAX_REPEATS, Measurement
+from videonl.benchmarks.apart import kept_apart
+from videonl.benchmarks.measure import Measurement
 from videonl.benchmarks.networks import SIDES, NetworkSetting, Side, Subject, flops
+from videonl.benchmarks.rounds import Rounds, alternate, as_plain
 
 TOLERANCE = {"float32": 1e-3, "tf32": 5e-2, "bfloat16": 2e-1}  # of logits, relative to the largest
-_subject: Subject  # of this process, when it is one of those that are measured
 
 
 @dataclass(frozen=True)
@@ -27,9 +25,13 @@ class NetworkRow:
     plain: Measurement
     flops: int
     matmul_rate: float
+    rounds: Mapping[str, Rounds] = field(default_factory=dict)  # of forward and step
 
-    def ratio(self, quantity: str) -> float:
-        """Plain by ours, larger is better, of a field of :class:`Measurement`."""
+    def ratio(self, quantity: str) -> float | None:
+        """Plain by ours, larger is better, of a field of :class:`Measurement`; None where times vary too much."""
+        name = quantity.removesuffix("_ms")
+        if name in self.rounds and self.rounds[name].unstable:
+            return None
         return float(getattr(self.plain, quantity) / getattr(self.ours, quantity))
 
     def share_of_matmul_rate(self, side: Side) -> dict[str, float]:
@@ -56,6 +58,7 @@ class NetworkRow:
             "ours": asdict(self.ours),
             "plain": asdict(self.plain),
             **{f"ratio_{name}": self.ratio(quantity) for name, quantity in quantities.items()},
+            **as_plain(self.rounds),
             "clips_per_second": {side: self.clips_per_second(side) for side in SIDES},
             "matmul_gflops_per_second": self.matmul_rate / 1e9,
             "share_of_matmul_rate": self.share_of_matmul_rate("ours"),
@@ -75,52 +78,25 @@ def compare_network(
     Raises:
         RuntimeError: When the two sides' logits differ by more than rounding: a bug of ours.
     """
-    with _process("ours", setting) as ours, _process("plain", setting) as plain:
+    with kept_apart(Subject, "ours", setting) as ours, kept_apart(Subject, "plain", setting) as plain:
         calls = {"ours": ours, "plain": plain}
         _check(ours("logits"), plain("logits"), setting)
         done("both sides agree")
         rate = ours("matmul_rate", seconds)
         done("matrix products")
-        step_ms = _alternate(calls, "step_ms", seconds)
-        done("training steps")
-        forward_ms = _alternate(calls, "forward_ms", seconds)
-        done("forwards")
-        sides = {side: Measurement(forward_ms[side], step_ms[side], calls[side]("peak_mib")) for side in SIDES}
-    return NetworkRow(setting, sides["ours"], sides["plain"], flops(setting), rate)
-
-
-def _alternate(calls: dict[str, Callable[[str], Any]], what: str, seconds: float) -> dict[str, float]:
-    """Medians of at most 15 rounds after a first one, which warms up."""
-    for call in calls.values():
-        call(what)
-    rounds: list[dict[str, float]] = []
-    while not rounds or (len(rounds) < MAX_REPEATS and sum(sum(each.values()) for each in rounds) < 1e3 * seconds):
-        rounds.append({side: call(what) for side, call in calls.items()})
-    return {side: statistics.median(each[side] for each in rounds) for side in calls}
+        rounds = {}
+        for name, told in (("step", "training steps"), ("forward", "forwards")):
+            rounds[name] = alternate({side: partial(call, f"{name}_ms") for side, call in calls.items()}, seconds)
+            done(told)
+        forward, step = rounds["forward"].median, rounds["step"].median
+        sides = {side: Measurement(forward[side], step[side], calls[side]("peak_mib")) for side in SIDES}
+    return NetworkRow(setting, sides["ours"], sides["plain"], flops(setting), rate, rounds)
 
 
 def _check(ours: Tensor, plain: Tensor, setting: NetworkSetting) -> None:
     apart = float((ours - plain).abs().max() / plain.abs().max())
     if not apart < TOLERANCE[setting.dtype]:
         raise RuntimeError(f"{setting.case} and its plain form differ by {apart:.1e} in {setting.dtype}")
-
-
-@contextmanager
-def _process(side: Side, setting: NetworkSetting) -> Iterator[Callable[..., Any]]:
-    """A process that holds one side; what it yields calls a method of its :class:`Subject`, or reads an attribute."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        pool.submit(_prepare, side, setting).result()
-        yield lambda name, *given: pool.submit(_ask, name, *given).result()
-
-
-def _prepare(side: Side, setting: NetworkSetting) -> None:
-    global _subject
-    _subject = Subject(side, setting)
-
-
-def _ask(name: str, *given: float) -> Any:
-    value = getattr(_subject, name)
-    return value(*given) if callable(value) else value
 
 
 def network_table(row: NetworkRow) -> Table:
@@ -133,7 +109,11 @@ def network_table(row: NetworkRow) -> Table:
     speed, share = row.clips_per_second("ours"), row.share_of_matmul_rate("ours")
     for label, name, quantity in (("training step", "step", "step_ms"), ("inference", "forward", "forward_ms")):
         times = [f"{getattr(side, quantity):,.0f} ms" for side in (row.ours, row.plain)]
-        shown.add_row(label, f"{row.ratio(quantity):.2f}x", *times, f"{speed[name]:.2f}", f"{share[name]:.0%}")
+        shown.add_row(label, _shown(row.ratio(quantity)), *times, f"{speed[name]:.2f}", f"{share[name]:.0%}")
     peaks = [f"{side.peak_mib:,.0f} MiB" for side in (row.ours, row.plain)]
-    shown.add_row("peak memory of a step", f"{row.ratio('peak_mib'):.2f}x", *peaks)
+    shown.add_row("peak memory of a step", _shown(row.ratio("peak_mib")), *peaks)
     return shown
+
+
+def _shown(ratio: float | None) -> str:
+    return "unstable" if ratio is None else f"{ratio:.2f}x"

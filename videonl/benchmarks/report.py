@@ -14,9 +14,11 @@ from rich.table import Table
 
 from videonl.benchmarks.comparison import Row
 from videonl.benchmarks.measure import Measurement
+from videonl.benchmarks.rounds import as_plain
 
 QUANTITIES = {"forward": "forward_ms", "step": "step_ms", "memory": "peak_mib"}
 DOES_NOT_FIT = "does not fit"
+UNSTABLE = "unstable"
 
 
 def machine() -> str:
@@ -45,7 +47,7 @@ def _processor() -> str:
 
 
 def as_json(row: Row) -> dict[str, Any]:
-    """A row as plain data: milliseconds, MiB, and ratios plain/ours; None where something does not fit."""
+    """A row as plain data: milliseconds, MiB, rounds, and ratios plain/ours, None where there is none to trust."""
     return {
         "bench": "blocks",
         "case": row.case.name,
@@ -59,6 +61,7 @@ def as_json(row: Row) -> dict[str, Any]:
         "ours": None if row.ours is None else asdict(row.ours),
         "plain": None if row.plain is None else asdict(row.plain),
         **{f"ratio_{name}": row.ratio(quantity) for name, quantity in QUANTITIES.items()},
+        **as_plain(row.rounds),
     }
 
 
@@ -80,8 +83,9 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def _cells(row: Row) -> list[str]:
-    ratios = [_ratio(row.ratio(quantity)) for quantity in ("step_ms", "forward_ms", "peak_mib")]
-    amounts = [_beside(row, quantity) for quantity in ("step_ms", "forward_ms", "peak_mib")]
+    quantities = ("step_ms", "forward_ms", "peak_mib")
+    ratios = [UNSTABLE if row.is_unstable(quantity) else _ratio(row.ratio(quantity)) for quantity in quantities]
+    amounts = [_beside(row, quantity) for quantity in quantities]
     work = f"{row.flops_ours / 1e9:.2f} | {row.flops_plain / 1e9:.2f}"
     return [row.case.ours.block, row.case.peer, f"{row.positions:,}", *ratios, *amounts, work, f"{row.parameters:,}"]
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as vision
 
+from videonl.benchmarks.rounds import Rounds
 from videonl.data.reading.decoding import open_video
 from videonl.data.reading.decord_reader import import_decord
 from videonl.inference import Recognizer, Windows, scored
@@ -52,18 +53,24 @@ class Row:
     Attributes:
         peer: Whose loop.
         num_windows: Windows of each round.
-        ratio: Our windows per second over theirs, the median of the rounds.
+        ratio: Our windows per second over theirs, the median of the rounds; None where it is unstable.
         ours_windows_per_s: Ours, in the median.
         peer_windows_per_s: Theirs.
         difference: The largest difference of logits, over the largest logit.
+        rounds: How often both sides took turns.
+        spread: How far the ratio may be off; see :class:`videonl.benchmarks.rounds.Rounds`.
+        unstable: Whether it may be off by too much to be shown.
     """
 
     peer: str
     num_windows: int
-    ratio: float
+    ratio: float | None
     ours_windows_per_s: float
     peer_windows_per_s: float
     difference: float
+    rounds: int = 0
+    spread: float | None = None
+    unstable: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The row as plain data."""
@@ -95,9 +102,12 @@ def compare(job: Job, num_rounds: int, peers: Sequence[str] = ("pyav", "decord")
         difference = float((ours - theirs).abs().max() / ours.abs().max())
         if peer == "pyav" and difference > AGREEMENT:
             raise ValueError(f"the two sides score differently: by {difference:.1e} of the largest logit")
+        rounds = Rounds(tuple(ours_s), tuple(peer_s))
         ratio = statistics.median(theirs / ours for ours, theirs in zip(ours_s, peer_s, strict=True))
+        shown = None if rounds.unstable else ratio
         ours_rate, peer_rate = (job.num_windows / statistics.median(seconds) for seconds in (ours_s, peer_s))
-        yield Row(peer, job.num_windows, ratio, ours_rate, peer_rate, difference)
+        trust = len(rounds), rounds.spread, rounds.unstable
+        yield Row(peer, job.num_windows, shown, ours_rate, peer_rate, difference, *trust)
 
 
 def _timed(side: Side, job: Job) -> tuple[Tensor, float]:

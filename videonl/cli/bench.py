@@ -1,6 +1,7 @@
 """``videonl bench blocks``: every block beside plain forms of the same mathematics."""
 
 import json as json_lines
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -21,12 +22,14 @@ from videonl.benchmarks import (
     select_cases,
     table,
 )
+from videonl.benchmarks.busy import Others
 from videonl.cli.refusals import require_at_least
 from videonl.errors import MOST_SECONDS, MOST_WIDTH, UserError
 from videonl.runtime.progress import tell
 from videonl.terminal import Console, Pace
 
 DTYPES = {"cpu": ("float32",), "cuda": ("float32", "bfloat16")}
+_log = logging.getLogger(__name__)
 
 
 def bench_blocks(
@@ -40,8 +43,9 @@ def bench_blocks(
 ) -> None:
     """Times the attention blocks against plain N x N implementations with the same weights, at batch 1.
 
-    Each measurement runs in its own process. Times are medians of at most 15 calls after a warm-up; peak memory is
-    that of a training step beyond features and parameters. Cases that do not fit into free memory are skipped. Before
+    Both sides take turns, each in a process of its own. Times are medians of as many rounds as their spread asks for,
+    after a first one; a ratio that may be off by more than a tenth is called unstable. Peak memory is that of a
+    training step beyond features and parameters. Cases that do not fit into free memory are skipped. Before
     timing, the command checks at the smallest size that both sides agree.
 
     Args:
@@ -51,7 +55,7 @@ def bench_blocks(
             criss_cross, axial, snl, gc, se; or names of single cases as --json prints them.
         device: ``all`` is the CPU, and CUDA if present.
         dtype: By default float32, and on CUDA bfloat16 as well.
-        seconds: Time for repeating each measurement; a call that takes longer is timed once.
+        seconds: Time for the rounds of both sides, once for steps and once for forwards; three are always made.
         json: Print one JSON object per line, as soon as it is measured, instead of tables.
     """
     cases = select_cases([] if blocks == "all" else [name.strip() for name in blocks.split(",")])
@@ -61,10 +65,11 @@ def bench_blocks(
     if not json:
         console.print(machine())
     rows = []
-    for row in _measure(cases, sizes, settings):
-        rows.append(row)
-        if json:
-            print(json_lines.dumps(as_json(row)), flush=True)
+    with saying_if_busy():
+        for row in _measure(cases, sizes, settings):
+            rows.append(row)
+            if json:
+                print(json_lines.dumps(as_json(row)), flush=True)
     if not json:
         _show(console, rows, settings)
 
@@ -86,6 +91,15 @@ def _show(console: Console, rows: list[Row], settings: list[Setting]) -> None:
         for shown in (table(own), growth_table(own)):
             if shown is not None:
                 console.print(shown)
+
+
+@contextmanager
+def saying_if_busy() -> Iterator[None]:
+    """Warns at the end if others had much of the machine meanwhile."""
+    others = Others()
+    yield
+    if words := others.shares().words:
+        _log.warning("%s", words)
 
 
 @contextmanager

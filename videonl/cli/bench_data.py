@@ -12,6 +12,7 @@ from videonl.benchmarks.loading import Row, compare
 from videonl.benchmarks.loading_sides import find_files, prepare
 from videonl.benchmarks.loading_stages import Memory, Stages, memory, stages
 from videonl.benchmarks.report import machine
+from videonl.cli.bench import saying_if_busy
 from videonl.cli.refusals import require_at_least
 from videonl.terminal import Console
 
@@ -37,10 +38,11 @@ def bench_data(videos: Path, num_clips: int = 10, memory_reads: int = 0, json: b
     torch.set_num_threads(1)
     console = Console()
     results = []
-    for result in _measure(videos, num_clips, memory_reads):
-        results.append(result)
-        if json:
-            print(json_lines.dumps(result.as_json()), flush=True)
+    with saying_if_busy():
+        for result in _measure(videos, num_clips, memory_reads):
+            results.append(result)
+            if json:
+                print(json_lines.dumps(result.as_json()), flush=True)
     if not json:
         console.print(machine())
         _show(console, results)
@@ -74,7 +76,7 @@ def _show(console: Console, results: list[Result]) -> None:
     parts = Table(title="milliseconds per clip, ours")
     for result in results:
         if isinstance(result, Row):
-            ratio = f"[bold]{result.ours_clips_per_s / result.peer_clips_per_s:.2f}x[/bold]"
+            ratio = "unstable" if result.ratio is None else f"[bold]{result.ratio:.2f}x[/bold]"
             numbers = (f"{result.ours_clips_per_s:.2f}", f"{result.peer_clips_per_s:.2f}")
             rates.add_row(result.case, result.peer, ratio, *numbers)
         elif isinstance(result, Stages):

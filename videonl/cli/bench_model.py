@@ -10,7 +10,7 @@ from videonl.backbones import BACKBONES
 from videonl.benchmarks import machine
 from videonl.benchmarks.network_comparison import compare_network, network_table
 from videonl.benchmarks.networks import NetworkSetting
-from videonl.cli.bench import progress, require_seconds
+from videonl.cli.bench import progress, require_seconds, saying_if_busy
 from videonl.cli.refusals import require_at_least
 from videonl.data.loader import MOST_CLIPS
 from videonl.errors import MOST_FRAMES, MOST_PIXELS, MOST_WIDTH, UserError
@@ -40,9 +40,10 @@ def bench_model(
 
     Each side runs in its own process, and both are called in turn. The plain side uses PyTorch's default memory format
     and blocks that build the matrix of affinities; ours uses channels-last memory, the given execution options, and
-    folded norms for inference. Times are medians of at most 15 rounds after a first one; peak memory is that of the
-    first training step beyond weights and clips. The rate of matrix products is the best of torch.matmul on square
-    matrices; a training step counts as three forwards.
+    folded norms for inference. Times are medians of as many rounds as their spread asks for, after a first one; a ratio
+    that may be off by more than a tenth is called unstable. Peak memory is that of the first training step beyond
+    weights and clips. The rate of matrix products is the best of torch.matmul on square matrices; a training step
+    counts as three forwards.
 
     Args:
         backbone: Name of the 3D CNN.
@@ -72,7 +73,7 @@ def bench_model(
     console = Console()
     if not json:
         console.print(machine())
-    with progress(NUM_TOLD * len(settings), "building both sides") as advance:
+    with saying_if_busy(), progress(NUM_TOLD * len(settings), "building both sides") as advance:
         for one in settings:
             row = compare_network(one, seconds, advance)
             if json:

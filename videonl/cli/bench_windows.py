@@ -8,6 +8,7 @@ from rich.table import Table
 
 from videonl.benchmarks.report import machine
 from videonl.benchmarks.windows import Job, Row, compare
+from videonl.cli.bench import saying_if_busy
 from videonl.cli.refusals import require_at_least
 from videonl.data.reading.decoding import open_video
 from videonl.data.sampling import clip_span
@@ -60,10 +61,11 @@ def bench_windows(
     job = Job(video, recognizer, window_stride_frames, min(most, num_windows))
     peers = ["pyav"] + ["decord"] * (find_spec("decord") is not None)
     console, rows = Console(), []
-    for row in compare(job, rounds, peers):
-        rows.append(row)
-        if json:
-            print(json_lines.dumps(row.as_json()), flush=True)
+    with saying_if_busy():
+        for row in compare(job, rounds, peers):
+            rows.append(row)
+            if json:
+                print(json_lines.dumps(row.as_json()), flush=True)
     if not json:
         console.print(machine(), soft_wrap=True)
         console.print(_table(rows, f"{job.num_windows} windows of {clip.describe()}, {window_stride_frames} apart"))
@@ -75,5 +77,5 @@ def _table(rows: list[Row], title: str) -> Table:
         table.add_column(heading, justify="left" if heading == "against" else "right")
     for row in rows:
         rates = (f"{row.ours_windows_per_s:.2f}", f"{row.peer_windows_per_s:.2f}", f"{row.difference:.1e}")
-        table.add_row(row.peer, f"[bold]{row.ratio:.2f}x[/bold]", *rates)
+        table.add_row(row.peer, "unstable" if row.ratio is None else f"[bold]{row.ratio:.2f}x[/bold]", *rates)
     return table

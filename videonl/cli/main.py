@@ -4,16 +4,17 @@ import os
 import select
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from json import dumps
-from typing import Any, TextIO
+from typing import TextIO
 
 from videonl import __version__
-from videonl.cli.commands import COMMANDS, PREDICT_VIDEO, TRAINER_COMMANDS, Command, usage
+from videonl.cli.commands import COMMANDS, PREDICT_VIDEO, TRAINER_COMMANDS, usage
 from videonl.cli.ending import INTERRUPTED, TERMINATED, TerminatedError, raising_sigterm
 from videonl.cli.messages import print_error, set_up_lightning, set_up_messages, split_verbose
-from videonl.cli.renamed import rename_command_keys, rename_words
+from videonl.cli.parsed_command import run_command
+from videonl.cli.renamed import rename_words
 from videonl.cli.short_help import EVERYTHING, short_help
+from videonl.cli.written import written_help
 from videonl.errors import UserError
 from videonl.runtime.safe_path import start_safely
 
@@ -72,13 +73,15 @@ def _dispatch(command: str, arguments: list[str], verbose: bool) -> None:
     start_safely()
     arguments = rename_words(command, arguments)
     if command == "predict" and {"--video", "--checkpoint"} & {word.split("=")[0] for word in arguments}:
-        _run(command, PREDICT_VIDEO, arguments)
+        run_command(command, PREDICT_VIDEO, arguments)
     elif command in TRAINER_COMMANDS and {"-h", "--help"} & {*arguments}:
         print(short_help(command))
+    elif text := written_help(command, arguments):
+        print(text, end="")
     elif command in TRAINER_COMMANDS:
         _run_trainer(command, arguments)
     elif command in COMMANDS:
-        _run(command, COMMANDS[command], arguments)
+        run_command(command, COMMANDS[command], arguments)
     else:
         raise UserError(f"unknown command {command!r}; the commands are: {', '.join([*TRAINER_COMMANDS, *COMMANDS])}")
 
@@ -103,23 +106,6 @@ def _run_trainer(command: str, arguments: list[str]) -> None:
         VideonlCLI([command, *follows, *expanded])
     except MisconfigurationException as error:  # Lightning's own word for a mistake of the user's
         raise UserError(str(error)) from error
-
-
-def _run(name: str, command: Command, words: list[str]) -> None:
-    components: Any = getattr(import_module(f"videonl.cli.{command.module}"), command.function)
-    if command.parses:
-        components(words)
-        return
-    from jsonargparse import auto_cli
-
-    from videonl.cli.configuration import expand
-    from videonl.cli.parsing import Parser
-
-    prog = f"videonl {name}"
-    if isinstance(components, dict) and words[:1] and words[0] in components:
-        prog, components, words = f"{prog} {words[0]}", components[words[0]], words[1:]
-    words = expand(words, lambda path, content: rename_command_keys(name, content, str(path)))
-    auto_cli(components, args=words, as_positional=command.positional, prog=prog, parser_class=Parser)
 
 
 def entry_point() -> None:

@@ -1,23 +1,13 @@
 """``videonl models``: the backbones and blocks."""
 
-import inspect
 import json as json_text
-import re
-from pathlib import Path
 from typing import Any
 
-import torch
 from rich.table import Table
 
-from videonl.backbones import BACKBONES, backbone_options, build_backbone
-from videonl.blocks import BLOCKS, AttentionBlock
 from videonl.cli.progress import status
-from videonl.profiling import profile_network
-from videonl.registry import import_module_named
-from videonl.runtime.own_modules import find_own_modules
+from videonl.cli.written import written_networks
 from videonl.terminal import Console
-
-NUM_CLASSES = 400
 
 
 def models(json: bool = False, module: str | None = None) -> None:
@@ -30,60 +20,20 @@ def models(json: bool = False, module: str | None = None) -> None:
         module: A module of your own, in the current folder or on PYTHONPATH, whose blocks and backbones are listed
             instead. Its code runs.
     """
-    own_blocks = _blocks_of(module) if module else []
-    named_blocks, named_backbones = (
-        [name for name in registry if registry.is_own(name) or module is None] for registry in (BLOCKS, BACKBONES)
-    )
-    with status("building every backbone"):
-        backbones = {name: describe_backbone(name) for name in named_backbones}
-    blocks = {name: describe_block(name) for name in [*named_blocks, *own_blocks]}
+    described = _described(module) if module else written_networks()
     if json:
-        print(json_text.dumps({"backbones": backbones, "blocks": blocks}, indent=2))
+        print(json_text.dumps(described, indent=2))
         return
     console = Console()
-    console.print(_backbone_table(backbones), _block_table(blocks))
+    console.print(_backbone_table(described["backbones"]), _block_table(described["blocks"]))
     console.print("Use any other 3D CNN by its dotted path, such as backbone: pytorchvideo.models.x3d.create_x3d.")
 
 
-def _blocks_of(module: str) -> list[str]:
-    """The dotted paths of the blocks that a module has without a short name."""
-    find_own_modules({module.partition(".")[0]: str(Path.cwd())})
-    found = vars(import_module_named(module, "--module")).values()
-    return [
-        f"{module}.{block.__name__}"
-        for block in found
-        if inspect.isclass(block)
-        and issubclass(block, AttentionBlock)
-        and block.__module__ == module
-        and not inspect.isabstract(block)
-        and block not in BLOCKS.values()
-    ]
+def _described(module: str) -> dict[str, dict[str, Any]]:
+    from videonl.cli.described import describe  # with torch, for seconds
 
-
-def describe_backbone(name: str) -> dict[str, Any]:
-    """A backbone as plain data: parameters, GMACs, the clip they are for, stages, and options with their defaults."""
-    with torch.device("meta"):
-        built = build_backbone(name, NUM_CLASSES)
-    rows = profile_network(built.network, built.stages, {}, built.clip)
-    return {
-        "parameters": sum(row.parameters for row in rows),
-        "gmacs": sum(row.macs for row in rows) / 1e9,
-        "clip": list(built.clip),
-        "stages": {stage: len(paths) for stage, paths in built.stages.items()},
-        "options": backbone_options(name),
-    }
-
-
-def describe_block(name: str) -> dict[str, Any]:
-    """A block as plain data: options with their defaults, and the arXiv number of its paper."""
-    block = BLOCKS.find(name)
-    parameters = inspect.signature(block).parameters.values()
-    paper = re.search(r"arXiv:(\d{4}\.\d{5})", inspect.getdoc(block) or "")
-    return {
-        "options": {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "low_channels"},
-        "paper": paper and paper[1],
-        "reads_a_second_stage": block.takes_low,
-    }
+    with status("building every backbone"):
+        return describe(module)
 
 
 def _backbone_table(backbones: dict[str, dict[str, Any]]) -> Table:

@@ -6,11 +6,12 @@ them: on the way from one to the other no pixel is moved that need not be.
 
 import itertools
 import math
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torchvision.transforms.v2 import functional as vision
+from torch.nn.functional import interpolate
 
 from videonl.data.sampling import SAMPLINGS, find_sampler
 from videonl.errors import MOST_FRAMES, MOST_PIXELS, UserError, require_within
@@ -244,10 +245,29 @@ def resized_size(height_px: int, width_px: int, short_side_px: int) -> tuple[int
     return height_px, width_px
 
 
+def resize(frames: torch.Tensor, size_px: tuple[int, int]) -> torch.Tensor:
+    """Resize with antialiasing, to the same bits as torchvision's ``resize``, whose import takes seconds.
+
+    Args:
+        frames: uint8 ``(T, C, H, W)``.
+        size_px: Height and width wanted.
+
+    Returns:
+        uint8 ``(T, C, *size_px)``, in the memory format of ``frames``; they themselves where they have that size.
+    """
+    if frames.shape[-2:] == size_px:
+        return frames
+    # Where torch has no fast kernel for bytes, they round otherwise than floats do.
+    in_bytes = frames.device.type == "cpu" and (
+        torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") or platform.machine() in ("aarch64", "arm64")
+    )
+    given = frames if in_bytes else frames.float()
+    resized = interpolate(given, size_px, mode="bilinear", align_corners=False, antialias=True)
+    return resized if in_bytes else resized.round_().to(frames.dtype)
+
+
 def _resize_short_side(frames: torch.Tensor, short_side_px: int) -> torch.Tensor:
-    size_px = resized_size(frames.shape[-2], frames.shape[-1], short_side_px)
-    resized: torch.Tensor = vision.resize(frames, list(size_px), antialias=True)
-    return resized
+    return resize(frames, resized_size(frames.shape[-2], frames.shape[-1], short_side_px))
 
 
 def require(condition: bool, message: str) -> None:

@@ -8,10 +8,8 @@ from rich.table import Table
 
 from videonl.errors import IncompleteError
 from videonl.evaluation.comparison import Comparison
-from videonl.evaluation.figures import confusion_png
 from videonl.evaluation.intervals import Interval, caution, hits_of
 from videonl.evaluation.metrics import TITLES, calibration, confusion_matrix, intervals_of, metrics_of
-from videonl.evaluation.page import evaluation_page
 from videonl.evaluation.record import EvaluationRecord, write_record
 from videonl.evaluation.several import best_threshold
 from videonl.evaluation.views import SEVERAL_LABELS, VideoScore, require_finite, stack
@@ -57,6 +55,10 @@ def write_page(page: Path, record: EvaluationRecord, num_mistakes: int = NUM_MIS
     Raises:
         UserError: Scores are not finite, or the files cannot be written there.
     """
+    # Here: matplotlib takes a second, and the work before need not wait for it.
+    from videonl.evaluation.figures import confusion_png
+    from videonl.evaluation.page import evaluation_page
+
     confusion = confusion_of(page)
     if record.labeled:
         require_finite(record.labeled)

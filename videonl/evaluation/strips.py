@@ -4,7 +4,6 @@ import io
 
 import torch
 from PIL import Image
-from torchvision.transforms.v2 import functional as vision
 
 from videonl.data.reading.decoding import DecodingError, open_video
 
@@ -22,6 +21,8 @@ def film_strip(path: str) -> bytes | None:
     Returns:
         A JPEG, or ``None`` where the video cannot be read: a record may be looked at far from its videos.
     """
+    from torchvision.transforms.v2 import functional as vision  # here: it takes seconds
+
     try:
         with open_video(path) as reader:
             last = reader.num_frames - 1

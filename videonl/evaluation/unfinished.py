@@ -10,7 +10,7 @@ import pyarrow as pa
 from typing_extensions import Self
 
 from videonl.errors import UserError
-from videonl.evaluation.record import from_rows, metadata_of, schema_of, to_rows
+from videonl.evaluation.record_rows import from_rows, metadata_of, schema_of, to_rows
 from videonl.evaluation.views import VideoScore
 from videonl.files import whole_path
 from videonl.outputs import cannot_write

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.reading.decoding import check_decoder
@@ -16,7 +16,6 @@ from videonl.data.transforms import Views
 from videonl.errors import UserError
 from videonl.evaluation import Average, EvaluationRecord
 from videonl.evaluation.about import describe_network, digest, today
-from videonl.evaluation.unfinished import UnfinishedEvaluation
 from videonl.evaluation.views import SEVERAL_LABELS, require_finite
 from videonl.files import locked
 from videonl.inference.predictions import Predictions, format_of
@@ -25,6 +24,9 @@ from videonl.inference.scoring import score_videos
 from videonl.outputs import check_file
 from videonl.runtime.progress import progress_bar
 from videonl.terminal import printable
+
+if TYPE_CHECKING:
+    from videonl.evaluation.unfinished import UnfinishedEvaluation
 
 
 class Asked(NamedTuple):
@@ -118,11 +120,13 @@ def predict_videos(
 @contextmanager
 def _unfinished(
     out: Path | None, recognizer: Recognizer, class_names: list[str], key: dict[str, object]
-) -> Iterator[UnfinishedEvaluation | None]:
+) -> "Iterator[UnfinishedEvaluation | None]":
     """What is scored so far, on disk while the work goes on; nothing where no file is asked for."""
     if out is None:
         yield None
         return
+    from videonl.evaluation.unfinished import UnfinishedEvaluation  # with pyarrow, which a file alone needs
+
     key["network"] = fingerprint(recognizer)
     part = out.with_name(f"{out.name}.part")
     with (

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from torch.utils.data import DataLoader, Subset
 
@@ -9,9 +10,11 @@ from videonl.data.batches import EvaluationBatch, collate_evaluation
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.loader import naming_shared_memory, worker_options
 from videonl.evaluation import Average, VideoScore, VideoScores
-from videonl.evaluation.unfinished import UnfinishedEvaluation
 from videonl.inference.recognizer import Recognizer
 from videonl.runtime.ahead import ahead
+
+if TYPE_CHECKING:  # it needs pyarrow, which those who keep no file need not wait for
+    from videonl.evaluation.unfinished import UnfinishedEvaluation
 
 _AHEAD = 2  # videos that are read while one is scored, where no worker process does it
 _log = logging.getLogger(__name__)
@@ -21,7 +24,7 @@ def score_videos(
     recognizer: Recognizer,
     average: Average,
     data: EvaluationVideos,
-    unfinished: UnfinishedEvaluation | None = None,
+    unfinished: "UnfinishedEvaluation | None" = None,
     num_workers: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[VideoScore], dict[str, str]]:

@@ -2,7 +2,6 @@
 
 import math
 
-import matplotlib
 import torch
 from torch import Tensor
 
@@ -51,6 +50,8 @@ def full_value(shown: SpacetimeMap) -> float:
 
 def color_table() -> Tensor:
     """(256, 4) red, green, blue, alpha in 0 to 1: a perceptually uniform map, opacity in proportion to the value."""
+    import matplotlib  # here: it takes a second, and commands that draw nothing need not wait for it
+
     steps = torch.linspace(0, 1, 256)
     color = torch.from_numpy(matplotlib.colormaps[COLOR_MAP](steps.numpy())[:, :3]).float()
     return torch.cat([color, MAX_ALPHA * steps[:, None]], dim=1)

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
@@ -15,7 +14,6 @@ from videonl.visualization.film_bar import film_bar, frame_label
 from videonl.visualization.h264 import Look, write_h264
 from videonl.visualization.maps import SpacetimeMap
 from videonl.visualization.saving import replacing
-from videonl.visualization.strip_figure import strip_figure
 
 __all__ = ["film", "overlay", "strip"]
 
@@ -44,6 +42,11 @@ def strip(
     Raises:
         UserError: the file cannot be written under this name.
     """
+    # Here: matplotlib takes a second, and commands that draw nothing need not wait for it.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from videonl.visualization.strip_figure import strip_figure
+
     figure = strip_figure(frames, [shown] if beside is None else [shown, beside], seconds)
     with replacing(path, ".png") as temporary:
         # Not savefig: its resolution and margins follow the user's matplotlibrc, and the strip is laid out in pixels.

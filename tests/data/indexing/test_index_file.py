@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from videonl.data.indexing.index_file import SCHEMA, IndexRow, path_for, read_index, write_index
+from videonl.data.indexing.index_file import IndexRow, index_schema, path_for, read_index, write_index
 from videonl.data.reading.shard_member import ShardMember
 from videonl.data.reading.video_reader import DecodingError
 from videonl.data.video import Video
@@ -77,14 +77,14 @@ def test_rows_without_what_they_need_are_refused_by_number(
     tmp_path: Path, change: dict[str, str | None], told: str
 ) -> None:
     rows = [asdict(FULL), {**asdict(FULL), **change}]
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), tmp_path / "index.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, schema=index_schema()), tmp_path / "index.parquet")
     with pytest.raises(UserError, match=re.escape(f"{tmp_path / 'index.parquet'}, {told}")):
         read_index(tmp_path)
 
 
 def test_nulls_of_what_need_not_be_known_stand_for_that(tmp_path: Path) -> None:
     rows = [{**asdict(FULL), "split": None, "frame_table": None, "key_frames": None, "label": ""}]
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), tmp_path / "index.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, schema=index_schema()), tmp_path / "index.parquet")
     assert read_index(tmp_path) == [replace(FULL, split="", label="")]
 
 

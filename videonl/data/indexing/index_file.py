@@ -4,17 +4,19 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import fsspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from videonl.data.reading.segment import Place, Segment, part_of
 from videonl.data.reading.shard_member import ShardMember, is_url
 from videonl.errors import UserError
 from videonl.files import whole_path
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 INDEX_NAME = "index.parquet"
 Status = Literal["ok", "damaged", "broken", "missing"]
@@ -132,17 +134,24 @@ class IndexRow:
         return Path(folder, self.path)
 
 
-_TYPES: dict[Any, Any] = {
-    str: pa.string(),
-    Status: pa.string(),
-    int | None: pa.int64(),
-    bool | None: pa.bool_(),
-    float | None: pa.float64(),
-    list[int]: pa.list_(pa.int32()),
-    list[str]: pa.list_(pa.string()),
-}
 _REQUIRED = frozenset(("path", "label", "status"))
-SCHEMA = pa.schema([(column.name, _TYPES[column.type]) for column in fields(IndexRow)])
+
+
+@cache
+def index_schema() -> "pa.Schema":
+    """The columns of an index."""
+    import pyarrow as pa  # here, as below: most commands read no index, and need not wait for it
+
+    types: dict[Any, pa.DataType] = {
+        str: pa.string(),
+        Status: pa.string(),
+        int | None: pa.int64(),
+        bool | None: pa.bool_(),
+        float | None: pa.float64(),
+        list[int]: pa.list_(pa.int32()),
+        list[str]: pa.list_(pa.string()),
+    }
+    return pa.schema([(column.name, types[column.type]) for column in fields(IndexRow)])
 
 
 def is_index(path: Path) -> bool:
@@ -150,7 +159,7 @@ def is_index(path: Path) -> bool:
     return path.suffix == ".parquet"
 
 
-def is_index_schema(schema: pa.Schema) -> bool:
+def is_index_schema(schema: "pa.Schema") -> bool:
     """Whether a Parquet file with these columns is an index."""
     return set(schema.names) >= _REQUIRED
 
@@ -164,6 +173,9 @@ def read_index(index: Path | str) -> list[IndexRow]:
     Raises:
         UserError: It cannot be read, or is another file or folder.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     _check_indexed(str(index))
     try:
         with fsspec.open(file_of(index), "rb") as file:
@@ -173,7 +185,7 @@ def read_index(index: Path | str) -> list[IndexRow]:
     missing = _REQUIRED - set(table.column_names)
     if missing:
         raise UserError(f"{index}: not an index of videonl: it has no column {', '.join(sorted(missing))}.")
-    known = pa.schema([field for field in SCHEMA if field.name in table.column_names])
+    known = pa.schema([field for field in index_schema() if field.name in table.column_names])
     try:
         rows = table.select(known.names).cast(known).to_pylist()
     except (pa.ArrowException, ValueError) as error:
@@ -200,7 +212,10 @@ def _record(row: dict[str, Any], where: str) -> IndexRow:
 
 def write_index(index: Path, records: Sequence[IndexRow]) -> None:
     """Write an index, completely or not at all."""
-    table = pa.Table.from_pylist([asdict(record) for record in records], schema=SCHEMA)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pylist([asdict(record) for record in records], schema=index_schema())
     with whole_path(index) as unfinished:
         pq.write_table(table, unfinished)
 
