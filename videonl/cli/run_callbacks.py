@@ -60,7 +60,7 @@ def callbacks(
         every.append(Throughput())
         if logs:
             every.append(LearningRateMonitor(logging_interval="step"))
-        if data.multigrid is not None:
+        if data.multigrid.is_on:
             every.append(MultigridShapes())
         if run.diagnosed_clips:
             every.append(BlockDiagnostics(run.diagnosed_clips))

@@ -9,7 +9,6 @@ from rich.table import Table
 
 from videonl.cli.run_folder import Run
 from videonl.data.datamodule import ClipDataModule
-from videonl.data.multigrid import Multigrid
 from videonl.data.transforms import ClipFormat
 from videonl.evaluation.about import describe_network
 from videonl.evaluation.metrics import TITLES
@@ -35,8 +34,8 @@ def print_header(
     _log.info("network: %s; %s", about["backbone"], blocks)
     _log.info("parameters: %s%s", f"{num_parameters:,}", _cost(module, data.clip))
     _log.info("videos: %s; classes: %d", _counted(subcommand, data), data.num_classes)
-    if subcommand == "fit" and data.multigrid is not None:
-        for line in _multigrid_lines(data.multigrid, data):
+    if subcommand == "fit" and data.multigrid.is_on:
+        for line in _multigrid_lines(data):
             _log.info(line)
     if checkpoint is not None:
         _log.info("checkpoint: %s", checkpoint)
@@ -62,17 +61,18 @@ def _counted(subcommand: str, data: ClipDataModule) -> str:
     return ", ".join(f"{len(videos):,} {_SPLITS[name]}" for name, videos in found) or "none"
 
 
-def _multigrid_lines(settings: Multigrid, data: ClipDataModule) -> list[str]:
+def _multigrid_lines(data: ClipDataModule) -> list[str]:
     """The phases of a long cycle, and when there are cycles."""
-    phases, num_clips = settings.phases(data.clip), data.loading.batch_size
+    settings, num_clips = data.multigrid, data.loading.batch_size
+    phases = settings.phases(data.clip)
     ends = ", ".join(f"{100 * end:g} %" for end in settings.cycle_ends)
     cycle = [
         f"  {phase.describe(num_clips)}; learning rate x {phase.factor**settings.rate_power:.3g}"
         for phase in phases[: len(settings.long_cycle)]
     ]
     return [
-        f"multigrid: long cycles that end at {ends} of the steps, in equal parts of clips x frames x px:",
-        *(cycle),
+        f"multigrid: long cycles that end at {ends} of the steps; clips x frames x px in equal parts:",
+        *cycle,
         f"  and {phases[-1].describe(num_clips)} to the end",
     ]
 

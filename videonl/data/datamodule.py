@@ -53,7 +53,7 @@ class ClipDataModule(LightningDataModule):
         task: ``single_label``, or ``multi_label`` for videos with any number of labels each.
         balance: How often training videos are drawn: none, each once; classes, every class equally often; sqrt, in
             proportion to the square root of its number of videos; or weights by class, such as {fall: 4}.
-        multigrid: Train on more and smaller clips at first; by default all batches are of full size.
+        multigrid: Train on more and smaller clips at first.
 
     Raises:
         UserError: A source is missing or malformed, a label of an evaluation's video is not among the classes, or those
@@ -77,7 +77,7 @@ class ClipDataModule(LightningDataModule):
         path_prefix: str | None = None,
         task: str = "single_label",
         balance: str | dict[str, float] = "none",
-        multigrid: Multigrid | None = None,
+        multigrid: Multigrid = Multigrid(),
     ) -> None:
         super().__init__()
         self.has_several_labels = task == "multi_label"
@@ -158,7 +158,7 @@ class ClipDataModule(LightningDataModule):
         loader = self.training_loader(None if self.trainer is None else self.multigrid_schedule(self.trainer))
         if self.trainer is not None:
             loader.limit = self.trainer.limit_train_batches
-        elif self.multigrid is not None:
+        elif self.multigrid.is_on:
             raise UserError("data.multigrid requires a trainer, whose epochs its schedule divides")
         if self._resumed_from is not None:
             loader.load_state_dict(self._resumed_from)
@@ -171,7 +171,7 @@ class ClipDataModule(LightningDataModule):
         Raises:
             UserError: It is not known how many steps the training has.
         """
-        if self.multigrid is None:
+        if not self.multigrid.is_on:
             return None
         loader = self.training_loader()
         loader.limit = trainer.limit_train_batches

@@ -102,7 +102,7 @@ class Phase(NamedTuple):
         Args:
             num_clips: Number of clips in a full-size batch.
 
-        >>> Multigrid().phases(ClipFormat())[2].describe(num_clips=8)
+        >>> Multigrid(cycle_ends=(0.8,)).phases(ClipFormat())[2].describe(num_clips=8)
         '64 x 4 x 112, 32 x 4 x 158, 16 x 4 x 224'
         """
         sizes = (f"{factor * num_clips} x {grid.num_frames} x {grid.crop_px}" for factor, _, grid in self.shapes)
@@ -118,7 +118,8 @@ class Multigrid:
 
     Args:
         cycle_ends: Fractions of all steps at which long cycles end; the rest of the training is of full size. With
-            schedule: step, end one with each rate but the last: at the milestones.
+            schedule: step, end one with each rate but the last: at the milestones. By default there are none, and all
+            is of full size.
         long_cycle: The shapes of a long cycle, each for as many steps: fraction of the frames, fraction of the side.
         short_cycle: Fractions of the full side that steps take in turn before that of the long cycle; [] for none.
         rate_power: The learning rate is multiplied by the long cycle's factor on the clips to this power: 1 is the
@@ -127,7 +128,7 @@ class Multigrid:
             that is drawn, from there down to the stride, and the pixels, of full size.
     """
 
-    cycle_ends: tuple[float, ...] = (0.375, 0.75)
+    cycle_ends: tuple[float, ...] = ()
     long_cycle: tuple[tuple[float, float], ...] = ((0.25, _ROOT), (0.5, _ROOT), (0.5, 1.0), (1.0, 1.0))
     short_cycle: tuple[float, ...] = (0.5, _ROOT)
     rate_power: float = 1.0
@@ -135,7 +136,7 @@ class Multigrid:
 
     def __post_init__(self) -> None:
         ends = (0.0, *self.cycle_ends, 1.0)
-        ascending = len(ends) > 2 and all(before < after for before, after in pairwise(ends))
+        ascending = all(before < after for before, after in pairwise(ends))
         require(ascending, f"cycle_ends must ascend, above 0 and below 1, got {list(self.cycle_ends)}")
         require(len(self.long_cycle) > 0, "long_cycle must have a shape")
         for name, fractions in (
@@ -145,6 +146,11 @@ class Multigrid:
             for fraction in fractions:
                 require(0 < fraction <= 1, f"{name} must have fractions above 0 and at most 1, got {fraction}")
         require_within(0, 1, rate_power=self.rate_power)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any batches are not of full size."""
+        return len(self.cycle_ends) > 0
 
     def phases(self, clip: ClipFormat) -> list[Phase]:
         """All phases of a training, the last one of full size.

@@ -17,11 +17,13 @@ def require_multigrid(network: nn.Module, data: ClipDataModule, trainer: Trainer
     schedule = data.multigrid_schedule(trainer)
     if schedule is None:
         return
-    for grid in {shape.grid: None for phase in schedule.phases for shape in phase.shapes}:
+    grids = [shape.grid for phase in schedule.phases for shape in phase.shapes]
+    full_px = data.clip.crop_px  # first frames alone: where both are too few, no number of either does
+    for frames, px in dict.fromkeys([(grid.num_frames, full_px) for grid in grids] + [grid[:2] for grid in grids]):
         try:
-            require_clip(network, (grid.num_frames, grid.crop_px, grid.crop_px))
+            require_clip(network, (frames, px, px))
         except UserError as error:
             raise UserError(
-                f"data.multigrid has clips of {grid.num_frames} frames and {grid.crop_px} px, but {error}. Raise the "
-                "fractions of long_cycle and short_cycle, or data.clip"
+                f"data.multigrid has clips of {frames} x {px} x {px}, but {error}. Raise the fractions of long_cycle or "
+                "short_cycle, or data.clip"
             ) from error
