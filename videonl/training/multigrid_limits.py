@@ -24,6 +24,6 @@ def require_multigrid(network: nn.Module, data: ClipDataModule, trainer: Trainer
             require_clip(network, (frames, px, px))
         except UserError as error:
             raise UserError(
-                f"data.multigrid has clips of {frames} x {px} x {px}, but {error}. Raise the fractions of long_cycle or "
-                "short_cycle, or data.clip"
+                f"data.multigrid has clips of {frames} x {px} x {px}, but {error}. Raise the fractions of long_cycle "
+                "or short_cycle, or data.clip"
             ) from error
