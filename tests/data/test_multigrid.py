@@ -91,7 +91,7 @@ def test_too_few_steps_leave_phases_out() -> None:
         ({"cycle_ends": (0.5, 0.5)}, "cycle_ends must ascend"),
         ({"cycle_ends": (1.0,)}, "cycle_ends must ascend, above 0 and below 1"),
         ({"cycle_ends": (float("nan"),)}, "cycle_ends must ascend"),
-        ({"long_cycle": ()}, "long_cycle must have a shape"),
+        ({"long_cycle": ()}, "long_cycle must have pairs"),
         ({"long_cycle": ((0.5, 1.5),)}, "long_cycle must have fractions above 0 and at most 1, got 1.5"),
         ({"short_cycle": (0.0,)}, "short_cycle must have fractions above 0"),
         ({"rate_power": 2}, "rate_power must be at most 1"),

@@ -138,9 +138,10 @@ class Multigrid:
         ends = (0.0, *self.cycle_ends, 1.0)
         ascending = all(before < after for before, after in pairwise(ends))
         require(ascending, f"cycle_ends must ascend, above 0 and below 1, got {list(self.cycle_ends)}")
-        require(len(self.long_cycle) > 0, "long_cycle must have a shape")
+        are_pairs = len(self.long_cycle) > 0 and all(isinstance(pair, tuple) for pair in self.long_cycle)
+        require(are_pairs, f"long_cycle must have pairs: fraction of the frames, of the side; got {self.long_cycle}")
         for name, fractions in (
-            ("long_cycle", [fraction for shape in self.long_cycle for fraction in shape]),
+            ("long_cycle", [fraction for pair in self.long_cycle for fraction in pair]),
             ("short_cycle", self.short_cycle),
         ):
             for fraction in fractions:
