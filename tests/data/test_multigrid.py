@@ -14,7 +14,8 @@ from videonl.data.augmentation import Augmentation, TrainTransform
 from videonl.data.balance import balanced_order
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.loader import Loading
-from videonl.data.multigrid import Grid, Multigrid, MultigridSchedule
+from videonl.data.multigrid import Grid, Multigrid
+from videonl.data.multigrid_schedule import MultigridSchedule
 from videonl.data.samplers import Draw, MultigridBatches, TrainingSampler
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError

@@ -13,7 +13,8 @@ from torch import nn
 from videonl.data.augmentation import Augmentation
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.loader import Loading
-from videonl.data.multigrid import Multigrid, MultigridSchedule
+from videonl.data.multigrid import Multigrid
+from videonl.data.multigrid_schedule import MultigridSchedule
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.training import ClipModule, LastCheckpoint, Optimization, PreciseBatchNorm, SeedSteps

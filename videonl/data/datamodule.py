@@ -17,7 +17,8 @@ from videonl.data.balance import balanced_order, draw_weights
 from videonl.data.batches import collate_evaluation, collate_training
 from videonl.data.dataset import EvaluationVideos, TrainingClips
 from videonl.data.loader import Loading, ResumableLoader, worker_options
-from videonl.data.multigrid import Multigrid, MultigridSchedule
+from videonl.data.multigrid import Multigrid
+from videonl.data.multigrid_schedule import MultigridSchedule
 from videonl.data.samplers import EvaluationBatchSampler, MultigridBatches, TrainingSampler
 from videonl.data.sources.class_names import read_class_names
 from videonl.data.sources.entry import LabeledPath

@@ -13,7 +13,8 @@ import torch
 import torch.distributed
 from torch.utils.data import Sampler
 
-from videonl.data.multigrid import Grid, MultigridSchedule
+from videonl.data.multigrid import Grid
+from videonl.data.multigrid_schedule import MultigridSchedule
 
 
 def rank_and_world_size() -> tuple[int, int]:

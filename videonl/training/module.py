@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from videonl.data.batches import EvaluationBatch, TrainingBatch
 from videonl.data.datamodule import ClipDataModule
-from videonl.data.multigrid import MultigridSchedule
+from videonl.data.multigrid_schedule import MultigridSchedule
 from videonl.data.transforms import MOST_VIEWS, ClipFormat
 from videonl.errors import UserError, require_within
 from videonl.evaluation import Average, VideoScore, VideoScores

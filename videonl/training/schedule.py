@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch.optim.lr_scheduler import LambdaLR
 
-from videonl.data.multigrid import MultigridSchedule
+from videonl.data.multigrid_schedule import MultigridSchedule
 from videonl.errors import UserError, require_within
 
 SCHEDULES = ("cosine", "step", "constant")

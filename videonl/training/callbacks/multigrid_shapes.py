@@ -6,7 +6,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from videonl.data.datamodule import ClipDataModule
-from videonl.data.multigrid import MultigridSchedule, Phase
+from videonl.data.multigrid import Phase
+from videonl.data.multigrid_schedule import MultigridSchedule
 
 logger = logging.getLogger(__name__)
 
