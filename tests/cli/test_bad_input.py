@@ -250,3 +250,20 @@ def test_video_on_a_network_whose_norms_have_no_innermost_channels(
     checkpoint = with_blocks("gc", {"block": "gc", "after": {"res3": [3]}})
     video = next((clips / "test").glob("*/*.mp4"))
     assert videonl("predict", "--checkpoint", checkpoint, "--video", video).code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["[0.8, 0.2]"], "cycle_ends must ascend, above 0 and below 1, got [0.8, 0.2]"),
+        (["[0.5]", "--data.multigrid.rate_power", "2"], "rate_power must be at most 1, got 2"),
+        (["[0.5]", "--data.multigrid.short_cycle", "[0]"], "short_cycle must have fractions above 0"),
+        (["[0.5]", "--trainer.max_epochs", "-1"], "data.multigrid needs a known number of steps"),
+        (
+            ["[0.5]", "--model.network.init_args.backbone", "i3d_r50"],
+            "data.multigrid has clips of 1 x 31 x 31, but num_frames must be at least",
+        ),
+    ],
+)
+def test_multigrid_that_cannot_be_trained(refuse: Callable[..., str], options: list[str], message: str) -> None:
+    assert message in refuse("--data.multigrid.cycle_ends", *options)

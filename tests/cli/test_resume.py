@@ -12,6 +12,7 @@ import yaml
 
 INTERRUPTED = Path(__file__).with_name("interrupted.py")
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+MULTIGRID = ["--data.multigrid.cycle_ends", "[0.7]", "--data.multigrid.long_cycle", "[[0.6, 0.7071], [1, 1]]"]
 
 
 def run(*words: object) -> int:
@@ -50,18 +51,20 @@ def config(small_config: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.slow  # three processes each; tests/training/test_resuming.py is its quick sibling
 @pytest.mark.parametrize(
-    ("num_workers", "stop", "processes"), [(0, 4, []), (2, 8, []), (1, 4, TWO)], ids=["epoch 0", "epoch 1", "two"]
+    ("num_workers", "stop", "more"),
+    [(0, 4, []), (2, 8, []), (1, 4, TWO), (1, 4, [*TWO, *MULTIGRID])],
+    ids=["epoch 0", "epoch 1", "two", "two, multigrid"],
 )
 def test_resuming_in_the_middle_of_an_epoch_changes_no_bit(
-    config: Path, tmp_path: Path, num_workers: int, stop: int, processes: list[str]
+    config: Path, tmp_path: Path, num_workers: int, stop: int, more: list[str]
 ) -> None:
-    options = ["fit", "--config", config, "--data.loading.num_workers", num_workers, *processes, "--run.dir"]
+    options = ["fit", "--config", config, "--data.loading.num_workers", num_workers, *more, "--run.dir"]
     assert run("-m", "videonl", *options, tmp_path / "whole") == 0
     assert run(INTERRUPTED, stop, *options, tmp_path / "parts") == 3
     assert last(tmp_path / "parts")["global_step"] == stop
     assert run("-m", "videonl", *options, tmp_path / "parts", "--ckpt_path", "last") == 0
     whole, parts = last(tmp_path / "whole"), last(tmp_path / "parts")
-    assert whole["global_step"] == parts["global_step"] == (6 if processes else 12)
+    assert whole["global_step"] == parts["global_step"] == (6 if more else 12)
     assert all(torch.equal(parts["state_dict"][name], weight) for name, weight in whole["state_dict"].items())
     momenta = [checkpoint["optimizer_states"][0]["state"] for checkpoint in (whole, parts)]
     assert str(momenta[0]) == str(momenta[1])

@@ -203,6 +203,21 @@ def test_folding_changes_scores_by_rounding_alone(videonl: Videonl, trained: Pat
         torch.testing.assert_close(folded.probabilities, whole.probabilities, rtol=0, atol=1e-5)
 
 
+def test_multigrid_is_told_of_and_logged(videonl: Videonl, small_config: Path, tmp_path: Path) -> None:
+    words = ["fit", "--config", small_config, "--run.dir", tmp_path / "run", "--trainer.max_epochs", "3"]
+    cycle = ["--data.multigrid.cycle_ends", "[0.5]", "--data.multigrid.long_cycle", "[[0.6, 0.7071], [1, 1]]"]
+    ended = videonl(*words, *cycle)
+    assert ended.code == 0, ended.text
+    assert "multigrid: long cycles that end at 50 % of the steps; clips x frames x px in equal parts" in ended.text
+    assert "30 x 3 x 16, 15 x 3 x 22; learning rate x 3" in ended.text
+    assert "and 5 x 5 x 31 to the end" in ended.text
+    assert "epoch 2: from here on clips x frames x px are 5 x 5 x 31" in ended.text
+    with (tmp_path / "run" / "logs" / "fit" / "version_0" / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["multigrid/clips"]]
+    shapes = [[int(float(row[f"multigrid/{name}"])) for name in ("clips", "num_frames", "crop_px")] for row in rows]
+    assert shapes == [[30, 3, 16], [15, 3, 22], *[[5, 5, 31]] * 4]
+
+
 def test_uneven_classes_are_drawn_and_weighed_as_asked(videonl: Videonl, small_config: Path, tmp_path: Path) -> None:
     words = ["fit", "--config", small_config, "--run.dir", tmp_path / "run", "--data.balance", "{sum_0: 3}"]
     ended = videonl(*words, "--model.loss.class_weights", "inverse", "--model.loss.logit_adjustment", "1")

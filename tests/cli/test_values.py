@@ -24,6 +24,7 @@ from videonl.cli.run_folder import Run
 from videonl.data.augmentation import Augmentation, Color, RandAugment
 from videonl.data.loader import Loading
 from videonl.data.mixing import Mixing
+from videonl.data.multigrid import Multigrid
 from videonl.data.preparing.encoding import Encoding
 from videonl.data.synthetic.dataset import SyntheticSettings, write_synthetic
 from videonl.data.transforms import ClipFormat, Views
@@ -46,7 +47,7 @@ MEANT = {
         momentum label_smoothing mean flip_probability brightness contrast saturation hue num_ops magnitude
         erasing_probability mixup_alpha cutmix_alpha num_workers time_limit_seconds time_limit max_failed_share
         upload_limit_mb diagnosed_clips save_every_steps films_every_epochs dropout num_mistakes num_videos num_sampled
-        memory_reads num_train num_val num_test crf pool_padding export.tolerance""",
+        memory_reads num_train num_val num_test crf pool_padding export.tolerance rate_power""",
     "-1": "max_epochs max_steps num_sanity_val_steps",
     ".inf": "upload_limit_mb",
     HUGE: """overfit_batches val_check_interval
@@ -63,7 +64,10 @@ NOT_MEANT = """index num_workers 0, prepare num_workers 0, index time_limit 0, p
     fit limit_train_batches 0, test limit_test_batches 0,
     validate limit_val_batches 0, predict limit_predict_batches 0, fit overfit_batches 1,
     fit val_check_interval 1"""
-SETTINGS = (ClipFormat, Views, Augmentation, Color, RandAugment, Mixing, Loading, Optimization, Encoding, Run, Stated)
+SETTINGS = (
+    *(ClipFormat, Views, Augmentation, Color, RandAugment, Mixing, Multigrid, Loading, Optimization),
+    *(Encoding, Run, Stated),
+)
 
 
 class Option(NamedTuple):

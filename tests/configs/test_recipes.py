@@ -35,6 +35,7 @@ PUBLISHED = {
     "c2d_r50_scratch_8x8": "71.46",
     "i3d_r50_scratch_8x8": "73.27",
     "slow_r50_scratch_8x8": "74.58",
+    "slowfast_r50_multigrid_32x2": "76.6 / 92.7",
 }
 # Millions of parameters with 400 classes: 24.33, 28.04 and 32.45, and 7.36 for five blocks; GCNet's table.
 PARAMETERS = {
@@ -68,7 +69,7 @@ def test_comment_states_the_published_figure(name: str) -> None:
     comment = comment_of(name)
     assert f"Aims at {PUBLISHED[name]} %" in comment
     assert comment.count("%") == 1
-    assert any(source in comment for source in ("1711.07971", "1904.11492", "mmaction2", "pytorchvideo"))
+    assert any(source in comment for source in ("1711.07971", "1904.11492", "mmaction2", "pytorchvideo", "PySlowFast"))
 
 
 def test_recipes_are_those_with_a_published_figure() -> None:
@@ -87,10 +88,28 @@ def test_steps_and_rate_are_the_papers(name: str) -> None:
         assert (optimization["lr"], trainer["max_epochs"]) == (0.1, 196)
         assert round(196 * optimization["warmup_fraction"]) == 34
         assert "weights" not in config["model"]
+    elif "multigrid" in name:
+        assert (optimization["lr"], "weights" in config["model"]) == (0.1, False)
+        require_multigrid_of_the_paper(config)
     else:
         assert optimization["lr"] == (0.0025 if is_long else 0.01)
         assert [round(400_000 * fraction) for fraction in optimization["milestone_fractions"]] == [150_000, 300_000]
         assert trainer["max_steps"] == 400_000
+
+
+def require_multigrid_of_the_paper(config: dict[str, Any]) -> None:
+    """PySlowFast's: rates change after 94, 154 and 196 of 239 epochs; multigrid shows each video 1.5 times as often.
+
+    Its last rate begins in the middle of the last phase, where it goes on with the short cycle and we do not.
+    """
+    trainer, optimization, multigrid = config["trainer"], config["model"]["optimization"], config["data"]["multigrid"]
+    assert [round(239 * end) for end in multigrid["cycle_ends"]] == [94, 154, 196]
+    assert [round(239 * fraction, 1) for fraction in optimization["milestone_fractions"]] == [94.0, 154.0, 217.5]
+    in_cycles, last = (32 + 16 + 14 + 7) / 12, 7 / 3  # clips for one of a full-size batch, on average
+    share = multigrid["cycle_ends"][-1]
+    assert trainer["max_epochs"] == round(1.5 * 239 / (share * in_cycles + (1 - share) * last))
+    assert round(trainer["max_epochs"] * optimization["warmup_fraction"] * 32 / 3) == 34
+    assert round(trainer["max_epochs"] * (share * in_cycles + 1 - share)) == 343
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -106,7 +125,7 @@ def test_weights_are_inflated_or_those_of_the_shorter_clips(name: str) -> None:
         short = f"{name.rpartition('_')[0]}_32x2"
         assert weights == f"{folder_of(short)}/checkpoints/last.ckpt"
         assert config_of(name)["model"]["network"]["init_args"]["batch_norm"] == "affine"
-    elif "scratch" not in name:
+    elif "scratch" not in name and "multigrid" not in name:
         assert weights == f"imagenet/resnet{101 if 'r101' in name else 50}"
 
 

@@ -62,13 +62,15 @@ def shrunk(config: dict, clips: Path, run: Path) -> dict:
     """What a test changes about an experiment."""
     # Strides in time take 7 frames at least, and groups of 4 need two groups after a sixteenth of the frames.
     num_frames = min(config["data"]["clip"]["num_frames"], 16)
+    # The fast pathway has an eighth of the channels.
+    width = 8 if config["model"]["network"]["init_args"]["backbone"].startswith("slowfast") else 4
     small = {
         "trainer": {
             **{"devices": 1, "accelerator": "cpu", "strategy": "auto", "precision": "32-true"},
             **{"max_steps": 2, "enable_progress_bar": False, "num_sanity_val_steps": 0},
             **{"check_val_every_n_epoch": 1, "log_every_n_steps": 1},
         },
-        "model": {"weights": None, "network": {"init_args": {"width": 4}}},
+        "model": {"weights": None, "network": {"init_args": {"width": width}}},
         "data": {
             **{"root": None, "train": str(clips / "train"), "val": str(clips / "val"), "test": None},
             "clip": {"num_frames": num_frames, "short_side_px": 33, "crop_px": 32},

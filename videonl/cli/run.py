@@ -39,6 +39,7 @@ from videonl.terminal import printable
 from videonl.training import ClipModule
 from videonl.training.checkpoint_files import WholeCheckpoints
 from videonl.training.guarded_loggers import guarded
+from videonl.training.multigrid_limits import require_multigrid
 
 
 class RunParser(LightningArgumentParser):
@@ -228,6 +229,7 @@ class VideonlCLI(LightningCLI):
             )
         if "train" in self.datamodule.videos:
             require_validations(trainer.as_dict(), len(self.datamodule.training_loader()))
+            require_multigrid(self.model.network, self.datamodule, self.trainer)
 
     def _check_synchronization(self, network: nn.Module) -> None:
         """Rejects Lightning's synchronized norms if they would replace frozen or affine ones."""

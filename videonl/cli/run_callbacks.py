@@ -19,6 +19,7 @@ from videonl.training.callbacks import (
     EvaluationLogs,
     FilmAttention,
     LastCheckpoint,
+    MultigridShapes,
     ProgressLines,
     SeedSteps,
     Throughput,
@@ -59,6 +60,8 @@ def callbacks(
         every.append(Throughput())
         if logs:
             every.append(LearningRateMonitor(logging_interval="step"))
+        if data.multigrid.is_on:
+            every.append(MultigridShapes())
         if run.diagnosed_clips:
             every.append(BlockDiagnostics(run.diagnosed_clips))
         if run.artifacts:

@@ -34,6 +34,9 @@ def print_header(
     _log.info("network: %s; %s", about["backbone"], blocks)
     _log.info("parameters: %s%s", f"{num_parameters:,}", _cost(module, data.clip))
     _log.info("videos: %s; classes: %d", _counted(subcommand, data), data.num_classes)
+    if subcommand == "fit" and data.multigrid.is_on:
+        for line in _multigrid_lines(data):
+            _log.info(line)
     if checkpoint is not None:
         _log.info("checkpoint: %s", checkpoint)
     _log.info("folder: %s", folder)
@@ -56,6 +59,22 @@ def _cost(module: ClipModule, clip: ClipFormat) -> str:
 def _counted(subcommand: str, data: ClipDataModule) -> str:
     found = [(name, data.videos[name]) for name in _LOOKED_AT[subcommand] if name in data.videos]
     return ", ".join(f"{len(videos):,} {_SPLITS[name]}" for name, videos in found) or "none"
+
+
+def _multigrid_lines(data: ClipDataModule) -> list[str]:
+    """The phases of a long cycle, and when there are cycles."""
+    settings, num_clips = data.multigrid, data.loading.batch_size
+    phases = settings.phases(data.clip)
+    ends = ", ".join(f"{100 * end:g} %" for end in settings.cycle_ends)
+    cycle = [
+        f"  {phase.describe(num_clips)}; learning rate x {phase.factor**settings.rate_power:.3g}"
+        for phase in phases[: len(settings.long_cycle)]
+    ]
+    return [
+        f"multigrid: long cycles that end at {ends} of the steps; clips x frames x px in equal parts:",
+        *cycle,
+        f"  and {phases[-1].describe(num_clips)} to the end",
+    ]
 
 
 def print_closing(trainer: Trainer, run: Run) -> None:

@@ -30,6 +30,7 @@ _DATA = {
     "--data.train, --data.val, --data.test SOURCE": "class folders, a list, an index, or LIST.csv#SPLIT",
     "--data.clip.num_frames N, --data.clip.stride_frames N": "the clip that the network sees (8, 8)",
     "--data.clip.short_side_px N, --data.clip.crop_px N": "its size (256, 224)",
+    "--data.multigrid.cycle_ends LIST": "train on more and smaller clips at first: docs/training.md",
     "--data.loading.batch_size N": "clips per batch, in each process (8)",
     "--data.loading.num_workers N": "processes that decode (2)",
 }

@@ -8,6 +8,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as vision
 
 from videonl.data.mixing import Mixing
+from videonl.data.multigrid import Grid
 from videonl.data.transforms import ClipFormat, require
 from videonl.data.video import UNKNOWN, Label
 from videonl.errors import MOST_PIXELS, require_within
@@ -116,17 +117,24 @@ class TrainTransform:
     def __init__(
         self, clip_format: ClipFormat, augmentation: Augmentation, no_flip_labels: Collection[int] = ()
     ) -> None:
-        self.crop_px = clip_format.crop_px
+        self.grid = Grid(clip_format.num_frames, clip_format.crop_px)
         self.augmentation = augmentation
         self.no_flip_labels = frozenset(no_flip_labels)
         shortest_px = augmentation.short_side_px[0]
-        fits = augmentation.resized_crop_area is not None or self.crop_px <= shortest_px
-        require(fits, f"crop_px must not exceed the augmentation's short_side_px {shortest_px}, got {self.crop_px}")
+        fits = augmentation.resized_crop_area is not None or self.grid.crop_px <= shortest_px
+        message = f"crop_px must not exceed the augmentation's short_side_px {shortest_px}, got {self.grid.crop_px}"
+        require(fits, message)
         self._later = _later_transforms(augmentation, clip_format.mean)
 
-    def __call__(self, frames: torch.Tensor, label: Label = UNKNOWN) -> torch.Tensor:
-        """Transform one clip of ``label``, uint8 ``(T, C, H, W)``, to uint8 ``(C, T, crop, crop)``."""
-        frames = self._crop(frames)
+    def __call__(self, frames: torch.Tensor, label: Label = UNKNOWN, grid: Grid | None = None) -> torch.Tensor:
+        """Transform one clip of ``label``, uint8 ``(T, C, H, W)``, to uint8 ``(C, T, crop, crop)``.
+
+        Args:
+            frames: The clip.
+            label: Its label, or several.
+            grid: Of a multigrid training: the size of the crop, and how much of the frame it shows.
+        """
+        frames = self._crop(frames, grid or self.grid)
         flip = float(torch.rand(())) < self.augmentation.flip_probability
         labels = label if isinstance(label, tuple) else (label,)
         if flip and self.no_flip_labels.isdisjoint(labels):
@@ -137,21 +145,21 @@ class TrainTransform:
         frames = frames.contiguous(memory_format=torch.channels_last)
         return frames.transpose(0, 1)  # (T, C, H, W) -> (C, T, H, W)
 
-    def _crop(self, frames: torch.Tensor) -> torch.Tensor:
+    def _crop(self, frames: torch.Tensor, grid: Grid) -> torch.Tensor:
         area = self.augmentation.resized_crop_area
         if area is not None:
-            resized: torch.Tensor = v2.RandomResizedCrop(self.crop_px, scale=area, antialias=True)(frames)
+            resized: torch.Tensor = v2.RandomResizedCrop(grid.crop_px, scale=area, antialias=True)(frames)
             return resized
-        top, left, side_px = self._jittered_box(*frames.shape[-2:])
-        size_px = [self.crop_px, self.crop_px]
+        top, left, side_px = self._jittered_box(frames.shape[-2], frames.shape[-1], grid)
+        size_px = [grid.crop_px, grid.crop_px]
         cropped: torch.Tensor = vision.resized_crop(frames, top, left, side_px, side_px, size_px, antialias=True)
         return cropped
 
-    def _jittered_box(self, height_px: int, width_px: int) -> tuple[int, int, int]:
+    def _jittered_box(self, height_px: int, width_px: int, grid: Grid) -> tuple[int, int, int]:
         """The part of the frame that a crop of the resized frame shows, in pixels: only this part is resized."""
-        low, high = self.augmentation.short_side_px
+        low, high = grid.short_side_px(self.grid.crop_px, *self.augmentation.short_side_px)
         short_side_px = int(torch.randint(low, high + 1, ()))
-        side_px = max(1, round(self.crop_px * min(height_px, width_px) / short_side_px))
+        side_px = max(1, round(grid.crop_px * min(height_px, width_px) / short_side_px))
         top = int(torch.randint(height_px - side_px + 1, ()))
         left = int(torch.randint(width_px - side_px + 1, ()))
         return top, left, side_px

@@ -1,5 +1,6 @@
 """The data module: sources in, batches out."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
 from videonl.data.augmentation import Augmentation, TrainTransform
@@ -16,7 +17,9 @@ from videonl.data.balance import balanced_order, draw_weights
 from videonl.data.batches import collate_evaluation, collate_training
 from videonl.data.dataset import EvaluationVideos, TrainingClips
 from videonl.data.loader import Loading, ResumableLoader, worker_options
-from videonl.data.samplers import EvaluationBatchSampler, TrainingSampler
+from videonl.data.multigrid import Multigrid
+from videonl.data.multigrid_schedule import MultigridSchedule
+from videonl.data.samplers import EvaluationBatchSampler, MultigridBatches, TrainingSampler
 from videonl.data.sources.class_names import read_class_names
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labeled import file_of_source, read_source
@@ -51,6 +54,7 @@ class ClipDataModule(LightningDataModule):
         task: ``single_label``, or ``multi_label`` for videos with any number of labels each.
         balance: How often training videos are drawn: none, each once; classes, every class equally often; sqrt, in
             proportion to the square root of its number of videos; or weights by class, such as {fall: 4}.
+        multigrid: Train on more and smaller clips at first.
 
     Raises:
         UserError: A source is missing or malformed, a label of an evaluation's video is not among the classes, or those
@@ -74,6 +78,7 @@ class ClipDataModule(LightningDataModule):
         path_prefix: str | None = None,
         task: str = "single_label",
         balance: str | dict[str, float] = "none",
+        multigrid: Multigrid = Multigrid(),
     ) -> None:
         super().__init__()
         self.has_several_labels = task == "multi_label"
@@ -83,6 +88,7 @@ class ClipDataModule(LightningDataModule):
             ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
         self.loading = loading
         self.augmentation = augmentation
+        self.multigrid = multigrid
         self.scored: frozenset[int] = frozenset()
         self._training_loader: ResumableLoader | None = None
         self._resumed_from: dict[str, Any] | None = None
@@ -150,16 +156,41 @@ class ClipDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches of random clips that track the progress of the training, and resume with it."""
-        loader = self.training_loader()
+        loader = self.training_loader(None if self.trainer is None else self.multigrid_schedule(self.trainer))
         if self.trainer is not None:
             loader.limit = self.trainer.limit_train_batches
+        elif self.multigrid.is_on:
+            raise UserError("data.multigrid requires a trainer, whose epochs its schedule divides")
         if self._resumed_from is not None:
             loader.load_state_dict(self._resumed_from)
         self._training_loader = loader
         return loader
 
-    def training_loader(self) -> ResumableLoader:
-        """Batches of random clips, apart from the training's progress; ``set_epoch`` chooses the epoch."""
+    def multigrid_schedule(self, trainer: Trainer) -> MultigridSchedule | None:
+        """The shape of the batch of every step of a multigrid training; None where all are of full size.
+
+        Raises:
+            UserError: It is not known how many steps the training has.
+        """
+        if not self.multigrid.is_on:
+            return None
+        loader = self.training_loader()
+        loader.limit = trainer.limit_train_batches
+        epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs
+        steps = math.inf if trainer.max_steps == -1 else trainer.max_steps * trainer.accumulate_grad_batches
+        num_steps = min(epochs * loader.num_batches, steps)
+        if math.isinf(num_steps):
+            raise UserError(
+                "data.multigrid needs a known number of steps: set --trainer.max_epochs or --trainer.max_steps"
+            )
+        return MultigridSchedule(self.multigrid, self.clip, int(num_steps), loader.num_batches)
+
+    def training_loader(self, schedule: MultigridSchedule | None = None) -> ResumableLoader:
+        """Batches of random clips, apart from the training's progress; ``set_epoch`` chooses the epoch.
+
+        Args:
+            schedule: The shapes of batches of a multigrid training; by default all are of full size.
+        """
         videos, loading = self._videos_of("train"), self.loading
         clips = TrainingClips(
             videos,
@@ -173,9 +204,10 @@ class ClipDataModule(LightningDataModule):
         )
         num_videos_per_batch = loading.batch_size // loading.clips_per_video
         sampler = TrainingSampler(len(videos), loading.seed, num_videos_per_batch, self._draws, str(self.balance))
-        return ResumableLoader(
-            clips, sampler=sampler, batch_size=num_videos_per_batch, collate_fn=collate_training, **self._options()
-        )
+        options = {"collate_fn": collate_training, **self._options()}
+        if schedule is not None:
+            return ResumableLoader(clips, sampler, MultigridBatches(sampler, schedule), **options)
+        return ResumableLoader(clips, sampler, batch_size=num_videos_per_batch, **options)
 
     def state_dict(self) -> dict[str, Any]:
         """The progress in the epoch; part of every checkpoint."""

@@ -10,16 +10,17 @@ from videonl.data.guarding import Guarded
 from videonl.data.randomness import seeded
 from videonl.data.reading.decoding import DecodingError, VideoReader
 from videonl.data.reading.video_reader import with_recount
+from videonl.data.samplers import Draw
 from videonl.data.sampling import even_clips, even_clips_in_time, random_clip, random_clip_in_time
 from videonl.data.transforms import ClipFormat, Views, ViewTransform
-from videonl.data.video import Label, Video, target_of
+from videonl.data.video import Video, target_of
 from videonl.errors import UserError
 
 _MAX_TRIES = 10
 
 
 class TrainingClips(Dataset[TrainingItem]):
-    """Random clips of each video, which is decoded once, keyed by ``(epoch, index)``.
+    """Random clips of each video, which is decoded once, keyed by ``(epoch, index)`` or a ``samplers.Draw``.
 
     All randomness depends only on (seed, epoch, index), not on worker, process or earlier draws. A video that cannot be
     decoded is replaced by the next one in the list that can.
@@ -27,8 +28,8 @@ class TrainingClips(Dataset[TrainingItem]):
     Args:
         videos: The videos.
         clip_format: Which frames make a clip.
-        transform: From uint8 ``(T, C, H, W)`` and a label to uint8 ``(C, T, H, W)``; draws from torch's global
-            generator.
+        transform: From uint8 ``(T, C, H, W)``, a label, and the grid where there is one, to uint8 ``(C, T, H, W)``;
+            draws from torch's global generator.
         decoder: A name in ``decoding.DECODERS``.
         seed: Seed of all random choices.
         clips_per_video: Number of clips of each video, R.
@@ -40,7 +41,7 @@ class TrainingClips(Dataset[TrainingItem]):
         self,
         videos: Sequence[Video],
         clip_format: ClipFormat,
-        transform: Callable[[torch.Tensor, Label], torch.Tensor],
+        transform: Callable[..., torch.Tensor],
         decoder: str = "auto",
         seed: int = 0,
         clips_per_video: int = 1,
@@ -60,18 +61,19 @@ class TrainingClips(Dataset[TrainingItem]):
     def __len__(self) -> int:
         return len(self.videos)
 
-    def __getitem__(self, key: tuple[int, int]) -> TrainingItem:
+    def __getitem__(self, key: tuple[int, int] | Draw) -> TrainingItem:
         """Return the clips of video ``index`` in ``epoch``.
 
         Raises:
             UserError: Neither that video nor any of the next nine can be decoded.
         """
-        epoch, index = key
+        draw = Draw(*key)
+        index = draw.video
         failures: list[Failure] = []
         for attempt in range(min(_MAX_TRIES, len(self.videos))):
             video = self.videos[(index + attempt) % len(self.videos)]
             try:
-                clip = self._guarded(video.path, (epoch, index, video))
+                clip = self._guarded(video.path, (draw, video))
             except DecodingError as error:
                 failures.append(Failure(error.path, error.reason))
             else:
@@ -80,17 +82,19 @@ class TrainingClips(Dataset[TrainingItem]):
         listed = "\n".join(f"  {failure.path}: {failure.reason}" for failure in failures)
         raise UserError(f"none of {len(failures)} videos in a row can be decoded:\n{listed}\nRepair or remove them.")
 
-    def _random_clips(self, key: tuple[int, int, Video]) -> torch.Tensor:
+    def _random_clips(self, key: tuple[Draw, Video]) -> torch.Tensor:
         with key[-1].open(self.decoder) as reader:
-            return with_recount(lambda: self._drawn(reader, key))
+            return with_recount(lambda: self._drawn(reader, *key))
 
-    def _drawn(self, reader: VideoReader, key: tuple[int, int, Video]) -> torch.Tensor:
-        epoch, index, video = key
+    def _drawn(self, reader: VideoReader, draw: Draw, video: Video) -> torch.Tensor:
+        epoch, index, grid = draw
+        form, of_grid = self.clip_format, () if grid is None else (grid,)
         with seeded(self.seed, epoch, index):
-            clips = [_random_frames(reader, self.clip_format) for _ in range(self.clips_per_video)]
+            clips = [_random_frames(reader, grid.drawn(form) if grid else form) for _ in range(self.clips_per_video)]
             needed = sorted({frame for clip in clips for frame in clip})
             frames = reader.read(needed)
-            return stack([self.transform(_picked(frames, _places(clip, needed)), video.label) for clip in clips])
+            picked = [_picked(frames, _places(clip, needed)) for clip in clips]
+            return stack([self.transform(clip, video.label, *of_grid) for clip in picked])
 
 
 class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):

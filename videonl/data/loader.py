@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from videonl.data.reading.decoding import check_decoder
-from videonl.data.samplers import TrainingSampler, rank_and_world_size
+from videonl.data.samplers import MultigridBatches, TrainingSampler, rank_and_world_size
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError, require_within
 from videonl.runtime.own_modules import find_own_modules, folders_of_own_modules
 from videonl.runtime.parallel import end_with_starter, safe_context
@@ -90,6 +90,7 @@ class ResumableLoader(DataLoader[Any]):
     Args:
         dataset: Takes the keys of the sampler.
         sampler: Orders the videos.
+        batches: Those of a multigrid training, from the same sampler.
         options: As of ``DataLoader``.
 
     Attributes:
@@ -97,11 +98,14 @@ class ResumableLoader(DataLoader[Any]):
         limit: How many batches of an epoch are trained on, or which share, as the trainer's ``limit_train_batches``.
     """
 
-    def __init__(self, dataset: Any, sampler: TrainingSampler, **options: Any) -> None:
-        super().__init__(dataset, sampler=sampler, **options)
+    def __init__(
+        self, dataset: Any, sampler: TrainingSampler, batches: MultigridBatches | None = None, **options: Any
+    ) -> None:
+        order: dict[str, Any] = {"sampler": sampler} if batches is None else {"batch_sampler": batches}
+        super().__init__(dataset, **order, **options)
         self.waited_seconds = 0.0
         self.limit: int | float = 1.0
-        self._order = sampler
+        self._order, self._batches = sampler, batches
         self._num_batches_done = 0
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch promises its own class of iterator
@@ -133,7 +137,7 @@ class ResumableLoader(DataLoader[Any]):
             UserError: It was in the middle of an epoch, and counted in other batches.
         """
         differing = [
-            f"{name} {state.get(name, 'none')}, now {value}"  # version 0.1 had no balance
+            f"{name} {state.get(name, 'none')}, now {value}"  # version 0.1 had neither balance nor multigrid
             for name, value in self._counted_in().items()
             if state.get(name, "none") != value
         ]
@@ -159,6 +163,7 @@ class ResumableLoader(DataLoader[Any]):
             "processes": world_size,
             "seed": order.seed,
             "balance": order.balance,
+            "multigrid": "none" if self._batches is None else str(self._batches.schedule),
         }
 
 

@@ -6,10 +6,15 @@ loaders are often built before the processes know each other. The trainer must l
 """
 
 from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 import torch.distributed
 from torch.utils.data import Sampler
+
+from videonl.data.multigrid import Grid
+from videonl.data.multigrid_schedule import MultigridSchedule
 
 
 def rank_and_world_size() -> tuple[int, int]:
@@ -17,6 +22,17 @@ def rank_and_world_size() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
+
+
+class Draw(NamedTuple):
+    """One video of a batch: the epoch, its index, and the sampling grid of its clips in a multigrid training.
+
+    There the epoch is the number of times that all videos have come before.
+    """
+
+    epoch: int
+    video: int
+    grid: Grid | None = None
 
 
 class TrainingSampler(Sampler[tuple[int, int]]):
@@ -70,7 +86,7 @@ class TrainingSampler(Sampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         rank, world_size = rank_and_world_size()
-        epoch, order = self.epoch, self._order()
+        epoch, order = self.epoch, self.order(self.epoch)
         for place in range(self.num_batches_done * self.batch_size, len(self)):
             yield epoch, order[(rank + place * world_size) % self.num_videos]
 
@@ -79,13 +95,45 @@ class TrainingSampler(Sampler[tuple[int, int]]):
         num_steps = self.num_videos // (self.batch_size * world_size)
         return num_steps * self.batch_size or -(-self.num_videos // world_size)
 
-    def _order(self) -> list[int]:
+    def order(self, epoch: int) -> list[int]:
+        """All indices of an epoch, for all processes together."""
         # Large odd multiplier: neighboring seeds must not share their epochs' orders (seed 0 epoch 1, seed 1 epoch 0).
-        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
         if self.draws is not None:
             return self.draws(generator)
         order: list[int] = torch.randperm(self.num_videos, generator=generator).tolist()
         return order
+
+
+class MultigridBatches(Sampler[list[Draw]]):
+    """Batches of a multigrid training, whose number of clips and grid depend on the step alone.
+
+    An epoch has as many steps as one of full-size batches. The videos come in one order after another, through steps
+    and epochs without a gap, so none are left out. A step of all processes takes consecutive ones, as with
+    :class:`TrainingSampler`.
+
+    Args:
+        sampler: Orders the videos, and has the epoch and the progress in it; its batch size is that of full size.
+        schedule: The shape of the batch of every step.
+    """
+
+    def __init__(self, sampler: TrainingSampler, schedule: MultigridSchedule) -> None:
+        self.sampler = sampler  # where the trainer looks for the one whose epoch it sets
+        self.schedule = schedule
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        rank, world_size = rank_and_world_size()
+        sampler, order = self.sampler, lru_cache(2)(self.sampler.order)
+        for batch in range(sampler.num_batches_done, len(self)):
+            step = self.schedule.step(sampler.epoch, batch)
+            factor, _, grid = self.schedule.shape(step)
+            begin = self.schedule.factors_before(step) * sampler.batch_size * world_size + rank
+            places = range(begin, begin + factor * sampler.batch_size * world_size, world_size)
+            passes = (divmod(place, sampler.num_videos) for place in places)
+            yield [Draw(epoch, order(epoch)[place], grid) for epoch, place in passes]
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // self.sampler.batch_size)
 
 
 class EvaluationBatchSampler(Sampler[list[int]]):

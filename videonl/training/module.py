@@ -8,9 +8,11 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from videonl.data.batches import EvaluationBatch, TrainingBatch
 from videonl.data.datamodule import ClipDataModule
+from videonl.data.multigrid_schedule import MultigridSchedule
 from videonl.data.transforms import MOST_VIEWS, ClipFormat
 from videonl.errors import UserError, require_within
 from videonl.evaluation import Average, VideoScore, VideoScores
@@ -20,7 +22,7 @@ from videonl.profiling import require_clip
 from videonl.tasks import TASKS, Task
 from videonl.tasks.loss import Loss
 from videonl.training.optimization import Optimization, build_optimizer
-from videonl.training.schedule import ScheduledRates, lr_factor
+from videonl.training.schedule import ScheduledRates, lr_factor, multigrid_factor
 
 
 class ClipModule(LightningModule):
@@ -98,6 +100,7 @@ class ClipModule(LightningModule):
         self.unreadable: dict[str, str] = {}
         self.fold = True
         self._recognizer: Recognizer | None = None
+        self._grids: MultigridSchedule | None = None
         self._collected = VideoScores(self.average)
 
     def configure_model(self) -> None:
@@ -119,7 +122,8 @@ class ClipModule(LightningModule):
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         """The loss of one batch of clips; ``train/top1`` counts the stronger label of mixed clips."""
-        logits, label = self(batch["clip"]), batch["label"]
+        parts = batch["clip"].chunk(self._num_parts(batch_idx))
+        logits, label = torch.cat([self(part) for part in parts]), batch["label"]
         loss = self.task.loss(logits, label, self.label_smoothing)
         hits = self.task.hits(logits, label).mean()
         size = len(label)
@@ -134,8 +138,23 @@ class ClipModule(LightningModule):
         if settings.lr_per_clips is not None:
             settings = settings.scaled_to(self._num_clips_per_step())
         optimizer = build_optimizer(self.network, settings)
-        schedule = ScheduledRates(optimizer, lr_factor(settings, self.trainer.estimated_stepping_batches))
+        factor = lr_factor(settings, self.trainer.estimated_stepping_batches)
+        self._grids = self._multigrid()
+        if self._grids is not None:
+            factor = multigrid_factor(factor, self._grids, self.trainer.accumulate_grad_batches)
+        schedule = ScheduledRates(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _multigrid(self) -> MultigridSchedule | None:
+        data = getattr(self.trainer, "datamodule", None)  # none where the trainer is given loaders alone
+        return data.multigrid_schedule(self.trainer) if isinstance(data, ClipDataModule) else None
+
+    def _num_parts(self, batch_idx: int) -> int:
+        """Sub-batches of a multigrid batch: its norms take statistics over as many clips as those of full size do."""
+        norms = (part for part in self.network.modules() if isinstance(part, _BatchNorm))
+        if self._grids is None or not any(norm.training for norm in norms):
+            return 1
+        return self._grids.shape(self._grids.step(self.trainer.current_epoch, batch_idx)).num_parts
 
     def _num_clips_per_step(self) -> int:
         """Clips of an optimizer step, of all processes and accumulated batches."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from torch.optim.lr_scheduler import LambdaLR
 
+from videonl.data.multigrid_schedule import MultigridSchedule
 from videonl.errors import UserError, require_within
 
 SCHEDULES = ("cosine", "step", "constant")
@@ -76,6 +77,25 @@ def lr_factor(settings: Schedule, num_steps: float) -> Callable[[int], float]:
         return 1.0
 
     return factor
+
+
+def multigrid_factor(
+    factor: Callable[[int], float], grids: MultigridSchedule, num_batches: int
+) -> Callable[[int], float]:
+    """A schedule's factor times that of a multigrid training, whose steps with large batches have a higher rate.
+
+    Args:
+        factor: The schedule, of the 0-based optimizer step.
+        grids: The shapes of batches.
+        num_batches: Accumulated batches of an optimizer step; the last one of an epoch may have fewer.
+    """
+    steps_per_epoch = -(-grids.steps_per_epoch // num_batches)
+
+    def both(step: int) -> float:
+        epoch, place = divmod(step, steps_per_epoch)
+        return factor(step) * grids.rate(grids.step(epoch, place * num_batches))
+
+    return both
 
 
 class ScheduledRates(LambdaLR):
