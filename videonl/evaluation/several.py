@@ -137,7 +137,10 @@ def several_metrics(probabilities: Tensor, targets: Tensor, chosen: float | None
         than five classes, ``hit5``; all from 0 to 1.
     """
     once = np.ones((1, len(targets)))
-    return {name: float(statistic(once)[0]) for name, statistic in several_statistics(probabilities, targets, chosen).items()}
+    return {
+        name: float(statistic(once)[0])
+        for name, statistic in several_statistics(probabilities, targets, chosen).items()
+    }
 
 
 def several_intervals(probabilities: Tensor, targets: Tensor, chosen: float | None = None) -> dict[str, Interval]:
