@@ -108,14 +108,10 @@ def _refuse_twice(path: Path) -> None:
 
 
 def _base(path: Path, content: Settings) -> Settings:
-    files = content.get("base", [])
-    files = [files] if isinstance(files, str) else files
-    if not files or not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+    base = _overrides(f"study {path}: base", content.get("base"), ("ckpt_path",))
+    if not base:
         raise UserError(f"study {path}: base must name the configuration of a training, or be a list of them")
-    merged: Settings = {}
-    for file in files:
-        merged = merge(merged, _loaded(file))
-    return {"extends": files, **merged}
+    return base
 
 
 def _laid(*layers: Settings) -> Settings:

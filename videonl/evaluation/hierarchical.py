@@ -16,10 +16,10 @@ def hierarchical_bootstrap(
     """95% interval of the mean over seeds of a statistic over videos, for other seeds and other videos.
 
     All seeds are tested on the same videos, so both are drawn with replacement and crossed, as in the pigeonhole
-    bootstrap (Owen 2007, arXiv:0712.1111). Two corrections make the interval right for a handful of seeds. Few videos
-    alone make the seeds differ, which drawing the videos counts already; that part of the spread is taken out of it.
-    What is left is widened by Student's t, and for the spread that a mean of few takes away, as in the expanded
-    percentile interval (Hesterberg 2015, arXiv:1411.5279). Of one seed it is the interval over videos alone.
+    bootstrap (Owen 2007, arXiv:0712.1111). Seeds are few, so what they deviate from their mean is multiplied by
+    sqrt(S / (S - 1)), for the spread that drawing from so few takes away; and where they differ by more than so few
+    videos alone would make them, that part of the spread is widened by Student's t, as in the expanded percentile
+    interval (Hesterberg 2015, arXiv:1411.5279). Of one seed it is the interval over videos alone.
 
     Args:
         statistics: One for each seed: from counts (R, N), how often each video was drawn, to values (R,).
@@ -56,8 +56,8 @@ def _widening(own: Floats, resampled: Floats) -> float:
         resampled: Its deviation from the mean over seeds in every resample of the videos, (R, S).
     """
     num_seeds = len(own)
-    bessel = num_seeds / (num_seeds - 1)
+    bessel = num_seeds / (num_seeds - 1)  # drawing from so few takes that much away from the variance
     spread, of_videos = float(own.var(ddof=1)), bessel * float(resampled.var(axis=0).mean())
     share = max(0.0, 1 - of_videos / spread) if spread > 0 else 0.0
     student = float(stdtrit(num_seeds - 1, _EDGE) / ndtri(_EDGE))
-    return float(np.sqrt(share * bessel)) * student
+    return float(np.sqrt(bessel)) * max(1.0, float(np.sqrt(share)) * student)

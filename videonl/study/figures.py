@@ -65,6 +65,7 @@ def cost_svg(points: Sequence[Point], metric: str) -> bytes | None:
                 drawn = axes.errorbar([cost], [100 * point.value], yerr=bar, label=point.name, color=color, capsize=2)
                 drawn.lines[0].set(marker=marker, markersize=6, linestyle="none")
             axes.set(xlabel=label)
+            axes.xaxis.set_major_locator(MaxNLocator(4))
         panels[0].set(ylabel=f"{metric} (%)")
         return _finished(figure, panels)
 

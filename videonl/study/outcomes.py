@@ -11,11 +11,14 @@ from videonl.errors import UserError
 from videonl.evaluation import EvaluationRecord, VideoScore, stack
 from videonl.evaluation.comparison import mcnemar
 from videonl.evaluation.hierarchical import hierarchical_bootstrap
-from videonl.evaluation.intervals import CONFIDENCE, Interval, Statistic
+from videonl.evaluation.intervals import CONFIDENCE, Floats, Interval, Statistic
 from videonl.evaluation.metrics import TITLES, statistics_of
 from videonl.evaluation.pairing import pairs_of
 from videonl.evaluation.several import average_precisions
 from videonl.study.results import Results
+
+
+_OF_HITS = ("top1", "mean_class")
 
 
 @dataclass(frozen=True)
@@ -26,19 +29,25 @@ class Gain:
         num_seeds: Seeds that both have.
         difference: Of the means over these seeds.
         interval: 95% interval of the difference, over videos and, of several seeds, over seeds.
-        p_value: Of McNemar's exact test where there is one seed and one label a video.
+        p_value: Of McNemar's exact test where there is one seed, of metrics that count hits.
+        num_changed: Videos that the variant gets right more often than the baseline, or less often; of these metrics.
     """
 
     num_seeds: int
     difference: float
     interval: Interval
     p_value: float | None = None
+    num_changed: int | None = None
 
     @property
     def verdict(self) -> str:
-        """``better`` or ``worse``; ``not separated`` where the interval holds zero."""
+        """``better`` or ``worse``; ``not separated`` where the interval holds zero.
+
+        Nor are they separated where too few videos changed for any test to tell: the interval is then too narrow.
+        """
         low, high = self.interval
-        if low <= 0 <= high or (self.p_value is not None and self.p_value >= 1 - CONFIDENCE):
+        least_p = mcnemar(self.num_changed, 0) if self.num_changed is not None else 0.0
+        if low <= 0 <= high or max(least_p, self.p_value or 0.0) >= 1 - CONFIDENCE:
             return "not separated"
         return "better" if low > 0 else "worse"
 
@@ -225,17 +234,21 @@ def _gain(base: Mapping[int, _Scored], own: Mapping[int, _Scored], metric: str) 
     differences = [_minus(own[seed].statistic(metric), base[seed].statistic(metric)) for seed in seeds]
     once = np.ones((1, num_videos))
     difference = mean(float(each(once)[0]) for each in differences)
-    p_value = _mcnemar(base[seeds[0]].scores, own[seeds[0]].scores) if len(seeds) == 1 and metric == "top1" else None
-    return Gain(len(seeds), difference, hierarchical_bootstrap(differences, num_videos), p_value)
+    interval = hierarchical_bootstrap(differences, num_videos)
+    if metric not in _OF_HITS:
+        return Gain(len(seeds), difference, interval)
+    changes = np.sum([_hits(own[seed].scores) - _hits(base[seed].scores) for seed in seeds], axis=0)
+    num_fixed, num_broken = int((changes > 0).sum()), int((changes < 0).sum())
+    p_value = mcnemar(num_fixed, num_broken) if len(seeds) == 1 else None
+    return Gain(len(seeds), difference, interval, p_value, num_fixed + num_broken)
 
 
 def _minus(own: Statistic, base: Statistic) -> Statistic:
     return lambda counts: own(counts) - base(counts)
 
 
-def _mcnemar(base: Sequence[VideoScore], own: Sequence[VideoScore]) -> float:
-    hits = [(a.prediction in a.labels, b.prediction in b.labels) for a, b in zip(base, own, strict=True)]
-    return mcnemar(hits.count((False, True)), hits.count((True, False)))
+def _hits(scores: Sequence[VideoScore]) -> Floats:
+    return np.array([score.prediction == score.label for score in scores], dtype=np.float64)
 
 
 def _classes(own: Mapping[int, _Scored], class_names: Sequence[str]) -> dict[str, float]:
@@ -246,11 +259,11 @@ def _classes(own: Mapping[int, _Scored], class_names: Sequence[str]) -> dict[str
     return {name: float(value) for name, value in zip(class_names, means, strict=True) if not math.isnan(value)}
 
 
-def _class_values(scores: Sequence[VideoScore], num_classes: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+def _class_values(scores: Sequence[VideoScore], num_classes: int) -> Floats:
     if isinstance(scores[0].label, tuple):
         return average_precisions(*stack(scores))
     labels = np.array([score.label for score in scores])
-    hits = np.array([score.prediction == score.label for score in scores], dtype=np.float64)
+    hits = _hits(scores)
     sums, numbers = (np.bincount(labels, weights, minlength=num_classes) for weights in (hits, np.ones(len(hits))))
     return np.where(numbers > 0, sums / np.maximum(numbers, 1), np.nan)
 

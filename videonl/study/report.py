@@ -150,9 +150,9 @@ def print_report(console: Console, results: Results) -> None:
     num_finished = len(results.in_state("finished"))
     table = Table(title=f"{results.study.name}: {num_finished} of {len(results.cells)} cells finished")
     table.add_column("variant")
-    for column in ("seeds", f"{findings.title}, %", "SD", "difference, points", "95 % interval"):
+    for column in ("seeds", f"{findings.title}, %", "SD", "change", "95 % interval"):
         table.add_column(column, justify="right")
-    table.add_column("verdict")
+    table.add_column("verdict", no_wrap=True)
     for outcome in findings.outcomes:
         mean, deviation = (
             _percent(value) for value in (outcome.mean(findings.metric), outcome.deviation(findings.metric))
