@@ -17,7 +17,6 @@ from videonl.evaluation.pairing import pairs_of
 from videonl.evaluation.several import average_precisions
 from videonl.study.results import Results
 
-
 _OF_HITS = ("top1", "mean_class")
 
 
