@@ -17,7 +17,7 @@ from videonl.cli.main import main
 from videonl.data.synthetic.dataset import SyntheticSettings, write_synthetic
 
 SMALL = """
-trainer: {max_epochs: 40, accelerator: cpu, log_every_n_steps: 1, enable_progress_bar: false, num_sanity_val_steps: 0}
+trainer: {max_epochs: 8, accelerator: cpu, log_every_n_steps: 1, enable_progress_bar: false, num_sanity_val_steps: 0}
 model: {network: {init_args: {width: 3}}}
 data:
   clip: {num_frames: 5, short_side_px: 37, crop_px: 31}
@@ -71,6 +71,7 @@ def groups_of(run: Path) -> set[str]:
 
 
 @pytest.mark.slow  # five real trainings and tests
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a killed study leaves its trainings")
 def test_a_study_ends_as_one_that_was_not_interrupted(study: Path, tmp_path: Path, capfd: Any) -> None:
     out = tmp_path / "out"
