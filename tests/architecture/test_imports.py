@@ -38,12 +38,13 @@ MAY_IMPORT = {
         *("inference", "tasks", "data", "evaluation", "visualization", "diagnostics", "profiling", "runtime"),
         *("pickles", "terminal", "files", "outputs", "names", "errors"),
     },
+    "study": {"evaluation", "runtime", "terminal", "files", "outputs", "names", "errors"},
     "visualization": {"blocks", "ops", "data.reading", "terminal", "files", "outputs", "names", "errors"},
     "app": {"inference", "visualization", "data", "terminal", "errors"},
     "cli": {
         *("data", "models", "training", "visualization", "evaluation", "benchmarks", "blocks", "backbones", "ops"),
         *("profiling", "diagnostics", "inference", "tasks", "runtime", "registry", "pickles", "terminal", "files"),
-        *("app", "outputs", "names", "errors"),
+        *("app", "study", "outputs", "names", "errors"),
     },
     "__init__": {"blocks", "backbones", "models", "inference", "data"},  # by name, when it is asked for
     "__main__": {"cli"},

@@ -80,6 +80,7 @@ COMMANDS = {
     "stream": Command(
         "stream", "parse", "the best classes of a camera, an address, a pipe or a file, as it comes", parses=True
     ),
+    "study": Command("study", "study", "train variants x seeds, and compare them in one report", positional=True),
     "summary": Command(
         "summary", "summary", "sizes, cost and memory of a configuration's network, before training", parses=True
     ),
@@ -93,7 +94,7 @@ COMMANDS = {
 PREDICT_VIDEO = Command("predict", "parse", "the top classes of videos", parses=True)
 TASKS = {
     "data": ("split", "index", "doctor", "prepare", "synth"),
-    "train": ("summary", "fit", "demo"),
+    "train": ("summary", "fit", "study", "demo"),
     "evaluate": ("validate", "test", "evaluate", "report", "compare"),
     "use": ("predict", "timeline", "features", "stream", "app", "export", "share"),
     "look": ("attention", "diagnose"),

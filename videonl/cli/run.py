@@ -54,6 +54,7 @@ class VideonlCLI(LightningCLI):
     """Trainer, :class:`ClipModule` and :class:`ClipDataModule` from configurations and flags."""
 
     _continued = False  # whether a training goes on with the run's log
+    _parser_class: type[RunParser] = RunParser
 
     def __init__(self, arguments: Sequence[str]) -> None:
         # A parser has hundreds of options: only that of the command asked for is built.
@@ -68,7 +69,7 @@ class VideonlCLI(LightningCLI):
                 auto_configure_optimizers=False,
                 # Our samplers shard the data themselves: Lightning's would pad evaluations and count videos twice.
                 trainer_defaults={"use_distributed_sampler": False},
-                parser_class=RunParser,
+                parser_class=self._parser_class,
                 args=list(arguments),
             )
 
@@ -287,6 +288,36 @@ class _ParseOnly(VideonlCLI):
 def parse_fit(arguments: Sequence[str]) -> dict[str, Any]:
     """The configuration that ``videonl fit`` would have with the same arguments, as plain data."""
     config: dict[str, Any] = _ParseOnly(["fit", *arguments]).config["fit"].as_dict()
+    return config
+
+
+class _RefusingParser(RunParser):
+    """A parser whose complaints are for its caller."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raises the message, on one line.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(printable(" ".join(message.split()))) from ex
+
+
+class _CheckOnly(_ParseOnly):
+    _parser_class = _RefusingParser
+
+
+def check_run(subcommand: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """The configuration that a subcommand would have, as plain data, before anything is run.
+
+    Args:
+        subcommand: ``fit`` or ``test``.
+        arguments: What follows it on the command line, expanded.
+
+    Raises:
+        UserError: Its parser does not take them; where ``videonl fit`` would print its usage and exit.
+    """
+    config: dict[str, Any] = _CheckOnly([subcommand, *arguments]).config[subcommand].as_dict()
     return config
 
 

@@ -2,7 +2,7 @@
 
 import json as json_text
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,15 @@ def plan_of_configuration(words: Sequence[str], num_classes: int, trust_code: bo
     """What ``videonl fit`` would train with the same words; the data need not exist."""
     from videonl.cli.run import parse_fit
 
-    config = parse_fit(expand_trusted(words, trust_code))
+    return plan_of(parse_fit(expand_trusted(words, trust_code)), num_classes)
+
+
+def plan_of(config: Mapping[str, Any], num_classes: int) -> Plan:
+    """The same from a configuration that was parsed.
+
+    Raises:
+        UserError: Its network is of a class that is not known by shapes.
+    """
     network, clip = config["model"]["network"], config["data"]["clip"]
     if network["class_path"] != f"videonl.models.{ClipClassifier.__name__}":
         raise UserError(f"summary supports videonl.models.ClipClassifier only, not {network['class_path']}")

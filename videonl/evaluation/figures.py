@@ -75,8 +75,8 @@ def reliability_svg(calibration: Calibration) -> bytes:
         below.bar(centers, calibration.counts.numpy(), width=0.9 / num_bins, color=ACCENT, alpha=0.55)
         below.set(xlabel="confidence", ylabel="videos")
         below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-        _calm(above, below)
-        return _svg(figure)
+        calm(above, below)
+        return to_svg(figure)
 
 
 def views_svg(points: Sequence[FewerViews], metric: str = "top-1") -> bytes:
@@ -95,8 +95,8 @@ def views_svg(points: Sequence[FewerViews], metric: str = "top-1") -> bytes:
         axes.set(xlabel="clips per video", ylabel=f"{metric} (%)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False, loc="lower right")
-        _calm(axes)
-        return _svg(figure)
+        calm(axes)
+        return to_svg(figure)
 
 
 def _name_classes(axes: Axes, class_names: Sequence[str]) -> None:
@@ -115,14 +115,16 @@ def _number_cells(axes: Axes, counts: Tensor, shares: Tensor) -> None:
         axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=color, fontsize=8)
 
 
-def _calm(*all_axes: Axes) -> None:
+def calm(*all_axes: Axes) -> None:
+    """Faint horizontal lines behind the data, and no frame above and beside it."""
     for axes in all_axes:
         axes.grid(axis="y", color="#e6eaee", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
 
 
-def _svg(figure: Figure) -> bytes:
+def to_svg(figure: Figure) -> bytes:
+    """A figure as an SVG; equal figures make equal files."""
     written = io.BytesIO()
     figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
     return written.getvalue()

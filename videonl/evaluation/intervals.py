@@ -36,12 +36,17 @@ def bootstrap(statistic: Statistic, num_videos: int, num_resamples: int = NUM_RE
         num_resamples: Number of resamples.
         seed: Seed of the resamples.
     """
-    values = np.concatenate([statistic(counts) for counts in _resamples(num_videos, num_resamples, seed)])
+    return central(np.concatenate([statistic(counts) for counts in resamples(num_videos, num_resamples, seed)]))
+
+
+def central(values: Floats) -> Interval:
+    """The range of the middle 95% of the values of resamples."""
     low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(low), float(high))
 
 
-def _resamples(num_videos: int, num_resamples: int, seed: int) -> Iterator[Floats]:
+def resamples(num_videos: int, num_resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each video is drawn, (R, N), in pieces of some resamples each."""
     generator = np.random.default_rng(seed)
     step = max(1, _AT_ONCE // num_videos)
     for start in range(0, num_resamples, step):
@@ -117,12 +122,18 @@ def accuracy_intervals(probabilities: Tensor, labels: Tensor) -> dict[str, Inter
         probabilities: One row per video, (N, K).
         labels: True classes, (N,).
     """
+    statistics = accuracy_statistics(probabilities, labels)
+    return {name: bootstrap(statistic, len(labels)) for name, statistic in statistics.items()}
+
+
+def accuracy_statistics(probabilities: Tensor, labels: Tensor) -> dict[str, Statistic]:
+    """What :func:`videonl.evaluation.metrics.accuracies` returns, as functions of how often each video was drawn."""
     top1 = hits_of(probabilities, labels)
     statistics = {"top1": share_of(top1), "mean_class": mean_class_share_of(top1, labels.numpy())}
     statistics["macro_f1"] = macro_f1_of(predicted(probabilities), labels.numpy())
     if probabilities.shape[1] > 5:
         statistics["top5"] = share_of(hits_of(probabilities, labels, k=5))
-    return {name: bootstrap(statistic, len(labels)) for name, statistic in statistics.items()}
+    return statistics
 
 
 def caution(num_videos: int, num_hits: int | None = None, metric: str = "top-1") -> str | None:

@@ -1,6 +1,6 @@
 """Metrics of the scores of videos: accuracies, confusions and calibration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +9,15 @@ from torch import Tensor
 
 from videonl.evaluation.intervals import (
     Interval,
+    Statistic,
     accuracy_intervals,
+    accuracy_statistics,
     hits_of,
     macro_f1_of,
     mean_class_share_of,
     predicted,
 )
-from videonl.evaluation.several import several_intervals, several_metrics
+from videonl.evaluation.several import several_intervals, several_metrics, several_statistics
 from videonl.evaluation.views import SEVERAL_LABELS, VideoScore, stack
 
 CALIBRATION_BINS = 15
@@ -50,6 +52,13 @@ def intervals_of(scores: Sequence[VideoScore], threshold: float | None = None) -
     if scores[0].average in SEVERAL_LABELS:
         return several_intervals(*stack(scores), threshold)
     return accuracy_intervals(*stack(scores))
+
+
+def statistics_of(scores: Sequence[VideoScore], threshold: float | None = None) -> Mapping[str, Statistic]:
+    """What :func:`metrics_of` returns, by the same names, as functions of how often each video was drawn."""
+    if scores[0].average in SEVERAL_LABELS:
+        return several_statistics(*stack(scores), threshold)
+    return accuracy_statistics(*stack(scores))
 
 
 def accuracies(probabilities: Tensor, labels: Tensor) -> dict[str, float]:

@@ -137,16 +137,20 @@ def several_metrics(probabilities: Tensor, targets: Tensor, chosen: float | None
         than five classes, ``hit5``; all from 0 to 1.
     """
     once = np.ones((1, len(targets)))
-    return {name: float(statistic(once)[0]) for name, statistic in _statistics(probabilities, targets, chosen).items()}
+    return {
+        name: float(statistic(once)[0])
+        for name, statistic in several_statistics(probabilities, targets, chosen).items()
+    }
 
 
 def several_intervals(probabilities: Tensor, targets: Tensor, chosen: float | None = None) -> dict[str, Interval]:
     """Intervals of what :func:`several_metrics` returns, by the same names."""
-    statistics = _statistics(probabilities, targets, chosen)
+    statistics = several_statistics(probabilities, targets, chosen)
     return {name: bootstrap(statistic, len(targets)) for name, statistic in statistics.items()}
 
 
-def _statistics(probabilities: Tensor, targets: Tensor, chosen: float | None) -> Mapping[str, Statistic]:
+def several_statistics(probabilities: Tensor, targets: Tensor, chosen: float | None) -> Mapping[str, Statistic]:
+    """What :func:`several_metrics` returns, as functions of how often each video was drawn."""
     threshold = best_threshold(probabilities, targets) if chosen is None else chosen
     statistics = {
         "map": mean_average_precision_of(probabilities, targets),

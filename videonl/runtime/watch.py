@@ -27,6 +27,7 @@ DONE = {"done": True}
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}  # 30 seconds; names differ between systems
 _LAST_WORDS_SECONDS = 10
 _LAUNCHER = "VIDEONL_LAUNCHER"  # the environment's: number of the process that launched the others of its machine
+STARTER = "VIDEONL_STARTER"  # number of the process that started this one, and ends it when it ends itself
 _PR_SET_PDEATHSIG = 1  # of prctl
 
 
@@ -177,10 +178,16 @@ def _end_process(code: int) -> None:
 
 
 def end_with_launcher() -> None:
-    """Lets a process that the run's first process launched be killed with it, until they watch each other; on Linux."""
+    """Lets a process end with the one that started it; on Linux.
+
+    One that the run's first process launched is killed with it, until they watch each other; a run that a study started
+    is told to end.
+    """
     is_launched = os.environ.get("LOCAL_RANK", "0") != "0" and os.environ.get(_LAUNCHER) == str(os.getppid())
     if is_launched:
         _signal_with_parent(signal.SIGKILL)
+    elif os.environ.get(STARTER) == str(os.getppid()):
+        _signal_with_parent(signal.SIGTERM)
     os.environ[_LAUNCHER] = str(os.getpid())
 
 

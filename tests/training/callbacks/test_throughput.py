@@ -1,6 +1,8 @@
 """Clips per second and waiting for data, against loaders and networks that take known times by a clock of their own."""
 
 import logging
+import resource
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,18 @@ def test_waiting_is_the_time_of_loading_where_nothing_loads_in_advance(clock: Cl
     # Of steps 3 and 4 alone, when metrics are logged every second step.
     assert logged["throughput/data_wait"] == pytest.approx(120 / 180)
     assert logged["throughput/clips_per_second"] == pytest.approx(6 / 0.180)
+
+
+def test_peak_memory_is_that_of_the_process(tmp_path: Path) -> None:
+    # In kibibytes on Linux, in bytes on macOS; it only grows.
+    before, after = (_peak_mib(), train(time, 0.0, 0.0, tmp_path)["throughput/peak_memory_mib_epoch"])
+    assert before <= after * 1.0001  # it is logged in float32
+    assert after <= _peak_mib() * 1.0001
+
+
+def _peak_mib() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def test_what_a_worker_loads_in_advance_is_not_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

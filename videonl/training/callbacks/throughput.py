@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from videonl.data.loader import ResumableLoader
+from videonl.runtime.device import peak_memory_bytes
 
 logger = logging.getLogger(__name__)
 _MUCH = 0.1  # of the time; from here on waiting is worth a warning,
@@ -31,7 +32,8 @@ class Throughput(Callback):
     Both cover training only, without validations and without the start of the workers before the first batch:
     ``throughput/clips_per_second`` and ``throughput/data_wait`` since metrics were last logged, and with ``_epoch``
     over a whole epoch. The share is that of the process that waits longest. If an epoch waits for more than a tenth of
-    its time, a warning says what helps.
+    its time, a warning says what helps. After each epoch, ``throughput/peak_memory_mib_epoch`` is the most memory that
+    a process has held so far: on a GPU what PyTorch allocated there, else what was resident.
 
     The device is synchronized at the end of an epoch only. Its queue holds a step or two, so beyond these, time spent
     waiting for the loader is time that the device is idle.
@@ -82,12 +84,14 @@ class Throughput(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the epoch, and warns if it waited long."""
-        own = torch.tensor(astuple(self._epoch), device=pl_module.device)
+        peak_mib = peak_memory_bytes(pl_module.device) / 2**20
+        own = torch.tensor([*astuple(self._epoch), peak_mib], device=pl_module.device)
         everyones = pl_module.all_gather(own)
         assert isinstance(everyones, torch.Tensor)
-        num_clips, seconds, waited = everyones.cpu().reshape(-1, 3).unbind(1)
+        num_clips, seconds, waited, peaks = everyones.cpu().reshape(-1, 4).unbind(1)
         clips_per_second, share = float(num_clips.sum() / seconds.max()), float((waited / seconds).max())
         self._log(pl_module, "_epoch", clips_per_second, share)
+        pl_module.log("throughput/peak_memory_mib_epoch", float(peaks.max()), sync_dist=True, rank_zero_only=True)
         if share > _MUCH and float(waited.max()) > _SOME_SECONDS and trainer.is_global_zero:
             self._advise(trainer, clips_per_second, share, float(seconds.max()))
 
