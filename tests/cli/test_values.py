@@ -226,6 +226,7 @@ def lines(
         "export": ["export", "--checkpoint", checkpoint, "--format=torch-export", "--out=network.pt2"],
         "index": ["index", clips / "val"],
         "prepare": ["prepare", index, "prepared", "--shards"],
+        "study": ["study", small_config],
         "summary": ["summary", "--config", small_config],
         "synth": ["synth", "made", "--num_train=2", "--num_val=1", "--num_test=1", "--size_px=32", "--num_frames=4"],
         ONE_VIDEO: ["predict", *one, "--num_clips=1", "--num_crops=1"],
