@@ -5,12 +5,14 @@ Shrunk to what a test can wait for: narrow, with small clips, one process and no
 """
 
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from videonl.backbones import BACKBONES
 from videonl.cli.configuration import load, merge, shipped_configs
 from videonl.cli.main import main
 from videonl.data.synthetic.dataset import SyntheticSettings, write_synthetic
@@ -68,7 +70,7 @@ def shrunk(config: dict, clips: Path, run: Path) -> dict:
             **{"max_steps": 2, "enable_progress_bar": False, "num_sanity_val_steps": 0},
             **{"check_val_every_n_epoch": 1, "log_every_n_steps": 1},
         },
-        "model": {"weights": None, "network": {"init_args": {"width": 4}}},
+        "model": {"weights": None, "network": {"init_args": {"width": 4} if has_width(config) else {}}},
         "data": {
             **{"root": None, "train": str(clips / "train"), "val": str(clips / "val"), "test": None},
             "clip": {"num_frames": num_frames, "short_side_px": 33, "crop_px": 32},
@@ -79,6 +81,10 @@ def shrunk(config: dict, clips: Path, run: Path) -> dict:
         "run": {"dir": str(run), "wandb": "disabled", "keep_memory": False},
     }
     return merge(config, small)
+
+
+def has_width(config: dict) -> bool:
+    return "width" in signature(BACKBONES[config["model"]["network"]["init_args"]["backbone"]]).parameters
 
 
 @pytest.mark.parametrize("experiment", list(marked()))

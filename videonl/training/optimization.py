@@ -86,19 +86,23 @@ def layer_groups(module: nn.Module, settings: Optimization) -> list[dict[str, An
     backbone = {id(parameter) for parameter in backbone_parameters(module)}
     groups = []
     for distance, layer in zip(range(len(found) - 1, -1, -1), found, strict=True):
-        for part, factor, parameters in _parts(layer, backbone, settings.backbone_factor):
+        rate = settings.lr * settings.layer_decay**distance
+        for part, factor, parameters in _parts(layer, backbone, settings.backbone_factor, is_head=distance == 0):
             split = zip(("", ", no decay"), _split(parameters, spared, settings.weight_decay), strict=True)
-            own = {"lr": settings.lr * settings.layer_decay**distance * factor}
-            groups += [{**group, **own, "name": f"{part}{what}"} for what, group in split if group["params"]]
+            groups += [
+                {**group, "lr": rate * factor, "name": f"{part}{what}"} for what, group in split if group["params"]
+            ]
     return groups
 
 
-def _parts(layer: Layer, backbone: Collection[int], factor: float) -> list[tuple[str, float, list[nn.Parameter]]]:
+def _parts(
+    layer: Layer, backbone: Collection[int], factor: float, is_head: bool
+) -> list[tuple[str, float, list[nn.Parameter]]]:
     """A layer's trainable parameters by the factor on their rate, with a name."""
     trainable = [parameter for parameter in layer.parameters if parameter.requires_grad]
-    old = [parameter for parameter in trainable if id(parameter) in backbone]
-    if factor == 1 or not old:
+    if factor == 1 or is_head:
         return [(layer.name, 1.0, trainable)]
+    old = [parameter for parameter in trainable if id(parameter) in backbone]
     new = [parameter for parameter in trainable if id(parameter) not in backbone]
     return [(layer.name, factor, old), (f"{layer.name} blocks", 1.0, new)]
 
