@@ -14,7 +14,7 @@ import torch
 
 from videonl.errors import UserError
 from videonl.models.checkpoints import load_trained, read_weights
-from videonl.models.conversion.checkpoint_io import read_caffe2, read_torch
+from videonl.models.conversion.checkpoint_io import read_arrays, read_torch
 from videonl.pickles import code_in
 from videonl.training.checkpoint_files import WholeCheckpoints
 
@@ -70,7 +70,7 @@ def test_arrays_are_no_code(write: Callable[[object, Path], object], tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "read", [load_trained, read_weights, read_torch, read_caffe2, WholeCheckpoints().load_checkpoint]
+    "read", [load_trained, read_weights, read_torch, read_arrays, WholeCheckpoints().load_checkpoint]
 )
 @pytest.mark.parametrize("write", [*WRITERS.values(), pickled(4)], ids=[*WRITERS, "pickle"])
 def test_every_reader_says_that_it_holds_code(
@@ -78,7 +78,7 @@ def test_every_reader_says_that_it_holds_code(
 ) -> None:
     path = tmp_path / "evil.ckpt"
     write({"state_dict": {"weight": [3.0]}, "extra": Malicious(tmp_path / "trace")}, path)
-    if read is read_caffe2 and write is WRITERS["legacy"]:
+    if read is read_arrays and write is WRITERS["legacy"]:
         pytest.skip("its first pickle is a number, and no more than that is read")
     with pytest.raises(UserError, match=r"holds code, which was not run: .*posix\.mkdir") as caught:
         read(path)

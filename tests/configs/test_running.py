@@ -5,12 +5,14 @@ Shrunk to what a test can wait for: narrow, with small clips, one process and no
 """
 
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from videonl.backbones import BACKBONES
 from videonl.cli.configuration import load, merge, shipped_configs
 from videonl.cli.main import main
 from videonl.data.synthetic.dataset import SyntheticSettings, write_synthetic
@@ -62,15 +64,13 @@ def shrunk(config: dict, clips: Path, run: Path) -> dict:
     """What a test changes about an experiment."""
     # Strides in time take 7 frames at least, and groups of 4 need two groups after a sixteenth of the frames.
     num_frames = min(config["data"]["clip"]["num_frames"], 16)
-    # The fast pathway has an eighth of the channels.
-    width = 8 if config["model"]["network"]["init_args"]["backbone"].startswith("slowfast") else 4
     small = {
         "trainer": {
             **{"devices": 1, "accelerator": "cpu", "strategy": "auto", "precision": "32-true"},
             **{"max_steps": 2, "enable_progress_bar": False, "num_sanity_val_steps": 0},
             **{"check_val_every_n_epoch": 1, "log_every_n_steps": 1},
         },
-        "model": {"weights": None, "network": {"init_args": {"width": width}}},
+        "model": {"weights": None, "network": {"init_args": narrow(config)}},
         "data": {
             **{"root": None, "train": str(clips / "train"), "val": str(clips / "val"), "test": None},
             "clip": {"num_frames": num_frames, "short_side_px": 33, "crop_px": 32},
@@ -81,6 +81,14 @@ def shrunk(config: dict, clips: Path, run: Path) -> dict:
         "run": {"dir": str(run), "wandb": "disabled", "keep_memory": False},
     }
     return merge(config, small)
+
+
+def narrow(config: dict) -> dict:
+    """The least width of the backbone, if it has one."""
+    backbone = config["model"]["network"]["init_args"]["backbone"]
+    if "width" not in signature(BACKBONES[backbone]).parameters:
+        return {}
+    return {"width": 8 if backbone.startswith("slowfast") else 4}  # the fast pathway has an eighth of the channels
 
 
 @pytest.mark.parametrize("experiment", list(marked()))

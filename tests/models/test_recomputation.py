@@ -169,3 +169,21 @@ def test_unknown_stage_lists_those_that_exist() -> None:
 def test_checkpointing_and_compiling_exclude_each_other() -> None:
     with pytest.raises(UserError, match="checkpoint and compile"):
         ClipClassifier("c2d_r50", 7, width=4, execution=Execution(checkpoint=["res2"], compile=True))
+
+
+def test_frozen_parts_are_recomputed_only_where_backward_passes() -> None:
+    network = classifier(STAGES, "frozen").train()
+    stem, res2, _, res3, res4 = network.network.blocks[:5]
+    for frozen in (stem, res2, *(unit for unit in res4.res_blocks if not hasattr(unit, "block"))):
+        frozen.requires_grad_(False).eval()
+    calls: dict[str, int] = {}
+
+    def count(name: str):
+        return lambda *_: calls.update({name: calls.get(name, 0) + 1})
+
+    # The last convolution of each: of a unit's own hooks only the first forward is seen.
+    for name, stage in (("res2", res2), ("res3", res3), ("res4", res4)):
+        stage.res_blocks[2].branch2.conv_c.register_forward_pre_hook(count(name))
+    torch.manual_seed(7)
+    network(clip()).square().sum().backward()
+    assert calls == {"res2": 1, "res3": 2, "res4": 2}

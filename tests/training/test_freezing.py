@@ -1,6 +1,7 @@
 """A backbone that is frozen for some epochs: what moves when, at which rate, and after an interruption."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
-from videonl.models import ClipClassifier, Insertion
+from videonl.models import ClipClassifier, Execution, Insertion
 from videonl.training import ClipModule, FreezeBackbone, Optimization
+from videonl.training.layers import backbone_parameters, layers
 
 Train = Callable[..., ClipModule]
+CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
 
 
 class Watch(Callback):
@@ -92,6 +96,91 @@ def test_processes_that_wait_for_all_gradients_are_refused(tmp_path: Path) -> No
             FreezeBackbone(num_epochs=1).on_train_start(trainer, module)
     finally:
         distributed.destroy_process_group()
+
+
+def pretrained(checkpoint: list[str] | None = None) -> ClipClassifier:
+    torch.manual_seed(3)
+    blocks = [Insertion("nonlocal", {"res4": [1]})]
+    execution = Execution(checkpoint=checkpoint or [])
+    return ClipClassifier("c2d_r50", 3, blocks, width=4, batch_norm="frozen", execution=execution)
+
+
+def test_without_epochs_the_trunk_stays_and_named_layers_train(train: Train) -> None:
+    watch, network = Watch(), pretrained()
+    settings = Optimization(lr=0.1, backbone_factor=0.25, schedule="constant")
+    module = train([FreezeBackbone(trained=["res5"]), watch], network=network, optimization=settings)
+    state = {name: id(value) for name, value in network.state_dict(keep_vars=True).items()}
+    by_layer = {layer.name: {id(parameter) for parameter in layer.parameters} for layer in layers(network)}
+    block = {name for name in state if ".block." in name}
+    changed = moved(watch.states[0], watch.states[-1])
+    for name in changed - block:
+        assert state[name] in by_layer["res5"] | by_layer["head"], name
+    assert any(state[name] in by_layer["res5"] for name in changed)
+    assert {"weight", "running_mean"} <= {name.rpartition(".")[2] for name in changed & block}
+    groups = module.trainer.optimizers[0].param_groups  # what is frozen for good is in none
+    assert {group["name"].split(",")[0]: group["lr"] for group in groups} == {
+        **{"res4 blocks": 0.1, "res5": 0.025, "head": 0.1}
+    }
+    assert not any(part.training for part in network.network.blocks[1].modules())  # dropout of a trunk too
+
+
+def test_a_trunk_frozen_for_good_can_train_in_several_processes(tmp_path: Path) -> None:
+    module = ClipModule(pretrained(), ["a", "b", "c"], CLIP)
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    freezing = FreezeBackbone()
+    freezing.setup(trainer, module, "fit")
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    try:
+        trainer.strategy.model = DistributedDataParallel(module)
+        freezing.on_train_start(trainer, module)
+        assert not any(parameter.requires_grad for parameter in backbone_parameters(module.network))
+    finally:
+        distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("checkpoint", [[], ["res2", "res3", "res4", "res5"]], ids=["kept", "recomputed"])
+@pytest.mark.parametrize("num_epochs", [None, 1])
+def test_what_is_frozen_before_the_first_part_that_trains_keeps_nothing(
+    train: Train, checkpoint: list[str], num_epochs: int | None
+) -> None:
+    network = pretrained(checkpoint)
+    runs, kept = Counter[str](), list[Tensor]()
+    arrived: list[tuple[int, bool]] = []
+
+    def arrive(module: nn.Module, inputs: tuple[Tensor]) -> None:
+        arrived.append((len(kept), inputs[0].requires_grad))
+
+    class Keeping(Callback):
+        """Counts what a forward keeps for backward."""
+
+        def on_train_start(self, *_: Any) -> None:
+            network.network.blocks[3].res_blocks[3].branch2.conv_c.register_forward_pre_hook(
+                lambda *_: runs.update(["frozen"])
+            )
+            network.blocks["res4.1"].register_forward_pre_hook(arrive)
+
+        def on_train_batch_start(self, *_: Any) -> None:
+            kept.clear()
+            self.hooks = torch.autograd.graph.saved_tensors_hooks(
+                lambda value: kept.append(value) or value, lambda value: value
+            )
+            self.hooks.__enter__()
+
+        def on_before_backward(self, *_: Any) -> None:
+            self.hooks.__exit__(None, None, None)
+
+    train([FreezeBackbone(num_epochs), Keeping()], network=network, max_epochs=1, val=False)
+    assert kept
+    if checkpoint:  # kept is where the block's unit is computed again from; there backward has begun
+        assert arrived[::2] == [(1, False)] * 3
+    else:
+        assert arrived == [(0, False)] * 3
+    assert runs["frozen"] == 3
+
+
+def test_unknown_layers_are_refused(train: Train) -> None:
+    with pytest.raises(UserError, match="trained has 'res6'; the layers are stem, res2, res3, res4, res5, head"):
+        train([FreezeBackbone(trained=["res6"])], network=pretrained())
 
 
 def test_no_epochs_are_refused() -> None:

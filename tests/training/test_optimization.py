@@ -101,6 +101,8 @@ def test_one_nesterov_step_is_the_one_worked_out_by_hand() -> None:
         ({"lr_per_clips": 0}, "lr_per_clips must be at least 1, got 0"),
         ({"layer_decay": 0.0}, "layer_decay must be above 0 and at most 1, got 0.0"),
         ({"layer_decay": 1.5}, "got 1.5"),
+        ({"backbone_factor": 0.0}, "backbone_factor must be above 0 and at most 1000, got 0.0"),
+        ({"backbone_factor": 1001}, "got 1001"),
         ({"momentum": -0.1}, "momentum must be at least 0 and below 1, got -0.1"),
         ({"step_factor": -0.1}, "step_factor must be at least 0, got -0.1"),
         ({"optimizer": "rmsprop"}, "rmsprop"),
@@ -145,3 +147,28 @@ def test_rate_follows_the_clips_of_a_step() -> None:
     settings = Optimization(lr=0.1, lr_per_clips=64)
     assert [settings.scaled_to(clips).lr for clips in (64, 16, 512)] == pytest.approx([0.1, 0.025, 0.8])
     assert Optimization(lr=0.1).scaled_to(512).lr == 0.1
+
+
+def rates_of(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    return {group["name"]: group["lr"] for group in optimizer.param_groups if "no decay" not in group["name"]}
+
+
+def test_the_backbone_has_a_rate_of_its_own(network: ClipClassifier) -> None:
+    optimizer = build_optimizer(network, Optimization(lr=0.8, backbone_factor=0.25, weight_decay=0.3))
+    assert rates_of(optimizer) == pytest.approx(
+        {
+            **dict.fromkeys(("stem", "res2", "res3", "res4", "res5"), 0.2),
+            **{"res3 blocks": 0.8, "res4 blocks": 0.8, "head": 0.8},
+        }
+    )
+    grouped = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    assert sorted(grouped) == sorted(id(parameter) for parameter in network.parameters())
+    blocks = {id(parameter) for block in network.blocks.values() for parameter in block.parameters()}
+    named = {id(p) for group in optimizer.param_groups if " blocks" in group["name"] for p in group["params"]}
+    assert named == blocks
+
+
+def test_both_factors_multiply(network: ClipClassifier) -> None:
+    optimizer = build_optimizer(network, Optimization(lr=0.8, backbone_factor=0.5, layer_decay=0.5))
+    rates = rates_of(optimizer)
+    assert [rates[name] for name in ("res3", "res3 blocks", "res5", "head")] == pytest.approx([0.05, 0.1, 0.2, 0.8])

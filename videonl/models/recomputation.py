@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recompute(module: nn.Module) -> None:
-    """Has a module keep its inputs alone for backward, and compute the rest again there.
+    """Has a module keep its inputs alone for backward, and compute the rest again there, if backward reaches it.
 
     Gradients, running statistics and random numbers are those of a forward that keeps everything. The module stays
     the same object with the same keys and hooks; hooks of the module itself see the first forward only, those of its
@@ -27,7 +27,7 @@ class _Recomputing(nn.Module):
     """A class to stand before another, whose forward it calls."""
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        if not (self.training and torch.is_grad_enabled()):
+        if not _is_trained_through(self, inputs):
             kept: Tensor = super().forward(*inputs)
             return kept
 
@@ -40,6 +40,15 @@ class _Recomputing(nn.Module):
     def __reduce__(self) -> tuple[Any, ...]:
         # Its class is made on the spot and cannot be found by name: copies and pickles name the class beneath.
         return _blank, (type(self).__mro__[2],), self.__getstate__()  # type: ignore[no-untyped-call]  # torch's
+
+
+def _is_trained_through(module: nn.Module, inputs: tuple[Tensor, ...]) -> bool:
+    """Whether a step comes back to a module: frozen parts keep nothing if nothing that trains comes before them."""
+    if not torch.is_grad_enabled():
+        return False
+    if any(parameter.requires_grad for parameter in module.parameters()):
+        return module.training
+    return any(x.requires_grad for x in inputs)  # frozen, so perhaps in eval mode within a training
 
 
 def _recomputing(base: type[nn.Module]) -> type[nn.Module]:

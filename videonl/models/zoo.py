@@ -16,6 +16,7 @@ from videonl.models.classifier import ClipClassifier
 from videonl.models.conversion import Layout, Stated, convert_content
 from videonl.models.conversion.pytorchvideo_hub import HUB
 from videonl.models.hub import is_hub_name
+from videonl.models.published_i3d import address, find_i3d
 from videonl.models.weights import Weights
 from videonl.pickles import refusal_of_code
 
@@ -29,12 +30,14 @@ class Published:
         url: Looks up their address in the installed library, which alone knows it, and the names of their classes.
         stated: What the file does not say.
         hashed: Whether the file's name tells its hash.
+        find: Finds them, if that takes more than torch.hub.
     """
 
     layout: Layout
     url: Callable[[], tuple[str, list[str]]]
     stated: Stated
     hashed: bool = True
+    find: Callable[[str], Weights] | None = None
 
 
 def find_weights(name: str, classifier: ClipClassifier) -> Weights:
@@ -69,6 +72,8 @@ def download(name: str, classifier: ClipClassifier | None = None) -> Weights:
     if classifier is None and name.startswith("imagenet/"):
         videos = ", ".join(other for other in PUBLISHED if not other.startswith("imagenet/"))
         raise UserError(f"{name} classifies images, not videos; these classify videos: {videos}")
+    if published.find is not None:
+        return published.find(name)
     url, names = published.url()
     cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     try:
@@ -121,6 +126,7 @@ PUBLISHED = {
         f"kinetics400/{name}": Published("torchvision", partial(_of_torchvision, name, "KINETICS400_V1"), Stated())
         for name in ("r3d_18", "mc3_18", "r2plus1d_18", "s3d")
     },
+    "kinetics400/i3d_inception": Published("i3d-inception", address, Stated(), find=find_i3d),
     **{
         f"imagenet/{name}": Published("torchvision", partial(_of_torchvision, name, "IMAGENET1K_V1"), Stated())
         for name in ("resnet50", "resnet101")

@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from videonl.errors import UserError, require_within
-from videonl.training.layers import layers
+from videonl.training.layers import Layer, backbone_parameters, layers
 from videonl.training.schedule import Schedule
 
 MOST_LR = 1000
@@ -27,6 +27,8 @@ class Optimization(Schedule):
             processes and accumulated batches (Goyal et al. 2017, arXiv:1706.02677). Without it, ``lr`` is not scaled.
         layer_decay: Factor on the rate from layer to layer, from the head down to the stem; blocks have the rate of
             their stage. 1 is the same rate everywhere.
+        backbone_factor: Factor on the rate of the backbone: of all but the head and the inserted blocks, which are new
+            where the backbone is pretrained.
         weight_decay: Weight decay; not applied to norms and biases.
         momentum: Momentum of SGD.
     """
@@ -35,6 +37,7 @@ class Optimization(Schedule):
     lr: float = 0.01
     lr_per_clips: int | None = None
     layer_decay: float = 1.0
+    backbone_factor: float = 1.0
     weight_decay: float = 1e-4
     momentum: float = 0.9
 
@@ -47,6 +50,8 @@ class Optimization(Schedule):
         require_within(1, 10**6, lr_per_clips=self.lr_per_clips)
         if not 0 < self.layer_decay <= 1:
             raise UserError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}")
+        if not 0 < self.backbone_factor <= MOST_LR:
+            raise UserError(f"backbone_factor must be above 0 and at most {MOST_LR}, got {self.backbone_factor}")
         require_within(0, 100, weight_decay=self.weight_decay)
         if not 0 <= self.momentum < 1:
             raise UserError(f"momentum must be at least 0 and below 1, got {self.momentum}")
@@ -70,7 +75,7 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
 
 
 def layer_groups(module: nn.Module, settings: Optimization) -> list[dict[str, Any]]:
-    """The same two groups for each layer of a network, with its learning rate.
+    """The same two groups for each layer of a network, with its learning rate; blocks apart if theirs is another.
 
     Source: the "discriminative fine-tuning" of Howard and Ruder 2018, arXiv:1801.06146, section 3.1.
 
@@ -78,18 +83,33 @@ def layer_groups(module: nn.Module, settings: Optimization) -> list[dict[str, An
         Named groups from the stem to the head; those without parameters are left out.
     """
     spared, found = _without_decay(module), layers(module)
+    backbone = {id(parameter) for parameter in backbone_parameters(module)}
     groups = []
     for distance, layer in zip(range(len(found) - 1, -1, -1), found, strict=True):
-        trainable = [parameter for parameter in layer.parameters if parameter.requires_grad]
-        split = zip(("", ", no decay"), _split(trainable, spared, settings.weight_decay), strict=True)
-        own = {"lr": settings.lr * settings.layer_decay**distance}
-        groups += [{**group, **own, "name": f"{layer.name}{what}"} for what, group in split if group["params"]]
+        rate = settings.lr * settings.layer_decay**distance
+        for part, factor, parameters in _parts(layer, backbone, settings.backbone_factor, is_head=distance == 0):
+            split = zip(("", ", no decay"), _split(parameters, spared, settings.weight_decay), strict=True)
+            groups += [
+                {**group, "lr": rate * factor, "name": f"{part}{what}"} for what, group in split if group["params"]
+            ]
     return groups
+
+
+def _parts(
+    layer: Layer, backbone: Collection[int], factor: float, is_head: bool
+) -> list[tuple[str, float, list[nn.Parameter]]]:
+    """A layer's trainable parameters by the factor on their rate, with a name."""
+    trainable = [parameter for parameter in layer.parameters if parameter.requires_grad]
+    if factor == 1 or is_head:
+        return [(layer.name, 1.0, trainable)]
+    old = [parameter for parameter in trainable if id(parameter) in backbone]
+    new = [parameter for parameter in trainable if id(parameter) not in backbone]
+    return [(layer.name, factor, old), (f"{layer.name} blocks", 1.0, new)]
 
 
 def build_optimizer(module: nn.Module, settings: Optimization) -> Optimizer:
     """Builds SGD with Nesterov momentum or AdamW over a module's parameters."""
-    plain = settings.layer_decay == 1
+    plain = settings.layer_decay == settings.backbone_factor == 1
     groups = parameter_groups(module, settings.weight_decay) if plain else layer_groups(module, settings)
     if settings.optimizer == "adamw":
         return AdamW(groups, lr=settings.lr)

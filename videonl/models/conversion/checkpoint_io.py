@@ -56,8 +56,8 @@ def read_torch(path: Path) -> Any:
         raise UserError(refusal_of_code(path) or damaged) from error
 
 
-def read_caffe2(path: Path) -> Any:
-    """Reads a Caffe2 pickle that holds plain data and numpy arrays.
+def read_arrays(path: Path) -> Any:
+    """Reads a pickle that holds plain data and numpy arrays, as Caffe2 and Flax networks are kept.
 
     Raises:
         UserError: When the file is missing or holds anything else; nothing in it runs.

