@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import videonl
-from tests.inference.conftest import CLASS_NAMES
+from tests.small_weights import CLASS_NAMES
 from videonl.cli.main import main
 from videonl.data.sources.videos import read_videos
 from videonl.data.transforms import Views

@@ -10,7 +10,6 @@ import torch
 from videonl.evaluation import EvaluationRecord, VideoScore, write_record
 from videonl.study import Cell, Cost, Study, StudyFolder
 
-collect_ignore = ["imitation.py"]  # a script, which needs arguments
 FIT = {"trainer": {"devices": 1}, "data": {"loading": {"batch_size": 6}}}
 CLASSES = ["run", "sit", "wave"]
 

@@ -282,4 +282,4 @@ def test_a_file_of_another_project_is_told_by_its_names(
 def test_every_layout_is_known() -> None:
     with pytest.raises(UserError, match="unknown layout 'keras'"):
         convert(Path("nothing"), "keras")
-    assert len(get_args(Layout)) == 9
+    assert len(get_args(Layout)) == 10
