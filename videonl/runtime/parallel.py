@@ -74,7 +74,8 @@ def map_limited(
                 pending[pool.schedule(function, args=[item], timeout=limit_seconds)] = item
             if not pending:
                 break
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+            done = wait(pending, return_when=FIRST_COMPLETED).done
+            for future in [future for future in pending if future in done]:  # of those, in the order of the items
                 yield pending.pop(future), _outcome(future.result, limit_seconds)
     finally:
         pool.stop()  # type: ignore[no-untyped-call]  # pebble leaves it without types
