@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from videonl.backbones import BACKBONES
-from videonl.blocks import NonLocal
+from videonl.blocks import BLOCKS, NonLocal
 from videonl.models import ClipClassifier, Insertion
 from videonl.training import Optimization
 from videonl.training.optimization import build_optimizer, parameter_groups
@@ -103,6 +103,7 @@ def test_one_nesterov_step_is_the_one_worked_out_by_hand() -> None:
         ({"layer_decay": 1.5}, "got 1.5"),
         ({"backbone_factor": 0.0}, "backbone_factor must be above 0 and at most 1000, got 0.0"),
         ({"backbone_factor": 1001}, "got 1001"),
+        ({"affinity_factor": 0.0}, "affinity_factor must be above 0 and at most 1000, got 0.0"),
         ({"momentum": -0.1}, "momentum must be at least 0 and below 1, got -0.1"),
         ({"step_factor": -0.1}, "step_factor must be at least 0, got -0.1"),
         ({"optimizer": "rmsprop"}, "rmsprop"),
@@ -172,3 +173,49 @@ def test_both_factors_multiply(network: ClipClassifier) -> None:
     optimizer = build_optimizer(network, Optimization(lr=0.8, backbone_factor=0.5, layer_decay=0.5))
     rates = rates_of(optimizer)
     assert [rates[name] for name in ("res3", "res3 blocks", "res5", "head")] == pytest.approx([0.05, 0.1, 0.2, 0.8])
+
+
+def test_affinities_have_a_rate_of_their_own(network: ClipClassifier) -> None:
+    optimizer = build_optimizer(network, Optimization(lr=0.8, affinity_factor=0.25, weight_decay=0.3))
+    assert rates_of(optimizer) == pytest.approx({"network": 0.8, "network affinities": 0.2})
+    grouped = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    assert sorted(grouped) == sorted(id(parameter) for parameter in network.parameters())
+    named = {id(p) for group in optimizer.param_groups if " affinities" in group["name"] for p in group["params"]}
+    made_of = [part for block in network.blocks.values() for part in (block.theta, block.phi)]
+    assert named == {id(parameter) for part in made_of for parameter in part.parameters()}
+
+
+def test_all_three_factors_multiply(network: ClipClassifier) -> None:
+    settings = Optimization(lr=0.8, backbone_factor=0.5, layer_decay=0.5, affinity_factor=0.25)
+    rates = rates_of(build_optimizer(network, settings))
+    assert [rates[f"res3{part}"] for part in ("", " blocks", " affinities")] == pytest.approx([0.05, 0.1, 0.025])
+    assert rates["head"] == 0.8
+
+
+AFFINITIES = {
+    "nonlocal": ["phi", "theta"],
+    "asymmetric_pyramid": ["theta"],
+    "criss_cross": ["phi", "theta"],
+    "axial": ["phi", "theta"],
+    "snl": ["mask"],
+    "gc": ["mask"],
+    "se": [],
+}
+
+
+@pytest.mark.parametrize("block", AFFINITIES)
+def test_parameters_of_affinities(block: str) -> None:
+    built = BLOCKS[block](6)
+    ids = {id(parameter) for parameter in built.affinity_parameters()}
+    names = [name.split(".") for name, parameter in built.named_parameters() if id(parameter) in ids]
+    assert sorted({part for name in names for part in name} & {"theta", "phi", "mask"}) == AFFINITIES[block]
+    # Nothing else changes what is attended: they alone get a gradient from the weights.
+    if AFFINITIES[block]:
+        weights = built.attention(torch.randn(2, 6, 3, 5, 7), torch.tensor([0, 104]))
+        (weights.flatten(2) * torch.arange(weights[0, 0].numel())).sum().backward()
+        assert ids <= {id(parameter) for parameter in built.parameters() if parameter.grad is not None}
+
+
+def test_the_concatenation_form_counts_its_vector() -> None:
+    built = NonLocal(6, pairwise="concatenation")
+    assert any(parameter is built.concat for parameter in built.affinity_parameters())

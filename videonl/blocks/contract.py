@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from videonl.blocks.factors import Factors
 from videonl.registry import Registry
 
+AFFINITY_PARTS = {"theta", "phi", "concat", "mask"}
+
 
 class Gain(NamedTuple):
     """The size of the last scale before a block's change is added.
@@ -109,6 +111,16 @@ class AttentionBlock(nn.Module, ABC):
             # Projections are of one position each: where all features are equal so are all affinities.
             return self.attention(x, queries, *low)
         return uniform_weights(x, queries, keys)
+
+    def affinity_parameters(self) -> list[nn.Parameter]:
+        """The parameters by which the affinities of queries and keys are made; none where attention is not learned.
+
+        They can have a learning rate of their own: while the gain is near zero their gradients are tiny, Adam's steps
+        are not, and affinities may grow until the softmax is saturated.
+
+        By default those below a member named ``theta``, ``phi``, ``concat`` or ``mask``, as in all blocks of videonl.
+        """
+        return [parameter for name, parameter in self.named_parameters() if AFFINITY_PARTS & set(name.split("."))]
 
     def gain(self) -> Gain | None:
         """The last scale before the block's change is added; it starts at zero.

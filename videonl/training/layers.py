@@ -46,11 +46,15 @@ def layers(network: nn.Module) -> list[Layer]:
     return [Layer(name, members) for name, members in found.items()]
 
 
-def backbone_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """All parameters but those of the last layer, the head, and of inserted blocks (``blocks``, a dictionary)."""
+def inserted_blocks(network: nn.Module) -> list[nn.Module]:
+    """The blocks of a network that names them in a dictionary ``blocks``; else none."""
     blocks = getattr(network, "blocks", None)
-    inserted = blocks.values() if isinstance(blocks, dict) else ()
-    new = {id(parameter) for block in inserted for parameter in block.parameters()}
+    return list(blocks.values()) if isinstance(blocks, dict) else []
+
+
+def backbone_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """All parameters but those of the last layer, the head, and of inserted blocks."""
+    new = {id(parameter) for block in inserted_blocks(network) for parameter in block.parameters()}
     return [parameter for layer in layers(network)[:-1] for parameter in layer.parameters if id(parameter) not in new]
 
 

@@ -7,8 +7,9 @@ from typing import Any, Literal
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from videonl.blocks.contract import AttentionBlock
 from videonl.errors import UserError, require_within
-from videonl.training.layers import Layer, backbone_parameters, layers
+from videonl.training.layers import Layer, backbone_parameters, inserted_blocks, layers
 from videonl.training.schedule import Schedule
 
 MOST_LR = 1000
@@ -29,6 +30,9 @@ class Optimization(Schedule):
             their stage. 1 is the same rate everywhere.
         backbone_factor: Factor on the rate of the backbone: of all but the head and the inserted blocks, which are new
             where the backbone is pretrained.
+        affinity_factor: Factor on the rate of the parameters by which the blocks' affinities are made (``theta`` and
+            ``phi``, ``concat``, ``mask``); it multiplies with ``layer_decay``. With AdamW and a rate of 1e-3 or more,
+            0.1 keeps the softmax from saturating; see docs/diagnostics.md.
         weight_decay: Weight decay; not applied to norms and biases.
         momentum: Momentum of SGD.
     """
@@ -38,6 +42,7 @@ class Optimization(Schedule):
     lr_per_clips: int | None = None
     layer_decay: float = 1.0
     backbone_factor: float = 1.0
+    affinity_factor: float = 1.0
     weight_decay: float = 1e-4
     momentum: float = 0.9
 
@@ -50,8 +55,9 @@ class Optimization(Schedule):
         require_within(1, 10**6, lr_per_clips=self.lr_per_clips)
         if not 0 < self.layer_decay <= 1:
             raise UserError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}")
-        if not 0 < self.backbone_factor <= MOST_LR:
-            raise UserError(f"backbone_factor must be above 0 and at most {MOST_LR}, got {self.backbone_factor}")
+        for name in ("backbone_factor", "affinity_factor"):
+            if not 0 < getattr(self, name) <= MOST_LR:
+                raise UserError(f"{name} must be above 0 and at most {MOST_LR}, got {getattr(self, name)}")
         require_within(0, 100, weight_decay=self.weight_decay)
         if not 0 <= self.momentum < 1:
             raise UserError(f"momentum must be at least 0 and below 1, got {self.momentum}")
@@ -80,36 +86,44 @@ def layer_groups(module: nn.Module, settings: Optimization) -> list[dict[str, An
     Source: the "discriminative fine-tuning" of Howard and Ruder 2018, arXiv:1801.06146, section 3.1.
 
     Returns:
-        Named groups from the stem to the head; those without parameters are left out.
+        Named groups from the stem to the head, all layers as one where they have the same rate; those without
+        parameters are left out.
     """
-    spared, found = _without_decay(module), layers(module)
-    backbone = {id(parameter) for parameter in backbone_parameters(module)}
+    spared, found, parts = _without_decay(module), layers(module), _parts(module, settings)
+    if settings.layer_decay == settings.backbone_factor == 1:
+        found = [Layer("network", [parameter for layer in found for parameter in layer.parameters])]
     groups = []
     for distance, layer in zip(range(len(found) - 1, -1, -1), found, strict=True):
         rate = settings.lr * settings.layer_decay**distance
-        for part, factor, parameters in _parts(layer, backbone, settings.backbone_factor, is_head=distance == 0):
+        members: dict[tuple[str, float], list[nn.Parameter]] = {}
+        for parameter in layer.parameters:
+            if parameter.requires_grad:
+                members.setdefault(parts.get(id(parameter), ("", 1.0)), []).append(parameter)
+        for (part, factor), parameters in sorted(members.items()):
             split = zip(("", ", no decay"), _split(parameters, spared, settings.weight_decay), strict=True)
+            name = f"{layer.name}{part}"
             groups += [
-                {**group, "lr": rate * factor, "name": f"{part}{what}"} for what, group in split if group["params"]
+                {**group, "lr": rate * factor, "name": f"{name}{what}"} for what, group in split if group["params"]
             ]
     return groups
 
 
-def _parts(
-    layer: Layer, backbone: Collection[int], factor: float, is_head: bool
-) -> list[tuple[str, float, list[nn.Parameter]]]:
-    """A layer's trainable parameters by the factor on their rate, with a name."""
-    trainable = [parameter for parameter in layer.parameters if parameter.requires_grad]
-    if factor == 1 or is_head:
-        return [(layer.name, 1.0, trainable)]
-    old = [parameter for parameter in trainable if id(parameter) in backbone]
-    new = [parameter for parameter in trainable if id(parameter) not in backbone]
-    return [(layer.name, factor, old), (f"{layer.name} blocks", 1.0, new)]
+def _parts(module: nn.Module, settings: Optimization) -> dict[int, tuple[str, float]]:
+    """By identity of a parameter, the part of its layer that it belongs to, and the factor on the layer's rate."""
+    parts = {id(parameter): ("", settings.backbone_factor) for parameter in backbone_parameters(module)}
+    for block in inserted_blocks(module):
+        name = " blocks" if settings.backbone_factor != 1 else ""
+        parts |= {id(parameter): (name, 1.0) for parameter in block.parameters()}
+        if settings.affinity_factor != 1 and isinstance(block, AttentionBlock):
+            parts |= {
+                id(parameter): (" affinities", settings.affinity_factor) for parameter in block.affinity_parameters()
+            }
+    return parts
 
 
 def build_optimizer(module: nn.Module, settings: Optimization) -> Optimizer:
     """Builds SGD with Nesterov momentum or AdamW over a module's parameters."""
-    plain = settings.layer_decay == settings.backbone_factor == 1
+    plain = settings.layer_decay == settings.backbone_factor == settings.affinity_factor == 1
     groups = parameter_groups(module, settings.weight_decay) if plain else layer_groups(module, settings)
     if settings.optimizer == "adamw":
         return AdamW(groups, lr=settings.lr)
