@@ -255,7 +255,7 @@ def test_a_refused_export_names_the_saturated_block_and_what_to_change(
     assert refused.code == 2
     for told in ("differs from the network by 1.0e-03", "raise --tolerance", "Block res3.3 has a saturated softmax"):
         assert told in refused.text
-    assert "scale: true" in refused.text and not (tmp_path / "network.pt2").exists()
+    assert "affinity_factor: 0.1" in refused.text and not (tmp_path / "network.pt2").exists()
     assert videonl("export", *words, "--tolerance", 0.01).code == 0
     assert (tmp_path / "network.pt2").is_file()
 

@@ -51,7 +51,7 @@ def test_the_largest_affinity_is_that_of_the_keys_in_reach(reach: str) -> None:
 def test_large_weights_saturate_every_softmax_and_small_ones_none(name: str) -> None:
     assert told(scaled(BLOCKS[name](11), 0.01)) is None
     text = told(scaled(BLOCKS[name](11), 100.0))
-    assert text is not None and "has a saturated softmax" in text and "scale: true" in text
+    assert text is not None and "has a saturated softmax" in text and "affinity_factor: 0.1" in text
     assert ("affinities reach" in text) == (name == "nonlocal")
 
 

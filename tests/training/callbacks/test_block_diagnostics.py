@@ -70,7 +70,7 @@ def test_a_saturated_block_is_named_once_in_the_log(caplog: pytest.LogCaptureFix
         diagnostics._warn({"res3.1": Softmax(0.5, 9.0, 3.0), "res4.3": Softmax(0.1, num_read, None)})
     (warning,) = caplog.messages
     assert warning.startswith("block res4.3 has a saturated softmax: a query attends to effectively 1.00 keys")
-    assert "scale: true" in warning
+    assert "affinity_factor: 0.1" in warning
 
 
 def test_gain_is_the_size_of_the_norms_weight_or_of_gamma() -> None:
