@@ -51,6 +51,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     ],
     "gc": [{}, {"ratio": 4}],
     "criss_cross": [{}, {"num_recurrences": 1}],
+    "axial": [{}, {"gate": "block"}],
     "asymmetric_pyramid": PYRAMIDS,
     "asymmetric_fusion": PYRAMIDS,
 }

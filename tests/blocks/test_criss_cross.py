@@ -49,11 +49,11 @@ def naive(block: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         hops = [(block.hop, tuple(range(x.ndim - 2)))] * block.num_recurrences
     else:
         hops = list(zip(block.steps, [(1,), (2,), (0,)] if x.ndim == 5 else [(0,), (1,)], strict=True))
-    matrix = torch.eye(x[0, 0].numel(), dtype=x.dtype)
+    z, matrix = x, torch.eye(x[0, 0].numel(), dtype=x.dtype)
     for hop, axes in hops:
-        x, weights = naive_hop(hop, x, axes)
+        z, weights = naive_hop(hop, z, axes)
         matrix = weights @ matrix
-    return x, matrix
+    return (z if block.gamma is None else x + block.gamma * (z - x)), matrix
 
 
 BLOCKS = {
@@ -64,6 +64,8 @@ BLOCKS = {
         for r in (1, 2, 3)
     },
     "axial": lambda num_dims: Axial(CHANNELS, reduction=2, num_dims=num_dims),
+    "criss-cross, one gate": lambda num_dims: CrissCross(CHANNELS, reduction=2, num_dims=num_dims, gate="block"),
+    "axial, one gate": lambda num_dims: Axial(CHANNELS, reduction=2, num_dims=num_dims, gate="block"),
 }
 
 
@@ -108,6 +110,19 @@ def test_three_recurrences_reach_every_position(awaken: Awaken, x, num_recurrenc
 
 def test_axial_attention_reaches_every_position_in_one_pass(awaken: Awaken, x: Tensor) -> None:
     assert reached_from(awaken(Axial(CHANNELS)).double(), x, (1, 0, 3)).all()
+
+
+@pytest.mark.parametrize("kind", [CrissCross, Axial])
+@pytest.mark.parametrize(("gate", "is_everywhere"), [("hops", False), ("block", True)])
+def test_at_the_start_one_gate_passes_a_gradient_to_every_position(kind, gate: str, is_everywhere: bool, x) -> None:
+    block = kind(CHANNELS, gate=gate).double()
+    assert torch.equal(block(x), x)
+    x = x[:1].clone().requires_grad_()
+    gammas = [parameter for name, parameter in block.named_parameters() if name.endswith("gamma")]
+    slopes = torch.autograd.grad(block(x)[0, :, 1, 0, 3].sum(), gammas, create_graph=True)
+    (sources,) = torch.autograd.grad(sum(slopes), x)  # what the first step of gamma brings in, and from where
+    # Gates of hops pass what is on the lines through the position: 2 + 3 + 5 - 2.
+    assert (sources[0].abs().sum(dim=0) > 1e-12).sum() == (NUM_POSITIONS if is_everywhere else 8)
 
 
 def test_recurrences_share_their_weights_and_axes_do_not() -> None:

@@ -13,6 +13,7 @@ CASES: list[tuple[str, dict[str, Any], str, list[str]]] = [
     ("asymmetric_pyramid", {}, "W", ["out.weight", "out.bias"]),
     ("criss_cross", {}, "gamma", ["hop.gamma"]),
     ("axial", {}, "gamma", ["steps.0.gamma", "steps.1.gamma", "steps.2.gamma"]),
+    ("axial", {"gate": "block"}, "gamma", ["gamma"]),
     ("gc", {}, "W", ["out.weight", "out.bias"]),
     ("se", {}, "W", ["out.weight", "out.bias"]),
 ]
