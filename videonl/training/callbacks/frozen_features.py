@@ -44,11 +44,15 @@ class KeepFrozenFeatures(Callback):
     def __init__(self, folder: str | Path, max_gb: float = 50) -> None:
         require_within(0, max_gb=max_gb)
         self.folder = Path(folder)
-        self._kept = KeptTensors(self.folder, max_gb * 1e9)
+        self.max_gb = max_gb
+        self._diverted = ExitStack()
+        self._start()
+
+    def _start(self) -> None:
+        self._kept = KeptTensors(self.folder, self.max_gb * 1e9)
         self._prefix: Prefix | None = None
         self._flags: list[bool] = []
         self._known: tuple[nn.Module, str] | None = None  # a network, and what its prefix computes
-        self._diverted = ExitStack()
         self._num_read = self._num_batches = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -57,6 +61,7 @@ class KeepFrozenFeatures(Callback):
         Raises:
             UserError: The folder cannot be written to, or the network is compiled.
         """
+        self._start()
         check_folder(self.folder)
         if any(getattr(part, "_compiled_call_impl", None) is not None for part in pl_module.modules()):
             raise UserError("KeepFrozenFeatures cannot skip parts of a compiled network; set execution.compile: false")
@@ -128,13 +133,13 @@ class KeepFrozenFeatures(Callback):
             raise UserError(f"KeepFrozenFeatures: {stopped}; set model.network.init_args.batch_norm: frozen")
         if prefix.paths:
             logger.info("frozen features up to %s are kept in %s (%s)", prefix.paths[-1], self.folder, stopped)
-        elif trainer.current_epoch == 0:
+        elif trainer.training and trainer.current_epoch == 0:
             raise UserError(
                 f"KeepFrozenFeatures finds nothing frozen at the network's beginning: {stopped}; add FreezeBackbone "
                 "to trainer.callbacks, with batch_norm: frozen, or remove KeepFrozenFeatures"
             )
         else:
-            logger.info("no more features are kept: %s", stopped)
+            logger.info("no frozen features are kept from now on: %s", stopped)
 
     def _divert(self, network: nn.Module, prefix: Prefix) -> None:
         if not prefix.paths:

@@ -1,0 +1,102 @@
+"""Features of a frozen trunk on disk: equal results to the last bit, what makes a miss, and what is refused."""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor, nn
+
+from videonl.errors import UserError
+from videonl.models import ClipClassifier, Execution, Insertion
+from videonl.training import ClipModule, FreezeBackbone, KeepFrozenFeatures
+
+Train = Callable[..., ClipModule]
+Keep = Callable[..., KeepFrozenFeatures]
+NUM_STEPS, NUM_BATCHES = 6, 14  # of two epochs; with those of the validations
+
+
+def pretrained(checkpoint: list[str] | None = None, seed: int = 3, block: str = "nonlocal") -> ClipClassifier:
+    torch.manual_seed(seed)
+    blocks = [Insertion(block, {"res4": [1]})]
+    network = ClipClassifier(
+        "c2d_r50", 3, blocks, width=4, batch_norm="frozen", execution=Execution(checkpoint=checkpoint or [])
+    )
+    torch.manual_seed(seed + 1)
+    for path, weight in network.named_parameters():  # the same trunk, whatever the block drew
+        if ".block." not in path and weight.requires_grad:
+            nn.init.normal_(weight, std=0.1)
+    return network
+
+
+class Losses(Callback):
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: dict[str, Tensor], *_: Any) -> None:
+        self.steps.append(float(outputs["loss"]))
+
+
+class Run:
+    """A training: its losses, its weights, and what ran."""
+
+    def __init__(self, train: Train, keep: Callback | None, network: nn.Module | None = None, **options: Any) -> None:
+        network, losses, self.runs = network or pretrained(), Losses(), Counter[str]()
+        # Deeper than what is skipped, and copied with the network that validates.
+        network.network.blocks[1].res_blocks[0].branch2.conv_a.__class__ = counting(self.runs)
+        kept = [keep] if keep else []
+        self.module = train([FreezeBackbone(trained=["res5"]), *kept, losses], network=network, **options)
+        self.losses, self.state = losses.steps, self.module.network.state_dict()
+        self.scores = [score.logits for score in self.module.scores]
+
+    def equals(self, other: "Run") -> bool:
+        own, others = [*self.state.values(), *self.scores], [*other.state.values(), *other.scores]
+        same = all(torch.equal(*pair) for pair in zip(own, others, strict=True))
+        return self.losses == other.losses and same
+
+
+def counting(runs: Counter[str]) -> type[nn.Conv3d]:
+    class Counting(nn.Conv3d):
+        def forward(self, x: Tensor) -> Tensor:
+            runs["trunk"] += 1
+            return super().forward(x)
+
+    return Counting
+
+
+@pytest.fixture(autouse=True)
+def everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+def last_count(caplog: pytest.LogCaptureFixture) -> tuple[int, int]:
+    """Batches of the last run that were read, and all."""
+    found = re.findall(r"frozen features of (\d+) of (\d+) batches were read", caplog.text)
+    return int(found[-1][0]), int(found[-1][1])
+
+
+@pytest.fixture
+def keep(tmp_path: Path) -> Keep:
+    return lambda **options: KeepFrozenFeatures(tmp_path / "features", **options)
+
+
+@pytest.mark.parametrize("checkpoint", [[], ["res2", "res4"]], ids=["kept", "recomputed"])
+def test_a_further_run_reads_the_trunk_and_is_the_same_to_the_last_bit(
+    train: Train, keep: Keep, caplog: pytest.LogCaptureFixture, checkpoint: list[str]
+) -> None:
+    plain = Run(train, None, pretrained(checkpoint))
+    first = Run(train, keep(), pretrained(checkpoint))
+    # The trunk stays as it is, so the second validation is the first.
+    assert last_count(caplog) == ((NUM_BATCHES - NUM_STEPS) // 2, NUM_BATCHES)
+    again = Run(train, keep(), pretrained(checkpoint))
+    assert last_count(caplog) == (NUM_BATCHES, NUM_BATCHES)
+    assert plain.equals(first) and plain.equals(again)
+    # Besides the probe of the frozen part, and those of the folded copies.
+    assert (plain.runs["trunk"] - again.runs["trunk"]) == NUM_BATCHES - 1
+    assert not any("forward" in vars(part) for part in again.module.modules())
+    assert plain.state.keys() == again.state.keys()
