@@ -100,3 +100,41 @@ def test_a_further_run_reads_the_trunk_and_is_the_same_to_the_last_bit(
     assert (plain.runs["trunk"] - again.runs["trunk"]) == NUM_BATCHES - 1
     assert not any("forward" in vars(part) for part in again.module.modules())
     assert plain.state.keys() == again.state.keys()
+
+
+def test_other_weights_of_the_trunk_are_not_mistaken(train: Train, keep: Keep, caplog: pytest.LogCaptureFixture) -> None:
+    Run(train, keep(), max_epochs=1)
+    Run(train, keep(), pretrained(seed=7), max_epochs=1)
+    assert last_count(caplog)[0] == 0
+    Run(train, keep(), pretrained(block="gc"), max_epochs=1)  # another block after the same trunk
+    assert len(set(last_count(caplog))) == 1
+
+
+def test_damaged_files_are_replaced_and_a_full_folder_takes_no_more(
+    train: Train, keep: Keep, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    first = Run(train, keep(), max_epochs=1)
+    for path in (tmp_path / "features").iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    again = Run(train, keep(), max_epochs=1)
+    assert (last_count(caplog)[0], caplog.text.count("is damaged")) == (0, 1)
+    Run(train, keep(), max_epochs=1)
+    assert len(set(last_count(caplog))) == 1
+    full = Run(train, KeepFrozenFeatures(tmp_path / "full", max_gb=1e-9), max_epochs=1)
+    assert caplog.text.count("has reached max_gb") == 1 and not list((tmp_path / "full").glob("*"))
+    assert first.equals(again) and first.equals(full)
+
+
+def test_what_is_not_frozen_is_refused(train: Train, keep: Keep) -> None:
+    with pytest.raises(UserError, match="0 trains; add FreezeBackbone"):
+        train([keep()])
+    network = pretrained()
+    network.network.compile()
+    with pytest.raises(UserError, match=r"execution.compile: false"):
+        train([keep()], network=network)
+
+
+def test_norms_that_take_statistics_are_refused(train: Train, keep: Keep, network: nn.Sequential) -> None:
+    network[:6].requires_grad_(False)
+    with pytest.raises(UserError, match="1 changes its buffers.*batch_norm: frozen"):
+        train([keep()], network=network)
