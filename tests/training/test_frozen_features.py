@@ -9,15 +9,19 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 
+from videonl.data.datamodule import ClipDataModule
+from videonl.data.loader import Loading
+from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.models import ClipClassifier, Execution, Insertion
 from videonl.training import ClipModule, FreezeBackbone, KeepFrozenFeatures
 
 Train = Callable[..., ClipModule]
 Keep = Callable[..., KeepFrozenFeatures]
+CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
 NUM_STEPS, NUM_BATCHES = 6, 14  # of two epochs; with those of the validations
 
 
@@ -102,7 +106,9 @@ def test_a_further_run_reads_the_trunk_and_is_the_same_to_the_last_bit(
     assert plain.state.keys() == again.state.keys()
 
 
-def test_other_weights_of_the_trunk_are_not_mistaken(train: Train, keep: Keep, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_trunk_is_not_mistaken(
+    train: Train, keep: Keep, caplog: pytest.LogCaptureFixture
+) -> None:
     Run(train, keep(), max_epochs=1)
     Run(train, keep(), pretrained(seed=7), max_epochs=1)
     assert last_count(caplog)[0] == 0
@@ -136,5 +142,35 @@ def test_what_is_not_frozen_is_refused(train: Train, keep: Keep) -> None:
 
 def test_norms_that_take_statistics_are_refused(train: Train, keep: Keep, network: nn.Sequential) -> None:
     network[:6].requires_grad_(False)
-    with pytest.raises(UserError, match="1 changes its buffers.*batch_norm: frozen"):
+    with pytest.raises(UserError, match=r"1 changes its buffers.*batch_norm: frozen"):
         train([keep()], network=network)
+
+
+def test_a_resumed_run_reads_on(train: Train, keep: Keep, caplog: pytest.LogCaptureFixture) -> None:
+    whole = Run(train, None)
+    Run(train, keep(), folder="parts", until_step=4)
+    Run(train, keep(), folder="parts", until_step=4)  # the same steps again, from the folder
+    resumed = Run(train, keep(), folder="parts", resume=True)
+    assert whole.losses[-len(resumed.losses) :] == resumed.losses
+    assert all(torch.equal(whole.state[name], value) for name, value in resumed.state.items())
+
+
+def test_another_precision_is_computed_anew(train: Train, keep: Keep, caplog: pytest.LogCaptureFixture) -> None:
+    Run(train, keep(), max_epochs=1, val=False)
+    first = Run(train, keep(), max_epochs=1, val=False, precision="bf16-mixed")
+    assert last_count(caplog)[0] == 0
+    again = Run(train, keep(), max_epochs=1, val=False, precision="bf16-mixed")
+    assert len(set(last_count(caplog))) == 1 and first.equals(again)
+
+
+def test_a_test_reads_too(train: Train, keep: Keep, caplog: pytest.LogCaptureFixture, video_folder: Path) -> None:
+    module = Run(train, None, max_epochs=1).module
+    logits = []
+    for callback in (None, keep(), keep()):
+        kept = [callback] if callback else []
+        trainer = Trainer(accelerator="cpu", logger=False, callbacks=[FreezeBackbone(trained=["res5"]), *kept])
+        data = ClipDataModule(None, None, str(video_folder), clip=CLIP, loading=Loading(num_workers=0, decoder="pyav"))
+        trainer.test(module, data, verbose=False)
+        logits.append(torch.cat([score.logits for score in module.scores]))
+    assert len(set(last_count(caplog))) == 1
+    assert torch.equal(logits[0], logits[1]) and torch.equal(logits[0], logits[2])
