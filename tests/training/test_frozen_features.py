@@ -106,9 +106,7 @@ def test_a_further_run_reads_the_trunk_and_is_the_same_to_the_last_bit(
     assert plain.state.keys() == again.state.keys()
 
 
-def test_another_trunk_is_not_mistaken(
-    train: Train, keep: Keep, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_another_trunk_is_not_mistaken(train: Train, keep: Keep, caplog: pytest.LogCaptureFixture) -> None:
     Run(train, keep(), max_epochs=1)
     Run(train, keep(), pretrained(seed=7), max_epochs=1)
     assert last_count(caplog)[0] == 0

@@ -55,10 +55,9 @@ def frozen_prefix(network: nn.Module, x: Tensor) -> Prefix:
         network: In the modes of the steps that are to skip the prefix. It is left as it is.
         x: An input of the network, of which two clips are used.
     """
-    twin = copy.deepcopy(network)
     devices = [x.device] if x.device.type == "cuda" else []
     with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices):
-        example = x[:2].clone()
+        twin, example = copy.deepcopy(network), x[:2].clone()  # made here, or an evaluation's would have no versions
         with _Watch(twin) as watch:
             twin(example)
     chain, end = _chain(watch.root, watch.root.takes)
