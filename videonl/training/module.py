@@ -169,10 +169,15 @@ class ClipModule(LightningModule):
         self._collected.skip({failure.path: failure.reason for failure in batch["failures"]})
         if not len(batch["video"]):  # none of the batch's files could be read
             return
-        if self._recognizer is None:  # once an evaluation: weights change between them
-            self._recognizer = self.recognizer()
-        logits = self._recognizer.logits_of_videos(batch["clip"], batch["video"])
+        logits = self.scorer.logits_of_videos(batch["clip"], batch["video"])
         self._collected.update(logits, batch["view"], batch["video"], batch["label"], batch["path"])
+
+    @property
+    def scorer(self) -> Recognizer:
+        """The recognizer of the running evaluation, made when it is first asked for: weights change between them."""
+        if self._recognizer is None:
+            self._recognizer = self.recognizer()
+        return self._recognizer
 
     def recognizer(self) -> Recognizer:
         """The network that scores with the current weights; a copy if norms are folded."""

@@ -10,6 +10,7 @@ from videonl.training.callbacks.evaluation_logs import EvaluationLogs
 from videonl.training.callbacks.evaluations import ValidationViews, WriteScores
 from videonl.training.callbacks.films import FilmAttention
 from videonl.training.callbacks.freezing import FreezeBackbone
+from videonl.training.callbacks.frozen_features import KeepFrozenFeatures
 from videonl.training.callbacks.multigrid_shapes import MultigridShapes
 from videonl.training.callbacks.precise_bn import PreciseBatchNorm
 from videonl.training.callbacks.progress import TrainingBar
@@ -28,6 +29,7 @@ __all__ = [
     "EvaluationLogs",
     "FilmAttention",
     "FreezeBackbone",
+    "KeepFrozenFeatures",
     "LastCheckpoint",
     "MultigridShapes",
     "PreciseBatchNorm",

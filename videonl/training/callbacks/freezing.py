@@ -38,10 +38,15 @@ class FreezeBackbone(Callback):
         self._still: list[nn.Module] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Freezes for the whole training, before there are an optimizer and processes that wait for gradients."""
-        if stage == "fit" and self.num_epochs is None:
+        """Freezes for the whole training, before there are an optimizer and processes that wait for gradients.
+
+        For a test too, which tells :class:`KeepFrozenFeatures` what was frozen.
+        """
+        if self.num_epochs is None:
             assert isinstance(pl_module, ClipModule)
             self._freeze(pl_module.network)
+            if stage == "fit":
+                self._report(pl_module.network)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Freezes, unless a training is resumed after these epochs.
@@ -64,6 +69,7 @@ class FreezeBackbone(Callback):
             self._let_go()
         elif not self._frozen:
             self._freeze(pl_module.network)
+            self._report(pl_module.network)
 
     def _freeze(self, network: nn.Module) -> None:
         kept = {id(parameter) for parameter in self._parameters_to_train(network)}
@@ -74,6 +80,8 @@ class FreezeBackbone(Callback):
         self._still = [part for part in _frozen_parts(network) if part.training]
         for part in self._still:
             part.training = False
+
+    def _report(self, network: nn.Module) -> None:
         num_training = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
         times = {None: "", 1: "for 1 epoch "}.get(self.num_epochs, f"for {self.num_epochs} epochs ")
         what = ", ".join(["head", "blocks", *self.trained])
