@@ -197,9 +197,7 @@ AFFINITIES = {
     "asymmetric_pyramid": ["theta"],
     "criss_cross": ["phi", "theta"],
     "axial": ["phi", "theta"],
-    "snl": ["mask"],
-    "gc": ["mask"],
-    "se": [],
+    "gc": [],
 }
 
 
@@ -208,7 +206,7 @@ def test_parameters_of_affinities(block: str) -> None:
     built = BLOCKS[block](6)
     ids = {id(parameter) for parameter in built.affinity_parameters()}
     names = [name.split(".") for name, parameter in built.named_parameters() if id(parameter) in ids]
-    assert sorted({part for name in names for part in name} & {"theta", "phi", "mask"}) == AFFINITIES[block]
+    assert sorted({part for name in names for part in name} & {"theta", "phi"}) == AFFINITIES[block]
     # Nothing else changes what is attended: they alone get a gradient from the weights.
     if AFFINITIES[block]:
         weights = built.attention(torch.randn(2, 6, 3, 5, 7), torch.tensor([0, 104]))
@@ -216,6 +214,6 @@ def test_parameters_of_affinities(block: str) -> None:
         assert ids <= {id(parameter) for parameter in built.parameters() if parameter.grad is not None}
 
 
-def test_the_concatenation_form_counts_its_vector() -> None:
-    built = NonLocal(6, pairwise="concatenation")
-    assert any(parameter is built.concat for parameter in built.affinity_parameters())
+def test_forms_without_a_softmax_keep_their_rate() -> None:
+    for pairwise in ("dot_product", "concatenation"):
+        assert NonLocal(6, pairwise=pairwise).affinity_parameters() == []

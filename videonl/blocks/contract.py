@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from videonl.blocks.factors import Factors
 from videonl.registry import Registry
 
-AFFINITY_PARTS = {"theta", "phi", "concat", "mask"}
+PRODUCTS = {"theta", "phi"}  # members whose product is an affinity
 
 
 class Gain(NamedTuple):
@@ -113,14 +113,16 @@ class AttentionBlock(nn.Module, ABC):
         return uniform_weights(x, queries, keys)
 
     def affinity_parameters(self) -> list[nn.Parameter]:
-        """The parameters by which the affinities of queries and keys are made; none where attention is not learned.
+        """The parameters whose products are the affinities of a softmax; none where there is no such softmax.
 
         They can have a learning rate of their own: while the gain is near zero their gradients are tiny, Adam's steps
-        are not, and affinities may grow until the softmax is saturated.
+        are not, and products of two weights that both grow without a reason soon saturate the softmax.
 
-        By default those below a member named ``theta``, ``phi``, ``concat`` or ``mask``, as in all blocks of videonl.
+        By default those below a member named ``theta`` or ``phi``, if the weights sum to one.
         """
-        return [parameter for name, parameter in self.named_parameters() if AFFINITY_PARTS & set(name.split("."))]
+        if not self.weights_sum_to_one:
+            return []
+        return [parameter for name, parameter in self.named_parameters() if PRODUCTS & set(name.split("."))]
 
     def gain(self) -> Gain | None:
         """The last scale before the block's change is added; it starts at zero.

@@ -30,9 +30,9 @@ class Optimization(Schedule):
             their stage. 1 is the same rate everywhere.
         backbone_factor: Factor on the rate of the backbone: of all but the head and the inserted blocks, which are new
             where the backbone is pretrained.
-        affinity_factor: Factor on the rate of the parameters by which the blocks' affinities are made (``theta`` and
-            ``phi``, ``concat``, ``mask``); it multiplies with ``layer_decay``. With AdamW and a rate of 1e-3 or more,
-            0.1 keeps the softmax from saturating; see docs/diagnostics.md.
+        affinity_factor: Factor on the rate of ``theta`` and ``phi``, whose product a block's softmax takes. It
+            multiplies with ``layer_decay``. With AdamW and a rate of 1e-3 or more, 0.1 keeps the softmax from
+            saturating; see docs/diagnostics.md.
         weight_decay: Weight decay; not applied to norms and biases.
         momentum: Momentum of SGD.
     """
