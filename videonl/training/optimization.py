@@ -7,7 +7,6 @@ from typing import Any, Literal
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from videonl.blocks.contract import AttentionBlock
 from videonl.errors import UserError, require_within
 from videonl.training.layers import Layer, backbone_parameters, inserted_blocks, layers
 from videonl.training.schedule import Schedule
@@ -114,10 +113,9 @@ def _parts(module: nn.Module, settings: Optimization) -> dict[int, tuple[str, fl
     for block in inserted_blocks(module):
         name = " blocks" if settings.backbone_factor != 1 else ""
         parts |= {id(parameter): (name, 1.0) for parameter in block.parameters()}
-        if settings.affinity_factor != 1 and isinstance(block, AttentionBlock):
-            parts |= {
-                id(parameter): (" affinities", settings.affinity_factor) for parameter in block.affinity_parameters()
-            }
+        affinities = getattr(block, "affinity_parameters", list)  # a network of one's own may have other modules
+        if settings.affinity_factor != 1:
+            parts |= {id(parameter): (" affinities", settings.affinity_factor) for parameter in affinities()}
     return parts
 
 
