@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +96,10 @@ def own_temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     """What libraries and killed processes leave among temporary files goes with the tests."""
     tmp_path_factory.getbasetemp()  # which stays where it was, for whoever looks at it afterwards
     compiled = os.environ.get("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/torchinductor_{getpass.getuser()}")
-    # A short name: those of sockets in it may have a hundred characters.
-    with (
-        tempfile.TemporaryDirectory(prefix="videonl-", ignore_cleanup_errors=True) as folder,
-        pytest.MonkeyPatch.context() as patch,
-    ):
+    folder = tempfile.mkdtemp(prefix="videonl-")  # a short name: those of sockets in it may have a hundred characters
+    # At the end of the process, when multiprocessing has removed what is its own (at -100).
+    Finalize(None, shutil.rmtree, (folder,), {"ignore_errors": True}, exitpriority=-200)
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", folder)
         patch.setattr(tempfile, "tempdir", folder)
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", compiled)  # one for all runs of the tests
