@@ -1,11 +1,15 @@
 """Small real video files, made on the spot, whose frames say which frame they are."""
 
 import gc
+import getpass
+import os
 import resource
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +88,21 @@ def wide() -> Iterator[None]:
     """Lines so long that rich breaks no path in two; from the first command on, whose log keeps its width."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "400")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What libraries and killed processes leave among temporary files goes with the tests."""
+    tmp_path_factory.getbasetemp()  # which stays where it was, for whoever looks at it afterwards
+    compiled = os.environ.get("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/torchinductor_{getpass.getuser()}")
+    folder = tempfile.mkdtemp(prefix="videonl-")  # a short name: those of sockets in it may have a hundred characters
+    # At the end of the process, when multiprocessing has removed what is its own (at -100).
+    Finalize(None, shutil.rmtree, (folder,), {"ignore_errors": True}, exitpriority=-200)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", compiled)  # one for all runs of the tests
         yield
 
 

@@ -1,23 +1,16 @@
 """``videonl bench``: tiny comparisons, end to end, and mistakes."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
+from tests.benchmarks.test_measure import kept_here
 from videonl.benchmarks import comparison, measure
 from videonl.benchmarks.busy import Shares
 from videonl.cli.main import main
 
 TINY = ("--positions", "35", "--channels", "7", "--device", "cpu", "--seconds", "0.01")
-
-
-@contextmanager
-def kept_here(build: Callable[..., Any], *given: Any) -> Iterator[Callable[[str], Any]]:
-    subject = build(*given)
-    yield lambda name: getattr(subject, name)()
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.data.reading.test_limited_reader import Troubled as Hanging
+from videonl.data.reading import limited_reader
 from videonl.data.reading.video_reader import VideoReader
-from videonl.data.sources import labels as index
+from videonl.data.sources import labels
 from videonl.data.video import Video
 
 Videonl = Callable[..., Any]
@@ -78,7 +80,7 @@ def test_a_training_survives_every_bad_file_and_names_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened = tmp_path / "opened"
-    monkeypatch.setattr(index, "Video", partial(Troubled, log=opened))
+    monkeypatch.setattr(labels, "Video", partial(Troubled, log=opened))
     good = good[: 2 * 11 - len(bad)]
     videos = good + bad
     train = listed(tmp_path / "train.csv", videos)
@@ -135,7 +137,7 @@ def test_more_bad_files_than_allowed_stop_the_run_and_are_listed(
 def test_an_evaluation_survives_files_that_hang_or_crash(
     videonl: Videonl, trained: Path, good: list[Path], bad: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "Video", partial(Troubled, log=tmp_path / "opened"))
+    monkeypatch.setattr(labels, "Video", partial(Troubled, log=tmp_path / "opened"))
     troubled = [path for path in bad if path.name in ("hangs.mp4", "crashes.mp4")]
     videos = [
         "--source",
@@ -151,3 +153,28 @@ def test_an_evaluation_survives_files_that_hang_or_crash(
     assert done.code == 0
     assert all(done.text.count(f"skipped {path}:") == 1 for path in troubled)
     assert "accuracy on 2 of 4 videos, 2 unreadable" in done.text
+
+
+def test_a_prediction_of_a_few_videos_survives_one_that_hangs(
+    videonl: Videonl, trained: Path, good: list[Path], bad: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "Video", partial(Troubled, log=tmp_path / "opened"))
+    hanging = next(path for path in bad if path.name == "hangs.mp4")
+    words = [good[0], hanging, good[1], "--checkpoint", trained, "--num-clips", 1, "--num-crops", 1]
+    ended = videonl("predict", *words, "--time-limit", 4)
+    assert ended.code == 1
+    assert f"1 of 3 videos could not be read: {hanging}: took longer than 4 seconds, and the process that" in ended.text
+    assert all(path.name in ended.text for path in good[:2])
+
+
+def test_a_timeline_of_a_video_that_hangs_ends(
+    videonl: Videonl, trained: Path, good: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limited_reader, "_Decoding", Hanging)
+    video = tmp_path / "hangs.mp4"
+    video.write_bytes(good[0].read_bytes())
+    words = ["timeline", video, "--checkpoint", trained, "--out", tmp_path / "out.json", "--time-limit"]
+    ended = videonl(*words, 4)
+    assert (ended.code, (tmp_path / "out.json").exists()) == (2, False)
+    assert f"{video}: took longer than 4 seconds, and the process that decoded it was ended" in ended.text
+    assert videonl(*words, 0).code == 0  # in the main process, where nothing hangs

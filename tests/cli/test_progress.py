@@ -1,5 +1,6 @@
 """What moves on a terminal while a command works is on stderr: stdout is for results."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,25 @@ def test_progress_leaves_stdout_alone(
     printed = capfd.readouterr()
     assert HIDE_CURSOR in printed.err and HIDE_CURSOR not in printed.out
     assert result in printed.out
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_the_bar_of_a_run_leaves_stdout_alone(
+    command: str, trained: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    words = [
+        "--config",
+        str(trained / "config.yaml"),
+        "--run.overwrite",
+        "true",
+        "--trainer.enable_progress_bar",
+        "true",
+    ]
+    capfd.readouterr()
+    assert main([command, *words]) == 0
+    printed = capfd.readouterr()
+    assert HIDE_CURSOR in printed.err and HIDE_CURSOR not in printed.out
+    assert ("accuracy on " in printed.out) == (command != "predict")

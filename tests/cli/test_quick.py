@@ -81,6 +81,19 @@ assert type(head.roi_layer) is torchvision.ops.RoIAlign, head
     assert {"torchvision.ops.roi_align", "torchvision.models"} <= loaded_by(code)
 
 
+def test_what_other_threads_import_meanwhile_is_torchvision() -> None:
+    code = """
+from videonl.backbones.quiet_import import quiet_import
+with quiet_import():
+    from pytorchvideo.models.head import create_res_roi_pooling_head
+    assert "torchvision" not in sys.modules
+    import torchvision.transforms
+    from torchvision.ops import RoIAlign, nms
+assert RoIAlign is torchvision.ops.RoIAlign and isinstance(RoIAlign, type)
+"""
+    assert "pytorchvideo.models.head" in loaded_by(code)
+
+
 @pytest.mark.parametrize("form", FORMS, ids=" ".join)
 def test_written_helps_are_those_of_the_parsers(form: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(COLUMNS))

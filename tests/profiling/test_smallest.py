@@ -56,3 +56,11 @@ def test_python_refuses_it_too() -> None:
     network = ClipClassifier("i3d_r50", 2, width=3)
     with pytest.raises(UserError, match=re.escape("num_frames must be at least 2 for this network, got 1")):
         ClipModule(network, ["a", "b"], ClipFormat(num_frames=1, short_side_px=37, crop_px=37))
+
+
+def test_frames_and_pixels_are_both_named_where_neither_does_alone() -> None:
+    network = nn.Sequential(nn.AvgPool3d((5, 13, 13)), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(3, 7))
+    require_clip(network, (5, 16, 16))
+    told = "num_frames must be at least 5, and crop_px at least 16, for this network, got 3 and 11"
+    with pytest.raises(UserError, match=told):
+        require_clip(network, (3, 11, 11))

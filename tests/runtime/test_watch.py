@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -121,3 +123,47 @@ def test_a_stranger_is_not_counted_as_a_process() -> None:
     for watch in (hub, member):
         watch.finish()
         watch._close()
+
+
+_LATE = """
+import os, sys, time
+while os.getppid() == int(sys.argv[1]):
+    time.sleep(0.01)  # what is imported takes so long that the process that started this one is gone by now
+from videonl.runtime.watch import end_with_launcher
+end_with_launcher()
+print("lives on")
+"""
+
+
+def start_and_die(environment: dict[str, str]) -> None:
+    number = str(os.getpid())
+    given = {name: value or number for name, value in environment.items()}
+    subprocess.Popen([sys.executable, "-c", _LATE, number], env=os.environ | given)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no such end elsewhere")
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"LOCAL_RANK": "1", "VIDEONL_LAUNCHER": ""}, ""),
+        ({"VIDEONL_STARTER": ""}, ""),
+        ({"LOCAL_RANK": "1"}, "lives on\n"),  # started by torchrun or a scheduler, which ends it itself
+    ],
+)
+def test_a_process_ends_whose_starter_died_while_it_imported(
+    environment: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOCAL_RANK", "VIDEONL_LAUNCHER", "VIDEONL_STARTER"):
+        monkeypatch.delenv(name, raising=False)
+    ours, theirs = os.pipe()
+    with os.fdopen(ours) as output:
+        kept = os.dup(1)
+        os.dup2(theirs, 1)
+        os.close(theirs)
+        starter = FORK.Process(target=start_and_die, args=(environment,))
+        starter.start()
+        os.dup2(kept, 1)
+        os.close(kept)
+        starter.join()
+        assert output.read() == said  # to the end of the last process that could write there

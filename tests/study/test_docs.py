@@ -12,7 +12,7 @@ import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from videonl.cli.foreign_code import expand_trusted
-from videonl.cli.run import check_run
+from videonl.cli.run_parsing import check_run
 from videonl.cli.study_file import KEYS, read_study
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "study.md").read_text(encoding="utf-8")

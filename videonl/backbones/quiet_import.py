@@ -1,13 +1,17 @@
 """pytorchvideo, imported where it is needed, without its warnings and without torchvision."""
 
+import builtins
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 _USER = "pytorchvideo.models.head"  # the only part of its models that names torchvision: for heads that detect
+_POSTPONED = "torchvision.ops"
 
 
 @contextmanager
@@ -21,19 +25,41 @@ def quiet_import() -> Iterator[None]:
 
 @contextmanager
 def _torchvision_postponed() -> Iterator[None]:
-    """Lets ``from torchvision.ops import RoIAlign`` take nothing: torchvision brings torch's compiler, for seconds."""
+    """Keeps the one import of torchvision in pytorchvideo from bringing torch's compiler, which takes seconds."""
     if "torchvision" in sys.modules or _USER in sys.modules:
         yield
         return
-    package, ops = ModuleType("torchvision"), ModuleType("torchvision.ops")
-    vars(ops)["RoIAlign"] = _roi_align
-    stand_ins = {"torchvision": package, "torchvision.ops": ops}
-    sys.modules.update(stand_ins)
+    finder = _Finder()
+    sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        for name in stand_ins:
-            sys.modules.pop(name, None)
+        sys.meta_path.remove(finder)
+
+
+class _Finder(MetaPathFinder):
+    """Finds that part alone: what other threads import meanwhile, torchvision too, is as ever."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """The part, to be run with an ``import`` of its own."""
+        found = PathFinder.find_spec(fullname, path) if fullname == _USER else None
+        if found is not None and found.origin is not None:
+            found.loader = _Loader(fullname, found.origin)
+        return found
+
+
+class _Loader(SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        """Runs the module."""
+        vars(module)["__builtins__"] = {**vars(builtins), "__import__": _import}
+        super().exec_module(module)
+
+
+def _import(name: str, *arguments: Any, **options: Any) -> Any:
+    """As ``from torchvision.ops import RoIAlign`` calls it, and every other import."""
+    if name == _POSTPONED:
+        return SimpleNamespace(RoIAlign=_roi_align)
+    return builtins.__import__(name, *arguments, **options)
 
 
 def _roi_align(*arguments: Any, **options: Any) -> Any:

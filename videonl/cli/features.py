@@ -17,6 +17,7 @@ from videonl.inference.feature_folder import Written, about_network, write_featu
 from videonl.inference.features import FeatureOptions
 from videonl.inference.layer import POOL, Pool
 from videonl.inference.loading import Precision, find_trained
+from videonl.inference.videos import FRAME_SECONDS
 from videonl.inference.windows import Last
 from videonl.outputs import check_folder
 from videonl.runtime.progress import progress_bar
@@ -55,7 +56,7 @@ def features(
     trust_code: bool = False,
     columns: str | None = None,
     path_prefix: str | None = None,
-    time_limit: float = 600.0,
+    time_limit: float = FRAME_SECONDS,
 ) -> None:
     """Writes features of the windows of videos, one file for each video, named after it.
 

@@ -22,9 +22,10 @@ from videonl.inference.predicting import Asked, predict_videos
 from videonl.inference.predictions import format_of
 from videonl.models.locating import weights_file
 from videonl.outputs import check_file, refuse_within
+from videonl.runtime.time_limit import TimeLimited
 from videonl.terminal import Console, printable
 
-_FEW = 8  # videos, which one process reads before others would have started; each has a table of its own
+_FEW = 8  # videos, which one process reads before a second would have started; each has a table of its own
 _HELP = ("-h", "--help")
 
 
@@ -103,8 +104,8 @@ def predict(
         classes: Names of the classes where the checkpoint has none: a file with one name per line, or kinetics400,
             kinetics600, kinetics700.
         views_per_step: Most views scored in one forward pass.
-        num_workers: Processes that decode; 0 decodes in the main process, which is the default for a few videos, else
-            2.
+        num_workers: Processes that decode; by default 1 for a few videos, else 2. 0 decodes in the main process without
+            a time limit; so do a few videos outside of Linux, or with no limit.
         decoder: auto, pyav, decord or torchcodec.
         device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
         precision: float32, bfloat16, or float16 on a GPU; auto is float32.
@@ -124,12 +125,13 @@ def predict(
     if out is not None:
         refuse_within(out.parent, [Path(name) for name in sources if not is_url(name)])
     many = len(read_videos(sources, columns, path_prefix)) > _FEW
-    workers = (2 if many else 0) if num_workers is None else num_workers
+    limit = time_limit or None
+    few_workers = int(limit is not None and TimeLimited.is_available())
+    workers = (2 if many else few_workers) if num_workers is None else num_workers
     trained = find_trained(checkpoint, classes, trust_code)
     model = Model(trained, device, precision, views_per_step)
     average = average_for(SEVERAL_LABELS if trained.has_several_labels else ONE_LABEL, average)
     views = Views(num_clips, num_crops)
-    limit = time_limit or None
     asked = Asked(sources, views, average, decoder, workers, limit, trained.threshold, columns, path_prefix)
     console = Console()
     predictions = predict_videos(model.recognizer, model.class_names, asked, out, top=top)

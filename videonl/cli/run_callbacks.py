@@ -68,7 +68,7 @@ def callbacks(
             every.append(Artifacts(Path(run.dir), run.checkpoints, run.upload_limit_mb))
         if run.films_every_epochs > 0:
             every.append(FilmAttention(Path(run.dir) / "films", run.films_every_epochs))
-    bar = progress and sys.stdout.isatty()
+    bar = progress and sys.stderr.isatty()
     every.append(ProgressLines(Pace() if progress and not bar else None))
     if bar:
         every.append(TrainingBar(f"val/{monitor}"))

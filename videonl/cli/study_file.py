@@ -12,7 +12,7 @@ import yaml
 
 from videonl.cli.configuration import load, merge, shipped_configs
 from videonl.cli.foreign_code import expand_trusted
-from videonl.cli.run import check_run
+from videonl.cli.run_parsing import check_run
 from videonl.cli.summary import plan_of
 from videonl.errors import UserError
 from videonl.evaluation.metrics import TITLES

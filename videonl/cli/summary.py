@@ -75,7 +75,7 @@ def summary(words: Sequence[str]) -> None:
 
 def plan_of_configuration(words: Sequence[str], num_classes: int, trust_code: bool) -> Plan:
     """What ``videonl fit`` would train with the same words; the data need not exist."""
-    from videonl.cli.run import parse_fit
+    from videonl.cli.run_parsing import parse_fit
 
     return plan_of(parse_fit(expand_trusted(words, trust_code)), num_classes)
 

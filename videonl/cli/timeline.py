@@ -7,12 +7,13 @@ from videonl.cli.parsing import Parser
 from videonl.cli.progress import status
 from videonl.cli.refusals import local_video, require_at_least
 from videonl.data.transforms import MOST_VIEWS
-from videonl.errors import UserError, require_within
+from videonl.errors import MOST_SECONDS, UserError, require_within
 from videonl.evaluation import Average
 from videonl.evaluation.views import ONE_LABEL, SEVERAL_LABELS, average_for
 from videonl.inference import Model
 from videonl.inference.loading import Precision, find_trained
 from videonl.inference.timeline import STRIDE_SECONDS, Timeline, timeline_of
+from videonl.inference.videos import FRAME_SECONDS
 from videonl.outputs import check_file
 from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console, printable
@@ -63,6 +64,7 @@ def timeline(
     device: str = "auto",
     precision: Precision = "auto",
     trust_code: bool = False,
+    time_limit: float = FRAME_SECONDS,
 ) -> None:
     """Scores windows all along a video, and writes the probabilities and the segments of one class.
 
@@ -86,9 +88,12 @@ def timeline(
         device: cpu, cuda, cuda:1; auto takes the GPU where there is one.
         precision: float32, bfloat16, or float16 on a GPU; auto is float32.
         trust_code: Allow the checkpoint to run any code; only for files you trust.
+        time_limit: Seconds that opening the video, which lists its frames, or decoding the next frame may take. 0 sets
+            no limit, and decodes in the main process.
     """
     require_at_least(1, MOST_VIEWS, num_crops=num_crops)
     require_at_least(1, batch_size=batch_size)
+    require_at_least(0, MOST_SECONDS, time_limit=time_limit)
     require_within(0, 1, **{"--threshold": threshold})
     require_within(0, **{"--min-seconds": min_seconds})
     file = local_video(video)
@@ -109,6 +114,7 @@ def timeline(
             decoder=decoder,
             batch_size=batch_size,
             progress=progress,
+            time_limit_seconds=time_limit or None,
         )
     _write(found, out, threshold, min_seconds, embed)
 

@@ -5,15 +5,13 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from videonl.data.reading.limited_reader import LimitedDecoding
 from videonl.data.reading.segment import as_file_name, whole_of
-from videonl.data.reading.video_reader import DecodingError, VideoReader, with_recount
+from videonl.data.reading.video_reader import DecodingError, with_recount
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labels import UNKNOWN
 from videonl.data.video import Video
@@ -25,16 +23,15 @@ from videonl.inference.features import FeatureOptions, features_of, layer_for
 from videonl.inference.layer import Layer
 from videonl.inference.predicting import fingerprint
 from videonl.inference.recognizer import Recognizer
+from videonl.inference.videos import Opener, opening
 from videonl.inference.windows import TooShortError
 from videonl.names import file_names
 from videonl.outputs import check_folder
-from videonl.runtime.time_limit import TimeLimited
 from videonl.terminal import printable
 
 ABOUT = "features.json"
 VIDEOS = "videos.csv"
 _VERSION = "videonl"  # the one entry that may differ on resuming
-Opening: TypeAlias = Callable[[Video], VideoReader]
 Progress: TypeAlias = Callable[[int, int], None]
 _log = logging.getLogger(__name__)
 
@@ -82,8 +79,7 @@ def write_features(
         kind: Format of the files.
         decoder: Who decodes.
         progress: Of several videos is told those done and of all; of a single one, the same of its windows.
-        time_limit_seconds: How long opening a video or decoding its next frame may take, where another process decodes:
-            see :class:`LimitedDecoding`. ``None`` for ever, in a thread of this process, as outside of Linux.
+        time_limit_seconds: How long opening a video or decoding its next frame may take; see :func:`opening`.
 
     Raises:
         UserError: The folder holds features of another network, layer, clip or windows, or cannot be written; there is
@@ -94,7 +90,7 @@ def write_features(
     whole = {**about, "clip": asdict(recognizer.clip), **asdict(options.resolved(recognizer.clip)), "format": kind}
     names = file_names([as_file_name(entry.path) for entry in entries])
     written = []
-    with locked(out / LOCK, f"features are written to {out}"), _opening(decoder, time_limit_seconds) as opened:
+    with locked(out / LOCK, f"features are written to {out}"), opening(decoder, time_limit_seconds) as opened:
         _agree(out / ABOUT, json.loads(json.dumps(whole)))
         for number, (entry, name) in enumerate(zip(entries, names, strict=True)):
             path = out / f"{name}{SUFFIXES[kind]}"
@@ -105,16 +101,6 @@ def write_features(
                 progress(number + 1, len(entries))
         write_text(out / VIDEOS, _as_csv(written))
     return written
-
-
-@contextmanager
-def _opening(decoder: str, time_limit_seconds: float | None) -> Iterator[Opening]:
-    """How videos are opened."""
-    if time_limit_seconds is None or not TimeLimited.is_available():
-        yield lambda video: video.open(decoder)
-        return
-    with LimitedDecoding(time_limit_seconds, decoder) as decoding:
-        yield lambda video: decoding.open(video.path, video.known_frames())
 
 
 def _is_there(path: Path, entry: LabeledPath) -> bool:
@@ -133,14 +119,15 @@ def _write(
     path: Path,
     options: FeatureOptions,
     kind: FeatureFormat,
-    opened: Opening,
+    opened: Opener,
     progress: Progress,
 ) -> str:
     """Writes the features of one video; returns why that cannot be done, or nothing."""
     if entry.unreadable:
         return entry.unreadable
     try:
-        with opened(Video(entry.path, UNKNOWN, entry.frame_table)) as reader:
+        known = Video(entry.path, UNKNOWN, entry.frame_table).known_frames()
+        with opened(entry.path, known) as reader:
             features = with_recount(
                 lambda: features_of(layer.recognizer, reader, options, progress=progress, layer=layer)
             )

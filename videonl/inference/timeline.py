@@ -38,6 +38,7 @@ def timeline_of(
     fps: float | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    time_limit_seconds: float | None = None,
 ) -> Timeline:
     """Scores windows over a whole video; each frame is decoded once.
 
@@ -53,6 +54,7 @@ def timeline_of(
         batch_size: Windows in one forward pass; by default one on a CPU, where the probabilities are then those of each
             window alone to the bit, and as many as make 8 views on a GPU.
         progress: Is told the number of windows scored, and of all.
+        time_limit_seconds: How long opening a file or decoding its next frame may take; see ``videos.opening``.
 
     Raises:
         UserError: The clip format has another sampling than dense, the video is shorter than a window, there are
@@ -70,7 +72,7 @@ def timeline_of(
         return found
 
     require_dense(recognizer.clip)
-    with open_any(video, decoder, fps) as reader:
+    with open_any(video, decoder, fps, time_limit_seconds) as reader:
         windows, rows = zip(*with_recount(scores), strict=True)
         duration_seconds, rate = reader.duration_seconds, reader.fps
     name = IN_MEMORY if is_frames(video) else os.path.expanduser(str(video))

@@ -206,7 +206,7 @@ def require_room(reader: VideoReader, clip: ClipFormat) -> int:
     if last < 0:
         frames = "1 frame" if reader.num_frames == 1 else f"{reader.num_frames} frames"
         length = f"{frames} ({reader.duration_seconds:.2f} s)"
-        raise TooShortError(f"{reader.path} has {length}, and a window {_reach(clip)}: it is too short for one window")
+        raise TooShortError(f"{reader.name} has {length}, and a window {_reach(clip)}: it is too short for one window")
     return last
 
 

@@ -178,16 +178,18 @@ def _end_process(code: int) -> None:
 
 
 def end_with_launcher() -> None:
-    """Lets a process end with the one that started it; on Linux.
+    """Lets a process end with the one that started it, even where that ended before this call; on Linux.
 
     One that the run's first process launched is killed with it, until they watch each other; a run that a study started
     is told to end.
     """
-    is_launched = os.environ.get("LOCAL_RANK", "0") != "0" and os.environ.get(_LAUNCHER) == str(os.getppid())
-    if is_launched:
-        _signal_with_parent(signal.SIGKILL)
-    elif os.environ.get(STARTER) == str(os.getppid()):
-        _signal_with_parent(signal.SIGTERM)
+    is_launched = os.environ.get("LOCAL_RANK", "0") != "0" and _LAUNCHER in os.environ
+    name, number = (_LAUNCHER, signal.SIGKILL) if is_launched else (STARTER, signal.SIGTERM)
+    starter = int(os.environ.get(name, 0))
+    if starter == os.getppid():
+        _signal_with_parent(number)
+    if sys.platform == "linux" and starter not in (0, os.getppid()) and not os.path.exists(f"/proc/{starter}"):
+        os.kill(os.getpid(), number)  # it ended while this process imported what it needs
     os.environ[_LAUNCHER] = str(os.getpid())
 
 

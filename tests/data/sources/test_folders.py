@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from videonl.data.sources.labeled import read_source
+from videonl.data.synthetic.dataset import SyntheticSettings, write_synthetic
 from videonl.errors import UserError
 
 
@@ -54,20 +55,34 @@ def test_what_a_demuxer_opens_is_a_video_and_the_rest_is_counted(
     video = encode_video(tmp_path / "walk" / "a.mp4", num_frames=3)
     for name in ("b.MTS", "c.ogv", "d.mxf", "no suffix", "e.unknown", "f.txt"):
         shutil.copy(video, video.with_name(name))  # the name is believed, or the content looked at
-    touch(tmp_path, "walk/g.m2ts", "walk/notes.md", "walk/.h.mp4", "readme.txt", "loose.mp4")
+    touch(tmp_path, "walk/g.m2ts", "walk/notes.md", "walk/.h.mp4", "walk/j.txt", "walk/k", "loose.mp4")
+    touch(
+        tmp_path, "readme.txt", "README", "labels.csv", "classes.txt", "clips.json", "x.md"
+    )  # beside the class folders
     (tmp_path / "walk" / "evil.list").write_text(f"ffconcat version 1.0\nfile {video}\n")
     (tmp_path / "walk" / "i.dat").symlink_to(video)
     found = [entry.path.name for entry in read_source(str(tmp_path))]
     assert found == sorted(["a.mp4", "b.MTS", "c.ogv", "d.mxf", "no suffix", "e.unknown", "f.txt", "g.m2ts", "i.dat"])
     (told,) = (record.message for record in caplog.records if record.name.startswith("videonl"))  # not of PyAV 17
     counts = [
-        "1 hidden",
-        "1 not a video (.md)",
-        "1 not a video (.list)",
-        "1 not a video (.txt)",
-        "1 beside the class folders",
+        "1 file that is hidden",
+        "1 file without a video (.md)",
+        "1 file without a video (.list)",
+        "1 file without a video (.txt)",
+        "1 video beside the class folders",
     ]
     assert all(count in told for count in counts)
+    assert "labels.csv" not in told and told.count("file") == 5
+
+
+def test_what_describes_class_folders_is_not_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_synthetic(tmp_path / "made", SyntheticSettings(num_train=2, num_val=2, num_test=2))
+    assert len(read_source(str(tmp_path / "made"))) == 6
+    assert not [record.message for record in caplog.records if record.name.startswith("videonl.data.sources")]
+    touch(tmp_path / "made" / "val" / "sum_0", "a.xyz", "b.xyz")
+    assert len(read_source(str(tmp_path / "made"))) == 6
+    (told,) = (record.message for record in caplog.records if record.name.startswith("videonl.data.sources"))
+    assert told.startswith(f"{tmp_path}/made: left out 2 files without a video (.xyz): {tmp_path}/made/val/sum_0/a.xyz")
 
 
 def test_nested_videos_are_of_the_class_or_refused_by_name(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from videonl.data.reading.decoding import open_video
 from videonl.data.reading.frame_table import FrameTable
-from videonl.data.reading.segment import Place
+from videonl.data.reading.segment import Place, whole_of
 from videonl.data.reading.video_reader import DecodingError, FewerFramesError, VideoReader
 from videonl.runtime.parallel import safe_context
 from videonl.runtime.time_limit import EndedCallError, TimeLimited
@@ -57,7 +57,7 @@ class LimitedDecoding:
 class _Facts(NamedTuple):
     """What a reader says of its video."""
 
-    path: Path
+    name: str
     table: FrameTable
     fps: float
     duration_seconds: float
@@ -75,7 +75,13 @@ class LimitedReader(VideoReader):
 
     def __init__(self, limited: TimeLimited[_Step], place: Place, known: FrameTable | None) -> None:
         self._limited, self._place = limited, place
+        self.path = Path(str(whole_of(place)))
         self._learn("open", (place, known))
+
+    @property
+    def name(self) -> str:
+        """See :class:`VideoReader`."""
+        return self._facts.name
 
     @property
     def num_frames(self) -> int:
@@ -112,7 +118,7 @@ class LimitedReader(VideoReader):
 
     def _learn(self, step: Literal["open", "facts"], argument: Any = None) -> None:
         self._facts: _Facts = pickle.loads(self._ask(step, argument).numpy().tobytes())
-        self.path, self.table = self._facts.path, self._facts.table
+        self.table = self._facts.table
 
     def _ask(self, step: Literal["open", "facts", "read", "begin", "next"], argument: Any = None) -> torch.Tensor:
         try:
@@ -155,5 +161,5 @@ class _Decoding:
 
 
 def _packed(reader: VideoReader) -> torch.Tensor:
-    facts = _Facts(reader.path, reader.table, reader.fps, reader.duration_seconds, reader.timestamps_seconds)
+    facts = _Facts(reader.name, reader.table, reader.fps, reader.duration_seconds, reader.timestamps_seconds)
     return torch.frombuffer(bytearray(pickle.dumps(facts)), dtype=torch.uint8)

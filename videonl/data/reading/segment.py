@@ -170,6 +170,11 @@ class SegmentReader(VideoReader):
         assert self._frames  # raises where there are none
 
     @property
+    def name(self) -> str:
+        """See :attr:`VideoReader.name`."""
+        return str(self.part)
+
+    @property
     def _frames(self) -> range:
         # Anew each time: a damaged file may have been counted again since.
         reader = self._reader

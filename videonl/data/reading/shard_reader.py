@@ -1,5 +1,9 @@
 """Reads a video out of a shard: its bytes are fetched, and given to the decoder as a file."""
 
+import contextlib
+import itertools
+import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,19 +13,27 @@ import torch
 from videonl.data.reading.shard_member import ShardMember
 from videonl.data.reading.video_reader import DecodingError, VideoReader
 
+_copies = itertools.count(1)
+
 
 class ShardReader(VideoReader):
-    """A reader of a temporary copy, which it deletes on closing.
+    """A reader of a temporary copy, which is gone on closing, and with this process.
 
     Args:
         member: What the copy is of.
-        copy: The copy.
+        path: The copy.
         reader: An open reader of the copy.
+        keeping: What keeps the copy until it is closed.
     """
 
-    def __init__(self, member: ShardMember, copy: Path, reader: VideoReader) -> None:
-        self.member, self._reader = member, reader
-        self.path, self.table = copy, reader.table
+    def __init__(self, member: ShardMember, path: Path, reader: VideoReader, keeping: contextlib.ExitStack) -> None:
+        self.member, self._reader, self._keeping = member, reader, keeping
+        self.path, self.table = path, reader.table
+
+    @property
+    def name(self) -> str:
+        """See :attr:`VideoReader.name`."""
+        return str(self.member)
 
     def read(self, indices: Sequence[int]) -> torch.Tensor:
         """See :meth:`VideoReader.read`."""
@@ -43,7 +55,7 @@ class ShardReader(VideoReader):
     def close(self) -> None:
         """Delete the copy."""
         self._reader.close()
-        self.path.unlink(missing_ok=True)
+        self._keeping.close()
 
 
 def open_member(member: ShardMember, opener: Callable[[Path], VideoReader]) -> ShardReader:
@@ -58,11 +70,34 @@ def open_member(member: ShardMember, opener: Callable[[Path], VideoReader]) -> S
         data = member.fetch()
     except Exception as error:  # each kind of storage has errors of its own
         raise DecodingError(str(member), f"cannot be fetched ({error})") from error
-    with tempfile.NamedTemporaryFile(prefix="videonl_", suffix=Path(member.name).suffix, delete=False) as file:
-        file.write(data)
-    copy = Path(file.name)
+    with contextlib.ExitStack() as stack:
+        path = stack.enter_context(_copied(data, Path(member.name).suffix))
+        try:
+            reader = opener(path)
+        except DecodingError as error:
+            raise DecodingError(str(member), error.reason) from error
+        return ShardReader(member, path, reader, stack.pop_all())
+
+
+@contextlib.contextmanager
+def _copied(data: bytes, suffix: str) -> Iterator[Path]:
+    """A file of these bytes while the context is open.
+
+    On Linux it has no name in any folder, so that even a process that is killed leaves nothing behind. It is opened
+    through the number of its descriptor, which the next copy gets again; and frame tables are kept by path, size and
+    time. Hence each copy of a process has a time of its own.
+    """
+    if sys.platform == "linux":
+        with tempfile.TemporaryFile() as file:
+            file.write(data)
+            file.flush()
+            seconds = next(_copies)  # whole ones: some file systems keep no fractions
+            os.utime(file.fileno(), (seconds, seconds))
+            yield Path(f"/proc/self/fd/{file.fileno()}")
+        return
+    with tempfile.NamedTemporaryFile(prefix="videonl_", suffix=suffix, delete=False) as named:
+        named.write(data)
     try:
-        return ShardReader(member, copy, opener(copy))
-    except DecodingError as error:
-        copy.unlink()
-        raise DecodingError(str(member), error.reason) from error
+        yield Path(named.name)
+    finally:
+        os.unlink(named.name)

@@ -63,6 +63,11 @@ class VideoReader(ABC):
             raise DecodingError(self.path, "has changed since its frames were listed; list them again")
 
     @property
+    def name(self) -> str:
+        """What messages call the video; :attr:`path` may be a copy of it that no message should name."""
+        return str(self.path)
+
+    @property
     def num_frames(self) -> int:
         """Number of frames, at least 1."""
         return self.table.num_frames
@@ -138,7 +143,7 @@ class VideoReader(ABC):
     def _check_indices(self, indices: Sequence[int]) -> None:
         for index in indices:
             if not 0 <= index < self.num_frames:
-                raise IndexError(f"{self.path}: frame {index} requested, but the video has {self.num_frames}")
+                raise IndexError(f"{self.name}: frame {index} requested, but the video has {self.num_frames}")
 
 
 def with_recount(read: Callable[[], Read]) -> Read:

@@ -18,6 +18,11 @@ from videonl.outputs import is_same
 from videonl.terminal import printable
 
 _SPLIT_NAMES = frozenset(("train", "training", "val", "validate", "validation", "valid", "test", "testing"))
+# What lies beside class folders to describe them: lists, annotations, names of classes, settings.
+_DESCRIBING = frozenset(
+    (".csv", ".tsv", ".txt", ".json", ".jsonl", ".parquet", ".yaml", ".yml", ".md", ".rst", ".part")
+)
+_DESCRIBING_NAMES = frozenset(("readme", "license", "licence"))
 _NUM_SHOWN = 3
 _log = logging.getLogger(__name__)
 
@@ -86,7 +91,7 @@ def split_of_name(name: str) -> str:
 
 def _read(folder: Path, top: _Content, left_out: dict[Path, str]) -> list[LabeledPath]:
     inside = {inner: _content(inner) for inner in top.folders}
-    left_out |= _no_videos(top)
+    left_out |= {path: kind for path, kind in _no_videos(top).items() if not _describes(path)}
     if inside and all(_is_split(inner, content) for inner, content in inside.items()):
         return [
             entry._replace(split=split.name)
@@ -98,7 +103,7 @@ def _read(folder: Path, top: _Content, left_out: dict[Path, str]) -> list[Labele
         return [LabeledPath(video, None, str(video)) for video in top.videos]
     if not inside:
         raise UserError(f"{folder}: no class folders in it. Arrange the videos as {folder}/CLASS/CLIP.mp4.")
-    left_out |= dict.fromkeys(top.videos, "beside the class folders")
+    left_out |= dict.fromkeys(top.videos, "video beside the class folders")
     return [
         LabeledPath(video, printable(inner.name), str(video))
         for inner, content in inside.items()
@@ -176,11 +181,41 @@ def _nested(content: _Content, left_out: dict[Path, str], above: tuple[str, ...]
 
 
 def _no_videos(content: _Content) -> dict[Path, str]:
-    return {path: "hidden" if path.name.startswith(".") else f"not a video ({path.suffix})" for path in content.others}
+    return {path: _kind(path) for path in content.others}
+
+
+def _kind(path: Path) -> str:
+    if path.name.startswith("."):
+        return "file that is hidden"
+    return f"file without a video ({path.suffix})" if path.suffix else "file without a video"
+
+
+def _describes(path: Path) -> bool:
+    """Whether a file beside class folders is about them, which nobody takes for a video.
+
+    >>> [_describes(Path(name)) for name in ("labels.csv", "README", "clip.xyz", ".hidden.csv")]
+    [True, True, False, False]
+    """
+    name, suffix = path.stem.lower(), path.suffix.lower()
+    return not name.startswith(".") and (suffix in _DESCRIBING or (name in _DESCRIBING_NAMES and not suffix))
 
 
 def _counted(left_out: Mapping[Path, str]) -> str:
-    """How many there are of which kind, and some of them."""
-    counts = ", ".join(f"{count} {kind}" for kind, count in Counter(left_out.values()).most_common())
+    """How many there are of which kind, and some of them.
+
+    >>> _counted({Path("a.xyz"): "file without a video (.xyz)", Path("b.xyz"): "file without a video (.xyz)"})
+    '2 files without a video (.xyz): a.xyz, b.xyz'
+    """
+    counts = ", ".join(_several(count, kind) for kind, count in Counter(left_out.values()).most_common())
     shown = ", ".join(str(path) for path in list(left_out)[:_NUM_SHOWN])
     return f"{counts}: {shown}{', ...' * (len(left_out) > _NUM_SHOWN)}"
+
+
+def _several(count: int, kind: str) -> str:
+    """A number of what begins with its noun.
+
+    >>> _several(1, "folder without videos"), _several(2, "file without a video")
+    ('1 folder without videos', '2 files without a video')
+    """
+    noun, blank, rest = kind.partition(" ")
+    return f"{count} {noun}{'s' * (count != 1)}{blank}{rest}"

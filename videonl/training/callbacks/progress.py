@@ -20,7 +20,7 @@ class TrainingBar(RichProgressBar):
     """
 
     def __init__(self, monitor: str) -> None:
-        super().__init__(theme=RichProgressBarTheme(metrics_format=".3f"))
+        super().__init__(theme=RichProgressBarTheme(metrics_format=".3f"), console_kwargs={"stderr": True})
         self.shown = {"train/loss_step": "loss", monitor: "val"}
 
     def configure_columns(self, trainer: Trainer) -> list[Any]:
