@@ -1,4 +1,4 @@
-"""One of two processes of a training, which its LOCAL_RANK tells apart: ``python two_processes.py VIDEOS OUT``."""
+"""The two processes of a training: ``python two_processes.py VIDEOS OUT`` forks them when it has imported everything."""
 
 import atexit
 import os
@@ -70,5 +70,13 @@ def say_whether_the_group_is_left() -> None:
 
 
 if __name__ == "__main__":
+    children = []
+    for rank in range(2):
+        children.append(os.fork())
+        if not children[-1]:
+            break
+    else:
+        sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
+    os.environ["LOCAL_RANK"] = str(rank)
     atexit.register(say_whether_the_group_is_left)  # is called after what was registered later
     main(*sys.argv[1:])
