@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from videonl.benchmarks import comparison, measure
+from videonl.benchmarks import comparison, measure, network_comparison
 from videonl.benchmarks.busy import Shares
 from videonl.cli.main import main
 
@@ -17,14 +17,15 @@ TINY = ("--positions", "35", "--channels", "7", "--device", "cpu", "--seconds", 
 @contextmanager
 def kept_here(build: Callable[..., Any], *given: Any) -> Iterator[Callable[[str], Any]]:
     subject = build(*given)
-    yield lambda name: getattr(subject, name)()
+    yield lambda name, *words: getattr(subject, name)(*words)
 
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measures here, where starting a process takes seconds; peaks, for which malloc would be set up anew, are said."""
     monkeypatch.setattr(comparison, "run_apart", lambda function, *arguments: function(*arguments))
-    monkeypatch.setattr(measure, "kept_apart", kept_here)
+    for module in (measure, network_comparison):
+        monkeypatch.setattr(module, "kept_apart", kept_here)
     monkeypatch.setattr(measure, "peak_bytes", lambda step, device: step() or 3 * 2**20)
 
 
@@ -82,6 +83,7 @@ SMALL = (
 )
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_model_is_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
     execution = ("--execution.in_place", "false", "--execution.checkpoint", "[res3]", "--keep_memory", "false")
     assert main(["bench", "model", *SMALL, *execution, "--json"]) == 0
