@@ -1,6 +1,7 @@
 """What each mode of batch norm keeps, learns and loads."""
 
 import copy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from videonl.backbones.batch_norm import AffineNorm3d, FrozenBatchNorm3d, set_batch_norm
 from videonl.errors import UserError
 from videonl.models import ClipClassifier, Insertion
+from videonl.runtime.parallel import safe_context
 
 MODES = ["trained", "synchronized", "frozen", "affine"]
 
@@ -127,12 +129,14 @@ def _train(rank: int, rendezvous: str, results: Any) -> None:
     distributed.destroy_process_group()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such server")
 def test_two_processes_are_one_batch(tmp_path: Path) -> None:
     whole = network().train()
     y = whole(clips(5))
     y.square().sum().backward()
+    safe_context("videonl.models")  # whose server imports once for both
     multiprocessing.start_processes(
-        _train, (f"file://{tmp_path / 'rendezvous'}", str(tmp_path)), nprocs=2, start_method="spawn"
+        _train, (f"file://{tmp_path / 'rendezvous'}", str(tmp_path)), nprocs=2, start_method="forkserver"
     )
     shares, gradients, states = zip(*(torch.load(tmp_path / f"{rank}.pt") for rank in range(2)), strict=True)
     torch.testing.assert_close(torch.cat(shares), y.detach(), rtol=1e-10, atol=1e-10)

@@ -69,6 +69,15 @@ BFLOAT16_ERROR = {
     "se": 0.006,
 }
 CASES = [(name, options) for name in BLOCKS for options in OPTIONS.get(name, [{}])]
+# Tracing takes most of the time of this file: every block, pairwise function and reach, and how two of them meet.
+TRACED: list[dict[str, Any]] = [
+    {},
+    *({"pairwise": name} for name in ("gaussian", "dot_product", "concatenation")),
+    {"pairwise": "concatenation", "pool_order": "pre", "reach": "groups", "group_frames": 2},
+    {"reach": "time"},
+    {"sizes": [(1, 1, 1), (2, 3, 2)], "wrapper": "concat", "dropout": 0.0},
+    {"pooling": "average", "transform": "linear", "fusion": "multiply_from_one"},
+]
 SIZES = [(1, 1, 1), (1, 1, 7), (1, 5, 1), (3, 1, 1), (1, 5, 7), (2, 2, 2), (3, 5, 7), (5, 4, 3)]
 
 
@@ -81,6 +90,13 @@ def case_id(case: tuple[str, dict[str, Any]]) -> str:
 def build(request: pytest.FixtureRequest) -> Callable[..., AttentionBlock]:
     name, options = request.param
     return lambda channels=CHANNELS: BLOCKS[name](channels, **options)
+
+
+traced = pytest.mark.parametrize(
+    "build",
+    [pytest.param(case, marks=[] if case[1] in TRACED else pytest.mark.slow, id=case_id(case)) for case in CASES],
+    indirect=True,
+)
 
 
 def bfloat16_bound(block: AttentionBlock) -> float:
@@ -193,12 +209,14 @@ def test_clips_of_a_batch_do_not_see_one_another(build, awaken: Awaken) -> None:
     torch.testing.assert_close(block(x), alone, rtol=1e-12, atol=1e-12)
 
 
+@traced
 def test_export_computes_the_same(build, awaken: Awaken) -> None:
     block = awaken(build()).eval()
     exported = torch.export.export(block, (features(),))
     torch.testing.assert_close(exported.module()(features()), block(features()))
 
 
+@traced
 @pytest.mark.usefixtures("_no_dynamo_state")
 def test_compile_needs_no_graph_break(build, awaken: Awaken) -> None:
     block = awaken(build()).eval()

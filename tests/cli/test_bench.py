@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.benchmarks.test_measure import kept_here
-from videonl.benchmarks import comparison, measure
+from videonl.benchmarks import comparison, measure, network_comparison
 from videonl.benchmarks.busy import Shares
 from videonl.cli.main import main
 
@@ -17,7 +17,8 @@ TINY = ("--positions", "35", "--channels", "7", "--device", "cpu", "--seconds", 
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measures here, where starting a process takes seconds; peaks, for which malloc would be set up anew, are said."""
     monkeypatch.setattr(comparison, "run_apart", lambda function, *arguments: function(*arguments))
-    monkeypatch.setattr(measure, "kept_apart", kept_here)
+    for module in (measure, network_comparison):
+        monkeypatch.setattr(module, "kept_apart", kept_here)
     monkeypatch.setattr(measure, "peak_bytes", lambda step, device: step() or 3 * 2**20)
 
 
@@ -75,6 +76,7 @@ SMALL = (
 )
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_model_is_one_json_object(capfd: pytest.CaptureFixture[str]) -> None:
     execution = ("--execution.in_place", "false", "--execution.checkpoint", "[res3]", "--keep_memory", "false")
     assert main(["bench", "model", *SMALL, *execution, "--json"]) == 0

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,12 +36,18 @@ def finish(*processes: subprocess.Popen[str]) -> None:
 def score(directory: Path, number: int, *words: object) -> bytes:
     """Tests with a number of processes; returns the record and the report."""
     finish(start("videonl", "test", *words, *DDP, "--trainer.devices", number, "--run.dir", directory))
+    return written(directory)
+
+
+def written(directory: Path) -> bytes:
     return b"".join((directory / name).read_bytes() for name in ("test.parquet", "test.html", "test_confusion.png"))
 
 
-def test_two_processes_score_as_one(trained: Path, tmp_path: Path) -> None:
+def test_two_processes_score_as_one(videonl: Callable[..., Any], trained: Path, tmp_path: Path) -> None:
     words = ["--config", trained / "config.yaml", "--ckpt_path", trained / "checkpoints" / "last.ckpt"]
-    one, two = (score(tmp_path / str(number), number, *words) for number in (1, 2))
+    torch.set_num_threads(1)  # the fixture sets them back
+    assert videonl("test", *words, "--run.dir", tmp_path / "1").code == 0
+    one, two = written(tmp_path / "1"), score(tmp_path / "2", 2, *words)
     record = read_record(tmp_path / "2" / "test.parquet")
     assert [score.video for score in record.scores] == list(range(11))  # 6 + 5
     assert all(len(score.views) == len(set(score.views)) == 6 for score in record.scores)

@@ -23,7 +23,10 @@ EXPERIMENTS = sorted(str(path.relative_to(CONFIGS)) for path in (CONFIGS / "expe
 
 
 def parts_of(experiment: str) -> set[str]:
-    """What an experiment is put together from: files, settings that it makes itself, and blocks."""
+    """What an experiment is put together from: files, settings that it makes itself, and options of blocks.
+
+    Which block it is, is no part: tests/blocks trains each of them.
+    """
     parts: set[str] = set()
 
     def note(path: Path, own: dict) -> None:
@@ -31,7 +34,7 @@ def parts_of(experiment: str) -> set[str]:
             parts.add(str(path))
         parts.update(keys_of(own))
         for insertion in own.get("model", {}).get("network", {}).get("init_args", {}).get("blocks", []):
-            parts.add(f"{insertion['block']} {insertion.get('options')}")
+            parts.update(f"{name}: {value}" for name, value in (insertion.get("options") or {}).items())
 
     load(CONFIGS / experiment, visit=note)
     return parts

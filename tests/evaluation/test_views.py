@@ -144,22 +144,32 @@ def test_stack_keeps_rows_together() -> None:
     assert labels.tolist() == [3, 5]
 
 
-PROCESS = """
-import json, sys
+PROCESSES = """
+import json, os, sys
 from pathlib import Path
-from typing import Any
 import torch, torch.distributed as dist
-from videonl.evaluation import Average, EvaluationRecord, VideoScores, write_record
+from videonl.evaluation import EvaluationRecord, VideoScores, write_record
+from videonl.runtime.parallel import end_with_parent
 
-rank, world_size, folder, batches = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
+world_size, folder = int(sys.argv[1]), Path(sys.argv[2])
+children = []  # what was imported above serves all of them
+for rank in range(world_size):
+    children.append(os.fork())
+    if not children[-1]:
+        break
+else:
+    codes = [os.waitpid(child, 0)[1] for child in children]
+    sys.exit(any(codes))
+end_with_parent()
 dist.init_process_group("gloo", init_method=(folder / "rendezvous").as_uri(), rank=rank, world_size=world_size)
-scores = VideoScores(sys.argv[5])
-for *tensors, path in batches:
-    scores.update(*map(torch.tensor, tensors), path)
-scores.skip({f"unreadable by {rank}.mp4": "empty"})
-record = EvaluationRecord([f"class {i}" for i in range(7)], scores.gather())
-write_record(folder / f"{rank}.parquet", record)
-assert list(scores.gather_unreadable()) == [f"unreadable by {i}.mp4" for i in range(world_size)]
+for average, shares in json.loads(sys.argv[3]).items():
+    scores = VideoScores(average)
+    for *tensors, path in shares[rank]:
+        scores.update(*map(torch.tensor, tensors), path)
+    scores.skip({f"unreadable by {rank}.mp4": "empty"})
+    record = EvaluationRecord([f"class {i}" for i in range(7)], scores.gather())
+    write_record(folder / f"{average}_{rank}.parquet", record)
+    assert list(scores.gather_unreadable()) == [f"unreadable by {i}.mp4" for i in range(world_size)]
 dist.destroy_process_group()
 """
 
@@ -172,30 +182,26 @@ def several(batch: tuple[Tensor, Tensor, Tensor, Tensor, list[str]]) -> tuple[An
     return logits, view, video, label, path
 
 
-@pytest.mark.parametrize(
-    ("world_size", "average"), [pytest.param(2, "softmax", marks=pytest.mark.slow), (3, "softmax"), (3, "max")]
-)
-def test_real_processes_hold_the_same_record_as_one(tmp_path: Path, world_size: int, average: Average) -> None:
-    change = several if average == "max" else tuple
-    batches = [[0, 4], [2], [3, 1], [5]]
-    processes = []
-    for rank in range(world_size):
-        mine = [
-            [part.tolist() if isinstance(part, Tensor) else part for part in change(views(videos, num_views=3))]
-            for videos in batches[rank::world_size]
-        ]
-        command = [sys.executable, "-c", PROCESS, str(rank), str(world_size), str(tmp_path), json.dumps(mine), average]
-        processes.append(subprocess.Popen(command, cwd=ROOT))
-    try:
-        codes = [process.wait(timeout=120) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert codes == world_size * [0]
-    scores = VideoScores(average)
-    for videos in batches:
-        scores.update(*change(views(videos, num_views=3)))
-    alone = EvaluationRecord([f"class {index}" for index in range(NUM_CLASSES)], scores.gather())
-    write_record(tmp_path / "alone.parquet", alone)
-    for rank in range(world_size):
-        assert (tmp_path / f"{rank}.parquet").read_bytes() == (tmp_path / "alone.parquet").read_bytes()
+@pytest.mark.parametrize("world_size", [pytest.param(2, marks=pytest.mark.slow), 3])
+def test_real_processes_hold_the_same_record_as_one(tmp_path: Path, world_size: int) -> None:
+    given: dict[Average, list[Any]] = {  # a change of the batches to several labels for the average of several
+        average: [change(views(videos, num_views=3)) for videos in ([0, 4], [2], [3, 1], [5])]
+        for average, change in (("softmax", tuple), ("max", several))
+    }
+    plain_batches = {
+        average: [[part.tolist() if isinstance(part, Tensor) else part for part in batch] for batch in batches]
+        for average, batches in given.items()
+    }
+    shares = {
+        average: [batches[rank::world_size] for rank in range(world_size)] for average, batches in plain_batches.items()
+    }
+    words = [str(world_size), str(tmp_path), json.dumps(shares)]
+    subprocess.run([sys.executable, "-c", PROCESSES, *words], cwd=ROOT, timeout=120, check=True)
+    for average, batches in given.items():
+        scores = VideoScores(average)
+        for batch in batches:
+            scores.update(*batch)
+        alone = EvaluationRecord([f"class {index}" for index in range(NUM_CLASSES)], scores.gather())
+        write_record(tmp_path / "alone.parquet", alone)
+        for rank in range(world_size):
+            assert (tmp_path / f"{average}_{rank}.parquet").read_bytes() == (tmp_path / "alone.parquet").read_bytes()

@@ -1,4 +1,4 @@
-"""One of two processes of a training, which its LOCAL_RANK tells apart: ``python two_processes.py VIDEOS OUT``."""
+"""Both processes of a training: ``python two_processes.py VIDEOS OUT`` imports everything and forks them."""
 
 import atexit
 import os
@@ -14,6 +14,7 @@ from videonl.data.augmentation import Augmentation
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.loader import Loading
 from videonl.data.transforms import ClipFormat
+from videonl.runtime.parallel import end_with_parent
 from videonl.training import ClipModule, EndTogether, FreezeBackbone, Optimization, PreciseBatchNorm, SeedSteps
 
 CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
@@ -70,5 +71,11 @@ def say_whether_the_group_is_left() -> None:
 
 
 if __name__ == "__main__":
+    other = os.fork()
+    os.environ["LOCAL_RANK"] = "0" if other else "1"
+    if not other:
+        end_with_parent()
     atexit.register(say_whether_the_group_is_left)  # is called after what was registered later
     main(*sys.argv[1:])
+    if other:
+        assert os.waitpid(other, 0)[1] == 0

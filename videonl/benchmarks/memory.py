@@ -15,8 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 STATUS = Path("/proc/self/status")
-M_MMAP_THRESHOLD = -3  # of malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of malloc.h
 MAPPED_BYTES = 2**17  # the size from which glibc maps blocks at first, until it learns to keep them
+MOST_MAPPED = 2**16  # as glibc has it, where no one has told it to keep what is freed
 
 
 def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
@@ -46,7 +47,9 @@ def _keep_no_freed_memory() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             library = ctypes.CDLL(None)
+            library.mallopt(M_MMAP_MAX, MOST_MAPPED)
             library.mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
+            library.mallopt(M_TRIM_THRESHOLD, MAPPED_BYTES)
             library.malloc_trim(0)
 
 
