@@ -18,8 +18,8 @@ FEW = 1.1
 # order differ by 1e-6 of an affinity: by 1e-4 in the weights, which is what videonl export allows.
 LARGE = 100.0
 REMEDY = (
-    "train with model.optimization.affinity_factor: 0.1, a lower learning rate for theta and phi (scale: true, which "
-    "divides affinities by sqrt(Ci), only delays it), or with pairwise: dot_product, which has no softmax"
+    "train with model.optimization.affinity_factor: 0.1, a lower learning rate for theta and phi (scale: true alone "
+    "only delays it, and pairwise: gaussian has neither), or with pairwise: dot_product, which has no softmax"
 )
 
 
