@@ -66,7 +66,9 @@ def test_offline_run_holds_what_was_logged(videonl: Callable[..., Any], small_co
     assert videonl("fit", "--config", small_config, "--run.dir", run, "--run.wandb", "offline").code == 0
     (run_file,) = run.glob("wandb/offline-run-*/*.wandb")
     rows = until_there(lambda: history_of(run_file))
-    assert {"train/loss_step", "train/top1", "val/top1", "lr-AdamW/pg1"} <= {key for row in rows for key in row}
+    assert {"train/loss_step", "train/top1", "val/top1", "lr-AdamW/network affinities"} <= {
+        key for row in rows for key in row
+    }
     losses = [row["train/loss_step"] for row in rows if "train/loss_step" in row]
     assert len(losses) == 2
     assert all(0 < loss < 10 for loss in losses)

@@ -10,7 +10,7 @@ from multiprocessing import active_children
 from torch.utils.data import DataLoader
 
 from videonl.data.loader import worker_options
-from videonl.runtime.parallel import map_limited
+from videonl.runtime.parallel import map_limited, safe_context
 
 NUM_PROCESSES = 2
 
@@ -37,6 +37,8 @@ def die() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "files":
+        # First what starts processes: the thread asks for them, and the end of the first one is told to one asker only.
+        safe_context(time.sleep.__module__)
         threading.Thread(target=die).start()
         list(map_limited(time.sleep, [1000, 1000], num_workers=NUM_PROCESSES, limit_seconds=1000))
     items = Slow() if sys.argv[1] == "busy loader" else range(NUM_PROCESSES)
