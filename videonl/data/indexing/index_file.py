@@ -4,7 +4,7 @@ import os
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 INDEX_NAME = "index.parquet"
 Status = Literal["ok", "damaged", "broken", "missing"]
+_STATUSES = get_args(Status)
 
 
 @dataclass(frozen=True, slots=True)  # there may be a million
@@ -126,12 +127,18 @@ class IndexRow:
 
     def file_location(self, index: Path | str) -> Path | ShardMember:
         """As :meth:`location`, of the whole file."""
-        file = file_of(index)
-        folder = file.rpartition("/")[0] if is_url(file) else str(Path(file).parent)
+        folder = _folder_of(index)
         if self.shard:
             assert self.offset_bytes is not None and self.num_bytes is not None
             return ShardMember(f"{folder}/{self.shard}", self.offset_bytes, self.num_bytes, self.path)
-        return Path(folder, self.path)
+        return Path(folder) / self.path if isinstance(folder, str) else folder / self.path
+
+
+@lru_cache(16)
+def _folder_of(index: Path | str) -> Path | str:
+    """The folder, or its URL: found once, not for each of a million rows."""
+    file = file_of(index)
+    return file.rpartition("/")[0] if is_url(file) else Path(file).parent
 
 
 _REQUIRED = frozenset(("path", "label", "status"))
@@ -231,8 +238,8 @@ def _record(row: dict[str, Any], where: str) -> IndexRow:
     for name in ("path", "label", "status"):
         if not row[name] and not (name == "label" and row[name] is not None):
             raise UserError(f"{where}: has no {name}. Index the videos again, or leave the row out.")
-    if row["status"] not in get_args(Status):
-        raise UserError(f"{where}: status {row['status']!r} is not one of {', '.join(get_args(Status))}.")
+    if row["status"] not in _STATUSES:
+        raise UserError(f"{where}: status {row['status']!r} is not one of {', '.join(_STATUSES)}.")
     return IndexRow(**{name: value for name, value in row.items() if value is not None})
 
 
