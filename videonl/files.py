@@ -18,6 +18,10 @@ _LONGEST_NAME = 240  # bytes; file systems allow 255, of which the ending takes 
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # some network file systems have none
 
 
+class BusyError(UserError):
+    """Another process is writing there now."""
+
+
 @contextmanager
 def whole_path(path: Path) -> Iterator[Path]:
     """Gives a path to write to, which takes the file's name when all of it has reached the disk.
@@ -32,7 +36,8 @@ def whole_path(path: Path) -> Iterator[Path]:
         Where to write; there is an empty file.
 
     Raises:
-        UserError: It cannot be written, as when the disk is full, or another process is writing it.
+        BusyError: Another process is writing it.
+        UserError: It cannot be written, as when the disk is full.
     """
     try:
         target = Path(os.path.realpath(path))
@@ -152,7 +157,7 @@ def _lock(descriptor: int, refusal: str) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UserError(refusal) from error
+        raise BusyError(refusal) from error
     except OSError as error:
         if error.errno not in _WITHOUT_LOCKS:
             raise

@@ -56,6 +56,8 @@ CONFINED = {
     "lightning_fabric": (),
     "wandb": ("training.callbacks", "cli"),
     "gradio": ("app",),
+    "distributed": ("runtime.cluster", "runtime.cluster_worker"),
+    "dask": (),
 }
 CATCH_ALLS = {"utils", "util", "helpers", "common", "misc"}
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from videonl.cli.long_work import default_workers
+from videonl.cli.long_work import workers_here
 from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.facts import Check
 from videonl.data.indexing.findings import contradictions, copies, leaks, overlapping_splits, shared_clips
@@ -15,6 +15,7 @@ from videonl.data.sources.labeled import files_of_sources, read_sources
 from videonl.errors import UserError
 from videonl.files import write_text
 from videonl.outputs import check_file, refuse_within
+from videonl.runtime.cluster import joined
 from videonl.runtime.parallel import require_limits
 from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console
@@ -33,6 +34,7 @@ def index(
     classes: Path | None = None,
     columns: str | None = None,
     path_prefix: str | None = None,
+    cluster: str | None = None,
 ) -> None:
     """Examines every video of a data set and writes an index, a Parquet file that serves as a source.
 
@@ -52,18 +54,22 @@ def index(
         classes: A file with the names of numeric labels; by default classes.txt beside the list.
         columns: What the columns of a list are called: path=filename,label=class,split=fold,start=from,end=to.
         path_prefix: OLD=NEW: paths in a list that begin with OLD begin with NEW here.
+        cluster: A Dask cluster whose workers examine the files: tcp://HOST:PORT of its scheduler, local:N for N workers
+            here, or FILE.py, which is run, with a function client() that returns a distributed.Client. All workers must
+            see the files by the same paths.
     """
     if out.suffix != ".parquet":
         raise UserError(f"{out}: an index must be named *.parquet. Correct --out.")
     console = Console()
-    num_workers = default_workers() if num_workers is None else num_workers
+    num_workers = workers_here(num_workers, cluster)
     require_limits(num_workers, time_limit)  # now rather than when a source of thousands of files has been listed
     files = files_of_sources(source)
     check_file(out, files)
     refuse_within(out.parent, files)
-    entries = _entries(source, root, classes, columns, path_prefix)
-    with progress_bar("examining") as progress:
-        records = make_index(entries, out, check, num_workers, time_limit, progress)
+    with joined(cluster) as engine:
+        entries = _entries(source, root, classes, columns, path_prefix)
+        with progress_bar("examining") as progress:
+            records = make_index(entries, out, check, num_workers, time_limit, progress, engine)
     for line in _summary(records, out):
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     if strict and not all(record.usable for record in records):

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from videonl.cli.long_work import default_workers
+from videonl.cli.long_work import workers_here
 from videonl.cli.refusals import require_at_least
 from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, read_index
 from videonl.data.preparing.encoding import Encoding
 from videonl.data.preparing.prepare import Failed
 from videonl.data.preparing.prepare import prepare as prepare_videos
 from videonl.data.preparing.shards import write_shards
+from videonl.runtime.cluster import joined
 from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console
 
@@ -31,6 +32,7 @@ def prepare(
     num_workers: int | None = None,
     time_limit: float = 600.0,
     cut: bool = False,
+    cluster: str | None = None,
 ) -> None:
     """Re-encodes the usable videos of an index as small H.264 files with many key frames, which decode fast.
 
@@ -49,14 +51,17 @@ def prepare(
         num_workers: Number of processes; by default one for each core.
         time_limit: Seconds for each video.
         cut: Write a file for each segment that the index names; by default their videos are re-encoded whole, once.
+        cluster: A Dask cluster whose workers re-encode: tcp://HOST:PORT of its scheduler, local:N for N workers here,
+            or FILE.py, which is run, with a function client() that returns a distributed.Client. All workers must see
+            the videos and the folder to write by the same paths; shards are packed here.
     """
     console = Console()
     start = time.monotonic()
     encoding = Encoding(short_side_px, key_frame_every, crf, preset)
     require_at_least(1, shard_mb=shard_mb)
-    num_workers = default_workers() if num_workers is None else num_workers
-    with progress_bar("re-encoding") as progress:
-        records, failed = prepare_videos(index, out, encoding, num_workers, time_limit, progress, cut)
+    num_workers = workers_here(num_workers, cluster)
+    with joined(cluster) as engine, progress_bar("re-encoding") as progress:
+        records, failed = prepare_videos(index, out, encoding, num_workers, time_limit, progress, cut, engine)
     lines = _summary(read_index(index), records, failed)
     if shards and records:
         with progress_bar("packing") as progress:

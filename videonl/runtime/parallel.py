@@ -10,12 +10,15 @@ from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
 from itertools import chain, islice
 from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.context import BaseContext
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError, require_within
 from videonl.runtime.safe_path import start_safely
+
+if TYPE_CHECKING:
+    from videonl.runtime.cluster import Cluster
 
 OUT_OF_TIME = "not done within"
 CRASHED = "crashed the process that read it"
@@ -43,7 +46,11 @@ def require_limits(num_workers: int, limit_seconds: float) -> None:
 
 
 def map_limited(
-    function: Callable[[Item], Result], items: Iterable[Item], num_workers: int, limit_seconds: float
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    num_workers: int,
+    limit_seconds: float,
+    cluster: "Cluster | None" = None,
 ) -> Iterator[tuple[Item, Result | NoResult]]:
     """Apply a function to every item, in worker processes, with a time limit for each item.
 
@@ -54,6 +61,7 @@ def map_limited(
         items: What to do it to.
         num_workers: Number of processes.
         limit_seconds: Time for each item.
+        cluster: Whose workers start the processes, one for each of their threads; by default this machine does.
 
     Yields:
         Each item with what the function returned, or why it did not, as soon as it is known. An exception of the
@@ -64,8 +72,10 @@ def map_limited(
     if not first:  # nothing need be started
         return
     remaining = chain(first, remaining)
-    context = _KeepingLocks(safe_context(function.__module__))
-    pool = ProcessPool(num_workers, _NUM_TASKS_PER_PROCESS, initializer=_start, context=context)
+    if cluster is not None:
+        yield from cluster.map_limited(function, remaining, limit_seconds)
+        return
+    pool = start_pool(num_workers, function.__module__)
     pending: dict[Future[Result], Item] = {}
     try:
         while True:
@@ -76,15 +86,32 @@ def map_limited(
                 break
             done = wait(pending, return_when=FIRST_COMPLETED).done
             for future in [future for future in pending if future in done]:  # of those, in the order of the items
-                yield pending.pop(future), _outcome(future.result, limit_seconds)
+                yield pending.pop(future), outcome_of(future, limit_seconds)
     finally:
-        pool.stop()  # type: ignore[no-untyped-call]  # pebble leaves it without types
-        pool.join()
+        end_pool(pool)
 
 
-def _outcome(result: Callable[[], Result], limit_seconds: float) -> Result | NoResult:
+def start_pool(num_workers: int, module: str) -> ProcessPool:
+    """Processes that end with this one; each serves many items before it is replaced.
+
+    Args:
+        num_workers: How many.
+        module: What they import before they start.
+    """
+    context = _KeepingLocks(safe_context(module))
+    return ProcessPool(num_workers, _NUM_TASKS_PER_PROCESS, initializer=_start, context=context)
+
+
+def end_pool(pool: ProcessPool) -> None:
+    """Kill its processes, whatever they do."""
+    pool.stop()  # type: ignore[no-untyped-call]  # pebble leaves it without types
+    pool.join()
+
+
+def outcome_of(future: "Future[Any]", limit_seconds: float) -> Any:
+    """What a process of a pool returned, or why it did not; an exception of the function is raised."""
     try:
-        return result()
+        return future.result()
     except TimeoutError:
         return NoResult(f"{OUT_OF_TIME} {limit_seconds:g} seconds")
     except ProcessExpired as error:

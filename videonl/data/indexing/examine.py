@@ -16,6 +16,7 @@ from videonl.data.sources.entry import LabeledPath
 from videonl.errors import UserError
 from videonl.files import LOCK, locked
 from videonl.outputs import check_file
+from videonl.runtime.cluster import Cluster
 from videonl.runtime.parallel import NoResult, map_limited, require_limits
 
 Progress = Callable[[int, int], None]
@@ -28,6 +29,7 @@ def make_index(
     num_workers: int = 2,
     limit_seconds: float = 60,
     progress: Progress = lambda done, total: None,
+    cluster: Cluster | None = None,
 ) -> list[IndexRow]:
     """Examine the files of a source and write ``output``, completely or not at all.
 
@@ -41,6 +43,7 @@ def make_index(
         num_workers: Number of processes.
         limit_seconds: Time for each file; one that takes longer is broken.
         progress: Called with the number of files examined and the number of all, after each.
+        cluster: Whose workers examine the files, instead of processes of this machine; they see them by the same paths.
 
     Returns:
         One record for each entry, in their order.
@@ -53,12 +56,16 @@ def make_index(
     located = [_text(os.path.abspath(str(whole_of(entry.path)))) for entry in entries]
     paths = list(dict.fromkeys(located))
     check_file(output, map(Path, paths))
+    if cluster is not None:
+        cluster.require_folder_of(paths)
     try:
         with locked(output.with_name(f"{output.name}{LOCK}"), f"{output} is being written"):
             known = known_records(paths, output, check)
             with journal.writing():
                 new = [Task(Path(path), check) for path in paths if path not in known]
-                for done, record in enumerate(_examine_all(new, num_workers, limit_seconds), start=len(known) + 1):
+                for done, record in enumerate(
+                    _examine_all(new, num_workers, limit_seconds, cluster), start=len(known) + 1
+                ):
                     known[record.path] = record
                     journal.append(record)
                     progress(done, len(paths))
@@ -80,14 +87,16 @@ def _text(path: str) -> str:
     return path
 
 
-def _examine_all(tasks: Iterable[Task], num_workers: int, limit_seconds: float) -> Iterable[IndexRow]:
+def _examine_all(
+    tasks: Iterable[Task], num_workers: int, limit_seconds: float, cluster: Cluster | None
+) -> Iterable[IndexRow]:
     failed = []
-    for task, outcome in map_limited(examine, tasks, num_workers, limit_seconds):
+    for task, outcome in map_limited(examine, tasks, num_workers, limit_seconds, cluster):
         if isinstance(outcome, NoResult) and task.check == "compare":
             failed.append(task._replace(check="decode"))  # it may have been another decoder than the one that counts
         else:
             yield _stopped(task, outcome) if isinstance(outcome, NoResult) else outcome
-    for task, outcome in map_limited(examine, failed, num_workers, limit_seconds) if failed else ():
+    for task, outcome in map_limited(examine, failed, num_workers, limit_seconds, cluster):
         record = _stopped(task, outcome) if isinstance(outcome, NoResult) else outcome
         yield replace(record, checked="compare")
 

@@ -2,9 +2,9 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 INDEX_NAME = "index.parquet"
 Status = Literal["ok", "damaged", "broken", "missing"]
+_STATUSES = get_args(Status)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a million
 class IndexRow:
     """One row of an index; the columns of the file have these names. Facts are those of the whole file.
 
@@ -126,15 +127,23 @@ class IndexRow:
 
     def file_location(self, index: Path | str) -> Path | ShardMember:
         """As :meth:`location`, of the whole file."""
-        file = file_of(index)
-        folder = file.rpartition("/")[0] if is_url(file) else str(Path(file).parent)
+        folder = _folder_of(index)
         if self.shard:
             assert self.offset_bytes is not None and self.num_bytes is not None
             return ShardMember(f"{folder}/{self.shard}", self.offset_bytes, self.num_bytes, self.path)
-        return Path(folder, self.path)
+        return Path(folder) / self.path if isinstance(folder, str) else folder / self.path
+
+
+@lru_cache(16)
+def _folder_of(index: Path | str) -> Path | str:
+    """The folder, or its URL: found once, not for each of a million rows."""
+    file = file_of(index)
+    return file.rpartition("/")[0] if is_url(file) else Path(file).parent
 
 
 _REQUIRED = frozenset(("path", "label", "status"))
+_REPEATED = frozenset(("label", "split", "status", "container", "codec", "pixel_aspect", "checked", "shard"))
+_ROWS_AT_ONCE = 5000
 
 
 @cache
@@ -164,11 +173,12 @@ def is_index_schema(schema: "pa.Schema") -> bool:
     return set(schema.names) >= _REQUIRED
 
 
-def read_index(index: Path | str) -> list[IndexRow]:
+def read_index(index: Path | str, columns: Collection[str] | None = None) -> list[IndexRow]:
     """Read the rows of an index.
 
     Args:
         index: The file, or the folder it is in as ``index.parquet``, or the URL of either.
+        columns: What is needed beside path, label and status; the others keep their defaults. By default everything.
 
     Raises:
         UserError: It cannot be read, or is another file or folder.
@@ -178,19 +188,42 @@ def read_index(index: Path | str) -> list[IndexRow]:
 
     _check_indexed(str(index))
     try:
-        with fsspec.open(file_of(index), "rb") as file:
-            table = pq.read_table(file)
+        with fsspec.open(file_of(index), "rb") as file, pq.ParquetFile(file) as parquet:
+            known = _known_columns(index, parquet.schema_arrow.names, columns)
+            batches = parquet.iter_batches(_ROWS_AT_ONCE, columns=known.names)
+            return list(_records(batches, known, index))
+    except UserError:
+        raise
     except (OSError, ValueError, pa.ArrowException, ImportError) as error:  # fsspec names the package that is needed
         raise UserError(f"{index}: cannot be read as an index ({error}). Use a file of `videonl index`.") from error
-    missing = _REQUIRED - set(table.column_names)
-    if missing:
+
+
+def _known_columns(index: Path | str, names: Sequence[str], wanted: Collection[str] | None) -> "pa.Schema":
+    import pyarrow as pa
+
+    if missing := _REQUIRED - set(names):
         raise UserError(f"{index}: not an index of videonl: it has no column {', '.join(sorted(missing))}.")
-    known = pa.schema([field for field in index_schema() if field.name in table.column_names])
-    try:
-        rows = table.select(known.names).cast(known).to_pylist()
-    except (pa.ArrowException, ValueError) as error:
-        raise UserError(f"{index}: a column has values of the wrong type ({error}). Index the videos again.") from error
-    return [_record(row, f"{file_of(index)}, row {number}") for number, row in enumerate(rows, start=1)]
+    chosen = set(names) if wanted is None else {*_REQUIRED, *wanted} & set(names)
+    return pa.schema([field for field in index_schema() if field.name in chosen])
+
+
+def _records(batches: Iterable["pa.RecordBatch"], known: "pa.Schema", index: Path | str) -> Iterator[IndexRow]:
+    """The rows of a few thousand at a time: all of them, as dictionaries, would take several times their memory."""
+    import pyarrow as pa
+
+    number = 0
+    seen: dict[str, str] = {}
+    for batch in batches:
+        try:
+            rows = pa.Table.from_batches([batch]).select(known.names).cast(known).to_pylist()
+        except (pa.ArrowException, ValueError) as error:
+            raise UserError(
+                f"{index}: a column has values of the wrong type ({error}). Index the videos again."
+            ) from error
+        for row in rows:
+            number += 1
+            row.update((name, seen.setdefault(row[name], row[name])) for name in _REPEATED & row.keys() if row[name])
+            yield _record(row, f"{file_of(index)}, row {number}")
 
 
 def _check_indexed(name: str) -> None:
@@ -205,8 +238,8 @@ def _record(row: dict[str, Any], where: str) -> IndexRow:
     for name in ("path", "label", "status"):
         if not row[name] and not (name == "label" and row[name] is not None):
             raise UserError(f"{where}: has no {name}. Index the videos again, or leave the row out.")
-    if row["status"] not in get_args(Status):
-        raise UserError(f"{where}: status {row['status']!r} is not one of {', '.join(get_args(Status))}.")
+    if row["status"] not in _STATUSES:
+        raise UserError(f"{where}: status {row['status']!r} is not one of {', '.join(_STATUSES)}.")
     return IndexRow(**{name: value for name, value in row.items() if value is not None})
 
 

@@ -19,6 +19,7 @@ from videonl.data.reading.video_reader import DecodingError
 from videonl.errors import UserError
 from videonl.files import LOCK, locked, unfinished_of, write_text
 from videonl.outputs import check_folder, refuse_inputs
+from videonl.runtime.cluster import Cluster
 from videonl.runtime.parallel import NoResult, map_limited, require_limits
 
 _SETTINGS_NAME = "prepared.json"
@@ -54,6 +55,7 @@ def prepare(
     limit_seconds: float = 600,
     progress: Callable[[int, int], None] = lambda done, total: None,
     cut: bool = False,
+    cluster: Cluster | None = None,
 ) -> tuple[list[IndexRow], list[Failed]]:
     """Re-encode the usable videos of an index as ``output/CLASS/NAME.mp4``, with ``output/index.parquet``.
 
@@ -71,6 +73,8 @@ def prepare(
         limit_seconds: Time for each video.
         progress: Called with the number of videos done and the number of all, after each.
         cut: Write a file for each segment, and nothing of what lies between.
+        cluster: Whose workers re-encode, instead of processes of this machine; they see sources and output by the same
+            paths.
 
     Returns:
         The records of the new index, in the order of the old one, and the videos that failed.
@@ -90,12 +94,15 @@ def prepare(
     try:
         with locked(output / LOCK, f"{output} is being prepared"):
             _claim(output, {**asdict(encoding), **({"cut": True} if cut else {})})
+            if cluster is not None:
+                cluster.require_folder_of(map(str, files), output)
             names = _names(sources)
             jobs = {
                 str(source): _Job(record, source, output, names[source], encoding)
                 for record, source in zip(records, sources, strict=True)
             }
-            done, failed = _work_through(jobs, output, num_workers, limit_seconds, progress)
+            engine = (num_workers, limit_seconds, cluster)
+            done, failed = _work_through(jobs, output, engine, progress)
             rows = [
                 _row(record, done[str(source)], is_cut=isinstance(source, VideoPart))
                 for record, source in zip(records, sources, strict=True)
@@ -109,7 +116,10 @@ def prepare(
 
 
 def _work_through(
-    jobs: dict[str, _Job], output: Path, num_workers: int, limit_seconds: float, progress: Callable[[int, int], None]
+    jobs: dict[str, _Job],
+    output: Path,
+    engine: tuple[int, float, Cluster | None],
+    progress: Callable[[int, int], None],
 ) -> tuple[dict[str, IndexRow], list[Failed]]:
     """Encode what is not there yet: records by source, and what failed."""
     journal = Journal.beside(output / INDEX_NAME)
@@ -122,7 +132,7 @@ def _work_through(
     failed = []
     with journal.writing():
         remaining = [job for path, job in jobs.items() if path not in done]
-        for job, outcome in map_limited(_encode, remaining, num_workers, limit_seconds):
+        for job, outcome in map_limited(_encode, remaining, *engine):
             if isinstance(outcome, IndexRow):
                 done[str(job.source)] = outcome
                 journal.append(outcome)

@@ -20,6 +20,10 @@ from videonl.data.sources.own import is_own_source, read_own
 from videonl.errors import UserError
 
 _HasSplit = TypeVar("_HasSplit", LabeledPath, IndexRow)
+_OF_ENTRIES = (  # what an entry is made of; with all columns, a million rows would take several GiB
+    *("split", "clip_id", "reason", "frame_table", "compared_backends", "exact_backends"),
+    *("shard", "offset_bytes", "num_bytes", "start", "end", "start_frame", "end_frame"),
+)
 _log = logging.getLogger(__name__)
 
 
@@ -173,7 +177,7 @@ def read_sources(
 
 
 def _of_index(index: Path | str, split: str | None, keep_unreadable: bool) -> list[LabeledPath]:
-    records = read_index(index)
+    records = read_index(index, _OF_ENTRIES)
     chosen = records if split is None else _of_split(index, records, split)
     kept = [record for record in chosen if record.usable or keep_unreadable]
     if not any(record.usable for record in kept):
