@@ -151,8 +151,9 @@ def start_and_die(environment: dict[str, str]) -> None:
         ({"LOCAL_RANK": "1"}, "lives on\n"),  # started by torchrun or a scheduler, which ends it itself
     ],
 )
+@pytest.mark.parametrize("is_waited_for", [True, False])  # until then, the system keeps what is left of the starter
 def test_a_process_ends_whose_starter_died_while_it_imported(
-    environment: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], said: str, is_waited_for: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("LOCAL_RANK", "VIDEONL_LAUNCHER", "VIDEONL_STARTER"):
         monkeypatch.delenv(name, raising=False)
@@ -165,5 +166,7 @@ def test_a_process_ends_whose_starter_died_while_it_imported(
         starter.start()
         os.dup2(kept, 1)
         os.close(kept)
-        starter.join()
+        if is_waited_for:
+            starter.join()
         assert output.read() == said  # to the end of the last process that could write there
+    starter.join()

@@ -188,9 +188,18 @@ def end_with_launcher() -> None:
     starter = int(os.environ.get(name, 0))
     if starter == os.getppid():
         _signal_with_parent(number)
-    if sys.platform == "linux" and starter not in (0, os.getppid()) and not os.path.exists(f"/proc/{starter}"):
-        os.kill(os.getpid(), number)  # it ended while this process imported what it needs
+    if sys.platform == "linux" and starter not in (0, os.getppid()) and _has_ended(starter):
+        os.kill(os.getpid(), number)  # while this process imported what it needs
     os.environ[_LAUNCHER] = str(os.getpid())
+
+
+def _has_ended(process: int) -> bool:
+    try:
+        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
+            state = file.read().rpartition(")")[2].split()[0]  # proc(5); the name in parentheses may hold anything
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in "ZX"  # ended, and not yet waited for by the one that started it
 
 
 def _signal_with_parent(number: int) -> None:
