@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from videonl.terminal import printable
@@ -188,18 +189,23 @@ def end_with_launcher() -> None:
     starter = int(os.environ.get(name, 0))
     if starter == os.getppid():
         _signal_with_parent(number)
-    if sys.platform == "linux" and starter not in (0, os.getppid()) and _has_ended(starter):
+    if sys.platform == "linux" and starter not in (0, os.getppid()) and has_ended(starter):
         os.kill(os.getpid(), number)  # while this process imported what it needs
     os.environ[_LAUNCHER] = str(os.getpid())
 
 
-def _has_ended(process: int) -> bool:
+def has_ended(process: int) -> bool:
+    """Whether a process of this machine has ended, be it that the one that started it has not waited for it yet."""
     try:
-        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
-            state = file.read().rpartition(")")[2].split()[0]  # proc(5); the name in parentheses may hold anything
-    except (FileNotFoundError, ProcessLookupError):
+        os.kill(process, 0)
+    except ProcessLookupError:
         return True
-    return state in "ZX"  # ended, and not yet waited for by the one that started it
+    except PermissionError:
+        pass
+    with contextlib.suppress(OSError):  # it has ended since, or the system has no such file
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+        return stat.rpartition(")")[2].split()[0] in "ZX"  # proc(5); the name in parentheses may hold anything
+    return False
 
 
 def _signal_with_parent(number: int) -> None:

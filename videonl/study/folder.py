@@ -13,6 +13,7 @@ import yaml
 
 from videonl.errors import UserError
 from videonl.files import LOCK, write_text
+from videonl.runtime.watch import has_ended
 from videonl.study.plan import Cell, Study, differing_keys
 
 RECORD = "study.json"
@@ -40,7 +41,7 @@ class Progress:
     @property
     def is_over(self) -> bool:
         """Whether its runner is known to be gone without having said so; of another machine nothing is known."""
-        return self.state in ("fitting", "testing") and self.host == socket.gethostname() and not _lives(self.process)
+        return self.state in ("fitting", "testing") and self.host == socket.gethostname() and has_ended(self.process)
 
 
 @dataclass(frozen=True)
@@ -183,13 +184,3 @@ def _settings(cell: Cell) -> Mapping[str, Any]:
 
 def _first(cells: Mapping[str, Cell], others: Mapping[str, Cell]) -> str:
     return next(name for name in cells if name not in others)
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
