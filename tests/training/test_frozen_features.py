@@ -125,7 +125,7 @@ def test_damaged_files_are_replaced_and_a_full_folder_takes_no_more(
     Run(train, keep(), max_epochs=1)
     assert len(set(last_count(caplog))) == 1
     full = Run(train, KeepFrozenFeatures(tmp_path / "full", max_gb=1e-9), max_epochs=1)
-    assert caplog.text.count("has reached max_gb") == 1 and not list((tmp_path / "full").glob("*"))
+    assert caplog.text.count("has reached its limit") == 1 and not list((tmp_path / "full").glob("*"))
     assert first.equals(again) and first.equals(full)
 
 

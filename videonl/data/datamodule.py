@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, Trainer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from videonl.data.augmentation import Augmentation, TrainTransform
 from videonl.data.balance import balanced_order, draw_weights
 from videonl.data.batches import collate_evaluation, collate_training
 from videonl.data.dataset import EvaluationVideos, TrainingClips
+from videonl.data.fetch_ahead import Foreseen, lie_in_bucket
 from videonl.data.loader import Loading, ResumableLoader, worker_options
 from videonl.data.multigrid import Multigrid
 from videonl.data.multigrid_schedule import MultigridSchedule
@@ -202,9 +203,10 @@ class ClipDataModule(LightningDataModule):
             loading.time_limit_seconds or None,
             self.label_columns,
         )
+        clips.ahead.kept = loading.kept
         num_videos_per_batch = loading.batch_size // loading.clips_per_video
         sampler = TrainingSampler(len(videos), loading.seed, num_videos_per_batch, self._draws, str(self.balance))
-        options = {"collate_fn": collate_training, **self._options()}
+        options = {"collate_fn": collate_training, "foresees": lie_in_bucket(videos), **self._options()}
         if schedule is not None:
             return ResumableLoader(clips, sampler, MultigridBatches(sampler, schedule), **options)
         return ResumableLoader(clips, sampler, batch_size=num_videos_per_batch, **options)
@@ -268,15 +270,21 @@ class ClipDataModule(LightningDataModule):
         num_videos_per_batch = max(1, most)
         limit = self.loading.time_limit_seconds or None
         clips = EvaluationVideos(videos, self.clip, views, self.loading.decoder, limit, self.label_columns)
-        batches = EvaluationBatchSampler(len(videos), num_videos_per_batch, self.scored if name == "test" else ())
+        clips.ahead.kept = self.loading.kept
+        batches: Sampler[Any] = EvaluationBatchSampler(
+            len(videos), num_videos_per_batch, self.scored if name == "test" else ()
+        )
+        if lie_in_bucket(videos):
+            batches = Foreseen(batches, self.loading.num_workers)
         return DataLoader(clips, batch_sampler=batches, collate_fn=collate_evaluation, **self._options())
 
     def _options(self) -> dict[str, Any]:
         num_workers = self.loading.num_workers
+        modules = ("videonl.data.augmentation",) if "train" in self.videos else ()
         return {
             "persistent_workers": num_workers > 0,
             "pin_memory": torch.cuda.is_available(),
-            **worker_options(num_workers),
+            **worker_options(num_workers, *modules),
         }
 
 

@@ -6,6 +6,7 @@ import torch
 from torch.utils.data import Dataset
 
 from videonl.data.batches import EvaluationItem, FailedItem, Failure, TrainingItem, stack
+from videonl.data.fetch_ahead import FetchAhead
 from videonl.data.guarding import Guarded
 from videonl.data.randomness import seeded
 from videonl.data.reading.decoding import DecodingError, VideoReader
@@ -35,6 +36,9 @@ class TrainingClips(Dataset[TrainingItem]):
         clips_per_video: Number of clips of each video, R.
         time_limit_seconds: How long a clip may take, in worker processes; ``None`` for ever.
         num_classes: Number of classes of a task of several labels, whose items have a row of zeros and ones as label.
+
+    Attributes:
+        ahead: Fetches the videos of a batch that lie in a bucket.
     """
 
     def __init__(
@@ -57,9 +61,17 @@ class TrainingClips(Dataset[TrainingItem]):
         self.clips_per_video = clips_per_video
         limit_seconds = None if time_limit_seconds is None else time_limit_seconds * clips_per_video
         self._guarded = Guarded(self._random_clips, limit_seconds)
+        self.ahead = FetchAhead()
 
     def __len__(self) -> int:
         return len(self.videos)
+
+    def __getitems__(self, keys: Sequence[tuple[int, int] | Draw]) -> list[TrainingItem]:
+        """The items of a batch."""
+        self._guarded.start()
+        now, then = ([self.videos[Draw(*key).video] for key in part] for part in (keys, getattr(keys, "then", ())))
+        self.ahead.begin(now, then)
+        return [self[key] for key in keys]
 
     def __getitem__(self, key: tuple[int, int] | Draw) -> TrainingItem:
         """Return the clips of video ``index`` in ``epoch``.
@@ -73,7 +85,7 @@ class TrainingClips(Dataset[TrainingItem]):
         for attempt in range(min(_MAX_TRIES, len(self.videos))):
             video = self.videos[(index + attempt) % len(self.videos)]
             try:
-                clip = self._guarded(video.path, (draw, video))
+                clip = self._guarded(video.path, (draw, self.ahead.fetched(video)))
             except DecodingError as error:
                 failures.append(Failure(error.path, error.reason))
             else:
@@ -107,6 +119,9 @@ class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
         decoder: A name in ``decoding.DECODERS``.
         time_limit_seconds: How long a clip may take, in worker processes; ``None`` for ever.
         num_classes: As for :class:`TrainingClips`.
+
+    Attributes:
+        ahead: As of :class:`TrainingClips`.
     """
 
     def __init__(
@@ -125,9 +140,17 @@ class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
         self.decoder = decoder
         limit_seconds = None if time_limit_seconds is None else time_limit_seconds * views.num_clips
         self._guarded = Guarded(self._read, limit_seconds)
+        self.ahead = FetchAhead()
 
     def __len__(self) -> int:
         return len(self.videos)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[EvaluationItem | FailedItem]:
+        """The items of a batch."""
+        self._guarded.start()
+        now, then = ([self.videos[index] for index in part] for part in (indices, getattr(indices, "then", ())))
+        self.ahead.begin(now, then)
+        return [self[index] for index in indices]
 
     def __getitem__(self, index: int) -> EvaluationItem | FailedItem:
         """Return all views of video ``index``, or why there are none."""
@@ -135,7 +158,7 @@ class EvaluationVideos(Dataset[EvaluationItem | FailedItem]):
         if video.unreadable:
             return {"failures": [Failure(str(video.path), video.unreadable)]}
         try:
-            clip = self._guarded(video.path, video)
+            clip = self._guarded(video.path, self.ahead.fetched(video))
         except DecodingError as error:
             return {"failures": [Failure(error.path, error.reason)]}
         view, label = self.views.numbers, target_of(video.label, self.num_classes)

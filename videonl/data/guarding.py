@@ -35,6 +35,11 @@ class Guarded(Generic[Key]):
         self._num_reads = 0
         self._ended: dict[Path | ShardMember, str] = {}
 
+    def start(self) -> None:
+        """Start the process that reads, if there is to be one: before this one has threads."""
+        if self._limited is not None and get_worker_info() is not None:
+            self._limited.start()
+
     def __call__(self, path: Place, key: Key) -> torch.Tensor:
         """Read the clips of a key, which are in ``path``."""
         file = whole_of(path)

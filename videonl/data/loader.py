@@ -5,18 +5,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 
+from videonl.data.fetch_ahead import Foreseen
 from videonl.data.reading.decoding import check_decoder
 from videonl.data.samplers import MultigridBatches, TrainingSampler, rank_and_world_size
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, UserError, require_within
+from videonl.runtime.kept_files import KeptFiles
 from videonl.runtime.own_modules import find_own_modules, folders_of_own_modules
 from videonl.runtime.parallel import end_with_starter, safe_context
 
 MOST_CLIPS = 10**6  # of a batch
+MOST_GB = 10**6
 MOST_SEED = 2**32 - 1  # numpy's
 _FEW = 5
 # What torch says in the worker, where it can, and in the process that waits for it.
@@ -47,6 +51,9 @@ class Loading:
             outside the classes. By default 0.1 in a training, which stops beyond it and lists them; 5 are always
             allowed. By default 0 in a test, validation or prediction, which otherwise ends with exit code 1 after it
             has written its results.
+        cache_gb: How many gigabytes of videos from a bucket this machine keeps, so that further epochs and runs need
+            not fetch them again. 0 keeps none. What this run does not read gives way when that is full.
+        cache_folder: Where it keeps them; runs may share it.
     """
 
     batch_size: int = 8
@@ -56,12 +63,15 @@ class Loading:
     clips_per_video: int = 1
     time_limit_seconds: float = 60.0
     max_failed_share: float | None = None
+    cache_gb: float = 0.0
+    cache_folder: str = "~/.cache/videonl"
 
     def __post_init__(self) -> None:
         require_within(1, MOST_CLIPS, batch_size=self.batch_size, clips_per_video=self.clips_per_video)
         require_within(0, MOST_WORKERS, num_workers=self.num_workers)
         require_within(0, MOST_SECONDS, time_limit_seconds=self.time_limit_seconds)
         require_within(0, MOST_SEED, seed=self.seed)
+        require_within(0, MOST_GB, cache_gb=self.cache_gb)
         if self.batch_size % self.clips_per_video:
             raise UserError(
                 f"batch_size must be a multiple of clips_per_video {self.clips_per_video}, got {self.batch_size}"
@@ -69,6 +79,13 @@ class Loading:
         if self.max_failed_share is not None and not 0 <= self.max_failed_share <= 1:
             raise UserError(f"max_failed_share must be in [0, 1], got {self.max_failed_share}")
         check_decoder(self.decoder)
+
+    @property
+    def kept(self) -> KeptFiles | None:
+        """Where videos from a bucket are kept; None where none are."""
+        if not self.cache_gb:
+            return None
+        return KeptFiles(Path(self.cache_folder).expanduser(), self.cache_gb * 1e9, replaces_older=True)
 
     @property
     def training_share(self) -> float:
@@ -91,6 +108,7 @@ class ResumableLoader(DataLoader[Any]):
         dataset: Takes the keys of the sampler.
         sampler: Orders the videos.
         batches: Those of a multigrid training, from the same sampler.
+        foresees: Whether a worker is told of its next batch with each, as videos in a bucket need.
         options: As of ``DataLoader``.
 
     Attributes:
@@ -99,9 +117,19 @@ class ResumableLoader(DataLoader[Any]):
     """
 
     def __init__(
-        self, dataset: Any, sampler: TrainingSampler, batches: MultigridBatches | None = None, **options: Any
+        self,
+        dataset: Any,
+        sampler: TrainingSampler,
+        batches: MultigridBatches | None = None,
+        *,
+        foresees: bool = False,
+        **options: Any,
     ) -> None:
         order: dict[str, Any] = {"sampler": sampler} if batches is None else {"batch_sampler": batches}
+        if foresees:
+            size = options.pop("batch_size", None)
+            plain: Any = batches or BatchSampler(sampler, size, drop_last=False)  # type: ignore[arg-type]  # its keys are no numbers
+            order = {"batch_sampler": Foreseen(plain, options.get("num_workers", 0))}
         super().__init__(dataset, **order, **options)
         self.waited_seconds = 0.0
         self.limit: int | float = 1.0
@@ -185,15 +213,19 @@ def naming_shared_memory() -> Iterator[None]:
         ) from error
 
 
-def worker_options(num_workers: int) -> dict[str, Any]:
+def worker_options(num_workers: int, *modules: str) -> dict[str, Any]:
     """The arguments of a ``DataLoader`` that concern its workers.
+
+    Args:
+        num_workers: Number of workers.
+        modules: What they need beside the data set, and would otherwise import each for itself.
 
     >>> sorted(worker_options(2))
     ['multiprocessing_context', 'num_workers', 'worker_init_fn']
     """
     if num_workers == 0:
         return {}
-    context = safe_context("videonl.data.dataset", "torch.utils.data")
+    context = safe_context("videonl.data.dataset", "torch.utils.data", *modules)
     start = partial(start_worker, folders_of_own_modules())
     return {"num_workers": num_workers, "multiprocessing_context": context, "worker_init_fn": start}
 

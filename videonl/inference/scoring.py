@@ -4,10 +4,11 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
 from videonl.data.batches import EvaluationBatch, collate_evaluation
 from videonl.data.dataset import EvaluationVideos
+from videonl.data.fetch_ahead import Foreseen
 from videonl.data.loader import naming_shared_memory, worker_options
 from videonl.evaluation import Average, VideoScore, VideoScores
 from videonl.inference.recognizer import Recognizer
@@ -58,18 +59,20 @@ def score_videos(
 
 def _batches(data: EvaluationVideos, missing: Sequence[int], num_workers: int) -> Iterator[EvaluationBatch]:
     """One video at a time: each is on disk as soon as it is scored, and whole frames differ in size."""
+    batches = Foreseen([[video] for video in missing], num_workers)
     if num_workers == 0:
         # Worker processes would import the user's script anew, which not every script allows; decoders let other
         # threads run meanwhile.
-        yield from ahead(_read(data, missing), _AHEAD)
+        yield from ahead(_read(data, batches), _AHEAD)
         return
+    options = worker_options(num_workers)
     with naming_shared_memory():
-        yield from DataLoader(Subset(data, missing), collate_fn=collate_evaluation, **worker_options(num_workers))
+        yield from DataLoader(data, batch_sampler=batches, collate_fn=collate_evaluation, **options)
 
 
-def _read(data: EvaluationVideos, missing: Sequence[int]) -> Generator[EvaluationBatch, None, None]:
-    for video in missing:
-        yield collate_evaluation([data[video]])
+def _read(data: EvaluationVideos, batches: Foreseen) -> Generator[EvaluationBatch, None, None]:
+    for batch in batches:
+        yield collate_evaluation(data.__getitems__(batch))
 
 
 def _scores_of(recognizer: Recognizer, average: Average, batch: EvaluationBatch) -> list[VideoScore]:

@@ -47,7 +47,8 @@ class ChildTracebackError(Exception):
 class TimeLimited(Generic[Key]):
     """Calls a function in a process of its own, which is killed when a call takes too long. Linux only.
 
-    The process starts with the first call, as a copy of this one; what changes here later does not reach it.
+    The process starts with the first call, as a copy of this one as it was then or at :meth:`start`; what changes here
+    later does not reach it.
 
     Args:
         function: From a key, which is pickled, to a uint8 tensor, whose layout in memory is kept. Its exceptions are
@@ -81,10 +82,9 @@ class TimeLimited(Generic[Key]):
             EndedCallError: It took too long, or its process died of it.
             UserError: The process that starts others is gone.
         """
-        if self._nursery is None:
-            self._nursery = _start_nursery(self.function, self.context)
+        nursery = self.start()
         if self._child is None:
-            self._child = _Child(self._nursery, self.seconds)
+            self._child = _Child(nursery, self.seconds)
         try:
             result, error, trace = self._child.call(key)
         except TimeoutError:
@@ -99,6 +99,12 @@ class TimeLimited(Generic[Key]):
         self._child.close()
         self._child = None
         raise EndedCallError(reason)
+
+    def start(self) -> socket.socket:
+        """Start what starts the process, as the first call does: for those who have threads by then."""
+        if self._nursery is None:
+            self._nursery = _start_nursery(self.function, self.context)
+        return self._nursery
 
     def close(self) -> None:
         """End the processes; the next call starts new ones. They end with this process too."""

@@ -1,15 +1,15 @@
 """The index of a data set: a Parquet file with one row of facts per video."""
 
+import io
 import os
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
 
-import fsspec
-
+from videonl.data.reading.fetching import fetch, why_not
 from videonl.data.reading.segment import Place, Segment, part_of
 from videonl.data.reading.shard_member import ShardMember, is_url
 from videonl.errors import UserError
@@ -188,14 +188,21 @@ def read_index(index: Path | str, columns: Collection[str] | None = None) -> lis
 
     _check_indexed(str(index))
     try:
-        with fsspec.open(file_of(index), "rb") as file, pq.ParquetFile(file) as parquet:
+        with _opened(file_of(index)) as file, pq.ParquetFile(file) as parquet:
             known = _known_columns(index, parquet.schema_arrow.names, columns)
             batches = parquet.iter_batches(_ROWS_AT_ONCE, columns=known.names)
             return list(_records(batches, known, index))
     except UserError:
         raise
-    except (OSError, ValueError, pa.ArrowException, ImportError) as error:  # fsspec names the package that is needed
-        raise UserError(f"{index}: cannot be read as an index ({error}). Use a file of `videonl index`.") from error
+    except Exception as error:  # each kind of storage has errors of its own; fsspec names the package that is needed
+        if not is_url(str(index)) and not isinstance(error, (OSError, ValueError, pa.ArrowException)):
+            raise
+        reason = why_not(error)
+        raise UserError(f"{index}: cannot be read as an index ({reason}). Use a file of `videonl index`.") from error
+
+
+def _opened(index: Path | str) -> BinaryIO:
+    return io.BytesIO(fetch(str(index))) if is_url(str(index)) else open(index, "rb")
 
 
 def _known_columns(index: Path | str, names: Sequence[str], wanted: Collection[str] | None) -> "pa.Schema":

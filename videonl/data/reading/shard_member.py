@@ -1,8 +1,8 @@
 """A video inside a shard: a stretch of bytes of a tar file, which may lie in a bucket."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from fsspec.core import url_to_fs
+from videonl.data.reading.fetching import fetch
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,7 @@ class ShardMember:
         Raises:
             OSError: The shard is gone or shorter than that, or the storage does not answer.
         """
-        file_system, path = url_to_fs(self.url)  # fsspec keeps one connection per process, and a new one after a fork
-        end_bytes = self.offset_bytes + self.size_bytes
-        # By name: s3fs has another argument before these.
-        data: bytes = file_system.cat_file(path, start=self.offset_bytes, end=end_bytes)
+        data = fetch(self.url, self.offset_bytes, self.offset_bytes + self.size_bytes)
         if len(data) != self.size_bytes:
             raise OSError(f"{self.url} ends {self.size_bytes - len(data)} bytes too early")
         return data
@@ -52,9 +49,22 @@ class RemoteVideo(ShardMember):
         Raises:
             OSError: It is gone, or the storage does not answer.
         """
-        file_system, path = url_to_fs(self.url)
-        data: bytes = file_system.cat_file(path)
-        return data
+        return fetch(self.url)
+
+
+@dataclass(frozen=True)
+class FetchedMember(ShardMember):
+    """A video inside a shard whose bytes are already here.
+
+    Args:
+        data: All of them.
+    """
+
+    data: bytes = field(default=b"", repr=False)
+
+    def fetch(self) -> bytes:
+        """The bytes."""
+        return self.data
 
 
 def remote_video(url: str) -> RemoteVideo:

@@ -68,7 +68,7 @@ def open_member(member: ShardMember, opener: Callable[[Path], VideoReader]) -> S
     """
     try:
         data = member.fetch()
-    except Exception as error:  # each kind of storage has errors of its own
+    except OSError as error:
         raise DecodingError(str(member), f"cannot be fetched ({error})") from error
     with contextlib.ExitStack() as stack:
         path = stack.enter_context(_copied(data, Path(member.name).suffix))

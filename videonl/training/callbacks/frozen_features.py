@@ -153,10 +153,10 @@ class KeepFrozenFeatures(Callback):
     def _features(self, about: str, x: Tensor, compute: Compute) -> Tensor:
         name = _name(about, x)
         self._num_batches += 1
-        features = self._kept.read(name, x.device)
+        features = self._kept.read_tensor(name, x.device)
         if features is None:
             features = compute(x)
-            self._kept.write(name, features)
+            self._kept.write_tensor(name, features)
         else:
             self._num_read += 1
         return features
