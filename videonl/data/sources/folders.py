@@ -68,7 +68,7 @@ def data_set_around(video: Path, apart_from: Path) -> Path | None:
 
 
 def are_splits(folder: Path, apart_from: Path) -> bool:
-    """Whether a folder holds several splits and no other folders, as far as names tell; for ``apart_from`` see above."""
+    """Whether a folder holds several splits and no other folders, apart from one, as far as names tell."""
     beside = _folders(folder, apart_from)
     return len(beside) > 1 and all(path.name.lower() in _SPLIT_NAMES for path in beside)
 
