@@ -9,9 +9,11 @@ import argparse
 import multiprocessing
 import os
 import random
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from videonl.data.sources.labeled import read_source
 from videonl.data.synthetic.dataset import SyntheticSettings, write_synthetic
 from videonl.data.transforms import ClipFormat
 
+_SHARD_BYTES = 2_000_000  # small: of each range, this server reads the whole object
 _ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
@@ -40,7 +43,7 @@ def main() -> None:
     parser.add_argument("--failing", type=float, default=0.0, help="share of the requests that fail with 503")
     given = parser.parse_args()
     os.environ |= _ENVIRONMENT  # first of all: processes that decode begin with what it is now
-    os.environ["AWS_ENDPOINT_URL"] = _serve(given.latency_ms / 1000, given.failing)
+    serving, os.environ["AWS_ENDPOINT_URL"] = _serve(given.latency_ms / 1000, given.failing)
     shards = given.folder / "shards"
     if not shards.exists():
         _write(given.folder, given.videos, given.size)
@@ -52,7 +55,8 @@ def main() -> None:
         "bucket, kept": _epochs("s3://clips/shards", given.workers, **kept),
     }
     rates: dict[str, list[float]] = {name: [] for name in sides}
-    print(f"{given.videos} videos; load {os.getloadavg()[0]:.1f}")
+    print(f"{len(read_source(str(shards)))} videos; load {os.getloadavg()[0]:.1f}")
+    began = time.time()
     for number in range(-1, given.rounds):  # the first round starts workers, and fills what is kept
         clips = {name: side(number + 1) for name, side in sides.items()}
         for name, (rate, content) in clips.items():
@@ -62,14 +66,19 @@ def main() -> None:
     for name, found in rates.items():
         ratio = statistics.median(ours / disk for ours, disk in zip(found, rates["disk"], strict=True))
         print(f"{ratio:.2f}x {name}: {statistics.median(found):.1f} clips/s, {min(found):.1f} to {max(found):.1f}")
-    print(f"load {os.getloadavg()[0]:.1f}")
+    seconds = time.time() - began
+    serving.terminate()
+    serving.join()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    share = (used.ru_utime + used.ru_stime) / seconds
+    print(f"load {os.getloadavg()[0]:.1f}; the server took {share:.0%} of a core, which a bucket would not")
 
 
 def _write(folder: Path, num_videos: int, size: int) -> None:
     settings = SyntheticSettings(num_train=num_videos, num_val=2, num_test=2, size_px=size)
     write_synthetic(folder / "videos", settings, lambda done, total: None)
     make_index(read_source(str(folder / "videos" / "train")), folder / "index.parquet", "packets")
-    write_shards(folder / "index.parquet", folder / "shards")
+    write_shards(folder / "index.parquet", folder / "shards", _SHARD_BYTES)
 
 
 def _epochs(source: str, num_workers: int, **options: Any) -> Callable[[int], tuple[float, float]]:
@@ -91,13 +100,13 @@ def _epochs(source: str, num_workers: int, **options: Any) -> Callable[[int], tu
     return epoch
 
 
-def _serve(latency_seconds: float, failing: float) -> str:
+def _serve(latency_seconds: float, failing: float) -> tuple[BaseProcess, str]:
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     serving = multiprocessing.get_context("spawn").Process(
         target=_server, args=(theirs, latency_seconds, failing), daemon=True
     )
     serving.start()
-    return f"http://127.0.0.1:{ours.recv()}"
+    return serving, f"http://127.0.0.1:{ours.recv()}"
 
 
 def _server(said: Any, latency_seconds: float, failing: float) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.fabric.utilities.data import _set_sampler_epoch
 
 from videonl.data.datamodule import ClipDataModule
 from videonl.data.fetch_ahead import FetchAhead, Foreseen
@@ -132,6 +133,13 @@ def test_a_batch_knows_the_next_one_of_its_worker() -> None:
     batches = list(Foreseen([[1], [2, 3], [4], [5]], num_workers=2))
     assert batches == [[1], [2, 3], [4], [5]]
     assert [list(pickle.loads(pickle.dumps(batch)).then) for batch in batches] == [[4], [5], [], []]
+
+
+def test_the_trainer_finds_the_sampler_whose_epoch_it_sets(url: str) -> None:
+    data = ClipDataModule(train=url, clip=CLIP, loading=Loading(batch_size=4, num_workers=0))
+    loader = data.train_dataloader()
+    _set_sampler_epoch(loader, 3)
+    assert loader.state_dict()["epoch"] == 3
 
 
 @pytest.mark.parametrize("code", [500, 503, 429, RESET])

@@ -110,7 +110,7 @@ def batches(train: str, num_workers: int = 0) -> list[dict[str, Any]]:
         loading=Loading(batch_size=2, num_workers=num_workers),
     )
     loader = data.train_dataloader()
-    loader.sampler.set_epoch(1)
+    loader.set_epoch(1)
     return list(loader)
 
 
