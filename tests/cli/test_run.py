@@ -39,7 +39,7 @@ def test_checkpoint_is_plain_data_and_describes_the_network(trained: Path) -> No
     checkpoint = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["videonl"]["class_names"] == ["sum_0", "sum_1"]
     (insertion,) = checkpoint["videonl"]["network"]["blocks"]
-    assert insertion == {"block": "nonlocal", "after": {"res3": [3]}, "options": {}, "low": None}
+    assert insertion == {"block": "nonlocal", "after": {"res3": [0]}, "options": {}, "low": None}
     assert checkpoint["videonl"]["clip"]["crop_px"] == 31
 
 
@@ -56,7 +56,7 @@ def test_mixed_precision_trains(videonl: Videonl, small_config: Path, tmp_path: 
     run = tmp_path / "run"
     assert videonl("fit", "--config", small_config, "--run.dir", run, "--trainer.precision", "bf16-mixed").code == 0
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-    weights = checkpoint["state_dict"]["network.network.blocks.3.res_blocks.3.block.norm.weight"]
+    weights = checkpoint["state_dict"]["network.network.layer2.0.block.norm.weight"]
     assert weights.dtype == torch.float32
     assert weights.any()  # gamma has left zero, where it starts
 
