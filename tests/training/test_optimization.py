@@ -103,6 +103,7 @@ def test_one_nesterov_step_is_the_one_worked_out_by_hand() -> None:
         ({"layer_decay": 1.5}, "got 1.5"),
         ({"backbone_factor": 0.0}, "backbone_factor must be above 0 and at most 1000, got 0.0"),
         ({"backbone_factor": 1001}, "got 1001"),
+        ({"block_factor": -0.1}, "block_factor must be above 0 and at most 1000, got -0.1"),
         ({"affinity_factor": 0.0}, "affinity_factor must be above 0 and at most 1000, got 0.0"),
         ({"momentum": -0.1}, "momentum must be at least 0 and below 1, got -0.1"),
         ({"step_factor": -0.1}, "step_factor must be at least 0, got -0.1"),
@@ -169,6 +170,14 @@ def test_the_backbone_has_a_rate_of_its_own(network: ClipClassifier) -> None:
     assert named == blocks
 
 
+def test_blocks_have_a_rate_of_their_own(network: ClipClassifier) -> None:
+    optimizer = build_optimizer(network, Optimization(lr=0.8, block_factor=0.25, weight_decay=0.3))
+    assert rates_of(optimizer) == pytest.approx({"network": 0.8, "network blocks": 0.2})
+    blocks = {id(parameter) for block in network.blocks.values() for parameter in block.parameters()}
+    named = {id(p) for group in optimizer.param_groups if " blocks" in group["name"] for p in group["params"]}
+    assert named == blocks
+
+
 def test_both_factors_multiply(network: ClipClassifier) -> None:
     optimizer = build_optimizer(network, Optimization(lr=0.8, backbone_factor=0.5, layer_decay=0.5))
     rates = rates_of(optimizer)
@@ -185,10 +194,10 @@ def test_affinities_have_a_rate_of_their_own(network: ClipClassifier) -> None:
     assert named == {id(parameter) for part in made_of for parameter in part.parameters()}
 
 
-def test_all_three_factors_multiply(network: ClipClassifier) -> None:
-    settings = Optimization(lr=0.8, backbone_factor=0.5, layer_decay=0.5, affinity_factor=0.25)
+def test_all_factors_multiply(network: ClipClassifier) -> None:
+    settings = Optimization(lr=0.8, backbone_factor=0.5, layer_decay=0.5, block_factor=3, affinity_factor=0.25)
     rates = rates_of(build_optimizer(network, settings))
-    assert [rates[f"res3{part}"] for part in ("", " blocks", " affinities")] == pytest.approx([0.05, 0.1, 0.025])
+    assert [rates[f"res3{part}"] for part in ("", " blocks", " affinities")] == pytest.approx([0.05, 0.3, 0.075])
     assert rates["head"] == 0.8
 
 

@@ -29,9 +29,10 @@ class Optimization(Schedule):
             their stage. 1 is the same rate everywhere.
         backbone_factor: Factor on the rate of the backbone: of all but the head and the inserted blocks, which are new
             where the backbone is pretrained.
+        block_factor: Factor on the rate of the inserted blocks.
         affinity_factor: Factor on the rate of ``theta`` and ``phi``, whose product a block's softmax takes. It
-            multiplies with ``layer_decay``. With AdamW and a rate of 1e-3 or more, 0.1 keeps the softmax from
-            saturating; see docs/diagnostics.md.
+            multiplies with ``layer_decay`` and ``block_factor``. With AdamW and a rate of 1e-3 or more, 0.1 keeps the
+            softmax from saturating; see docs/diagnostics.md.
         weight_decay: Weight decay; not applied to norms and biases.
         momentum: Momentum of SGD.
     """
@@ -41,6 +42,7 @@ class Optimization(Schedule):
     lr_per_clips: int | None = None
     layer_decay: float = 1.0
     backbone_factor: float = 1.0
+    block_factor: float = 1.0
     affinity_factor: float = 1.0
     weight_decay: float = 1e-4
     momentum: float = 0.9
@@ -54,7 +56,7 @@ class Optimization(Schedule):
         require_within(1, 10**6, lr_per_clips=self.lr_per_clips)
         if not 0 < self.layer_decay <= 1:
             raise UserError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}")
-        for name in ("backbone_factor", "affinity_factor"):
+        for name in ("backbone_factor", "block_factor", "affinity_factor"):
             if not 0 < getattr(self, name) <= MOST_LR:
                 raise UserError(f"{name} must be above 0 and at most {MOST_LR}, got {getattr(self, name)}")
         require_within(0, 100, weight_decay=self.weight_decay)
@@ -111,17 +113,19 @@ def _parts(module: nn.Module, settings: Optimization) -> dict[int, tuple[str, fl
     """By identity of a parameter, the part of its layer that it belongs to, and the factor on the layer's rate."""
     parts = {id(parameter): ("", settings.backbone_factor) for parameter in backbone_parameters(module)}
     for block in inserted_blocks(module):
-        name = " blocks" if settings.backbone_factor != 1 else ""
-        parts |= {id(parameter): (name, 1.0) for parameter in block.parameters()}
+        name = " blocks" if settings.backbone_factor != 1 or settings.block_factor != 1 else ""
+        parts |= {id(parameter): (name, settings.block_factor) for parameter in block.parameters()}
         affinities = getattr(block, "affinity_parameters", list)  # a network of one's own may have other modules
         if settings.affinity_factor != 1:
-            parts |= {id(parameter): (" affinities", settings.affinity_factor) for parameter in affinities()}
+            factor = settings.block_factor * settings.affinity_factor
+            parts |= {id(parameter): (" affinities", factor) for parameter in affinities()}
     return parts
 
 
 def build_optimizer(module: nn.Module, settings: Optimization) -> Optimizer:
     """Builds SGD with Nesterov momentum or AdamW over a module's parameters."""
-    plain = settings.layer_decay == settings.backbone_factor == settings.affinity_factor == 1
+    factors = (settings.layer_decay, settings.backbone_factor, settings.block_factor, settings.affinity_factor)
+    plain = all(factor == 1 for factor in factors)
     groups = parameter_groups(module, settings.weight_decay) if plain else layer_groups(module, settings)
     if settings.optimizer == "adamw":
         return AdamW(groups, lr=settings.lr)
