@@ -57,6 +57,15 @@ def small_config(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Path:
 
 
 @pytest.fixture
+def c2d_config(small_config: Path, tmp_path: Path) -> Path:
+    """The small training, of that backbone."""
+    init_args = "{backbone: c2d_r50, backbone_options: null, blocks: [{block: nonlocal, after: {res3: [3]}}]}"
+    path = tmp_path / "c2d.yaml"
+    path.write_text(f"extends: {small_config}\nmodel: {{network: {{init_args: {init_args}}}}}\n")
+    return path
+
+
+@pytest.fixture
 def videonl(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """``videonl("fit", "--config", ...)`` runs a command and returns its exit code and output."""
 

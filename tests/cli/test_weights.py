@@ -27,15 +27,6 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def c2d_config(small_config: Path, tmp_path: Path) -> Path:
-    """The small training, of that backbone."""
-    init_args = "{backbone: c2d_r50, backbone_options: null, blocks: [{block: nonlocal, after: {res3: [3]}}]}"
-    path = tmp_path / "c2d.yaml"
-    path.write_text(f"extends: {small_config}\nmodel: {{network: {{init_args: {init_args}}}}}\n")
-    return path
-
-
-@pytest.fixture
 def converted(videonl: Videonl, public: Path, tmp_path: Path) -> Path:
     path = tmp_path / "weights" / "c2d.pt"
     assert videonl("convert", public, "--from", "pytorchvideo", "--out", path, "--clip", "5x1").code == 0
