@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "names": set(),
     "pickles": set(),
     "terminal": set(),
+    "temporary": set(),
     "outputs": {"errors"},
     "files": {"outputs", "errors"},
     "runtime": {"terminal", "errors", "files"},
@@ -39,12 +40,12 @@ MAY_IMPORT = {
         *("pickles", "terminal", "files", "outputs", "names", "errors"),
     },
     "study": {"evaluation", "runtime", "terminal", "files", "outputs", "names", "errors"},
-    "visualization": {"blocks", "ops", "data.reading", "terminal", "files", "outputs", "names", "errors"},
+    "visualization": {"blocks", "ops", "data.reading", "temporary", "terminal", "files", "outputs", "names", "errors"},
     "app": {"inference", "visualization", "data", "terminal", "errors"},
     "cli": {
         *("data", "models", "training", "visualization", "evaluation", "benchmarks", "blocks", "backbones", "ops"),
         *("profiling", "diagnostics", "inference", "tasks", "runtime", "registry", "pickles", "terminal", "files"),
-        *("app", "study", "outputs", "names", "errors"),
+        *("app", "study", "outputs", "names", "temporary", "errors"),
     },
     "__init__": {"blocks", "backbones", "models", "inference", "data"},  # by name, when it is asked for
     "__main__": {"cli"},

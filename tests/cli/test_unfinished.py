@@ -43,6 +43,7 @@ def test_the_same_command_goes_on(
     begin(command, "whole")
     ended, before = begin(command, "part", end_at=3)
     assert (ended.code, before) == (143, [0, 1, 2, 3])
+    assert (tmp_path / "part" / f"{command}.part").is_file()  # which --run.overwrite knows by this name
     ended, after = begin(command, "part")
     assert (ended.code, after) == (0, [4, 5, 6, 7, 8, 9, 10])
     assert "resuming: 4 of 11 videos are scored already" in ended.text

@@ -3,7 +3,6 @@
 import json as json_lines
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from rich.table import Table
@@ -14,6 +13,7 @@ from videonl.benchmarks.loading_stages import Memory, Stages, memory, stages
 from videonl.benchmarks.report import machine
 from videonl.cli.bench import saying_if_busy
 from videonl.cli.refusals import require_at_least
+from videonl.temporary import temporary_folder
 from videonl.terminal import Console
 
 MOST_READS = 10**7
@@ -50,10 +50,10 @@ def bench_data(videos: Path, num_clips: int = 10, memory_reads: int = 0, json: b
 
 def _measure(videos: Path, num_clips: int, memory_reads: int) -> Iterator[Result]:
     status = Console(stderr=True)
-    with TemporaryDirectory() as links, TemporaryDirectory() as folder:
-        files = find_files(videos, Path(links))
+    with temporary_folder() as links, temporary_folder() as folder:
+        files = find_files(videos, links)
         status.print(f"preparing {len(files)} files")
-        prepared = prepare(files, Path(folder))
+        prepared = prepare(files, folder)
         for result in compare(files, prepared, num_clips):
             status.print(f"{result.case}, against {result.peer}")
             yield result

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -20,6 +19,7 @@ from videonl.models import ClipClassifier
 from videonl.profiling import profile_network, require_clip
 from videonl.study import Cell, Cost, Study
 from videonl.study.folder import CellFolder
+from videonl.temporary import temporary_folder
 from videonl.terminal import printable
 
 KEYS = ("name", "base", "variants", "folds", "seeds", "test", "baseline", "metric")
@@ -205,10 +205,10 @@ def _build(path: Path, study: Study) -> dict[str, Cost]:
         What the networks cost, by variant.
     """
     costs: dict[str, Cost] = {}
-    with TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         for cell in [cell for cell in study.cells if cell.seed == study.cells[0].seed]:
             with _naming(f"study {path}: variant {cell.variant}" + f" of fold {cell.fold}" * (cell.fold is not None)):
-                checked = CellFolder(Path(folder) / cell.name)
+                checked = CellFolder(folder / cell.name)
                 checked.write_configurations(cell)
                 config = _checked(checked, "fit")
                 if cell is study.cells[0]:  # what tests have else is the same of all

@@ -37,7 +37,9 @@ class ProgramDiffersError(UserError):
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 # Of the largest logit; float32 leaves a hundredth of it.
 TOLERANCE = 1e-4
-_SEVERAL = 10  # times what float32 rounds a network's logits by, a difference may still be rounding
+# Times what float32 rounds a network's logits by, a difference may still be rounding: where a softmax is saturated, one
+# batch may meet a tie of two keys that another misses. Without one, all of it is within the tolerance.
+_SEVERAL = 100
 INPUT, FRAMES, OUTPUT = "clip", "frames", "logits"
 MAX_BATCH = 2**31 - 1  # some limit must be named: torch 2.6 cannot trace an axis of any length
 

@@ -104,13 +104,19 @@ def test_the_sources_are_not_written_to(index: Path, tmp_path: Path) -> None:
             prepare(index, output, SMALL)
 
 
-def test_a_folder_beside_splits_would_be_taken_for_one(tmp_path: Path, encode_video: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("indexed", ["in", "in/train"])
+def test_a_folder_beside_splits_would_be_taken_for_one(
+    tmp_path: Path, encode_video: Callable[..., Path], indexed: str
+) -> None:
     for split in ("train", "val"):
         encode_video(tmp_path / "in" / split / "x" / "a.mp4", num_frames=5)
-    make_index(read_source(str(tmp_path / "in")), tmp_path / "index.parquet", "packets")
+    make_index(read_source(str(tmp_path / indexed)), tmp_path / "index.parquet", "packets")
     with pytest.raises(UserError, match="would mix with the source videos"):
         prepare(tmp_path / "index.parquet", tmp_path / "in" / "prepared", SMALL)
     assert len(read_source(str(tmp_path / "in"))) == 2
+    if indexed == "in/train":
+        (tmp_path / "in" / "runs").mkdir()  # then the folder around is no source
+        prepare(tmp_path / "index.parquet", tmp_path / "in" / "prepared", SMALL)
 
 
 def test_one_process_at_a_time_prepares_a_folder(index: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from videonl.data.indexing.segments import frames_of
 from videonl.data.preparing.encoding import Encoding, encode
 from videonl.data.reading.segment import VideoPart, as_file_name, whole_of
 from videonl.data.reading.video_reader import DecodingError
+from videonl.data.sources.folders import are_splits
 from videonl.errors import UserError
 from videonl.files import LOCK, locked, unfinished_of, write_text
 from videonl.outputs import check_folder, refuse_inputs
@@ -200,20 +201,21 @@ def _names(sources: Sequence[Path | VideoPart]) -> dict[Path | VideoPart, str]:
 
 def _check_output(output: Path, index: Path, sources: Sequence[Path], records: Sequence[IndexRow]) -> None:
     folder = output.resolve()
-    for source, record in zip(sources, records, strict=True):
-        parent = source.parent.resolve()
-        if folder.is_relative_to(_data_set_of(parent, record)) or parent.is_relative_to(folder):
+    places = {(source.parent, row.label, row.split): source for source, row in zip(sources, records, strict=True)}
+    for (parent, label, split), source in places.items():
+        data_set = _data_set_of(parent.resolve(), label, split, folder)
+        if folder.is_relative_to(data_set) or parent.resolve().is_relative_to(folder):
             raise UserError(f"{output}: would mix with the source videos ({source}). Name a folder beside them.")
     refuse_inputs([output / INDEX_NAME], [Path(file_of(index))])
 
 
-def _data_set_of(parent: Path, record: IndexRow) -> Path:
+def _data_set_of(parent: Path, label: str, split: str, output: Path) -> Path:
     """The folder of class folders, or of splits of them, where one more folder would be taken for another."""
-    classes = [folder for folder in (parent, parent.parent) if folder.name == record.label]
+    classes = [folder for folder in (parent, parent.parent) if folder.name == label]
     if not classes:
         return parent
     kept = classes[0].parent
-    return kept.parent if record.split and kept.name == record.split else kept
+    return kept.parent if kept.name == split or are_splits(kept.parent, output) else kept
 
 
 def _claim(output: Path, asked: Mapping[str, Any]) -> None:

@@ -61,10 +61,20 @@ def data_set_around(video: Path, apart_from: Path) -> Path | None:
     Returns:
         The folder; None where the video is alone.
     """
-    beside = [path for path in _listed(video.parent.parent) if path.is_dir() and not is_same(path, apart_from)]
+    beside = _folders(video.parent.parent, apart_from)
     if len(beside) > 1 and all(any(_named(folder)) for folder in beside):
         return video.parent.parent
     return video.parent if sum(_named(video.parent)) > 1 else None
+
+
+def are_splits(folder: Path, apart_from: Path) -> bool:
+    """Whether a folder holds several splits and no other folders, apart from one, as far as names tell."""
+    beside = _folders(folder, apart_from)
+    return len(beside) > 1 and all(path.name.lower() in _SPLIT_NAMES for path in beside)
+
+
+def _folders(folder: Path, apart_from: Path) -> list[Path]:
+    return [path for path in _listed(folder) if path.is_dir() and not is_same(path, apart_from)]
 
 
 def _named(folder: Path) -> Iterator[bool]:

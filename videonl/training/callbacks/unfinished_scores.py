@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from videonl.data.datamodule import ClipDataModule
 from videonl.errors import UserError
@@ -48,7 +49,8 @@ class UnfinishedScores(Callback):
             "precision": str(trainer.precision),
             "listed": digest(repr(list(data.videos["test"])).encode()),
         }
-        self._unfinished = unfinished = _begin(self.directory / f"{stage}.part", pl_module.class_names, asked)
+        part = self.directory / f"{TrainerFn(stage).value}.part"  # Lightning gives a member, whose text is its class's
+        self._unfinished = unfinished = _begin(part, pl_module.class_names, asked)
         self._open.enter_context(unfinished)
         data.scored = frozenset(score.video for score in unfinished.scores)
         pl_module.resume_scores(unfinished.scores, unfinished.add)

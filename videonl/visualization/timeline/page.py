@@ -1,7 +1,6 @@
 """Writes the page: the video beside what a network says of every moment, in one file that opens from disk."""
 
 import base64
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from videonl.errors import UserError
 from videonl.outputs import refuse_inputs
+from videonl.temporary import temporary_folder
 from videonl.terminal import printable
 from videonl.visualization.saving import replacing
 from videonl.visualization.timeline.colors import OTHER, PALETTE, by_importance
@@ -92,8 +92,8 @@ def _embedded(timeline: Timeline) -> _Video:
     video = Path(timeline.video)
     if not is_video(video):
         return _Video(None)
-    with tempfile.TemporaryDirectory() as folder:
-        played = as_it_is(video) or write_copy(video, Path(folder) / "copy.mp4")
+    with temporary_folder() as folder:
+        played = as_it_is(video) or write_copy(video, folder / "copy.mp4")
         return _Video(_data_url(played), played.offset_seconds)
 
 
