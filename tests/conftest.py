@@ -106,6 +106,17 @@ def own_temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def unflushed() -> Iterator[None]:
+    """Nobody cuts the power here: files flushed to a disk are a third of the time that commands take in tests.
+
+    Other processes flush for real, and test_files.py sees that this one asks for it, and when.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture
 def encode_video() -> Callable[..., Path]:
     """``encode_video(path, num_frames=, height=, width=, ...)`` writes a video and returns its path.

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from videonl.errors import UserError
-from videonl.files import locked, unfinished_of, whole_path, write_text
+from videonl.files import locked, unfinished_of, whole_folder, whole_path, write_text
 
 HOLDING = """
 import sys, time
@@ -49,6 +50,22 @@ def test_an_error_keeps_the_file_before_and_leaves_nothing(tmp_path: Path) -> No
 def _write_half(path: Path) -> None:
     path.write_text("half")
     raise KeyboardInterrupt
+
+
+def test_what_has_its_name_is_on_the_disk_by_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[tuple[int | None, list[str]]] = []
+
+    def flush(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        flushed.append((None if stat.S_ISDIR(found.st_mode) else found.st_size, names(tmp_path)))
+
+    monkeypatch.setattr(os, "fsync", flush)
+    write_text(tmp_path / "a.txt", "seven 7")
+    assert flushed == [(7, ["a.txt.unfinished"]), (None, ["a.txt"])]
+    flushed.clear()
+    with whole_folder(tmp_path / "b") as unfinished:
+        (unfinished / "c.txt").write_text("three")
+    assert flushed == [(5, [".b.lock", "a.txt", "b.unfinished"]), (None, [".b.lock", "a.txt", "b"])]
 
 
 def test_a_link_is_followed_and_a_device_is_written_to(tmp_path: Path) -> None:

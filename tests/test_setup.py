@@ -69,6 +69,43 @@ def test_scripts_are_bash_and_stop_at_the_first_failure(script: str) -> None:
     assert "\nset -euo pipefail\n" in (ROOT / script).read_text()
 
 
+def words_to_pytest(copy: Path, *words: str) -> list[str]:
+    """What ``scripts/test`` runs of the real tests, had everything else passed."""
+    shutil.copy(ROOT / "scripts" / "test", copy / "scripts" / "test")
+    for name in ("tests", "videonl"):
+        (copy / name).symlink_to(ROOT / name)
+    (copy / ".venv" / "bin").mkdir(parents=True)
+    for path in ("scripts/setup", *(f".venv/bin/{name}" for name in ("ruff", "mypy", "mkdocs", "python"))):
+        (copy / path).write_text("#!/bin/sh\n" + 'echo "$@"\n' * path.endswith("python"))
+        (copy / path).chmod(0o755)
+    told = subprocess.run([copy / "scripts/test", *words], capture_output=True, text=True, check=True).stdout
+    return told.partition("loadfile")[2].split()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], []),
+        (["-m", "slow"], ["-m", "slow"]),
+        (["videonl/blocks/nonlocal_block.py"], ["videonl/blocks/nonlocal_block.py", "tests/blocks"]),
+        (["videonl/data/reading/"], ["videonl/data/reading/", "tests/data/reading"]),
+        (["videonl/files.py"], ["videonl/files.py", "tests/test_files.py"]),
+        (["videonl/errors.py"], ["videonl/errors.py"]),
+        (["videonl/cli/bench_data.py"], ["videonl/cli/bench_data.py", "tests/cli/test_bench_data.py"]),
+        (
+            ["videonl/cli/run_words.py"],
+            ["videonl/cli/run_words.py", "tests/cli/test_run.py", "tests/cli/test_first_run.py"],
+        ),
+    ],
+)
+def test_a_source_stands_for_its_tests(copy: Path, words: list[str], expected: list[str]) -> None:
+    assert words_to_pytest(copy, *words) == expected
+
+
+def test_a_command_stands_for_the_tests_that_run_it(copy: Path) -> None:
+    assert "tests/cli/test_weights.py" in words_to_pytest(copy, "videonl/cli/convert.py")
+
+
 def test_without_a_python_it_says_which_it_needs(copy: Path) -> None:
     refused = set_up(copy, "/bin/false")
     assert refused.returncode == 1

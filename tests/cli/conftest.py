@@ -18,7 +18,10 @@ from videonl.models.weights import Weights
 SMALL = """
 extends: experiment/demo/nonlocal.yaml
 trainer: {max_epochs: 1, accelerator: cpu, log_every_n_steps: 1, enable_progress_bar: false, num_sanity_val_steps: 0}
-model: {network: {init_args: {width: 3}}}
+model:  # ten layers, which take less time than fifty to build, to count, to write and to run
+  network:
+    init_args:
+      {backbone: hara_r3d, backbone_options: {depth: 10}, width: 3, blocks: [{block: nonlocal, after: {res3: [0]}}]}
 data:
   clip: {num_frames: 5, short_side_px: 37, crop_px: 31}
   augmentation: {short_side_px: [37, 41]}
@@ -50,6 +53,15 @@ def small_config(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Path:
     shipped = Path(__file__).resolve().parents[2] / "configs"
     text = SMALL.replace("extends: ", f"extends: {shipped}/").replace("data:\n", f"data:\n  root: {clips}\n")
     path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def c2d_config(small_config: Path, tmp_path: Path) -> Path:
+    """The small training, of that backbone."""
+    init_args = "{backbone: c2d_r50, backbone_options: null, blocks: [{block: nonlocal, after: {res3: [3]}}]}"
+    path = tmp_path / "c2d.yaml"
+    path.write_text(f"extends: {small_config}\nmodel: {{network: {{init_args: {init_args}}}}}\n")
     return path
 
 

@@ -85,13 +85,13 @@ def test_missing_checkpoint(refuse: Callable[..., str], tmp_path: Path) -> None:
     ("blocks", "expected"),
     [
         ("[{block: nonlocal, after: {res7: [1]}}]", "unknown stage 'res7' for a block; this backbone has: res2, res3"),
-        ("[{block: nonlocal, after: {res3: [4]}}]", "residual 4 of res3 does not exist; res3 has residuals 0 to 3"),
+        ("[{block: nonlocal, after: {res3: [4]}}]", "residual 4 of res3 does not exist; res3 has residuals 0 to 0"),
         (
-            "[{block: nonlocl, after: {res3: [1]}}]",
+            "[{block: nonlocl, after: {res3: [0]}}]",
             "unknown block 'nonlocl'; the blocks are: asymmetric_fusion, asymmetric_pyramid, axial",
         ),
-        ("[{block: nonlocal, after: {res3: [1]}, options: {dim_inner: 0}}]", "dim_inner must be at least 1, got 0"),
-        ("[{block: nonlocal, after: {res3: [1]}, options: {heads: 2}}]", "'heads'"),
+        ("[{block: nonlocal, after: {res3: [0]}, options: {dim_inner: 0}}]", "dim_inner must be at least 1, got 0"),
+        ("[{block: nonlocal, after: {res3: [0]}, options: {heads: 2}}]", "'heads'"),
     ],
 )
 def test_unknown_place_or_block(refuse: Callable[..., str], blocks: str, expected: str) -> None:
@@ -247,7 +247,7 @@ def test_video_of_one_frame_works(
 def test_video_on_a_network_whose_norms_have_no_innermost_channels(
     videonl: Videonl, with_blocks: Callable[..., Path], clips: Path
 ) -> None:
-    checkpoint = with_blocks("gc", {"block": "gc", "after": {"res3": [3]}})
+    checkpoint = with_blocks("gc", {"block": "gc", "after": {"res3": [0]}})
     video = next((clips / "test").glob("*/*.mp4"))
     assert videonl("predict", "--checkpoint", checkpoint, "--video", video).code == 0
 
@@ -260,7 +260,10 @@ def test_video_on_a_network_whose_norms_have_no_innermost_channels(
         (["[0.5]", "--data.multigrid.short_cycle", "[0]"], "short_cycle must have fractions above 0"),
         (["[0.5]", "--trainer.max_epochs", "-1"], "data.multigrid needs a known number of steps"),
         (
-            ["[0.5]", "--model.network.init_args.backbone", "i3d_r50"],
+            [
+                *("[0.5]", "--model.network.init_args.backbone", "i3d_r50"),
+                *("--model.network.init_args.backbone_options", "{}"),
+            ],
             "data.multigrid has clips of 1 x 31 x 31, but num_frames must be at least",
         ),
     ],

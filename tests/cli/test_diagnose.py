@@ -40,7 +40,7 @@ def first_json(text: str) -> Any:
 def test_tables_a_reading_and_files(videonl: Videonl, options: list[object], tmp_path: Path) -> None:
     done = videonl("diagnose", *options)
     assert done.code == 0
-    for words in ("where blocks attend", "accuracy without blocks: 11 clips", "weight on the cue", "res3.3 "):
+    for words in ("where blocks attend", "accuracy without blocks: 11 clips", "weight on the cue", "res3.0 "):
         assert words in done.text
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {f"diagnosis.{kind}" for kind in ("json", "csv", "png", "html")}
@@ -48,7 +48,7 @@ def test_tables_a_reading_and_files(videonl: Videonl, options: list[object], tmp
     report = json.loads((out / "diagnosis.json").read_text())
     assert report["about"].keys() >= {"videos", "date", "backbone", "blocks"}
     (block,) = report["blocks"]
-    assert (block["block"], block["kind"]) == ("res3.3", "nonlocal, embedded_gaussian")
+    assert (block["block"], block["kind"]) == ("res3.0", "nonlocal, embedded_gaussian")
     assert sum(block[part] for part in ("itself", "own_frame", "own_place", "elsewhere")) == pytest.approx(1)
     assert {row["clips_with"]: row["num_clips"] for row in block["cue"]}["all"] == 11
     with (out / "diagnosis.csv").open() as file:

@@ -42,7 +42,10 @@ def test_a_checkpoint_and_videos_are_enough_and_agree_with_the_test(
     )
     about = read_record(tmp_path / "out" / "evaluation.parquet").about
     assert about["videos"] == str(clips / "test")
-    assert (about["backbone"], about["blocks"]) == ("c2d_r50, width 3", "nonlocal, embedded gaussian after res3.3")
+    assert (about["backbone"], about["blocks"]) == (
+        "hara_r3d, width 3, depth 10",
+        "nonlocal, embedded gaussian after res3.0",
+    )
     assert date.today() - date.fromisoformat(about["date"]) <= timedelta(days=1)
     of_test = read_record(trained / "test.parquet").about
     assert of_test == about | {"checkpoint": of_test["checkpoint"], "videos": f"test (root {clips})"}

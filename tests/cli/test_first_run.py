@@ -17,8 +17,8 @@ from videonl.cli.messages import is_verbose
 from videonl.terminal import Pace
 
 HEADER = (
-    r"network: c2d_r50, width 3; blocks: nonlocal, embedded gaussian after res3\.3",
-    r"parameters: 55,901; GMACs: 0\.00113 for a clip of 5 x 31 x 31",
+    r"network: hara_r3d, width 3, depth 10; blocks: nonlocal, embedded gaussian after res3\.0",
+    r"parameters: 34,988; GMACs: 0\.00415 for a clip of 5 x 31 x 31",
     r"videos: (13 training, 7 validation|7 validation|11 test); classes: 2",
     r"folder: \S+",
 )

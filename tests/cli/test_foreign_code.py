@@ -30,7 +30,11 @@ class TinyNet(nn.Module):
 def told(*arguments, **options):
     raise SystemExit("it ran")
 """
-BACKBONE = "model: {network: {init_args: {backbone: my_nets_31.TinyNet, width: null, dropout: null, blocks: []}}}"
+BACKBONE = """
+model:
+  network:
+    init_args: {backbone: my_nets_31.TinyNet, backbone_options: null, width: null, dropout: null, blocks: []}
+"""
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ COMMANDS = [
     if line.startswith("videonl ")
 ]
 REGISTRIES = (BLOCKS, BACKBONES, SAMPLINGS, SOURCES)
-BLOCK = "{network: {init_args: {blocks: [{block: BLOCK, after: {res3: [1]}, options: {temperature: 2.0}}]}}}"
+BLOCK = "{network: {init_args: {blocks: [{block: BLOCK, after: {res3: [0]}, options: {temperature: 2.0}}]}}}"
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_every_command_of_the_page(
     videonl: Videonl, folder: Path, small_config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = yaml.safe_load(FILES["experiment.yaml"])
-    own["model"]["network"]["init_args"]["blocks"][0]["after"] = {"res3": [1]}
+    own["model"]["network"]["init_args"]["blocks"][0]["after"] = {"res3": [0]}
     own["extends"] = str(small_config)  # in place of experiment/folders.yaml, which trains for hours
     (folder / "experiment.yaml").write_text(yaml.safe_dump(own))
     for command in COMMANDS:
@@ -103,7 +103,7 @@ def test_short_names_work_once_their_module_is_imported(videonl: Videonl, folder
     assert (code, "imports my_block" in text, "--trust-code" in text) == (2, True, True), text
     assert "my_block" not in sys.modules
     code, text = videonl("summary", "--config", named, "--trust-code")
-    assert (code, "res3.1" in text) == (0, True), text
+    assert (code, "res3.0" in text) == (0, True), text
 
 
 def test_options_of_own_parts_are_checked(videonl: Videonl, folder: Path, small_config: Path) -> None:
@@ -122,7 +122,8 @@ model: {network: {init_args: {backbone: tiny, width: null, dropout: null, backbo
 data: {train: "python:my_source.read:CLIPS#train", val: "python:by_folder:CLIPS#val", test: null, root: null,
   clip: {sampling: early}, loading: {num_workers: 1}}
 """
-    own = configured(folder, small_config, text)
+    plain = configured(folder, small_config, "model: {network: {init_args: {backbone_options: null}}}", "plain.yaml")
+    own = configured(folder, plain, text)
     run = ["--run.dir", folder / "runs" / "all"]
     code, said = videonl("fit", "--config", own, *run)
     assert code == 0, said

@@ -39,7 +39,7 @@ def test_checkpoint_is_plain_data_and_describes_the_network(trained: Path) -> No
     checkpoint = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["videonl"]["class_names"] == ["sum_0", "sum_1"]
     (insertion,) = checkpoint["videonl"]["network"]["blocks"]
-    assert insertion == {"block": "nonlocal", "after": {"res3": [3]}, "options": {}, "low": None}
+    assert insertion == {"block": "nonlocal", "after": {"res3": [0]}, "options": {}, "low": None}
     assert checkpoint["videonl"]["clip"]["crop_px"] == 31
 
 
@@ -52,9 +52,9 @@ def test_saved_config_repeats_the_run(videonl: Videonl, trained: Path, tmp_path:
     assert all(torch.equal(first["state_dict"][key], value) for key, value in second["state_dict"].items())
 
 
-def test_mixed_precision_trains(videonl: Videonl, small_config: Path, tmp_path: Path) -> None:
+def test_mixed_precision_trains(videonl: Videonl, c2d_config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert videonl("fit", "--config", small_config, "--run.dir", run, "--trainer.precision", "bf16-mixed").code == 0
+    assert videonl("fit", "--config", c2d_config, "--run.dir", run, "--trainer.precision", "bf16-mixed").code == 0
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     weights = checkpoint["state_dict"]["network.network.blocks.3.res_blocks.3.block.norm.weight"]
     assert weights.dtype == torch.float32
@@ -62,8 +62,8 @@ def test_mixed_precision_trains(videonl: Videonl, small_config: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", pytest.param("64-true", marks=pytest.mark.slow)])
-def test_other_precisions_train_and_score(videonl: Videonl, small_config: Path, tmp_path: Path, precision: str) -> None:
-    words = ["--config", small_config, "--run.dir", tmp_path, "--trainer.precision", precision]
+def test_other_precisions_train_and_score(videonl: Videonl, c2d_config: Path, tmp_path: Path, precision: str) -> None:
+    words = ["--config", c2d_config, "--run.dir", tmp_path, "--trainer.precision", precision]
     fitted = videonl("fit", *words, "--data.augmentation.mixing", "{mixup_alpha: 0.5}")
     assert fitted.code == 0, fitted.text
     assert videonl("test", *words).code == 0

@@ -62,7 +62,7 @@ def test_the_card_has_the_figures_and_no_place_of_this_machine(
     assert f"| top-1 | {100 * right / 11:.2f} | {100 * low:.2f} to {100 * high:.2f} |" in text
     assert "Sources of the run: train `train`, val `val`, test `test`, in `synthetic`." in text
     assert "epochs 1" in text and "sum_0" not in text.partition("## Classes")[0]
-    assert "nonlocal, embedded gaussian after res3.3" in text
+    assert "nonlocal, embedded gaussian after res3.0" in text
     everything = "".join((shared / name).read_text() for name in ("README.md", "config.json", "evaluation.json"))
     for place in (tested, clips, tmp_path, Path.home()):
         assert str(place) not in everything

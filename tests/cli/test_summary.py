@@ -38,8 +38,8 @@ def test_summary_takes_the_options_of_fit(videonl: Callable[..., tuple[int, str]
 def test_summary_of_a_checkpoint(videonl: Callable[..., tuple[int, str]], trained: Path) -> None:
     code, text = videonl("summary", "--checkpoint", trained / "checkpoints" / "best.ckpt")
     assert code == 0
-    assert "c2d_r50, clips of 5 x 31 x 31" in text
-    assert "NonLocal after res3.3" in text
+    assert "hara_r3d, clips of 5 x 31 x 31" in text
+    assert "NonLocal after res3.0" in text
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from videonl.models.checkpoints import load_trained
 from videonl.models.weights import Weights
 
 Videonl = Callable[..., object]
-BLOCK_KEY = "network.network.blocks.3.res_blocks.3.block.theta.weight"
+BLOCK_KEY = "network.network.{}.block.theta.weight"
 
 
 @pytest.fixture(scope="module")
@@ -86,18 +86,18 @@ def test_convert_refuses_and_writes_nothing(
 
 
 def test_training_starts_from_weights(
-    videonl: Videonl, converted: Path, public: Path, small_config: Path, tmp_path: Path
+    videonl: Videonl, converted: Path, public: Path, c2d_config: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     frozen = ["--model.optimization.lr", "1e-30", "--model.optimization.weight_decay", "0"]
     pixels = ["--data.clip.mean", "[0.45,0.45,0.45]", "--data.clip.std", "[0.225,0.225,0.225]"]
-    done = videonl("fit", "--config", small_config, "--run.dir", run, "--model.weights", converted, *frozen, *pixels)
+    done = videonl("fit", "--config", c2d_config, "--run.dir", run, "--model.weights", converted, *frozen, *pixels)
     assert done.code == 0, done.text
     assert "the head is newly initialized, for 2 classes" in done.text
     assert "are newly initialized as the identity: res3.3" in done.text
     state, given = trained_state(run), torch.load(public, weights_only=True)["model_state"]
     assert torch.equal(state["network.network.blocks.0.conv.weight"], given["blocks.0.conv.weight"])
-    assert BLOCK_KEY in state
+    assert BLOCK_KEY.format("blocks.3.res_blocks.3") in state
     assert yaml.safe_load((run / "config.yaml").read_text())["model"]["weights"] == str(converted)
     # Neither resuming nor evaluating goes back to them.
     converted.unlink()
@@ -115,13 +115,14 @@ def test_training_goes_on_from_an_earlier_run(
     done = videonl("fit", "--config", small_config, "--run.dir", run, "--model.weights", best, *frozen)
     assert done.code == 0, done.text
     assert "the head is newly initialized" not in done.text
-    assert torch.equal(trained_state(run)[BLOCK_KEY], trained_state(trained)[BLOCK_KEY])
+    key = BLOCK_KEY.format("layer2.0")
+    assert torch.equal(trained_state(run)[key], trained_state(trained)[key])
 
 
 def test_weights_that_do_not_fit_stop_the_training(
-    videonl: Videonl, converted: Path, small_config: Path, tmp_path: Path
+    videonl: Videonl, converted: Path, c2d_config: Path, tmp_path: Path
 ) -> None:
-    start = ["fit", "--config", small_config, "--run.dir", tmp_path / "run", "--model.weights"]
+    start = ["fit", "--config", c2d_config, "--run.dir", tmp_path / "run", "--model.weights"]
     assert "no/such.pt is neither a file nor a known name" in videonl(*start, "no/such.pt").text
     refused = videonl(*start, converted, "--data.clip.mean", "[0.5,0.5,0.5]")
     assert refused.code == 2
@@ -226,19 +227,9 @@ def test_numeric_labels_are_indices_of_converted_weights(
     assert [score.label for score in record.scores] == [4, 0]
 
 
-def of_few_layers(trained: Path, path: Path) -> Path:
-    """The checkpoint of a training, had it been of ten layers: tracing takes the longer the more there are."""
-    network = ClipClassifier("hara_r3d", 2, [Insertion("nonlocal", ["res3"])], width=3, backbone_options={"depth": 10})
-    content = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
-    content["videonl"]["network"] = network.settings
-    content["state_dict"] = {f"network.{key}": value for key, value in network.state_dict().items()}
-    torch.save(content, path)
-    return path
-
-
 def test_export_of_a_trained_network(videonl: Videonl, trained: Path, tmp_path: Path) -> None:
     program = tmp_path / "network.pt2"
-    checkpoint = of_few_layers(trained, tmp_path / "few.ckpt")
+    checkpoint = trained / "checkpoints" / "best.ckpt"
     done = videonl("export", "--checkpoint", checkpoint, "--format", "torch-export", "--out", program)
     assert done.code == 0, done.text
     assert "largest difference from the network" in done.text
@@ -251,7 +242,7 @@ def test_export_of_a_trained_network(videonl: Videonl, trained: Path, tmp_path: 
 def test_a_refused_export_names_the_saturated_block_and_what_to_change(
     videonl: Videonl, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoint = torch.load(of_few_layers(trained, tmp_path / "few.ckpt"), weights_only=True)
+    checkpoint = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
     for key, value in checkpoint["state_dict"].items():
         if key.endswith(("block.theta.weight", "block.phi.weight")):
             value.mul_(1e4)

@@ -1,5 +1,6 @@
 """Wherever a training is cut off, resumed it ends with the weights, optimizer, best checkpoint and log of a whole."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -194,3 +195,12 @@ def test_after_an_epoch_of_few_batches_a_changed_list_begins_the_next(
     assert last["global_step"] == 2 + (2 if limit else 5)
     assert last["ClipDataModule"]["videos"] == 11
     assert last["ClipDataModule"]["is_over"]
+
+
+def test_rows_are_on_the_disk_when_a_checkpoint_counts_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = ContinuedCSVLogger(str(tmp_path), "log", continued=False)
+    logger.log_metrics({"loss": 0.5}, step=3)
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_size))
+    assert logger.experiment.settle() == 1
+    assert flushed[-1] == (tmp_path / "log" / "version_0" / "metrics.csv").stat().st_size > 0

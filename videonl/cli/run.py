@@ -67,6 +67,7 @@ class VideonlCLI(LightningCLI):
                 save_config_kwargs={"save_to_log_dir": False},
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,  # it keeps hyperparameters for modules that save them; ours do not
                 # Our samplers shard the data themselves: Lightning's would pad evaluations and count videos twice.
                 trainer_defaults={"use_distributed_sampler": False},
                 parser_class=self._parser_class,
