@@ -69,7 +69,7 @@ class TrainingClips(Dataset[TrainingItem]):
     def __getitems__(self, keys: Sequence[tuple[int, int] | Draw]) -> list[TrainingItem]:
         """The items of a batch."""
         self._guarded.start()
-        now, then = ([self.videos[Draw(*key).video] for key in part] for part in (keys, getattr(keys, "then", ())))
+        now, then = ([self._video(Draw(*key).video) for key in part] for part in (keys, getattr(keys, "then", ())))
         self.ahead.begin(now, then)
         return [self[key] for key in keys]
 
@@ -83,7 +83,7 @@ class TrainingClips(Dataset[TrainingItem]):
         index = draw.video
         failures: list[Failure] = []
         for attempt in range(min(_MAX_TRIES, len(self.videos))):
-            video = self.videos[(index + attempt) % len(self.videos)]
+            video = self._video(index + attempt)
             try:
                 clip = self._guarded(video.path, (draw, self.ahead.fetched(video)))
             except DecodingError as error:
@@ -93,6 +93,10 @@ class TrainingClips(Dataset[TrainingItem]):
                 return {"clip": clip, "video": index, "label": label, "failures": failures}
         listed = "\n".join(f"  {failure.path}: {failure.reason}" for failure in failures)
         raise UserError(f"none of {len(failures)} videos in a row can be decoded:\n{listed}\nRepair or remove them.")
+
+    def _video(self, number: int) -> Video:
+        """The video of a number, which starts anew beyond the last one."""
+        return self.videos[number % len(self.videos)]
 
     def _random_clips(self, key: tuple[Draw, Video]) -> torch.Tensor:
         with key[-1].open(self.decoder) as reader:

@@ -1,5 +1,6 @@
 """Settings for loading batches, and a data loader that resumes mid-epoch."""
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -226,13 +227,14 @@ def worker_options(num_workers: int, *modules: str) -> dict[str, Any]:
     if num_workers == 0:
         return {}
     context = safe_context("videonl.data.dataset", "torch.utils.data", *modules)
-    start = partial(start_worker, folders_of_own_modules())
+    start = partial(start_worker, folders_of_own_modules(), dict(os.environ))
     return {"num_workers": num_workers, "multiprocessing_context": context, "worker_init_fn": start}
 
 
-def start_worker(own_modules: Mapping[str, str], worker: int) -> None:
-    """Set up a worker process, which finds a user's modules in the same folders."""
+def start_worker(own_modules: Mapping[str, str], environment: Mapping[str, str], worker: int) -> None:
+    """Set up a worker process, which finds a user's modules in the same folders, and the same environment."""
     find_own_modules(own_modules)
+    os.environ.update(environment)  # credentials may have been set since the server that forks workers began
     end_with_starter()
     # Workers are the parallelism; a thread per core in each of them would only contend.
     torch.set_num_threads(1)
