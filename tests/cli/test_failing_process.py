@@ -77,11 +77,9 @@ def options(config: Path, run: Path, processes: int) -> list[object]:
         pytest.param("mistake", 3, 1, marks=pytest.mark.slow),
     ],
 )
-def test_the_others_end_with_the_reason(
-    small_config: Path, tmp_path: Path, how: str, processes: int, rank: int
-) -> None:
+def test_the_others_end_with_the_reason(c2d_config: Path, tmp_path: Path, how: str, processes: int, rank: int) -> None:
     run = tmp_path / "run"
-    words = options(small_config, run, processes)
+    words = options(c2d_config, run, processes)
     output, codes, seconds = end_of(run, start(run, FAILING, how, rank, *words))
     assert seconds < 30
     if how == "mistake":
@@ -98,14 +96,12 @@ def test_the_others_end_with_the_reason(
 @pytest.mark.parametrize("num_nodes", [1, 2])
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("how", ["death", "mistake"])
-def test_the_others_end_on_every_machine(
-    small_config: Path, tmp_path: Path, how: str, rank: int, num_nodes: int
-) -> None:
+def test_the_others_end_on_every_machine(c2d_config: Path, tmp_path: Path, how: str, rank: int, num_nodes: int) -> None:
     run = tmp_path / "run"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [FAILING, how, rank, *options(small_config, run, 2 // num_nodes), "--trainer.num_nodes", num_nodes]
+    words = [FAILING, how, rank, *options(c2d_config, run, 2 // num_nodes), "--trainer.num_nodes", num_nodes]
     nodes = [start_node(run, node, num_nodes, port, *words) for node in range(num_nodes)]
     output, codes, seconds = end_of(run, *nodes)
     assert seconds < 60
@@ -123,10 +119,10 @@ SIGNALS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("command", "how", "late"), SIGNALS)
 def test_a_signal_ends_all_processes_with_its_code(
-    small_config: Path, trained: Path, tmp_path: Path, command: str, how: str, late: int
+    c2d_config: Path, trained: Path, tmp_path: Path, command: str, how: str, late: int
 ) -> None:
     run, code = tmp_path / "run", 128 + signal.Signals[how.partition("-")[0]]
-    words = [command, *options(small_config, run, 2)[1:], "--data.loading.num_workers", 0]
+    words = [command, *options(c2d_config, run, 2)[1:], "--data.loading.num_workers", 0]
     if command != "fit":
         words += ["--ckpt_path", trained / "checkpoints" / "last.ckpt"]
     output, codes, seconds = end_of(run, start(run, FAILING, how, late, *words))

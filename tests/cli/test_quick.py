@@ -63,7 +63,9 @@ def test_the_list_of_networks_loads_nothing_slow() -> None:
     assert not packages(loaded) & (SLOW | UNUSED)
 
 
-def test_a_prediction_loads_what_it_uses(trained: Path, clips: Path) -> None:
+def test_a_prediction_loads_what_it_uses(c2d_config: Path, clips: Path, tmp_path: Path) -> None:
+    trained = tmp_path / "run"
+    assert main(["fit", "--config", str(c2d_config), "--run.dir", str(trained)]) == 0
     video = next(clips.rglob("*.mp4"))
     loaded = loaded_by(MAIN, "predict", video, "--checkpoint", trained, "--num-clips", 1, "--num-crops", 1)
     assert "pytorchvideo.models.resnet" in loaded and "av" in loaded  # it ran
