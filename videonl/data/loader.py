@@ -129,7 +129,9 @@ class ResumableLoader(DataLoader[Any]):
         order: dict[str, Any] = {"sampler": sampler} if batches is None else {"batch_sampler": batches}
         if foresees:
             size = options.pop("batch_size", None)
-            plain: Any = batches or BatchSampler(sampler, size, drop_last=False)  # type: ignore[arg-type]  # its keys are no numbers
+            plain: Any = batches
+            if batches is None:
+                plain = BatchSampler(sampler, size, drop_last=False)  # type: ignore[arg-type]  # its keys are no numbers
             order = {"batch_sampler": Foreseen(plain, options.get("num_workers", 0))}
         super().__init__(dataset, **order, **options)
         self.waited_seconds = 0.0
