@@ -119,10 +119,11 @@ SIGNALS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("command", "how", "late"), SIGNALS)
 def test_a_signal_ends_all_processes_with_its_code(
-    c2d_config: Path, trained: Path, tmp_path: Path, command: str, how: str, late: int
+    c2d_config: Path, small_config: Path, trained: Path, tmp_path: Path, command: str, how: str, late: int
 ) -> None:
     run, code = tmp_path / "run", 128 + signal.Signals[how.partition("-")[0]]
-    words = [command, *options(c2d_config, run, 2)[1:], "--data.loading.num_workers", 0]
+    config = c2d_config if command == "fit" else small_config  # which is that of the trained network
+    words = [command, *options(config, run, 2)[1:], "--data.loading.num_workers", 0]
     if command != "fit":
         words += ["--ckpt_path", trained / "checkpoints" / "last.ckpt"]
     output, codes, seconds = end_of(run, start(run, FAILING, how, late, *words))

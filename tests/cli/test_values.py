@@ -47,7 +47,8 @@ MEANT = {
         momentum label_smoothing mean flip_probability brightness contrast saturation hue num_ops magnitude
         erasing_probability mixup_alpha cutmix_alpha num_workers time_limit_seconds time_limit max_failed_share
         upload_limit_mb diagnosed_clips save_every_steps films_every_epochs dropout num_mistakes num_videos num_sampled
-        memory_reads num_train num_val num_test cache_gb effective_beta crf pool_padding export.tolerance rate_power""",
+        memory_reads num_train num_val num_test cache_gb effective_beta crf pool_padding export.tolerance rate_power
+        focal_gamma logit_adjustment""",
     "-1": "max_epochs max_steps num_sanity_val_steps",
     ".inf": "upload_limit_mb",
     HUGE: """overfit_batches val_check_interval

@@ -34,8 +34,8 @@ def test_loss_is_binary_cross_entropy(given: float | None, weights: tuple[float,
 
 
 def test_weights_that_make_no_sense_are_refused() -> None:
-    for weights in (0.0, [1.0, -2.0]):
-        with pytest.raises(UserError, match="positive_weights must be above 0"):
+    for weights in (0.0, [1.0, -2.0], float("inf"), [1.0, float("nan")]):
+        with pytest.raises(UserError, match="positive_weights must be finite and above 0"):
             MultiLabel(weights)
 
 

@@ -14,6 +14,7 @@ from videonl.data.batches import Failure
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.models import ClipClassifier, Insertion
+from videonl.tasks.loss import Loss
 from videonl.training import ClipModule, Optimization
 
 CLASS_NAMES = ["wave", "clap", "jump"]
@@ -102,6 +103,20 @@ def test_bad_values_are_refused_and_quoted(wrong: dict[str, float], monkeypatch:
     (name, value), *_ = wrong.items()
     with pytest.raises(UserError, match=f"{name} must .* got {value}"):
         module_of(Spy(), monkeypatch, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("task", "option", "remedy"),
+    [
+        ("single_label", {"positive_weights": 2.0}, "positive_weights is for task: multi_label"),
+        ("multi_label", {"loss": Loss(logit_adjustment=1.0)}, "set positive_weights for several"),
+    ],
+)
+def test_options_of_the_other_task_are_refused(
+    task: str, option: dict[str, Any], remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match=remedy):
+        module_of(Spy(), monkeypatch, task=task, **option)
 
 
 def test_label_smoothing_spreads_its_share_over_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,8 +44,8 @@ class Task(ABC):
         self.options = loss
         self.class_weights, self.adjustment = class_weights, adjustment
         self.positive_weights = None if positive_weights is None else torch.as_tensor(positive_weights).float()
-        if self.positive_weights is not None and not bool((self.positive_weights > 0).all()):
-            raise UserError(f"positive_weights must be above 0, got {positive_weights}")
+        if (weights := self.positive_weights) is not None and not bool(((weights > 0) & weights.isfinite()).all()):
+            raise UserError(f"positive_weights must be finite and above 0, got {positive_weights}")
 
     @classmethod
     def average(cls, wanted: Average | None) -> Average:

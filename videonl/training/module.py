@@ -78,6 +78,8 @@ class ClipModule(LightningModule):
             raise UserError(f"unknown task {task!r}; the tasks are: {', '.join(TASKS)}")
         if task == "multi_label" and loss.logit_adjustment:
             raise UserError("loss.logit_adjustment is for one label a video; set positive_weights for several")
+        if task != "multi_label" and positive_weights is not None:
+            raise UserError("positive_weights is for task: multi_label; with one label a video, set loss.class_weights")
         of_classes = loss.weights(class_counts, class_names), loss.adjustment(class_counts)
         self.task: Task = TASKS[task](positive_weights, loss, *of_classes)
         self.task_name = task
