@@ -1,8 +1,9 @@
 """Does every block learn what two places together tell, and each of them alone does not?
 
-A small version of the synthetic data set and of configs/study/every_block.yaml: two cues at random places of a grid, each
-of one of two kinds; the class says whether they are the same. What surrounds the blocks sees one position at a time and
-counts: it can tell no more than three of the four pairs, since a threshold on a count cannot tell one from none and two.
+A small version of the synthetic data set and of configs/study/every_block.yaml: two cues at random places of a grid,
+each of one of two kinds; the class says whether they are the same. What surrounds the blocks sees one position at a
+time and counts: it can tell no more than three of the four pairs, since a threshold on a count cannot tell one from
+none and two.
 """
 
 from typing import Any
@@ -91,4 +92,5 @@ def test_every_block_learns(name: str) -> None:
 
 
 def test_no_block_is_left_out() -> None:
-    assert {block for block, *_ in VARIANTS.values()} == set(BLOCKS) - {"global_context"}  # of which SNL and GC are forms
+    forms = {"global_context"}  # its forms are snl and gc
+    assert {block for block, *_ in VARIANTS.values()} == set(BLOCKS) - forms
