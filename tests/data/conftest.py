@@ -62,3 +62,13 @@ def segments(tmp_path_factory: pytest.TempPathFactory, video_folder: Path) -> Pa
     entries = [LabeledPath(part, "ab"[place % 3 // 2], str(place)) for place, part in enumerate(parts)]
     make_index(entries, index, "packets")
     return index
+
+
+@pytest.fixture(scope="session")
+def several_labels(tmp_path_factory: pytest.TempPathFactory, video_folder: Path) -> Path:
+    """A list of seven segments of two of the videos of ``video_folder``, with one label or two each."""
+    table = tmp_path_factory.mktemp("several") / "list.csv"
+    long = sorted(video_folder.glob("*/*.mp4"))[3:5]
+    rows = [f"{long[place % 2]},{3 * place},{3 * place + 5},{('a', 'b', 'a;b')[place % 3]}" for place in range(7)]
+    table.write_text("\n".join(["path,start_frame,end_frame,label", *rows]) + "\n")
+    return table

@@ -12,12 +12,12 @@ from videonl.data.loader import Loading
 from videonl.data.transforms import ClipFormat
 
 CLIP = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
-Step = dict[int, bytes]  # the clip of each video
+Step = dict[int, tuple[bytes, list[float] | int]]  # the clip and the target of each video
 
 
-def epochs(folder: str, batch_size: int) -> list[list[Step]]:
+def epochs(folder: str, batch_size: int, task: str = "single_label") -> list[list[Step]]:
     loading = Loading(batch_size=batch_size, num_workers=0, seed=5)
-    loader = ClipDataModule(train=folder, clip=CLIP, loading=loading).train_dataloader()
+    loader = ClipDataModule(train=folder, clip=CLIP, loading=loading, task=task).train_dataloader()
     sampler: Any = loader.sampler
     found = []
     for epoch in range(3):
@@ -27,9 +27,8 @@ def epochs(folder: str, batch_size: int) -> list[list[Step]]:
 
 
 def steps_clips(batch: Any) -> Step:
-    return {
-        video: clip.numpy().tobytes() for video, clip in zip(batch["video"], batch["clip"].contiguous(), strict=True)
-    }
+    each = zip(batch["video"], batch["clip"].contiguous(), batch["label"].tolist(), strict=True)
+    return {video: (clip.numpy().tobytes(), target) for video, clip, target in each}
 
 
 def _load(rank: int, folder: str, results: str) -> None:
@@ -39,18 +38,19 @@ def _load(rank: int, folder: str, results: str) -> None:
     distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("source", ["video_folder", "segments"])
+@pytest.mark.parametrize("source", ["video_folder", "segments", "several_labels"])
 def test_ranks_see_the_clips_of_one(
     source: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    video_folder: Path = request.getfixturevalue(source)
-    alone = epochs(str(video_folder), batch_size=2)
+    task = "multi_label" if source == "several_labels" else "single_label"
+    videos: Path = request.getfixturevalue(source)
+    alone = epochs(str(videos), 2, task)
     monkeypatch.setattr(distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
     both = []
     for rank in range(2):
         monkeypatch.setattr(distributed, "get_rank", lambda rank=rank: rank)
-        both.append(epochs(str(video_folder), batch_size=1))
+        both.append(epochs(str(videos), 1, task))
     require_same(alone, both)
 
 

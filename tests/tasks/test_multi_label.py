@@ -9,6 +9,7 @@ from torchmetrics.functional.classification import multilabel_average_precision
 from videonl.errors import UserError
 from videonl.evaluation import VideoScore
 from videonl.tasks import TASKS, MultiLabel, SingleLabel
+from videonl.tasks.loss import Loss
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 3.0]], dtype=torch.float64)
 TARGETS = torch.tensor([[1, 0, 1], [0, 0.4, 0.7]], dtype=torch.float64)
@@ -31,6 +32,13 @@ def test_loss_is_binary_cross_entropy(given: float | None, weights: tuple[float,
     task = MultiLabel(given)
     assert float(task.loss(LOGITS, TARGETS, smoothing)) == pytest.approx(naive_loss(weights, smoothing), abs=1e-10)
     assert torch.autograd.gradcheck(lambda x: task.loss(x, TARGETS, smoothing), LOGITS.clone().requires_grad_())
+
+
+@pytest.mark.parametrize("loss", [Loss(), Loss("focal")])
+def test_processes_with_a_clip_each_average_to_the_loss_of_all(loss: Loss) -> None:
+    task = MultiLabel([1.5] * LOGITS.shape[1], loss)
+    each = [task.loss(LOGITS[[clip]], TARGETS[[clip]], 0.1) for clip in range(len(LOGITS))]
+    torch.testing.assert_close(torch.stack(each).mean(), task.loss(LOGITS, TARGETS, 0.1), rtol=1e-12, atol=0)
 
 
 def test_weights_that_make_no_sense_are_refused() -> None:
