@@ -119,6 +119,15 @@ def test_options_of_the_other_task_are_refused(
         module_of(Spy(), monkeypatch, task=task, **option)
 
 
+def test_a_batch_that_leaves_a_norm_one_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = [nn.Conv3d(3, 5, 1), nn.AdaptiveAvgPool3d(1), nn.BatchNorm3d(5), nn.Flatten(), nn.Linear(5, 3)]
+    module = module_of(nn.Sequential(*layers), monkeypatch)
+    assert module.training_step(training_batch(), 0).isfinite()
+    alone = training_batch() | {"clip": clips()[:1], "label": torch.tensor([0])}
+    with pytest.raises(UserError, match=r"a batch of 1 clip .*data\.loading\.batch_size"):
+        module.training_step(alone, 0)
+
+
 def test_label_smoothing_spreads_its_share_over_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = training_batch()
     module = module_of(Spy(), monkeypatch, label_smoothing=0.3)

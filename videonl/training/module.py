@@ -125,7 +125,7 @@ class ClipModule(LightningModule):
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         """The loss of one batch of clips; ``train/top1`` counts the stronger label of mixed clips."""
         parts = batch["clip"].chunk(self._num_parts(batch_idx))
-        logits, label = torch.cat([self(part) for part in parts]), batch["label"]
+        logits, label = torch.cat([self._trained(part) for part in parts]), batch["label"]
         loss = self.task.loss(logits, label, self.label_smoothing)
         hits = self.task.hits(logits, label).mean()
         size = len(label)
@@ -133,6 +133,19 @@ class ClipModule(LightningModule):
         name = f"train/{self.task.hit_name}"
         self.log(name, hits, on_step=False, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         return loss
+
+    def _trained(self, clips: Tensor) -> Tensor:
+        try:
+            logits: Tensor = self(clips)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):  # what torch's batch norms say
+                raise
+            raise UserError(
+                f"a batch norm has one value per channel: a batch of {len(clips)} clip of {self.clip.num_frames} x "
+                f"{self.clip.crop_px} x {self.clip.crop_px} shrinks to one position; raise data.loading.batch_size or "
+                "data.clip.crop_px"
+            ) from error
+        return logits
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimizer, and a schedule that moves every step."""
