@@ -106,7 +106,7 @@ def write_features(
             if reason:
                 failed[str(number)] = reason
             of_videos(ranks.count(), len(entries))
-        reports = ranks.reports(failed, lambda: of_videos(ranks.count(0), len(entries)))
+        reports = ranks.reports("failed", failed, lambda: of_videos(ranks.count(0), len(entries)))
         if not ranks.is_first:
             return []
         written = _joined(entries, [f"{name}{SUFFIXES[kind]}" for name in names], reports)

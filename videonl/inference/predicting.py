@@ -132,7 +132,7 @@ def predict_videos(
                 predictions.save(out, top)
                 unfinished.remove()
     if not ranks.is_first:  # its file is closed, and can be read
-        ranks.reports(report_of(scores, unreadable))
+        ranks.reports("done", report_of(scores, unreadable))
     return predictions
 
 

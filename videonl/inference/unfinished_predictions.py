@@ -67,7 +67,9 @@ def joined_by_first(
         UserError: What another process has written is not seen here.
     """
     num_before = len(unfinished.scores)
-    _, *reports = ranks.reports(report_of(scores, unreadable), lambda: progress(num_before + ranks.count(0), len(data)))
+    _, *reports = ranks.reports(
+        "done", report_of(scores, unreadable), lambda: progress(num_before + ranks.count(0), len(data))
+    )
     scored = {score.video: score for score in scores}
     for part, report in zip(unfinished.of_others(ranks.world_size), reports, strict=True):
         scored |= {score.video: score for score in _read_whole(unfinished, part, report["num_scores"])}

@@ -93,8 +93,8 @@ def _number(variables: Mapping[str, str], name: str, least: int, most: int) -> i
 def _given(variables: Mapping[str, str], name: str) -> str:
     if variables.get(name):
         return variables[name]
-    given = ", ".join(each for each in (*_OF_TORCHRUN, "SLURM_STEP_NUM_TASKS") if each in variables)
+    given = " and ".join(each for each in (*_OF_TORCHRUN, "SLURM_STEP_NUM_TASKS") if each in variables)
     raise UserError(
-        f"{given} says that this is one of several processes, but the variable {name} is missing. Start them with "
+        f"the variable {name} is missing, where {given} would have this be one of several processes. Start them with "
         f"torchrun or srun, or unset {given} to run one process"
     )

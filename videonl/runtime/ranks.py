@@ -79,7 +79,7 @@ class Ranks:
         return told
 
     def require_same(self, **asked: str) -> None:
-        """Checks that all processes are asked for the same.
+        """Checks that all processes are asked for the same; process 0 goes on when all have checked.
 
         Raises:
             UserError: This one is asked for something else than process 0; it names what.
@@ -89,6 +89,7 @@ class Ranks:
                 raise UserError(
                     f"its {name} are not those of process 0. Give all processes the same command, and the same files"
                 )
+        self.reports("same", asked)
 
     def begin(self, lock: Path) -> None:
         """Lets the others begin, where process 0 calls it; there they wait for it.
@@ -124,21 +125,22 @@ class Ranks:
         self._num_done += num_done
         return self._num_done
 
-    def reports(self, own: Item, meanwhile: Callable[[], None] = lambda: None) -> list[Item]:
+    def reports(self, name: str, own: Item, meanwhile: Callable[[], None] = lambda: None) -> list[Item]:
         """What each process says, by rank, when all have said it; processes other than 0 do not wait for the rest.
 
         Args:
+            name: A new one for each call.
             own: What this one says, as plain data.
             meanwhile: Is called while process 0 waits.
         """
         if self._store is None:
             return [own]
         if not self.is_first:
-            self._store.set(f"report/{self.rank}", json.dumps(own))
+            self._store.set(f"{name}/{self.rank}", json.dumps(own))
             return [own]
-        others = [f"report/{rank}" for rank in range(1, self.world_size)]
+        others = [f"{name}/{rank}" for rank in range(1, self.world_size)]
         self._wait(others, meanwhile)
-        return [own, *(json.loads(self._store.get(name)) for name in others)]
+        return [own, *(json.loads(self._store.get(other)) for other in others)]
 
     def _wait(self, names: list[str], meanwhile: Callable[[], None] = lambda: None) -> None:
         """Waits without end: the watch ends this process when another one is gone. Signals are answered meanwhile."""
