@@ -23,6 +23,7 @@ from videonl.inference import feature_folder, scoring
 from videonl.runtime import ranks as ranks_of_commands
 from videonl.runtime.ranks import ALONE, Ranks
 from videonl.runtime.watch import GONE
+from videonl.terminal import Pace
 
 FORK = multiprocessing.get_context("fork")
 PREDICT = ["--num-clips", "2", "--num-crops", "1", "--num-workers", "0"]
@@ -200,13 +201,19 @@ def stopping(stopped: int) -> Callable[[int, int], None]:
 
 @COMMANDS
 def test_two_processes_write_what_one_writes(runner: Runner, command: str) -> None:
+    def change(rank: int, folder: Path) -> None:
+        noted(rank, folder)
+        Pace.is_due = lambda self: True  # type: ignore[method-assign]  # in a process of its own
+
+    noted = noting(together())
     one = runner.run(1, runner.words(command, "first"))
-    two = runner.run(2, runner.words(command, "second"), noting(together()))
+    two = runner.run(2, runner.words(command, "second"), change)
     assert runner.logged("computed") == GOOD  # each of them once
     assert (one.codes, two.codes) == ([1], [1, 0])  # one video cannot be read
     # The one has a line more, of when it came to the bad video; here either may come to it.
     assert two.texts[0].partition("/out/")[2].replace("second", "first") in one.texts[0]
     assert two.texts[1] == ""
+    assert ": 9 of 9\n" in two.texts[0]  # progress of both
     assert runner.result(command, "first") == runner.result(command, "second")
 
 

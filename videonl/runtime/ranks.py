@@ -131,7 +131,7 @@ class Ranks:
         Args:
             name: A new one for each call.
             own: What this one says, as plain data.
-            meanwhile: Is called while process 0 waits.
+            meanwhile: Is called while process 0 waits, and in the end.
         """
         if self._store is None:
             return [own]
@@ -140,6 +140,7 @@ class Ranks:
             return [own]
         others = [f"{name}/{rank}" for rank in range(1, self.world_size)]
         self._wait(others, meanwhile)
+        meanwhile()
         return [own, *(json.loads(self._store.get(other)) for other in others)]
 
     def _wait(self, names: list[str], meanwhile: Callable[[], None] = lambda: None) -> None:
