@@ -1,5 +1,6 @@
 """``videonl features SOURCE... --checkpoint CKPT``: what a layer makes of the windows of videos."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +9,7 @@ from videonl.cli.configuration import expand
 from videonl.cli.parsing import Parser
 from videonl.cli.predict import split_sources
 from videonl.cli.refusals import local_video, require_at_least
+from videonl.cli.together import own_device, together
 from videonl.data.reading.decoding import check_decoder
 from videonl.data.sources.videos import read_videos
 from videonl.errors import MOST_SECONDS, IncompleteError, UserError
@@ -21,21 +23,28 @@ from videonl.inference.videos import FRAME_SECONDS
 from videonl.inference.windows import Last
 from videonl.outputs import check_folder
 from videonl.runtime.progress import progress_bar
+from videonl.runtime.ranks import ALONE, Ranks
 from videonl.terminal import Console
 
 _USAGE = "videonl features SOURCE... --checkpoint CKPT [options]"
 
 
 def parse(words: list[str]) -> None:
-    """Runs a command line, in which sources stand anywhere."""
+    """Runs a command line, in which sources stand anywhere; one of several processes does its share."""
+    with together() as ranks:
+        _run(words, ranks)
+
+
+def _run(words: list[str], ranks: Ranks) -> None:
     parser = Parser(prog="videonl features", usage=_USAGE)
     parser.add_argument("--config", action="config", help="A file of these options.")
-    parser.add_function_arguments(features, skip={"source"})
+    parser.add_function_arguments(features, skip={"source", "ranks"})
     sources, options = split_sources(words, ("--trust_code", "--centered"))
     given = parser.parse_args(expand(options, lambda path, content: None))
     if not sources:
         raise UserError(f"name a video, a folder, a list or a pattern: {_USAGE}")
-    features(sources, **{name: value for name, value in given.as_dict().items() if name != "config"})
+    options_given = {name: value for name, value in given.as_dict().items() if name != "config"}
+    features(sources, **options_given, ranks=ranks)
 
 
 def features(
@@ -57,6 +66,7 @@ def features(
     columns: str | None = None,
     path_prefix: str | None = None,
     time_limit: float = FRAME_SECONDS,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Writes features of the windows of videos, one file for each video, named after it.
 
@@ -84,6 +94,7 @@ def features(
         path_prefix: OLD=NEW: paths in a list that begin with OLD begin with NEW here.
         time_limit: Seconds that opening a video, which lists its frames, or decoding the next frame may take; then its
             process is ended, and the video has no features. 0 sets no limit, and decodes in the main process.
+        ranks: The processes that share the videos.
     """
     require_format(format)
     check_decoder(decoder)
@@ -91,14 +102,16 @@ def features(
     require_at_least(0, MOST_SECONDS, time_limit=time_limit)
     options = FeatureOptions(window_frames, stride_frames, layer, pool, last, centered, crops)
     entries = read_videos([str(local_video(name)) for name in source], columns, path_prefix)
-    model = Model(find_trained(checkpoint, None, trust_code), device, precision)
+    model = Model(find_trained(checkpoint, None, trust_code), own_device(device, ranks), precision)
     recognizer, weights = model.recognizer, model.source
     del model  # the network as it was trained, which is another copy of the weights
     about = {"videonl": __version__, **about_network(recognizer, weights), "precision": precision}
-    with progress_bar("features") as progress:
+    with progress_bar("features") if ranks.is_first else nullcontext(lambda done, total: None) as progress:
         written = write_features(
-            recognizer, entries, out, options, about, format, decoder, progress, time_limit or None
+            recognizer, entries, out, options, about, format, decoder, progress, time_limit or None, ranks
         )
+    if not ranks.is_first:
+        return
     good = sum(not each.reason for each in written)
     Console().print(
         f"{out}: features of {good} of {len(written)} videos", soft_wrap=True, markup=False, highlight=False

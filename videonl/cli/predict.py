@@ -9,6 +9,7 @@ from rich.table import Table
 from videonl.cli.configuration import expand
 from videonl.cli.parsing import Parser
 from videonl.cli.refusals import local_video, require_at_least
+from videonl.cli.together import own_device, together
 from videonl.data.loader import Loading
 from videonl.data.reading.shard_member import is_url
 from videonl.data.sources.videos import read_videos
@@ -22,6 +23,7 @@ from videonl.inference.predicting import Asked, predict_videos
 from videonl.inference.predictions import format_of
 from videonl.models.locating import weights_file
 from videonl.outputs import check_file, refuse_within
+from videonl.runtime.ranks import ALONE, Ranks
 from videonl.runtime.time_limit import TimeLimited
 from videonl.terminal import Console, printable
 
@@ -30,16 +32,24 @@ _HELP = ("-h", "--help")
 
 
 def parse(words: list[str]) -> None:
-    """Runs a command line, in which sources stand anywhere: the parser's own would have to stand together."""
+    """Runs a command line, in which sources stand anywhere: the parser's own would have to stand together.
+
+    One of several processes does its share.
+    """
+    with together() as ranks:
+        _run(words, ranks)
+
+
+def _run(words: list[str], ranks: Ranks) -> None:
     parser = Parser(prog="videonl predict", usage="videonl predict SOURCE... --checkpoint CKPT [options]")
     parser.add_argument("--config", action="config", help="A file of these options.")
-    parser.add_function_arguments(predict, skip={"source"})
+    parser.add_function_arguments(predict, skip={"source", "ranks"})
     sources, options = split_sources(words)
     given = parser.parse_args(expand(options, lambda path, content: None))
     if not sources:
         raise UserError("name a video, a folder, a list or a pattern: videonl predict SOURCE... --checkpoint CKPT")
     options_given = {name: value for name, value in given.as_dict().items() if name != "config"}
-    predict(sources, **options_given)
+    predict(sources, **options_given, ranks=ranks)
 
 
 def split_sources(words: Sequence[str], switches: Sequence[str] = ("--trust_code",)) -> tuple[list[str], list[str]]:
@@ -87,6 +97,7 @@ def predict(
     trust_code: bool = False,
     columns: str | None = None,
     path_prefix: str | None = None,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Prints the most probable classes of videos, averaged over the views of each, or writes them to a file.
 
@@ -113,11 +124,14 @@ def predict(
         trust_code: Allow the checkpoint to run any code; only for files you trust.
         columns: What the columns of a list are called: path=filename,label=class,split=fold,start=from,end=to.
         path_prefix: OLD=NEW: paths in a list that begin with OLD begin with NEW here.
+        ranks: The processes that share the videos.
     """
     require_at_least(1, top=top)
     require_at_least(1, MOST_VIEWS, num_clips=num_clips, num_crops=num_crops, views_per_step=views_per_step)
     require_at_least(0, MOST_WORKERS, num_workers=num_workers)
     require_at_least(0, MOST_SECONDS, time_limit=time_limit)
+    if out is None and ranks.world_size > 1:
+        raise UserError(f"{ranks.world_size} processes cannot print their predictions; write them to a file by --out")
     if out is not None:
         format_of(out)
         check_file(out, [weights_file(checkpoint)])
@@ -129,12 +143,14 @@ def predict(
     few_workers = int(limit is not None and TimeLimited.is_available())
     workers = (2 if many else few_workers) if num_workers is None else num_workers
     trained = find_trained(checkpoint, classes, trust_code)
-    model = Model(trained, device, precision, views_per_step)
+    model = Model(trained, own_device(device, ranks), precision, views_per_step)
     average = average_for(SEVERAL_LABELS if trained.has_several_labels else ONE_LABEL, average)
     views = Views(num_clips, num_crops)
     asked = Asked(sources, views, average, decoder, workers, limit, trained.threshold, columns, path_prefix)
     console = Console()
-    predictions = predict_videos(model.recognizer, model.class_names, asked, out, top=top)
+    predictions = predict_videos(model.recognizer, model.class_names, asked, out, top=top, ranks=ranks)
+    if not ranks.is_first:
+        return
     scored = asked.views.describe(model.clip)
     if out is not None:
         _say(console, f"{out}: {len(predictions)} videos, {scored}")

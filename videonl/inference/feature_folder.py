@@ -5,7 +5,8 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -16,17 +17,17 @@ from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labels import UNKNOWN
 from videonl.data.video import Video
 from videonl.errors import UserError
-from videonl.evaluation.about import describe_network
+from videonl.evaluation.about import describe_network, digest
 from videonl.files import LOCK, locked, write_text
 from videonl.inference.feature_files import SUFFIXES, FeatureFormat, save_features
 from videonl.inference.features import FeatureOptions, features_of, layer_for
 from videonl.inference.layer import Layer
-from videonl.inference.predicting import fingerprint
-from videonl.inference.recognizer import Recognizer
+from videonl.inference.recognizer import Recognizer, fingerprint
 from videonl.inference.videos import Opener, opening
 from videonl.inference.windows import TooShortError
 from videonl.names import file_names
 from videonl.outputs import check_folder
+from videonl.runtime.ranks import ALONE, Ranks
 from videonl.terminal import printable
 
 ABOUT = "features.json"
@@ -64,6 +65,7 @@ def write_features(
     decoder: str = "auto",
     progress: Progress = _silent,
     time_limit_seconds: float | None = None,
+    ranks: Ranks = ALONE,
 ) -> list[Written]:
     """Writes the features of videos, one file each, named after it; repeat an interrupted call to resume it.
 
@@ -80,27 +82,60 @@ def write_features(
         decoder: Who decodes.
         progress: Of several videos is told those done and of all; of a single one, the same of its windows.
         time_limit_seconds: How long opening a video or decoding its next frame may take; see :func:`opening`.
+        ranks: The processes that share the videos.
+
+    Returns:
+        What became of each video; nothing in processes other than 0.
 
     Raises:
         UserError: The folder holds features of another network, layer, clip or windows, or cannot be written; there is
-            no such layer.
+            no such layer; or processes are asked for different things.
     """
     check_folder(out)
     layer = layer_for(recognizer, options)
     whole = {**about, "clip": asdict(recognizer.clip), **asdict(options.resolved(recognizer.clip)), "format": kind}
+    of_videos = progress if len(entries) > 1 else _silent
     names = file_names([as_file_name(entry.path) for entry in entries])
-    written = []
-    with locked(out / LOCK, f"features are written to {out}"), opening(decoder, time_limit_seconds) as opened:
-        _agree(out / ABOUT, json.loads(json.dumps(whole)))
-        for number, (entry, name) in enumerate(zip(entries, names, strict=True)):
-            path = out / f"{name}{SUFFIXES[kind]}"
+    ranks.require_same(videos=digest(repr(entries).encode()), options=json.dumps(whole))
+    failed: dict[str, str] = {}
+    with _holding(out, whole, ranks), opening(decoder, time_limit_seconds) as opened:
+        for number in ranks.shared(range(len(entries))):
+            entry, path = entries[number], out / f"{names[number]}{SUFFIXES[kind]}"
             of_windows = progress if len(entries) == 1 else _silent
             reason = "" if _is_there(path, entry) else _write(layer, entry, path, options, kind, opened, of_windows)
-            written.append(Written(str(entry.path), "" if reason else path.name, reason))
-            if len(entries) > 1:
-                progress(number + 1, len(entries))
+            if reason:
+                failed[str(number)] = reason
+            of_videos(ranks.count(), len(entries))
+        reports = ranks.reports("failed", failed, lambda: of_videos(ranks.count(0), len(entries)))
+        if not ranks.is_first:
+            return []
+        written = _joined(entries, [f"{name}{SUFFIXES[kind]}" for name in names], reports)
         write_text(out / VIDEOS, _as_csv(written))
     return written
+
+
+@contextmanager
+def _holding(out: Path, whole: dict[str, Any], ranks: Ranks) -> Iterator[None]:
+    """Process 0 keeps other commands from the folder, and lets the other processes begin."""
+    if not ranks.is_first:
+        ranks.begin(out / LOCK)
+        yield
+        return
+    with locked(out / LOCK, f"features are written to {out}"):
+        _agree(out / ABOUT, json.loads(json.dumps(whole)))
+        ranks.begin(out / LOCK)
+        yield
+
+
+def _joined(
+    entries: Sequence[LabeledPath], files: Sequence[str], reports: Sequence[Mapping[str, str]]
+) -> list[Written]:
+    """What became of each video; each report has the reasons why there is no file, by the video's number."""
+    reasons = {number: reason for report in reports for number, reason in report.items()}
+    return [
+        Written(str(entry.path), "" if str(number) in reasons else file, reasons.get(str(number), ""))
+        for number, (entry, file) in enumerate(zip(entries, files, strict=True))
+    ]
 
 
 def _is_there(path: Path, entry: LabeledPath) -> bool:

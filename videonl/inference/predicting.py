@@ -1,10 +1,9 @@
 """Predicting many videos: listed, scored one after the other, kept on disk as they come."""
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.reading.decoding import check_decoder
@@ -17,16 +16,14 @@ from videonl.errors import UserError
 from videonl.evaluation import Average, EvaluationRecord
 from videonl.evaluation.about import describe_network, digest, today
 from videonl.evaluation.views import SEVERAL_LABELS, require_finite
-from videonl.files import locked
 from videonl.inference.predictions import Predictions, format_of
-from videonl.inference.recognizer import Recognizer
+from videonl.inference.recognizer import Recognizer, fingerprint
 from videonl.inference.scoring import score_videos
+from videonl.inference.unfinished_predictions import joined_by_first, report_of, unfinished_predictions
 from videonl.outputs import check_file
 from videonl.runtime.progress import progress_bar
+from videonl.runtime.ranks import ALONE, Ranks
 from videonl.terminal import printable
-
-if TYPE_CHECKING:
-    from videonl.evaluation.unfinished import UnfinishedEvaluation
 
 
 class Asked(NamedTuple):
@@ -67,8 +64,9 @@ def predict_videos(
     out: str | Path | None = None,
     progress: bool = True,
     top: int = 5,
+    ranks: Ranks = ALONE,
 ) -> Predictions:
-    """Predicts videos; interrupted, the same call goes on where it stopped.
+    """Predicts videos; interrupted, the same call goes on where it stopped, in any number of processes.
 
     Args:
         recognizer: The network.
@@ -78,9 +76,14 @@ def predict_videos(
             beside it, in ``.part``.
         progress: Whether to show it.
         top: How many classes a row of ``.csv`` and ``.json`` has.
+        ranks: The processes that share the videos, for which there must be a file to write.
+
+    Returns:
+        All predictions; in processes other than 0 those of its own share.
 
     Raises:
-        UserError: A source is missing or malformed, the file cannot be written, or scores are not finite.
+        UserError: A source is missing or malformed, the file cannot be written, scores are not finite, or processes are
+            asked for different things.
     """
     check_decoder(asked.decoder)
     out = None if out is None else Path(out)
@@ -104,45 +107,33 @@ def predict_videos(
         **({} if asked.threshold is None else {"threshold": f"{asked.threshold:.6g}"}),
     }
     key: dict[str, object] = {"average": asked.average, "about": about, "videos": digest(repr(videos).encode())}
-    with _unfinished(out, recognizer, list(class_names), key) as unfinished:
-        with progress_bar("scoring") if progress else nullcontext(lambda done, total: None) as tell:
-            scores, unreadable = score_videos(recognizer, asked.average, data, unfinished, asked.num_workers, tell)
-        require_finite(scores)
+    if out is not None:
+        key["network"] = fingerprint(recognizer)
+        dtypes = {str(tensor.dtype) for tensor in recognizer.network.parameters()}
+        ranks.require_same(
+            videos=str(key["videos"]),
+            weights=str(key["network"]),
+            options=repr((class_names, asked.average, about, top, out.name, recognizer.views_per_step, *dtypes)),
+        )
+    with unfinished_predictions(out, list(class_names), key, ranks) as unfinished:
+        shown = progress_bar("scoring") if progress and ranks.is_first else nullcontext(lambda done, total: None)
+        with shown as tell:
+            scores, unreadable = score_videos(
+                recognizer, asked.average, data, unfinished, asked.num_workers, tell, ranks
+            )
+            if unfinished is not None and ranks.is_first and ranks.world_size > 1:
+                scores, unreadable = joined_by_first(unfinished, scores, unreadable, data, tell, ranks)
         reasons = {printable(path): reason for path, reason in unreadable.items()}
         record = EvaluationRecord(list(class_names), scores, about | today(), reasons)
         predictions = Predictions(record, [printable(str(video.path)) for video in videos])
-        if out is not None and unfinished is not None:
-            predictions.save(out, top)
-            unfinished.path.unlink()
+        if ranks.is_first:
+            require_finite(scores)
+            if out is not None and unfinished is not None:
+                predictions.save(out, top)
+                unfinished.remove()
+    if not ranks.is_first:  # its file is closed, and can be read
+        ranks.reports("done", report_of(scores, unreadable))
     return predictions
-
-
-@contextmanager
-def _unfinished(
-    out: Path | None, recognizer: Recognizer, class_names: list[str], key: dict[str, object]
-) -> "Iterator[UnfinishedEvaluation | None]":
-    """What is scored so far, on disk while the work goes on; nothing where no file is asked for."""
-    if out is None:
-        yield None
-        return
-    from videonl.evaluation.unfinished import UnfinishedEvaluation  # with pyarrow, which a file alone needs
-
-    key["network"] = fingerprint(recognizer)
-    part = out.with_name(f"{out.name}.part")
-    with (
-        locked(out.with_name(f".{out.name}.lock"), f"predictions are written to {out}"),
-        UnfinishedEvaluation(part, class_names, key) as unfinished,
-    ):
-        yield unfinished
-
-
-def fingerprint(recognizer: Recognizer) -> str:
-    """Tells one network's weights from another's."""
-    digest_of_all = hashlib.sha256()
-    for name, tensor in sorted(recognizer.network.state_dict().items()):
-        digest_of_all.update(name.encode())
-        digest_of_all.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-    return digest_of_all.hexdigest()[:16]
 
 
 def _known(entry: LabeledPath, class_names: Sequence[str], several: bool) -> LabeledPath:

@@ -1,5 +1,6 @@
 """A network as it is used: raw clips in, logits out."""
 
+import hashlib
 import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -138,3 +139,12 @@ def lay_out(network: nn.Module, memory_format: torch.memory_format) -> None:
         # Of these alone: Module.to would refuse the 4D weights of a layer norm over (C, 1, 1, 1).
         if weight.ndim == 5:
             weight.data = weight.data.contiguous(memory_format=memory_format)
+
+
+def fingerprint(recognizer: Recognizer) -> str:
+    """Tells one network's weights from another's."""
+    digest_of_all = hashlib.sha256()
+    for name, tensor in sorted(recognizer.network.state_dict().items()):
+        digest_of_all.update(name.encode())
+        digest_of_all.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest_of_all.hexdigest()[:16]

@@ -49,6 +49,7 @@ class Watch:
         self.world_size = world_size
         self.local_rank = local_rank
         self._connections: dict[int, socket.socket] = {}
+        self._listeners: list[threading.Thread] = []
         self._over = False
         self._ending = False
         self._lock = threading.Lock()
@@ -93,6 +94,11 @@ class Watch:
         """Reports that this process is done."""
         self._end_with(DONE)
 
+    def wait(self) -> None:
+        """Waits until those that this process is connected to are done: process 0 for all, the others for process 0."""
+        for listener in self._listeners:
+            listener.join()
+
     def fail(self, reason: str, code: int = 1) -> None:
         """Reports that this process fails, with the reason that the others should give.
 
@@ -120,7 +126,8 @@ class Watch:
 
     def _hear_all(self) -> None:
         for heard in self._connections.items():
-            threading.Thread(target=self._hear, args=heard, name="videonl-watch", daemon=True).start()
+            self._listeners.append(threading.Thread(target=self._hear, args=heard, name="videonl-watch", daemon=True))
+            self._listeners[-1].start()
 
     def _hear(self, rank: int, connection: socket.socket) -> None:
         message = _read(connection) or {"rank": rank, "reason": GONE, "code": 1}
