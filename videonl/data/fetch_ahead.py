@@ -16,7 +16,8 @@ from torch.utils.data import Sampler
 
 from videonl.data.reading.fetching import fetch, version_of
 from videonl.data.reading.segment import Place, VideoPart, whole_of
-from videonl.data.reading.shard_member import FetchedMember, RemoteVideo, ShardMember, is_url
+from videonl.data.reading.shard_member import FetchedMember, ShardMember, is_url
+from videonl.data.reading.url_path import UrlPath
 from videonl.data.video import Video
 from videonl.runtime.kept_files import KeptFiles
 
@@ -142,7 +143,7 @@ class FetchAhead:
 def _remote(place: Place) -> ShardMember | None:
     """The member of a shard in a bucket that a place is, or is part of; None for all else."""
     file = whole_of(place)
-    if not isinstance(file, ShardMember) or isinstance(file, RemoteVideo | FetchedMember):
+    if not isinstance(file, ShardMember) or isinstance(file, UrlPath | FetchedMember):
         return None
     return file if is_url(file.url) else None
 
