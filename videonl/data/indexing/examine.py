@@ -6,15 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from videonl.data.indexing.facts import Check, Task, examine
-from videonl.data.indexing.fingerprint import file_key
+from videonl.data.indexing.fingerprint import place_key
 from videonl.data.indexing.index_file import IndexRow, path_for, write_index
 from videonl.data.indexing.journal import Journal
 from videonl.data.indexing.known import known_records
 from videonl.data.indexing.segments import num_frames_of
 from videonl.data.reading.fetching import Outage
 from videonl.data.reading.segment import COLUMNS, NO_FRAMES, segment_of, whole_of
-from videonl.data.reading.shard_member import ShardMember
-from videonl.data.reading.url_path import UrlPath, Where, where
+from videonl.data.reading.url_path import absolute, where
 from videonl.data.sources.entry import LabeledPath
 from videonl.errors import UserError
 from videonl.files import LOCK, locked
@@ -58,7 +57,7 @@ def make_index(
     """
     require_limits(num_workers, limit_seconds)
     journal = Journal.beside(output)
-    places = [_absolute(whole_of(entry.path)) for entry in entries]
+    places = [absolute(whole_of(entry.path)) for entry in entries]
     located = [_text(str(place)) for place in places]
     files = dict(zip(located, places, strict=True))
     here = [file for file in files.values() if isinstance(file, Path)]
@@ -84,10 +83,6 @@ def make_index(
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error}). Name another place: --out.") from error
     return records
-
-
-def _absolute(file: Path | ShardMember) -> Where:
-    return file if isinstance(file, UrlPath) else Path(os.path.abspath(str(file)))
 
 
 def _text(path: str) -> str:
@@ -117,13 +112,10 @@ def _examine_all(
 def _stopped(task: Task, outcome: NoResult) -> IndexRow:
     record = IndexRow(str(task.path), label="", status="broken", reason=outcome.reason, checked=task.check)
     try:
-        if isinstance(task.path, UrlPath):
-            known = task.path.known()
-            return replace(record, num_bytes=known.size_bytes, version=known.version)
-        num_bytes, modified_ns = file_key(task.path)
+        num_bytes, modified_ns, version = place_key(task.path)
     except OSError:
         return record
-    return replace(record, num_bytes=num_bytes, modified_ns=modified_ns)
+    return replace(record, num_bytes=num_bytes, modified_ns=modified_ns, version=version)
 
 
 def _row(entry: LabeledPath, facts: IndexRow, output: Path) -> IndexRow:

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from videonl.data.indexing.facts import CANNOT_BE_READ, Check
-from videonl.data.indexing.fingerprint import file_key
+from videonl.data.indexing.fingerprint import place_key
 from videonl.data.indexing.index_file import IndexRow, is_index_schema, read_index
 from videonl.data.indexing.journal import JOURNAL_SUFFIX, Journal
 from videonl.data.reading.fetching import NOT_FETCHED
 from videonl.data.reading.segment import NO_FRAMES
 from videonl.data.reading.shard_member import is_url
-from videonl.data.reading.url_path import UrlPath, Where
+from videonl.data.reading.url_path import Where
 from videonl.runtime.parallel import CRASHED, OUT_OF_TIME
 
 # A slow disk, a permission, too little memory: the file may do another time, and nothing of it need change for that.
@@ -84,15 +84,13 @@ def _keys(files: Mapping[str, Where]) -> Iterator[tuple[str, Any]]:
             yield from zip([path for path, _ in block], threads.map(_key, [file for _, file in block]), strict=True)
 
 
-def _key(file: Where) -> tuple[int | None, int | None, str] | None:
+def _key(file: Where) -> tuple[int, int | None, str] | None:
     """What changes when a file does; None where there is none. Listed files are known, for others a URL is asked."""
     try:
-        if isinstance(file, UrlPath):
-            known = file.known()
-            return (known.size_bytes, None, known.version) if known.version else None
-        return *file_key(file), ""
+        key = place_key(file)
     except OSError:
         return None
+    return key if any(key[1:]) else None  # some servers tell no versions apart
 
 
 def _key_of(record: IndexRow) -> tuple[int | None, int | None, str]:

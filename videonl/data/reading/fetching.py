@@ -4,6 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 
 from fsspec.core import url_to_fs
@@ -15,7 +16,10 @@ _TRIES = 6
 _FIRST_WAIT_SECONDS = 0.25  # doubled each time: 8 seconds in all
 _OF_A_MOMENT = (408, 425, 429)  # codes of HTTP, beside those from 500 on
 # These stay as they are, however often one asks.
-_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ImportError, ValueError)
+_LASTING = (
+    *(FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError),
+    *(ImportError, ValueError, NotImplementedError),
+)
 _CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "RefreshError")
 # By these, S3, Google Cloud Storage, Azure and servers of HTTP tell the versions of a file apart.
 _VERSIONS = (
@@ -127,7 +131,8 @@ def facts_of(url: str) -> tuple[int, str]:
 
 def version_in(known: Mapping[str, Any]) -> str:
     """What changes when a file does, of what a storage says of it: its tag, or else its time; empty without either."""
-    return next((str(known[name]).strip('"') for name in _VERSIONS if known.get(name)), "")
+    found = next((known[name] for name in _VERSIONS if known.get(name)), "")
+    return str(found.timestamp() if isinstance(found, datetime) else found).strip('"')
 
 
 def version_of(url: str) -> str:
@@ -167,6 +172,8 @@ def why_not(error: Exception) -> str:
     reason = str(error) or type(error).__name__
     if isinstance(error, FileNotFoundError) and "exist" not in reason and error.strerror is None:
         return f"{reason} does not exist"  # some storages give the name alone
+    if isinstance(error, NotImplementedError):
+        return "this kind of storage cannot do that"
     if isinstance(error, PermissionError) or type(error).__name__ in _CREDENTIALS:
         return f"{reason}; the storage asks for credentials that allow this: see docs/distributed.md"
     return reason

@@ -101,3 +101,8 @@ def where(name: str | os.PathLike[str]) -> Where:
     """
     text = os.fspath(name)
     return UrlPath(text.rstrip("/")) if is_url(text) else Path(os.path.expanduser(text))
+
+
+def absolute(file: Path | ShardMember) -> Where:
+    """The same place, whatever the current folder is."""
+    return file if isinstance(file, UrlPath) else Path(os.path.abspath(str(file)))
