@@ -1,17 +1,15 @@
 """``videonl index``: examine every file of a data set once, and write an index."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from videonl.cli.long_work import workers_here
-from videonl.cli.refusals import refuse_url
+from videonl.cli.refusals import refuse_url, root_of
 from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.facts import Check
 from videonl.data.indexing.findings import contradictions, copies, leaks, overlapping_splits, shared_clips
 from videonl.data.indexing.index_file import IndexRow
-from videonl.data.reading.url_path import where
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labeled import files_of_sources, read_sources
 from videonl.errors import UserError
@@ -84,13 +82,8 @@ def index(
 def _entries(
     source: str, root: str | None, classes: Path | None, columns: str | None, path_prefix: str | None
 ) -> list[LabeledPath]:
-    folder = where(root) if root else None
-    if isinstance(folder, Path):
-        folder = Path(os.path.abspath(folder))
-        if not folder.is_dir():
-            raise UserError(f"{root}: no such folder. Correct --root.")
     # Sources are relative to the current folder, unlike those of a training: --root is for what is in them.
-    return read_sources(source, folder, classes, columns, path_prefix)
+    return read_sources(source, root_of(root), classes, columns, path_prefix)
 
 
 def _summary(records: Sequence[IndexRow], out: Path) -> list[str]:

@@ -1,10 +1,12 @@
 """What several commands refuse in the same words."""
 
 import math
+import os
 import re
 from pathlib import Path
 
 from videonl.data.reading.shard_member import is_url
+from videonl.data.reading.url_path import Where, where
 from videonl.errors import UserError, require_within
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/")  # as a path has it, in which two slashes are one
@@ -43,3 +45,17 @@ def refuse_url(option: str, path: Path) -> None:
     """
     if _SCHEME.match(str(path)):
         raise UserError(f"{option} {path} is a URL, but this is written to disk; name a file here, and copy it there")
+
+
+def root_of(root: str | None) -> Where | None:
+    """The folder that an option ``--root`` names, or its URL.
+
+    Raises:
+        UserError: There is no such folder.
+    """
+    place = where(root) if root else None
+    if isinstance(place, Path):
+        place = Path(os.path.abspath(place))
+        if not place.is_dir():
+            raise UserError(f"{root}: no such folder. Correct --root.")
+    return place

@@ -172,6 +172,8 @@ def why_not(error: Exception) -> str:
     reason = str(error) or type(error).__name__
     if isinstance(error, FileNotFoundError) and "exist" not in reason and error.strerror is None:
         return f"{reason} does not exist"  # some storages give the name alone
+    if isinstance(error, ImportError):
+        return f"{reason}: pip install 'videonl[shards]'"
     if isinstance(error, NotImplementedError):
         return "this kind of storage cannot do that"
     if isinstance(error, PermissionError) or type(error).__name__ in _CREDENTIALS:
