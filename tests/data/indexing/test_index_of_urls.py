@@ -1,6 +1,9 @@
 """Indexes of videos at URLs: the rows of the same files on disk, each fetched once, and again when it changed."""
 
-from collections.abc import Callable
+import functools
+import http.server
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from videonl.data.indexing.index_file import IndexRow, read_index
 from videonl.data.reading import fetching
 from videonl.data.reading.url_path import UrlPath
 from videonl.data.sources.labeled import read_source, read_sources
+from videonl.data.splitting.written import write_list
 from videonl.errors import UserError
 
 
@@ -48,6 +52,16 @@ def videos(memory: Any, video_folder: Path) -> str:
     """The seven videos in memory."""
     memory.put(f"{video_folder}/", "/bucket/videos", recursive=True)
     return "memory://bucket/videos"
+
+
+def here(function: Callable[[Any], Any], tasks: Any, *_: Any) -> Iterator[tuple[Any, Any]]:
+    """As map_limited, in this process."""
+    for task in tasks:
+        yield task, function(task)
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None: ...
 
 
 class Storage(fsspec.AbstractFileSystem):
@@ -190,3 +204,29 @@ def test_splits_and_parts_of_names_are_those_of_folders(memory: Any, video_folde
     local, remote = read_source(f"{tmp_path}"), read_source("memory://bucket")
     assert [entry[1:2] + entry[3:] for entry in remote] == [entry[1:2] + entry[3:] for entry in local]
     assert {entry.split for entry in read_source("memory://bucket#val")} == {"val"}
+
+
+def test_a_list_of_a_split_names_urls(videos: str, tmp_path: Path) -> None:
+    """Relative to the root where they lie below it."""
+    entries = [entry._replace(split="train") for entry in read_source(videos)]
+    for root, name in ((None, f"{videos}/a/clip_0.mp4"), (UrlPath(videos), "a/clip_0.mp4")):
+        write_list(tmp_path / "split.csv", entries, [], root)
+        assert (tmp_path / "split.csv").read_text().splitlines()[1] == f"{name},a,train"
+        again = read_source(str(tmp_path / "split.csv"), root)
+        assert [(str(entry.path), entry.label) for entry in again] == [(str(e.path), e.label) for e in entries]
+
+
+def test_folders_of_a_web_server(video_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which has neither tags nor listings but pages with links."""
+    monkeypatch.setattr(
+        examining, "map_limited", lambda function, tasks, *_: ((task, function(task)) for task in tasks)
+    )
+    handler = functools.partial(Quiet, directory=str(video_folder.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        source = f"http://127.0.0.1:{server.server_port}/{video_folder.name}"
+        remote = make_index(read_source(source), tmp_path / "remote.parquet", "packets")
+        server.shutdown()
+    local = make_index(read_source(str(video_folder)), tmp_path / "local.parquet", "packets")
+    assert [row.path for row in remote] == [f"{source}/{row.label}/{Path(row.path).name}" for row in local]
+    assert list(map(same_but_for_places, remote)) == list(map(same_but_for_places, local))

@@ -136,7 +136,9 @@ class IndexRow:
             return ShardMember(f"{folder}/{self.shard}", self.offset_bytes, self.num_bytes, self.path)
         if is_url(self.path):
             return UrlPath(self.path, size_bytes=self.num_bytes or 0)
-        return UrlPath(folder) / self.path if isinstance(folder, str) else folder / self.path
+        if isinstance(folder, str) and not os.path.isabs(self.path):
+            return UrlPath(f"{folder}/{self.path}", size_bytes=self.num_bytes or 0)
+        return Path(folder) / self.path
 
 
 @lru_cache(16)

@@ -38,13 +38,16 @@ class ShardMember:
 
 @dataclass(frozen=True, slots=True)
 class FetchedMember(ShardMember):
-    """A video inside a shard whose bytes are already here.
+    """A video inside a shard, or at a URL of its own, whose bytes are already here.
 
     Args:
         data: All of them.
     """
 
     data: bytes = field(default=b"", repr=False)
+
+    def __str__(self) -> str:
+        return self.url if self.url.endswith(f"/{self.name}") else f"{self.url}/{self.name}"
 
     def fetch(self) -> bytes:
         """The bytes."""

@@ -122,11 +122,11 @@ def _read(folder: Where, top: _Content, content_of: _List, left_out: dict[Where,
     if not inside:
         raise UserError(f"{folder}: no class folders in it. Arrange the videos as {folder}/CLASS/CLIP.mp4.")
     left_out |= dict.fromkeys(top.videos, "video beside the class folders")
-    return [
-        LabeledPath(video, printable(inner.name), str(video))
-        for inner, content in inside.items()
-        for video in _of_class(inner, content, content_of, left_out)
-    ]
+    entries = []
+    for inner, content in inside.items():
+        label = printable(inner.name)
+        entries += [LabeledPath(video, label, str(video)) for video in _of_class(inner, content, content_of, left_out)]
+    return entries
 
 
 def _content_at(root: UrlPath) -> _List:

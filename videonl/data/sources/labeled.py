@@ -129,7 +129,7 @@ def _index_at(url: str) -> str | None:
         return url
     if exists(UrlPath(url.rstrip("/")) / INDEX_NAME):
         return url
-    if exists(UrlPath(url)):
+    if UrlPath(url).suffix and exists(UrlPath(url)):  # a folder of https:// exists, as the page that lists it
         raise UserError(
             f"{url}: is a file, and lists are read from disk. Copy it here, and name the folder of its videos: --root "
             f"{UrlPath(url).parent} (or --data.root)."
