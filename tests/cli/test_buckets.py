@@ -23,11 +23,6 @@ def test_from_a_bucket_to_a_training(
     index, prepared = tmp_path / "index.parquet", "s3://clips/prepared"
     ran = videonl("index", "s3://clips/videos", "-o", index, "--check", "packets", "--num-workers=2")
     assert ran.code == 0 and "31 videos: 31 ok" in ran.text
-    again = tmp_path / "again" / "index.parquet"
-    again.parent.mkdir()
-    ran = videonl("index", "s3://clips/videos", "-o", again, "--check", "packets", "--cluster", "local:2")
-    assert ran.code == 0 and read_index(again) == read_index(index)
-
     words = ["prepare", index, prepared, "--shards", "--short-side-px", 32]
     ran = videonl(*words, "--num-workers=2")
     assert ran.code == 0
@@ -51,6 +46,21 @@ def test_from_a_bucket_to_a_training(
     elsewhere = tmp_path / "elsewhere"
     ran = videonl("prepare", index, elsewhere, "--short-side-px", 32, "--num-workers=2")
     assert ran.code == 0 and len(list(elsewhere.glob("*/*/*.mp4"))) == 31
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_reach_the_bucket(
+    videonl: Videonl, storage: Any, video_folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("distributed", reason="Dask is absent: pip install 'videonl[cluster]'")
+    storage.put(f"{video_folder}/", "clips/videos", recursive=True)
+    for name, words in (("one", ["--num-workers=1"]), ("several", ["--cluster", "local:2"])):
+        (tmp_path / name).mkdir()
+        out = tmp_path / name / "index.parquet"
+        assert videonl("index", "s3://clips/videos", "-o", out, "--check", "packets", *words).code == 0
+    assert read_index(tmp_path / "one") == read_index(tmp_path / "several")
+    ran = videonl("prepare", out, "s3://clips/prepared", "--shards", "--short-side-px", 32, "--cluster", "local:2")
+    assert ran.code == 0 and "packed 7 videos into 1 shards in s3://clips/prepared" in ran.text
 
 
 class Forbidden(fsspec.AbstractFileSystem):

@@ -1,12 +1,14 @@
 """Fetches bytes from a storage, and tries again where it fails for a moment."""
 
 import logging
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
+import fsspec
 from fsspec.core import url_to_fs
 
 from videonl.errors import UserError
@@ -80,9 +82,8 @@ def insistently(url: str, work: Callable[[Any, str], Result], **options: Any) ->
     tries = _TRIES if "://" in url else 1  # a disk that fails goes on failing
     for attempt in range(tries):
         try:
-            return work(
-                *url_to_fs(url, **options)
-            )  # fsspec keeps one connection per process, and a new one after a fork
+            # fsspec keeps one connection per process, and a new one after a fork.
+            return work(*url_to_fs(url, **_options_of(url), **options))
         except Exception as error:  # each kind of storage has errors of its own
             kind = FileNotFoundError if isinstance(error, FileNotFoundError) else OSError
             if _lasts(error) or tries == 1:
@@ -179,6 +180,12 @@ def why_not(error: Exception) -> str:
     if isinstance(error, PermissionError) or type(error).__name__ in _CREDENTIALS:
         return f"{reason}; the storage asks for credentials that allow this: see docs/distributed.md"
     return reason
+
+
+def _options_of(url: str) -> dict[str, Any]:
+    """S3's package would make five tries of each of ours, for a minute in all; unless the user has set how many."""
+    is_set = "AWS_MAX_ATTEMPTS" in os.environ or "config_kwargs" in fsspec.config.conf.get("s3", {})
+    return {"config_kwargs": {"retries": {"max_attempts": 0}}} if url.startswith("s3://") and not is_set else {}
 
 
 def _lasts(error: Exception) -> bool:
