@@ -148,6 +148,32 @@ def test_an_interrupted_run_resumes(
     assert_same(memory, local_shards(index, tmp_path / "local"))
 
 
+def test_a_storage_that_refuses_in_the_middle_loses_nothing(
+    index: Path, memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[str] = []
+
+    def refuse_third(content: Path | bytes, target: UrlPath) -> None:
+        if target.name == "train-000001.tar":
+            raise OSError("quota exceeded")
+        store(content, target)
+
+    def counted(job: Any) -> IndexRow | NoResult:
+        encoded.append(job.name)
+        return encode_one(job)
+
+    monkeypatch.setattr(shard_run, "encode_one", counted)
+    monkeypatch.setattr(shard_run, "store", refuse_third)
+    with pytest.raises(UserError, match=r"prepared: cannot be written \(quota exceeded\)\. What is done is kept"):
+        prepared(index, tmp_path / "work")
+    assert memory.exists("/bucket/prepared/train-000000.tar")
+    assert not memory.exists("/bucket/prepared/train-000001.tar")
+    monkeypatch.setattr(shard_run, "store", store)
+    prepared(index, tmp_path / "work")
+    assert len(encoded) == len(set(encoded)) == 7
+    assert_same(memory, local_shards(index, tmp_path / "local"))
+
+
 def test_few_files_are_on_this_disk_at_a_time(
     index: Path, memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,17 +4,13 @@ A folder of videos without class folders is a source too, whose videos have no l
 """
 
 import logging
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
 
-from videonl.data.reading.frame_folder_reader import is_frame_folder, is_frame_name
-from videonl.data.reading.probe import opens_as_video
 from videonl.data.reading.url_path import UrlPath, Where
+from videonl.data.sources.contents import Content, ListContent, content_at, content_here, real_path
 from videonl.data.sources.entry import LabeledPath, is_video_name
-from videonl.data.sources.listing import Lister
 from videonl.errors import UserError
 from videonl.outputs import is_same
 from videonl.terminal import printable
@@ -29,17 +25,6 @@ _NUM_SHOWN = 3
 _log = logging.getLogger(__name__)
 
 
-class _Content(NamedTuple):
-    """What is directly in a folder, each sorted by name."""
-
-    videos: list[Where]
-    folders: list[Where]
-    others: list[Where]
-
-
-_List: TypeAlias = Callable[[Where], _Content]
-
-
 def read_folder(folder: Where) -> list[LabeledPath]:
     """List the videos of class folders, sorted by split, class and name; a warning counts the files left out.
 
@@ -52,7 +37,7 @@ def read_folder(folder: Where) -> list[LabeledPath]:
             is a folder of frames.
     """
     left_out: dict[Where, str] = {}
-    content_of = _content_at(folder) if isinstance(folder, UrlPath) else _content
+    content_of = content_at(folder) if isinstance(folder, UrlPath) else content_here
     entries = _read(folder, content_of(folder), content_of, left_out)
     if left_out:
         _log.warning("%s: left out %s", folder, _counted(left_out))
@@ -107,7 +92,7 @@ def split_of_name(name: str) -> str:
     return named.pop() if len(named) == 1 else ""
 
 
-def _read(folder: Where, top: _Content, content_of: _List, left_out: dict[Where, str]) -> list[LabeledPath]:
+def _read(folder: Where, top: Content, content_of: ListContent, left_out: dict[Where, str]) -> list[LabeledPath]:
     inside = {inner: content_of(inner) for inner in top.folders}
     left_out |= {path: kind for path, kind in _no_videos(top).items() if not _describes(path)}
     if inside and all(_is_split(inner, content) for inner, content in inside.items()):
@@ -129,71 +114,16 @@ def _read(folder: Where, top: _Content, content_of: _List, left_out: dict[Where,
     return entries
 
 
-def _content_at(root: UrlPath) -> _List:
-    """Lists what is in folders at URLs below a root."""
-    list_folder = Lister(root)
-
-    def content_of(folder: Where) -> _Content:
-        assert isinstance(folder, UrlPath)
-        try:
-            files, folders = list_folder(folder)
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be listed ({error}).") from error
-        content = _Content([file for file in files if is_video_name(file.name)], [], [])
-        frame = next((file for file in files if is_frame_name(file.name)), None)
-        if frame is not None and folder != root and not content.videos:
-            raise UserError(
-                f"{folder}: is a folder of frames ({frame.name}), which are read from disk alone. Copy them here, or "
-                "make videos of them."
-            )
-        content.others.extend(file for file in files if not is_video_name(file.name))
-        for inner in folders:
-            (content.others if inner.name.startswith(".") else content.folders).append(inner)
-        return content
-
-    return content_of
-
-
-def _content(folder: Where) -> _Content:
-    assert isinstance(folder, Path)
-    content = _Content([], [], [])
-    try:
-        for path in sorted(folder.iterdir()):
-            _place(path, content).append(path)
-    except OSError as error:
-        raise UserError(
-            f"{error.filename or folder} cannot be listed ({error.strerror or error}). Allow access, or remove it."
-        ) from error
-    return content
-
-
-def _place(path: Path, content: _Content) -> list[Where]:
-    if path.name.startswith("."):
-        return content.others
-    if path.is_dir():
-        return content.videos if _holds_frames(path) else content.folders
-    # A link to nothing counts, to be named as missing.
-    is_named = is_video_name(path.name) and (path.is_file() or path.is_symlink())
-    return content.videos if is_named or opens_as_video(path) else content.others
-
-
-def _holds_frames(folder: Path) -> bool:
-    """Whether its images are the frames of a video, rather than lie beside videos."""
-    return is_frame_folder(folder) and not any(
-        is_video_name(path.name) or (path.is_dir() and is_frame_folder(path)) for path in folder.iterdir()
-    )
-
-
-def _is_split(folder: Where, content: _Content) -> bool:
+def _is_split(folder: Where, content: Content) -> bool:
     return folder.name.lower() in _SPLIT_NAMES and bool(content.folders) and not content.videos
 
 
-def _has_videos(folder: Where, content: _Content, content_of: _List) -> bool:
-    return bool(content.videos or _nested(content, content_of, {}, (_real(folder),)))
+def _has_videos(folder: Where, content: Content, content_of: ListContent) -> bool:
+    return bool(content.videos or _nested(content, content_of, {}, (real_path(folder),)))
 
 
-def _of_class(folder: Where, content: _Content, content_of: _List, left_out: dict[Where, str]) -> list[Where]:
-    nested = _nested(content, content_of, left_out, (_real(folder),))
+def _of_class(folder: Where, content: Content, content_of: ListContent, left_out: dict[Where, str]) -> list[Where]:
+    nested = _nested(content, content_of, left_out, (real_path(folder),))
     if content.videos and nested and folder.name.lower() in _SPLIT_NAMES:
         raise UserError(
             f"{folder}: is named like a split, but holds videos such as {content.videos[0].name} beside folders of "
@@ -212,23 +142,21 @@ def _of_class(folder: Where, content: _Content, content_of: _List, left_out: dic
     )
 
 
-def _nested(content: _Content, content_of: _List, left_out: dict[Where, str], above: tuple[str, ...]) -> list[Where]:
+def _nested(
+    content: Content, content_of: ListContent, left_out: dict[Where, str], above: tuple[str, ...]
+) -> list[Where]:
     """The videos in the folders below, at any depth; links that lead in a circle are not followed."""
     left_out |= _no_videos(content)
     videos = []
     for folder in content.folders:
-        real = _real(folder)
+        real = real_path(folder)
         if real not in above:
             below = content_of(folder)
             videos += [*below.videos, *_nested(below, content_of, left_out, (*above, real))]
     return videos
 
 
-def _real(folder: Where) -> str:
-    return os.path.realpath(folder) if isinstance(folder, Path) else str(folder)
-
-
-def _no_videos(content: _Content) -> dict[Where, str]:
+def _no_videos(content: Content) -> dict[Where, str]:
     return {path: _kind(path) for path in content.others}
 
 
