@@ -10,14 +10,20 @@ from typing import Any
 
 import fsspec
 import pytest
+import torch
 
+from videonl.data.datamodule import ClipDataModule
 from videonl.data.indexing import examine as examining
 from videonl.data.indexing.examine import make_index
-from videonl.data.indexing.index_file import IndexRow, read_index
+from videonl.data.indexing.facts import Task, examine
+from videonl.data.indexing.index_file import IndexRow, read_index, write_index
+from videonl.data.loader import Loading
 from videonl.data.reading import fetching
+from videonl.data.reading.fetching import facts_of
 from videonl.data.reading.url_path import UrlPath
 from videonl.data.sources.labeled import read_source, read_sources
 from videonl.data.splitting.written import write_list
+from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 
 
@@ -61,6 +67,13 @@ def here(function: Callable[[Any], Any], tasks: Any, *_: Any) -> Iterator[tuple[
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Answers all with a code, if one is set."""
+
+    code = 0
+
+    def send_head(self) -> Any:
+        return self.send_error(self.code) if self.code else super().send_head()
+
     def log_message(self, *args: object) -> None: ...
 
 
@@ -206,6 +219,29 @@ def test_splits_and_parts_of_names_are_those_of_folders(memory: Any, video_folde
     assert {entry.split for entry in read_source("memory://bucket#val")} == {"val"}
 
 
+def test_a_training_may_have_its_root_at_a_url(videos: str, video_folder: Path, tmp_path: Path) -> None:
+    """Of sources there, of a list here, and of an index of files at URLs."""
+    names = [f"{path.parent.name}/{path.name}" for path in sorted(video_folder.glob("*/*.mp4"))]
+    (tmp_path / "list.csv").write_text("".join(f"{name},{name[0]}\n" for name in names))
+    write_index(tmp_path / "index.parquet", [IndexRow(f"{videos}/{name}", name[0]) for name in names])
+    local = clips(str(video_folder), None)
+    for source, root in (
+        ("videos", "memory://bucket"),
+        (str(tmp_path / "list.csv"), videos),
+        (str(tmp_path / "index.parquet"), None),
+    ):
+        assert torch.equal(clips(source, root), local)
+
+
+def clips(source: str, root: str | None) -> torch.Tensor:
+    clip = ClipFormat(num_frames=3, stride_frames=2, short_side_px=29, crop_px=23)
+    data = ClipDataModule(train=source, root=root, clip=clip, loading=Loading(batch_size=7, num_workers=0))
+    (batch,) = data.train_dataloader()
+    assert not any(batch.get("failures", ()))
+    frames: torch.Tensor = batch["clip"]
+    return frames
+
+
 def test_a_list_of_a_split_names_urls(videos: str, tmp_path: Path) -> None:
     """Relative to the root where they lie below it."""
     entries = [entry._replace(split="train") for entry in read_source(videos)]
@@ -226,7 +262,13 @@ def test_folders_of_a_web_server(video_folder: Path, tmp_path: Path, monkeypatch
         threading.Thread(target=server.serve_forever).start()
         source = f"http://127.0.0.1:{server.server_port}/{video_folder.name}"
         remote = make_index(read_source(source), tmp_path / "remote.parquet", "packets")
+        with pytest.raises(FileNotFoundError):
+            facts_of(f"{source}/gone.mp4")
+        for code in (403, 503):
+            monkeypatch.setattr(Quiet, "code", code)
+            assert examine(Task(UrlPath(remote[0].path), "packets")).reason.startswith(f"cannot be fetched ({code}")
         server.shutdown()
+    assert examine(Task(UrlPath(remote[0].path), "packets")).reason.startswith("cannot be fetched (Cannot connect")
     local = make_index(read_source(str(video_folder)), tmp_path / "local.parquet", "packets")
     assert [row.path for row in remote] == [f"{source}/{row.label}/{Path(row.path).name}" for row in local]
     assert list(map(same_but_for_places, remote)) == list(map(same_but_for_places, local))

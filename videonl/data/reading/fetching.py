@@ -16,7 +16,8 @@ from videonl.errors import UserError
 logger = logging.getLogger(__name__)
 _TRIES = 6
 _FIRST_WAIT_SECONDS = 0.25  # doubled each time: 8 seconds in all
-_OF_A_MOMENT = (408, 425, 429)  # codes of HTTP, beside those from 500 on
+_GONE = (404, 410)  # codes of HTTP, as are these:
+_OF_A_MOMENT = (408, 425, 429)  # beside those from 500 on
 # These stay as they are, however often one asks.
 _LASTING = (
     *(FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError),
@@ -84,7 +85,8 @@ def insistently(url: str, work: Callable[[Any, str], Result], **options: Any) ->
         try:
             # fsspec keeps one connection per process, and a new one after a fork.
             return work(*url_to_fs(url, **_options_of(url), **options))
-        except Exception as error:  # each kind of storage has errors of its own
+        except Exception as raised:  # each kind of storage has errors of its own
+            error = _cause(raised, url)
             kind = FileNotFoundError if isinstance(error, FileNotFoundError) else OSError
             if _lasts(error) or tries == 1:
                 raise kind(why_not(error)) from error
@@ -180,6 +182,13 @@ def why_not(error: Exception) -> str:
     if isinstance(error, PermissionError) or type(error).__name__ in _CREDENTIALS:
         return f"{reason}; the storage asks for credentials that allow this: see docs/distributed.md"
     return reason
+
+
+def _cause(error: Exception, url: str) -> Exception:
+    """For fsspec, a file is not found also where a web server refuses to say anything of it, or does not answer."""
+    cause = error.__cause__
+    is_other = isinstance(error, FileNotFoundError) and url.startswith(("http://", "https://"))
+    return cause if is_other and isinstance(cause, Exception) and getattr(cause, "status", 0) not in _GONE else error
 
 
 def _options_of(url: str) -> dict[str, Any]:
