@@ -87,7 +87,7 @@ def prepare(
                 packed = write_shards(target / INDEX_NAME, target / "shards", shard_mb * 10**6, progress)
         num_shards = len({record.shard for record in packed})
         lines += [f"packed {len(packed)} videos into {num_shards} shards in {folder}"]
-    lines += [f"wrote {target / INDEX_NAME} ({time.monotonic() - start:.0f} seconds)"] if records else []
+    lines += [f"wrote {target / INDEX_NAME} ({time.monotonic() - start:.0f} seconds)"]
     for line in lines:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
@@ -102,7 +102,7 @@ def _require_fitting(target: Where, shards: bool, work: Path | None) -> None:
 def _work_for(index: str, out: str) -> Path:
     """A folder beside the index, another one for each output; where the index is at a URL, in the current folder."""
     source = where(index)
-    beside = source if isinstance(source, Path) and source.suffix else Path(source.stem)
+    beside = source.absolute() if isinstance(source, Path) else Path(source.name)
     return beside.with_name(f"{beside.stem}.prepare-{hashlib.blake2b(out.encode(), digest_size=4).hexdigest()}")
 
 

@@ -212,6 +212,14 @@ def test_what_is_there_already_is_left_alone(index: Path, memory: Any, tmp_path:
     assert {path: memory.created(path) for path in memory.find("/bucket/prepared")} == written
 
 
+def test_an_index_of_nothing_but_failures_is_empty(index: Path, memory: Any, tmp_path: Path) -> None:
+    write_index(index, [replace(row, num_frames=97) for row in read_index(index)[:2]])
+    for _ in range(2):
+        rows, failed = prepare_shards(index, OUTPUT, tmp_path / "work", SMALL, SHARD_BYTES)
+        assert rows == read_index(str(OUTPUT)) == []
+        assert len(failed) == 2 and "frames, but the index says 97; index it again" in failed[0].reason
+
+
 def test_what_is_not_ours_is_refused(index: Path, memory: Any, tmp_path: Path) -> None:
     memory.pipe_file("/bucket/mine/notes.txt", b"mine")
     with pytest.raises(UserError, match=r"memory://bucket/mine: is not empty, and was not prepared by videonl"):

@@ -107,9 +107,8 @@ class ShardRun:
         """Writes the index, removes shards that are not in it, and says that all is done."""
         rows = [row for shard in self._shards for row in shard.rows]
         failed = [each for shard in self._shards for each in shard.failed] + self._failed
-        if rows:
-            write_index(self._work / INDEX_NAME, rows)
-            store(self._work / INDEX_NAME, self._at(INDEX_NAME))
+        write_index(self._work / INDEX_NAME, rows)
+        store(self._work / INDEX_NAME, self._at(INDEX_NAME))
         self._remove_other_shards({row.shard for row in rows})
         store(json.dumps({"plan": self._digest, "failed": failed}, indent=2).encode(), self._at(REPORT))
         self._clear()
