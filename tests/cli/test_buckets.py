@@ -28,7 +28,7 @@ def test_from_a_bucket_to_a_training(
     assert ran.code == 0
     assert "packed 31 videos into 3 shards in s3://clips/prepared" in ran.text
     assert "wrote s3://clips/prepared/index.parquet" in ran.text
-    assert not list(tmp_path.glob("*prepare-*/*"))
+    assert not list(tmp_path.glob("*prepare-*"))
     assert storage.ls("clips/prepared") == [
         f"clips/prepared/{name}"
         for name in (

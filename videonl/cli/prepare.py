@@ -76,6 +76,8 @@ def prepare(
         if isinstance(target, UrlPath):
             kept = work or _work_for(index, out)
             result = prepare_shards(index, target, kept, encoding, shard_mb * 10**6, limits, progress, cut)
+            if work is None:
+                kept.rmdir()
         else:
             result = prepare_videos(index, target, encoding, num_workers, time_limit, progress, cut, engine)
     records, failed = packed, _ = result

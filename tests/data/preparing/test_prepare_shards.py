@@ -208,8 +208,10 @@ def test_another_index_replaces_what_is_there(index: Path, memory: Any, tmp_path
 def test_what_is_there_already_is_left_alone(index: Path, memory: Any, tmp_path: Path) -> None:
     rows = prepared(index, tmp_path / "work")
     written = {path: memory.created(path) for path in memory.find("/bucket/prepared")}
+    (tmp_path / "work" / "shards.jsonl").touch()  # as a command leaves it that was killed at the very end
     assert prepared(index, tmp_path / "work") == rows
     assert {path: memory.created(path) for path in memory.find("/bucket/prepared")} == written
+    assert not list((tmp_path / "work").iterdir())
 
 
 def test_an_index_of_nothing_but_failures_is_empty(index: Path, memory: Any, tmp_path: Path) -> None:

@@ -80,13 +80,14 @@ def prepare_shards(
             _claim(output, settings)
             plan = _plan(records, sources, work / "files", encoding)
             digest = _digest(plan, str(output), settings)
+            run = ShardRun(plan, output, work, shard_bytes, digest)
             report = read_json(UrlPath(f"{output}/{REPORT}"))
             if report and report["plan"] == digest:
+                run.clear()
                 return read_index(f"{output}/{INDEX_NAME}"), [Failed(*each) for each in report["failed"]]
             if engine.cluster is not None:
                 here = (str(file) for source in sources if isinstance(file := whole_of(source), Path))
                 engine.cluster.require_folder_of(here, work)
-            run = ShardRun(plan, output, work, shard_bytes, digest)
             run.work_through(engine, progress)
             return run.finish()
     except OSError as error:

@@ -111,13 +111,13 @@ class ShardRun:
         store(self._work / INDEX_NAME, self._at(INDEX_NAME))
         self._remove_other_shards({row.shard for row in rows})
         store(json.dumps({"plan": self._digest, "failed": failed}, indent=2).encode(), self._at(REPORT))
-        self._clear()
+        self.clear()
         return rows, failed
 
     def _resume(self) -> None:
         """Takes up what an interrupted run of the same plan left; what another one left is removed."""
         if not self._mine.exists() or json.loads(self._mine.read_text()) != self._digest:
-            self._clear()
+            self.clear()
             for name in (REPORT, INDEX_NAME):  # which would point into other shards
                 remove(self._at(name))
             write_text(self._mine, json.dumps(self._digest))
@@ -178,7 +178,8 @@ class ShardRun:
             if is_candidate and is_ours(file.name, fetch(file.url, 0, len(FIRST_NAME))):
                 remove(file)
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Removes what was noted and encoded here."""
         shutil.rmtree(self._files, ignore_errors=True)
         for path in (self._notes, self._mine, self._work / INDEX_NAME, *self._work.glob("*.tar")):
             path.unlink(missing_ok=True)
