@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import tempfile
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 from tests.small_weights import small_weights
 
 NUM_BITS = 8
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -190,3 +193,48 @@ def files_at_most() -> Callable[[int], AbstractContextManager[None]]:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return limited
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """A server on this machine that speaks S3, without credentials for it."""
+    s3fs = pytest.importorskip("s3fs", reason="s3fs is absent: pip install 'videonl[shards]'")
+    pytest.importorskip("moto", reason="moto is absent: pip install moto flask flask-cors")
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", b"").close()  # servers of one process share all
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    for name in CREDENTIALS:
+        monkeypatch.delenv(name, raising=False)
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield f"http://{host}:{port}"
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+@pytest.fixture
+def storage(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """S3 on this machine with an empty bucket ``clips``; credentials are in the environment."""
+    import s3fs
+
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    file_system = s3fs.S3FileSystem()
+    file_system.mkdir("clips")
+    return file_system
+
+
+@pytest.fixture
+def memory() -> Any:
+    """fsspec's storage in memory, empty."""
+    storage = fsspec.filesystem("memory")
+    storage.store.clear()
+    storage.pseudo_dirs[:] = [""]
+    return storage

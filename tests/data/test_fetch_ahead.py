@@ -3,6 +3,7 @@
 import http.server
 import os
 import pickle
+import shutil
 import socket
 import threading
 import time
@@ -21,6 +22,7 @@ from videonl.data.loader import Loading
 from videonl.data.preparing.shards import write_shards
 from videonl.data.reading import fetching
 from videonl.data.reading.fetching import fetch
+from videonl.data.reading.shard_member import FetchedMember
 from videonl.data.sources.labeled import read_source
 from videonl.data.transforms import ClipFormat
 from videonl.data.video import Video
@@ -37,6 +39,7 @@ class Bucket(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     ranges: list[str]
     fails: Callable[[int], int | None]
+    folder: str
     number = 0
 
     def do_HEAD(self) -> None:  # the base class's name
@@ -87,8 +90,10 @@ def url(shards: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     Bucket.ranges, Bucket.number, Bucket.fails = [], 0, staticmethod(lambda number: None)  # type: ignore[assignment]  # set again by tests
     monkeypatch.setattr(fetching, "_FIRST_WAIT_SECONDS", 0.001)
 
+    Bucket.folder = str(shards.parent)
+
     def served(*args: Any) -> Bucket:
-        return Bucket(*args, directory=str(shards.parent))
+        return Bucket(*args, directory=Bucket.folder)
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), served)
     server.handle_error = lambda *_: None  # type: ignore[method-assign]  # connections that are reset are no surprise
@@ -112,6 +117,26 @@ def loaded(source: str, loader: str = "train", **options: Any) -> list[dict[str,
 def assert_same(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> None:
     assert all(torch.equal(a["clip"], b["clip"]) for a, b in zip(one, other, strict=True))
     assert all(torch.equal(a["label"], b["label"]) for a, b in zip(one, other, strict=True))
+
+
+def test_videos_that_are_files_of_their_own_are_fetched_ahead(url: str, video_folder: Path, tmp_path: Path) -> None:
+    """Whole, also where one has grown since it was indexed."""
+    served = tmp_path / "served"
+    shutil.copytree(video_folder, served)
+    make_index(read_source(str(served)), tmp_path / "served" / "index.parquet", "packets")
+    local = loaded(str(served), "test")
+    Bucket.folder = str(tmp_path)
+    remote = url.replace("/shards", "/served")
+    ahead = FetchAhead()
+    videos = [Video(entry.path, 0) for entry in read_source(remote)]
+    ahead.begin(videos)
+    names = [str(video.path) for video in videos]
+    assert [str(ahead.fetched(video).path) for video in videos] == names
+    assert all(isinstance(ahead.fetched(video).path, FetchedMember) for video in videos)
+    assert_same(loaded(remote, "test"), local)
+    grown = sorted(served.glob("*/*.mp4"))[2]
+    grown.write_bytes(grown.read_bytes() + b"\0" * 7)
+    assert_same(loaded(remote, "test"), local)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

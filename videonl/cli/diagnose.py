@@ -12,6 +12,7 @@ from videonl.data.batches import Failure
 from videonl.data.loader import MOST_SEED, naming_shared_memory, worker_options
 from videonl.data.located_clip import LocatedClip, MiddleClips
 from videonl.data.reading.decoding import check_decoder
+from videonl.data.reading.url_path import where
 from videonl.data.sources.labeled import file_of_source, read_source
 from videonl.data.sources.labels import assign
 from videonl.data.synthetic.clues import find_clues, locate
@@ -40,7 +41,7 @@ def diagnose(
     checkpoint: Path,
     source: str,
     out: Path = Path("runs/diagnosis"),
-    root: Path | None = None,
+    root: str | None = None,
     num_clips: int = 100,
     num_queries: int = 64,
     seed: int = 0,
@@ -82,7 +83,8 @@ def diagnose(
     require_at_least(0, MOST_WORKERS, num_workers=num_workers)
     require_at_least(0, MOST_SEED, seed=seed)
     check_folder(out)
-    videos_of = file_of_source(source, root)
+    folder = where(root) if root else None
+    videos_of = file_of_source(source, folder)
     refuse_inputs([out / name for name in WRITTEN], [weights_file(checkpoint), videos_of])
     refuse_within(out, [videos_of])
     trained = find_trained(checkpoint, trust_code=trust_code)
@@ -93,7 +95,7 @@ def diagnose(
         )
     recognizer = Recognizer(trained.network.to(device_of(device)), ClipFormat(**trained.clip))
     several = trained.has_several_labels
-    entries = read_source(source, root, classes, columns=columns, path_prefix=path_prefix)
+    entries = read_source(source, folder, classes, columns=columns, path_prefix=path_prefix)
     videos = spread_out(assign(entries, trained.class_names, several), num_clips)
     gains = {name: block.gain() for name, block in trained.network.blocks.items()}
     average: Average = "sigmoid" if several else "softmax"

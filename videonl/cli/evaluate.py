@@ -6,6 +6,7 @@ from videonl.cli.refusals import require_at_least
 from videonl.data.dataset import EvaluationVideos
 from videonl.data.loader import Loading
 from videonl.data.reading.decoding import check_decoder
+from videonl.data.reading.url_path import where
 from videonl.data.sources.labeled import file_of_source, read_source
 from videonl.data.sources.labels import assign_known
 from videonl.data.transforms import MOST_VIEWS, ClipFormat, Views, ViewTransform
@@ -30,7 +31,7 @@ def evaluate(
     checkpoint: Path,
     source: str,
     out: Path = Path("runs/evaluation"),
-    root: Path | None = None,
+    root: str | None = None,
     num_clips: int = 10,
     num_crops: int | None = None,
     crop_px: int | None = None,
@@ -88,7 +89,8 @@ def evaluate(
     if not 0 <= max_failed_share <= 1:
         raise UserError(f"--max_failed_share must be in [0, 1], got {max_failed_share}")
     check_folder(out)
-    videos_of = file_of_source(source, root)
+    folder = where(root) if root else None
+    videos_of = file_of_source(source, folder)
     paths = [out / name for name in ("evaluation.part", *names_of("evaluation"))]
     weights = weights_file(checkpoint)
     refuse_inputs(paths, [weights, videos_of])
@@ -103,7 +105,7 @@ def evaluate(
     ViewTransform(clip, views)  # raises for crops that do not fit, now rather than in a worker
     several = trained.has_several_labels
     average = average_for(SEVERAL_LABELS if several else ONE_LABEL, average)
-    entries = read_source(source, root, classes, keep_unreadable=True, columns=columns, path_prefix=path_prefix)
+    entries = read_source(source, folder, classes, keep_unreadable=True, columns=columns, path_prefix=path_prefix)
     videos = assign_known(entries, trained.class_names, several)
     about = {
         "checkpoint": describe_checkpoint(checkpoint, weights),

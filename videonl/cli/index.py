@@ -1,11 +1,11 @@
 """``videonl index``: examine every file of a data set once, and write an index."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from videonl.cli.long_work import workers_here
+from videonl.cli.refusals import refuse_url, root_of
 from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.facts import Check
 from videonl.data.indexing.findings import contradictions, copies, leaks, overlapping_splits, shared_clips
@@ -26,7 +26,7 @@ _NUM_SHOWN = 10
 def index(
     source: str,
     out: Path = Path("index.parquet"),
-    root: Path | None = None,
+    root: str | None = None,
     check: Check = "compare",
     num_workers: int | None = None,
     time_limit: float = 60.0,
@@ -42,10 +42,12 @@ def index(
     again, also after an interruption.
 
     Args:
-        source: Class folders, splits of class folders, a list of `path label`, or an official list; several
-            separated by commas, such as train.csv,val.csv, which become splits of these names.
+        source: Class folders, splits of class folders, or the URL of either (s3://bucket/videos); a list of `path
+            label`, or an official list; several separated by commas, such as train.csv,val.csv, which become splits of
+            these names.
         out: The index to write.
-        root: Folder that paths in a list are relative to, and below which the files of official lists are searched.
+        root: Folder, or its URL, that paths in a list are relative to, and below which the files of official lists are
+            searched.
         check: ``packets`` reads all packets and decodes three frames, ``decode`` decodes every frame, ``compare`` also
             determines which decoders are exact.
         num_workers: Number of processes; by default one for each core.
@@ -58,6 +60,7 @@ def index(
             here, or FILE.py, which is run, with a function client() that returns a distributed.Client. All workers must
             see the files by the same paths.
     """
+    refuse_url("--out", out)
     if out.suffix != ".parquet":
         raise UserError(f"{out}: an index must be named *.parquet. Correct --out.")
     console = Console()
@@ -77,13 +80,10 @@ def index(
 
 
 def _entries(
-    source: str, root: Path | None, classes: Path | None, columns: str | None, path_prefix: str | None
+    source: str, root: str | None, classes: Path | None, columns: str | None, path_prefix: str | None
 ) -> list[LabeledPath]:
-    folder = Path(os.path.abspath(os.path.expanduser(root))) if root else None
-    if folder and not os.path.isdir(folder):
-        raise UserError(f"{root}: no such folder. Correct --root.")
     # Sources are relative to the current folder, unlike those of a training: --root is for what is in them.
-    return read_sources(source, folder, classes, columns, path_prefix)
+    return read_sources(source, root_of(root), classes, columns, path_prefix)
 
 
 def _summary(records: Sequence[IndexRow], out: Path) -> list[str]:

@@ -1,10 +1,15 @@
 """What several commands refuse in the same words."""
 
 import math
+import os
+import re
 from pathlib import Path
 
 from videonl.data.reading.shard_member import is_url
+from videonl.data.reading.url_path import Where, where
 from videonl.errors import UserError, require_within
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/")  # as a path has it, in which two slashes are one
 
 
 def require_at_least(least: int, most: float = math.inf, **options: float | None) -> None:
@@ -30,3 +35,27 @@ def local_video(name: str) -> Path:
             f"ffmpeg -i {name} -t 10 -c copy clip.mkv"
         )
     return Path(name)
+
+
+def refuse_url(option: str, path: Path) -> None:
+    """Refuses a URL where a file is written to disk.
+
+    Raises:
+        UserError: Naming the option.
+    """
+    if _SCHEME.match(str(path)):
+        raise UserError(f"{option} {path} is a URL, but this is written to disk; name a file here, and copy it there")
+
+
+def root_of(root: str | None) -> Where | None:
+    """The folder that an option ``--root`` names, or its URL.
+
+    Raises:
+        UserError: There is no such folder.
+    """
+    place = where(root) if root else None
+    if isinstance(place, Path):
+        place = Path(os.path.abspath(place))
+        if not place.is_dir():
+            raise UserError(f"{root}: no such folder. Correct --root.")
+    return place

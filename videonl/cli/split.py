@@ -1,11 +1,11 @@
 """``videonl split``: a list with a column ``split``, in which no group of videos is in two splits."""
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from videonl.cli.parsing import Parser
+from videonl.cli.refusals import root_of
 from videonl.data.sources.labeled import files_of_sources
 from videonl.data.sources.several import labels_of, looks_like_several
 from videonl.data.splitting.groups import groups_of
@@ -47,7 +47,7 @@ def split(
     shares: str,
     names: str | None = None,
     seed: int = 0,
-    root: Path | None = None,
+    root: str | None = None,
     again: bool = False,
     group_pattern: str | None = None,
     columns: str | None = None,
@@ -77,7 +77,7 @@ def split(
     files = files_of_sources(source)
     check_file(out, files)
     refuse_within(out.parent, files)
-    base = _root(root)
+    base = root_of(root)
     read = read_rows(source, base, columns, path_prefix, by)
     _check(read.rows, again)
     groups = groups_of(read.rows, by, group_pattern)
@@ -111,13 +111,6 @@ def _split_names(text: str | None, number: int) -> list[str]:
     if len(names) != number or len(set(names)) != number or not all(names):
         raise UserError(f"--names {text}: must be {number} different names, as many as --shares has numbers")
     return names
-
-
-def _root(root: Path | None) -> Path | None:
-    folder = Path(os.path.abspath(os.path.expanduser(root))) if root else None
-    if folder and not folder.is_dir():
-        raise UserError(f"{root}: no such folder. Correct --root.")
-    return folder
 
 
 def _check(rows: Sequence[SourceRow], again: bool) -> None:

@@ -20,6 +20,7 @@ from videonl.data.fetch_ahead import Foreseen, lie_in_bucket
 from videonl.data.loader import Loading, ResumableLoader, worker_options
 from videonl.data.multigrid import Multigrid
 from videonl.data.multigrid_schedule import MultigridSchedule
+from videonl.data.reading.url_path import Where, where
 from videonl.data.samplers import EvaluationBatchSampler, MultigridBatches, TrainingSampler
 from videonl.data.sources.class_names import read_class_names
 from videonl.data.sources.entry import LabeledPath
@@ -93,7 +94,7 @@ class ClipDataModule(LightningDataModule):
         self.scored: frozenset[int] = frozenset()
         self._training_loader: ResumableLoader | None = None
         self._resumed_from: dict[str, Any] | None = None
-        folder = Path(os.path.expanduser(root)) if root else None
+        folder = where(root) if root else None
         sources = {"train": train, "val": val, "test": test}
         self.root, self.sources = root, {name: source for name, source in sources.items() if source}
         names_file = _find(classes, folder) if isinstance(classes, str) else None
@@ -143,7 +144,7 @@ class ClipDataModule(LightningDataModule):
 
     def files(self) -> list[Path]:
         """What the sources are read from: the folder, list or index of each."""
-        root = Path(os.path.expanduser(self.root)) if self.root else None
+        root = where(self.root) if self.root else None
         return [file_of_source(source, root) for source in self.sources.values()]
 
     def setup(self, stage: str) -> None:
@@ -288,8 +289,8 @@ class ClipDataModule(LightningDataModule):
         }
 
 
-def _find(names_file: str, root: Path | None) -> Path:
-    beside = (root or Path()) / os.path.expanduser(names_file)
+def _find(names_file: str, root: Where | None) -> Path:
+    beside = (root if isinstance(root, Path) else Path()) / os.path.expanduser(names_file)
     return beside if beside.is_file() else Path(os.path.expanduser(names_file))
 
 

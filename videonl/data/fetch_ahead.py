@@ -16,7 +16,8 @@ from torch.utils.data import Sampler
 
 from videonl.data.reading.fetching import fetch, version_of
 from videonl.data.reading.segment import Place, VideoPart, whole_of
-from videonl.data.reading.shard_member import FetchedMember, RemoteVideo, ShardMember, is_url
+from videonl.data.reading.shard_member import FetchedMember, ShardMember, is_url
+from videonl.data.reading.url_path import UrlPath
 from videonl.data.video import Video
 from videonl.runtime.kept_files import KeptFiles
 
@@ -65,12 +66,12 @@ class Foreseen(Sampler[Batch]):
 
 
 def lie_in_bucket(videos: Sequence[Video]) -> bool:
-    """Whether videos are members of shards in a bucket, by the first."""
+    """Whether videos are in a bucket, by the first."""
     return len(videos) > 0 and _remote(videos[0].path) is not None
 
 
 class FetchAhead:
-    """Fetches members of shards in buckets in threads of its own, and hands out their bytes.
+    """Fetches members of shards, and files of known size, from buckets in threads of its own; hands out their bytes.
 
     Args:
         kept: Where fetched videos are kept from epoch to epoch and from run to run; None keeps nothing.
@@ -114,7 +115,11 @@ class FetchAhead:
         missing = [member for member in neighbors if member not in found]
         if missing:
             begin_bytes = missing[0].offset_bytes
-            whole = memoryview(fetch(missing[0].url, begin_bytes, _end_bytes(missing[-1])))
+            # Of a file all, lest one that has grown since it was indexed is cut off.
+            stretch = () if isinstance(missing[0], UrlPath) else (begin_bytes, _end_bytes(missing[-1]))
+            whole = memoryview(fetch(missing[0].url, *stretch))
+            if isinstance(missing[0], UrlPath) and len(whole) != missing[0].size_bytes:
+                raise OSError(f"{missing[0].url} has changed since it was indexed")
             for member in missing:
                 found[member] = bytes(whole[member.offset_bytes - begin_bytes :][: member.size_bytes])
                 self._keep(member, found[member])
@@ -140,11 +145,11 @@ class FetchAhead:
 
 
 def _remote(place: Place) -> ShardMember | None:
-    """The member of a shard in a bucket that a place is, or is part of; None for all else."""
+    """The member of a shard, or file, in a bucket that a place is, or is part of; None for all else."""
     file = whole_of(place)
-    if not isinstance(file, ShardMember) or isinstance(file, RemoteVideo | FetchedMember):
+    if not isinstance(file, ShardMember) or isinstance(file, FetchedMember):
         return None
-    return file if is_url(file.url) else None
+    return file if is_url(file.url) and file.size_bytes else None
 
 
 def _with_bytes(video: Video, member: ShardMember, data: bytes) -> Video:

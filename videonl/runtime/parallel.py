@@ -5,7 +5,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
 from itertools import chain, islice
 from multiprocessing import forkserver, get_context, parent_process, resource_tracker
@@ -99,7 +99,8 @@ def start_pool(num_workers: int, module: str) -> ProcessPool:
         module: What they import before they start.
     """
     context = _KeepingLocks(safe_context(module))
-    return ProcessPool(num_workers, _NUM_TASKS_PER_PROCESS, initializer=_start, context=context)
+    environment = [dict(os.environ)]  # credentials may have been set since the server that forks workers began
+    return ProcessPool(num_workers, _NUM_TASKS_PER_PROCESS, initializer=_start, initargs=environment, context=context)
 
 
 def end_pool(pool: ProcessPool) -> None:
@@ -206,6 +207,7 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _start() -> None:
+def _start(environment: Mapping[str, str]) -> None:
+    os.environ.update(environment)
     end_with_starter()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the main one answers

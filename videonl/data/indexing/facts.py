@@ -21,9 +21,12 @@ from videonl.data.reading.container import (
     video_stream,
 )
 from videonl.data.reading.decoding import open_video
+from videonl.data.reading.fetching import NOT_FETCHED
 from videonl.data.reading.frame_folder_reader import FrameFolderReader, numbers_are_consecutive
 from videonl.data.reading.orientation import Orientation, orientation_of, upright
 from videonl.data.reading.scan import counted, remember, table_of
+from videonl.data.reading.shard_reader import at_hand
+from videonl.data.reading.url_path import Where
 from videonl.data.reading.video_reader import DecodingError, with_recount
 
 Check = Literal["packets", "decode", "compare"]
@@ -34,14 +37,21 @@ class Task(NamedTuple):
     """A file to examine.
 
     Attributes:
-        path: The file, or folder of frames.
+        path: The file, here or at a URL, or folder of frames.
         check: ``packets`` reads every packet, and decodes the first, middle and last frame, so it believes the
             decoder's number of frames and misses damage elsewhere; ``decode`` decodes every frame; ``compare`` also
             compares what the installed decoders return with that.
     """
 
-    path: Path
+    path: Where
     check: Check = "compare"
+
+
+class _Here(NamedTuple):
+    """The same of a file on this machine."""
+
+    path: Path
+    check: Check
 
 
 class _Decoded(NamedTuple):
@@ -55,16 +65,32 @@ class _Decoded(NamedTuple):
 
 
 def examine(task: Task) -> IndexRow:
-    """Collect the facts of an index about a file. Faults of the file are returned, not raised."""
+    """Collect the facts of an index about a file. Faults of the file are returned, not raised.
+
+    A file at a URL is fetched into a temporary copy, which is examined as any other.
+    """
+    if isinstance(task.path, Path):
+        return _examine(task.path, task.check)
     record = IndexRow(str(task.path), label="", checked=task.check)
     try:
-        num_bytes, modified_ns = file_key(task.path)
+        known = task.path.known()
+        with at_hand(known) as copy:
+            facts = _examine(copy, task.check)
+    except FileNotFoundError:
+        return replace(record, status="missing", reason="no such file")
+    except OSError as error:
+        return replace(record, status="broken", reason=f"{NOT_FETCHED} ({error})")
+    return replace(facts, path=str(known), version=known.version, modified_ns=None)
+
+
+def _examine(path: Path, check: Check) -> IndexRow:
+    record, task = IndexRow(str(path), label="", checked=check), _Here(path, check)
+    try:
+        num_bytes, modified_ns = file_key(path)
         record = replace(record, num_bytes=num_bytes, modified_ns=modified_ns)
-        _check_kind(task.path, num_bytes)
-        record = replace(record, content_hash=content_hash(task.path))
-        if task.path.is_dir():
-            return _frame_folder_facts(record, task)
-        return _video_facts(record, task)
+        _check_kind(path, num_bytes)
+        record = replace(record, content_hash=content_hash(path))
+        return _frame_folder_facts(record, task) if path.is_dir() else _video_facts(record, task)
     except FileNotFoundError:
         return replace(record, status="missing", reason="no such file")
     except DecodingError as error:
@@ -80,7 +106,7 @@ def _check_kind(path: Path, num_bytes: int) -> None:
         raise DecodingError(path, "the folder is empty" if path.is_dir() else "the file is empty")
 
 
-def _frame_folder_facts(record: IndexRow, task: Task) -> IndexRow:
+def _frame_folder_facts(record: IndexRow, task: _Here) -> IndexRow:
     reader = FrameFolderReader(task.path)
     indices = spread(reader.num_frames, 3) if task.check == "packets" else range(reader.num_frames)
     shapes = {tuple(reader.read([index]).shape[1:3]) for index in indices}
@@ -104,7 +130,7 @@ def _frame_folder_facts(record: IndexRow, task: Task) -> IndexRow:
     )
 
 
-def _video_facts(record: IndexRow, task: Task) -> IndexRow:
+def _video_facts(record: IndexRow, task: _Here) -> IndexRow:
     record, num_packets, orientation = _header_facts(record, task.path)
     try:
         record = _read_through(record, task, num_packets)
@@ -115,7 +141,7 @@ def _video_facts(record: IndexRow, task: Task) -> IndexRow:
         return replace(record, status="broken", reason=error.reason)
 
 
-def _read_through(record: IndexRow, task: Task, num_packets: int) -> IndexRow:
+def _read_through(record: IndexRow, task: _Here, num_packets: int) -> IndexRow:
     if task.check == "packets":
         with open_video(task.path) as reader:
             with_recount(lambda: reader.read(spread(reader.num_frames, 3)))

@@ -4,6 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from videonl.data.reading.url_path import UrlPath, Where
+
 
 def file_key(path: Path) -> tuple[int, int]:
     """Size in bytes and time of modification in nanoseconds: what changes when a file does.
@@ -18,6 +20,18 @@ def file_key(path: Path) -> tuple[int, int]:
         )
     status = path.stat()
     return status.st_size, status.st_mtime_ns
+
+
+def place_key(file: Where) -> tuple[int, int | None, str]:
+    """Size, time of modification and version: of a file here the first two, at a URL size and version.
+
+    Raises:
+        OSError: There is no such file, or its storage does not answer.
+    """
+    if isinstance(file, UrlPath):
+        known = file.known()
+        return known.size_bytes, None, known.version
+    return *file_key(file), ""
 
 
 def content_hash(path: Path) -> str:

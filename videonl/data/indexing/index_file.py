@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
 from videonl.data.reading.fetching import fetch, why_not
 from videonl.data.reading.segment import Place, Segment, part_of
 from videonl.data.reading.shard_member import ShardMember, is_url
+from videonl.data.reading.url_path import UrlPath, Where
 from videonl.errors import UserError
 from videonl.files import whole_path
 
@@ -28,7 +29,7 @@ class IndexRow:
     """One row of an index; the columns of the file have these names. Facts are those of the whole file.
 
     Args:
-        path: The video, relative to the folder of the index if it is in that folder, otherwise absolute.
+        path: The video, relative to the folder of the index if it is in that folder, otherwise absolute; or its URL.
         label: The class, as written in the source; empty if the source has none.
         split: train, val, ...; empty if the source has none.
         clip_id: The video of the clip (a YouTube id); empty if the source has none.
@@ -36,7 +37,7 @@ class IndexRow:
             be read, or not all of it; ``missing``: there is no such file.
         reason: Why it is not ``ok``.
         num_bytes: Size of the file, or of all frames of a folder.
-        modified_ns: When the file was modified last, in nanoseconds since 1970.
+        modified_ns: When the file was modified last, in nanoseconds since 1970; null at a URL.
         content_hash: BLAKE2b of the bytes, 16 bytes in hexadecimal.
         container: Format of the file, by its first name in FFmpeg; ``frames`` for a folder of frames.
         codec: Video codec, by its name in FFmpeg.
@@ -64,6 +65,7 @@ class IndexRow:
         end: Where it ends; null for the rest of the video.
         start_frame: Where it begins, as the number of a frame, of parts that are given so.
         end_frame: The number of the frame before which it ends.
+        version: Of a file at a URL, its tag (ETag), or else its time: what changes when the file does.
     """
 
     path: str
@@ -100,6 +102,7 @@ class IndexRow:
     end: float | None = None
     start_frame: int | None = None
     end_frame: int | None = None
+    version: str = ""
 
     @property
     def usable(self) -> bool:
@@ -131,7 +134,11 @@ class IndexRow:
         if self.shard:
             assert self.offset_bytes is not None and self.num_bytes is not None
             return ShardMember(f"{folder}/{self.shard}", self.offset_bytes, self.num_bytes, self.path)
-        return Path(folder) / self.path if isinstance(folder, str) else folder / self.path
+        if is_url(self.path):
+            return UrlPath(self.path, size_bytes=self.num_bytes or 0)
+        if isinstance(folder, str) and not os.path.isabs(self.path):
+            return UrlPath(f"{folder}/{self.path}", size_bytes=self.num_bytes or 0)
+        return Path(folder) / self.path
 
 
 @lru_cache(16)
@@ -260,8 +267,10 @@ def write_index(index: Path, records: Sequence[IndexRow]) -> None:
         pq.write_table(table, unfinished)
 
 
-def path_for(index: Path, video: Path) -> str:
-    """How an index writes the path of a video: relative to its folder if the video lies there, else absolute."""
+def path_for(index: Path, video: Where) -> str:
+    """How an index writes where a video is: relative to its folder if it lies there, else absolute, or as a URL."""
+    if isinstance(video, UrlPath):
+        return str(video)
     folder, absolute = Path(os.path.abspath(index.parent)), Path(os.path.abspath(video))
     return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else str(absolute)
 

@@ -9,12 +9,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from videonl.data.indexing.facts import Task, examine
-from videonl.data.indexing.fingerprint import file_key
+from videonl.data.indexing.fingerprint import file_key, place_key
 from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, file_of, read_index, write_index
 from videonl.data.indexing.journal import Journal
 from videonl.data.indexing.segments import frames_of
 from videonl.data.preparing.encoding import Encoding, encode
+from videonl.data.reading.fetching import NOT_FETCHED, Outage
 from videonl.data.reading.segment import VideoPart, as_file_name, whole_of
+from videonl.data.reading.shard_reader import at_hand
+from videonl.data.reading.url_path import Where, absolute
 from videonl.data.reading.video_reader import DecodingError
 from videonl.data.sources.folders import are_splits
 from videonl.errors import UserError
@@ -26,19 +29,19 @@ from videonl.runtime.parallel import NoResult, map_limited, require_limits
 _SETTINGS_NAME = "prepared.json"
 
 
-class _Job(NamedTuple):
+class Job(NamedTuple):
     """A video, or a part that is cut: its record, where it is, the folder to write to, the name there, and how."""
 
     record: IndexRow
-    source: Path | VideoPart
+    source: Where | VideoPart
     folder: Path
     name: str
     encoding: Encoding
 
     @property
-    def file(self) -> Path:
+    def file(self) -> Where:
         """The file that is read."""
-        return Path(str(whole_of(self.source)))
+        return absolute(whole_of(self.source))
 
 
 class Failed(NamedTuple):
@@ -49,7 +52,7 @@ class Failed(NamedTuple):
 
 
 def prepare(
-    index: Path,
+    index: Path | str,
     output: Path,
     encoding: Encoding = Encoding(),
     num_workers: int = 2,
@@ -67,7 +70,7 @@ def prepare(
     only read. Paths in the new index are relative, so the folder may move.
 
     Args:
-        index: What ``videonl index`` wrote.
+        index: What ``videonl index`` wrote: a file, a folder with ``index.parquet``, or the URL of either.
         output: The folder to write: absent, empty, or of an earlier run with the same settings.
         encoding: How to re-encode.
         num_workers: Number of processes.
@@ -84,28 +87,25 @@ def prepare(
         UserError: The folder holds sources or something else, nothing is usable, or a number is out of range.
     """
     require_limits(num_workers, limit_seconds)
-    records = [record for record in read_index(index) if record.usable]
-    if not records or any(record.shard for record in records):
-        raise UserError(f"{index}: has no video files to prepare. See: videonl doctor {index}")
-    files = [Path(os.path.abspath(str(record.file_location(index)))) for record in records]
-    parts = [record.segment if cut else None for record in records]
-    sources = [file if part is None else VideoPart(file, part) for file, part in zip(files, parts, strict=True)]
+    records = usable_records(index)
+    sources = sources_of(records, index, cut)
+    here = [file for source in sources if isinstance(file := whole_of(source), Path)]
     check_folder(output)
-    _check_output(output, index, files, records)
+    _check_output(output, index, sources, records)
     try:
         with locked(output / LOCK, f"{output} is being prepared"):
             _claim(output, {**asdict(encoding), **({"cut": True} if cut else {})})
             if cluster is not None:
-                cluster.require_folder_of(map(str, files), output)
-            names = _names(sources)
+                cluster.require_folder_of(map(str, here), output)
+            names = names_of(sources)
             jobs = {
-                str(source): _Job(record, source, output, names[source], encoding)
+                str(source): Job(record, source, output, names[source], encoding)
                 for record, source in zip(records, sources, strict=True)
             }
             engine = (num_workers, limit_seconds, cluster)
             done, failed = _work_through(jobs, output, engine, progress)
             rows = [
-                _row(record, done[str(source)], is_cut=isinstance(source, VideoPart))
+                row_of(record, done[str(source)], is_cut=isinstance(source, VideoPart))
                 for record, source in zip(records, sources, strict=True)
                 if str(source) in done
             ]
@@ -116,8 +116,27 @@ def prepare(
     return rows, failed
 
 
+def usable_records(index: Path | str) -> list[IndexRow]:
+    """What can be prepared of an index.
+
+    Raises:
+        UserError: Nothing can.
+    """
+    records = [record for record in read_index(index) if record.usable]
+    if not records or any(record.shard for record in records):
+        raise UserError(f"{index}: has no video files to prepare. See: videonl doctor {index}")
+    return records
+
+
+def sources_of(records: Sequence[IndexRow], index: Path | str, cut: bool) -> list[Where | VideoPart]:
+    """What is encoded for each record: a file, or the part that it is about where parts are cut."""
+    files = [absolute(record.file_location(index)) for record in records]
+    parts = [record.segment if cut else None for record in records]
+    return [file if part is None else VideoPart(file, part) for file, part in zip(files, parts, strict=True)]
+
+
 def _work_through(
-    jobs: dict[str, _Job],
+    jobs: dict[str, Job],
     output: Path,
     engine: tuple[int, float, Cluster | None],
     progress: Callable[[int, int], None],
@@ -128,12 +147,13 @@ def _work_through(
     done = {
         record.source_path: record
         for record in [*finished, *journal.read()]
-        if record.source_path in jobs and _is_there(record, jobs[record.source_path])
+        if record.source_path in jobs and is_there(record, jobs[record.source_path])
     }
     failed = []
+    outage = Outage()
     with journal.writing():
         remaining = [job for path, job in jobs.items() if path not in done]
-        for job, outcome in map_limited(_encode, remaining, *engine):
+        for job, outcome in map_limited(encode_one, remaining, *engine):
             if isinstance(outcome, IndexRow):
                 done[str(job.source)] = outcome
                 journal.append(outcome)
@@ -141,25 +161,30 @@ def _work_through(
                 failed.append(Failed(str(job.source), outcome.reason))
                 unfinished_of(job.folder / job.name).unlink(missing_ok=True)  # a process that was killed leaves it
             progress(len(done) + len(failed), len(jobs))
+            outage.see(outcome.reason)
     return done, failed
 
 
-def _encode(job: _Job) -> IndexRow | NoResult:
-    """Runs in a worker process."""
+def encode_one(job: Job) -> IndexRow | NoResult:
+    """Does a job, in a worker process."""
     target = job.folder / job.name
     try:
-        num_bytes, modified_ns = file_key(job.file)
-        if (num_bytes, modified_ns) != (job.record.num_bytes, job.record.modified_ns):
+        if place_key(job.file) != (job.record.num_bytes, job.record.modified_ns, job.record.version):
             return NoResult("has changed since it was indexed; index it again")
         assert job.record.num_frames is not None
         frames = frames_of(job.record) if isinstance(job.source, VideoPart) else None
-        encoded = encode(job.file, target, job.encoding, job.record.num_frames, frames)
+        with at_hand(job.file) as file:
+            encoded = encode(file, target, job.encoding, job.record.num_frames, frames)
     except DecodingError as error:
         return NoResult(error.reason)
     except FileNotFoundError as error:
-        if error.filename != str(job.file):
+        if isinstance(job.file, Path) and error.filename != str(job.file):
             raise
         return NoResult("no such file")
+    except OSError as error:
+        if isinstance(job.file, Path):
+            raise
+        return NoResult(f"{NOT_FETCHED} ({error})")
     return replace(
         examine(Task(target, job.record.checked or "decode")),  # type: ignore[arg-type]  # a Check, from an index
         path=job.name,
@@ -169,14 +194,16 @@ def _encode(job: _Job) -> IndexRow | NoResult:
     )
 
 
-def _row(record: IndexRow, prepared: IndexRow, is_cut: bool) -> IndexRow:
+def row_of(record: IndexRow, prepared: IndexRow, is_cut: bool) -> IndexRow:
+    """What the new index says of a row of the old one, given what was prepared."""
     if is_cut:  # what it was cut from stays known: its clips belong into one split
         return replace(prepared, label=record.label, split=record.split, clip_id=record.clip_id or record.content_hash)
     segment = record.segment.columns() if record.segment else {}
     return replace(prepared, label=record.label, split=record.split, clip_id=record.clip_id, **segment)  # type: ignore[arg-type]  # by their names
 
 
-def _is_there(record: IndexRow, job: _Job) -> bool:
+def is_there(record: IndexRow, job: Job) -> bool:
+    """Whether a job has been done, and neither its source nor its result has changed since."""
     try:
         size, modified_ns = file_key(job.folder / record.path)
     except OSError:
@@ -185,12 +212,13 @@ def _is_there(record: IndexRow, job: _Job) -> bool:
     return same_source and (size, modified_ns) == (record.num_bytes, record.modified_ns)
 
 
-def _names(sources: Sequence[Path | VideoPart]) -> dict[Path | VideoPart, str]:
+def names_of(sources: Sequence[Where | VideoPart]) -> dict[Where | VideoPart, str]:
     """Names below the new folder: the old ones below the folder that all share, ending in ``.mp4``.
 
     Those of parts say which: ``match_t11.9-21.2.mp4``.
     """
-    old = {source: Path(as_file_name(source)) for source in sources}
+    # A URL may have another folder of that name: as a path below the root of all it has its scheme before it.
+    old = {source: Path("/", as_file_name(source)) for source in sources}
     shared = Path(os.path.commonpath([path.parent for path in old.values()]))
     below = {source: PurePosixPath(path.relative_to(shared).as_posix()) for source, path in old.items()}
     names = {source: str(name.with_suffix(".mp4")) for source, name in below.items()}
@@ -199,9 +227,15 @@ def _names(sources: Sequence[Path | VideoPart]) -> dict[Path | VideoPart, str]:
     return {source: name if num_uses[name.lower()] == 1 else f"{below[source]}.mp4" for source, name in names.items()}
 
 
-def _check_output(output: Path, index: Path, sources: Sequence[Path], records: Sequence[IndexRow]) -> None:
+def _check_output(
+    output: Path, index: Path | str, sources: Sequence[Where | VideoPart], records: Sequence[IndexRow]
+) -> None:
     folder = output.resolve()
-    places = {(source.parent, row.label, row.split): source for source, row in zip(sources, records, strict=True)}
+    places = {
+        (file.parent, row.label, row.split): file
+        for source, row in zip(sources, records, strict=True)
+        if isinstance(file := whole_of(source), Path)
+    }
     for (parent, label, split), source in places.items():
         data_set = _data_set_of(parent.resolve(), label, split, folder)
         if folder.is_relative_to(data_set) or parent.resolve().is_relative_to(folder):

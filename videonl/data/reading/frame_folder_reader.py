@@ -72,12 +72,12 @@ def is_frame_folder(path: Path) -> bool:
     if not path.is_dir():
         return False
     with os.scandir(path) as entries:
-        return any(_is_frame_name(entry.name) for entry in entries)
+        return any(is_frame_name(entry.name) for entry in entries)
 
 
 def frame_images(folder: Path) -> list[Path]:
     """The images that are frames, in the order of the numbers in their names."""
-    return sorted((path for path in folder.iterdir() if _is_frame_name(path.name)), key=_number_and_name)
+    return sorted((path for path in folder.iterdir() if is_frame_name(path.name)), key=_number_and_name)
 
 
 def numbers_are_consecutive(images: Sequence[Path]) -> bool:
@@ -90,7 +90,8 @@ def numbers_are_consecutive(images: Sequence[Path]) -> bool:
     return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
-def _is_frame_name(name: str) -> bool:
+def is_frame_name(name: str) -> bool:
+    """Whether an image of this name is a frame, rather than optical flow or hidden."""
     lower = name.lower()
     return lower.endswith(tuple(_IMAGE_SUFFIXES)) and not lower.startswith((*_FLOW_PREFIXES, "."))
 

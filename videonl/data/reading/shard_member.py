@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from videonl.data.reading.fetching import fetch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ShardMember:
     """Where a video lies in a shard.
 
@@ -36,25 +36,9 @@ class ShardMember:
         return data
 
 
-@dataclass(frozen=True)
-class RemoteVideo(ShardMember):
-    """A video that is a file of its own at a URL."""
-
-    def __str__(self) -> str:
-        return self.url
-
-    def fetch(self) -> bytes:
-        """Read the file.
-
-        Raises:
-            OSError: It is gone, or the storage does not answer.
-        """
-        return fetch(self.url)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FetchedMember(ShardMember):
-    """A video inside a shard whose bytes are already here.
+    """A video inside a shard, or at a URL of its own, whose bytes are already here.
 
     Args:
         data: All of them.
@@ -62,18 +46,12 @@ class FetchedMember(ShardMember):
 
     data: bytes = field(default=b"", repr=False)
 
+    def __str__(self) -> str:
+        return self.url if self.url.endswith(f"/{self.name}") else f"{self.url}/{self.name}"
+
     def fetch(self) -> bytes:
         """The bytes."""
         return self.data
-
-
-def remote_video(url: str) -> RemoteVideo:
-    """The video at a URL: anything that fsspec opens.
-
-    >>> remote_video("https://example.org/a/walk.mp4?key=1").name
-    'walk.mp4'
-    """
-    return RemoteVideo(url, 0, 0, url.partition("?")[0].rpartition("/")[2])
 
 
 def is_url(source: str) -> bool:

@@ -5,12 +5,14 @@ import itertools
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
+from videonl.data.reading.fetching import stretches
 from videonl.data.reading.shard_member import ShardMember
+from videonl.data.reading.url_path import Where
 from videonl.data.reading.video_reader import DecodingError, VideoReader
 
 _copies = itertools.count(1)
@@ -71,7 +73,7 @@ def open_member(member: ShardMember, opener: Callable[[Path], VideoReader]) -> S
     except OSError as error:
         raise DecodingError(str(member), f"cannot be fetched ({error})") from error
     with contextlib.ExitStack() as stack:
-        path = stack.enter_context(_copied(data, Path(member.name).suffix))
+        path = stack.enter_context(copied([data], Path(member.name).suffix))
         try:
             reader = opener(path)
         except DecodingError as error:
@@ -80,8 +82,8 @@ def open_member(member: ShardMember, opener: Callable[[Path], VideoReader]) -> S
 
 
 @contextlib.contextmanager
-def _copied(data: bytes, suffix: str) -> Iterator[Path]:
-    """A file of these bytes while the context is open.
+def copied(data: Iterable[bytes], suffix: str) -> Iterator[Path]:
+    """A file of these bytes while the context is open, in the folder for temporary files.
 
     On Linux it has no name in any folder, so that even a process that is killed leaves nothing behind. It is opened
     through the number of its descriptor, which the next copy gets again; and frame tables are kept by path, size and
@@ -89,15 +91,36 @@ def _copied(data: bytes, suffix: str) -> Iterator[Path]:
     """
     if sys.platform == "linux":
         with tempfile.TemporaryFile() as file:
-            file.write(data)
+            file.writelines(data)
             file.flush()
             seconds = next(_copies)  # whole ones: some file systems keep no fractions
             os.utime(file.fileno(), (seconds, seconds))
             yield Path(f"/proc/self/fd/{file.fileno()}")
         return
     with tempfile.NamedTemporaryFile(prefix="videonl_", suffix=suffix, delete=False) as named:
-        named.write(data)
+        path = Path(named.name)
+        try:
+            named.writelines(data)
+        except BaseException:
+            path.unlink()
+            raise
     try:
-        yield Path(named.name)
+        yield path
     finally:
-        os.unlink(named.name)
+        path.unlink()
+
+
+@contextlib.contextmanager
+def at_hand(file: Where) -> Iterator[Path]:
+    """A path under which a file can be read while the context is open: its own, or that of a temporary copy.
+
+    Raises:
+        FileNotFoundError: There is no such file at its URL.
+        OSError: It cannot be fetched.
+    """
+    if isinstance(file, Path):
+        yield file
+        return
+    known = file.known()
+    with copied(stretches(known.url, known.size_bytes), known.suffix) as copy:
+        yield copy

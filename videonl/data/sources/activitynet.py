@@ -42,7 +42,7 @@ def read_activitynet(file: ListFile) -> list[LabeledPath]:
         _log.warning("%s: left out %d videos without annotations, such as %s", file.path, len(empty), empty[0])
     if not entries:
         raise UserError(f"{file.path}: no videos listed. Copy it again.")
-    require_some(file.path, entries, file.base)
+    require_some(file.path, entries, videos)
     return entries
 
 

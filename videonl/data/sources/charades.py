@@ -3,10 +3,10 @@
 import logging
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from videonl.data.reading.segment import VideoPart
+from videonl.data.reading.url_path import Where
 from videonl.data.sources.class_names import read_class_names
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.finding import VideosBelow, require_some
@@ -52,23 +52,23 @@ def read_charades(file: ListFile) -> list[LabeledPath]:
         _log.warning("%s: left out %d videos without actions", file.path, num_empty)
     if not entries:
         raise UserError(f"{file.path}: none of its videos has an action, so there are no segments. Remove segments=.")
-    require_some(file.path, entries, file.base)
+    require_some(file.path, entries, videos)
     return entries
 
 
-def _video(row: Mapping[str, str], origin: str, videos: VideosBelow) -> Path:
+def _video(row: Mapping[str, str], origin: str, videos: VideosBelow) -> Where:
     if not row["id"]:
         raise UserError(f"{origin}: has no id. Correct the row, or leave it out.")
     return videos.find((row["id"],), f"{row['id']}.mp4")
 
 
-def _whole(path: Path, actions: list[_Action], origin: str, names: Mapping[str, str]) -> LabeledPath:
+def _whole(path: Where, actions: list[_Action], origin: str, names: Mapping[str, str]) -> LabeledPath:
     codes = list(dict.fromkeys(action.code for action in actions))
     numbers = joined(_number(code) for code in codes) if names else ""
     return LabeledPath(path, joined(names.get(code, code) for code in codes), origin, clip_id=path.stem, number=numbers)
 
 
-def _segments(path: Path, actions: list[_Action], origin: str, names: Mapping[str, str]) -> list[LabeledPath]:
+def _segments(path: Where, actions: list[_Action], origin: str, names: Mapping[str, str]) -> list[LabeledPath]:
     entries = []
     for place, action in enumerate(actions, start=1):
         at = f"{origin}, action {place}"

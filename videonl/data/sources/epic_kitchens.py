@@ -39,7 +39,7 @@ def read_epic_kitchens(file: ListFile) -> list[LabeledPath]:
         )
     videos = VideosBelow(file.base)
     entries = [_entry(row, origin, column, videos) for origin, row in file.rows()]
-    require_some(file.path, entries, file.base)
+    require_some(file.path, entries, videos)
     names_file = file.reading.classes or _names_beside(file.path, column)
     return named_by_file(entries, file.path, names_file) if names_file else entries
 

@@ -2,11 +2,15 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from videonl.data.reading.fetching import facts_of
 from videonl.data.reading.segment import whole_of
+from videonl.data.reading.shard_member import ShardMember, is_url
+from videonl.data.reading.url_path import UrlPath, Where
 from videonl.data.sources.entry import LabeledPath, is_video_name
+from videonl.data.sources.listing import Lister
 from videonl.errors import UserError
 
 _NUM_PROBED_FILES = 20
@@ -19,11 +23,12 @@ class VideosBelow:
         root: The folder to search, links to folders included.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Where) -> None:
         self.root = root
-        self.by_stem: Mapping[str, Sequence[Path]] = _files_by_stem(root)
+        self.by_stem: Mapping[str, Sequence[Where]] = _files_by_stem(root)
+        self.found_some = False
 
-    def find(self, stems: Iterable[str], otherwise: str | Path, folder: str = "") -> Path:
+    def find(self, stems: Iterable[str], otherwise: str, folder: str = "") -> Where:
         """The file of the first name that exists; in a folder of a certain name, if several fit.
 
         Args:
@@ -31,38 +36,50 @@ class VideosBelow:
             otherwise: Where below the root the file is expected, if there is none.
             folder: That name.
         """
-        found = next((self.by_stem[stem] for stem in stems if stem in self.by_stem), [self.root / otherwise])
+        found = next((self.by_stem[stem] for stem in stems if stem in self.by_stem), None)
+        if found is None:
+            return self.root / otherwise
+        self.found_some = True
         return next((path for path in found if folder and folder in path.parts), found[0])
 
+    def below(self, name: str) -> Where | None:
+        """The file of a path relative to the root, if it exists."""
+        path = self.root / name
+        listed = {path: path for path in self.by_stem.get(path.stem, ())}
+        there = listed.get(path) if isinstance(path, UrlPath) or not os.path.exists(path) else path
+        self.found_some |= there is not None
+        return there
 
-def require_some(list_file: Path, entries: Sequence[LabeledPath], root: Path) -> None:
+
+def require_some(list_file: Path, entries: Sequence[LabeledPath], videos: VideosBelow) -> None:
     """Refuses a list of which no video was found.
 
     Raises:
         UserError: Naming one, and the root.
     """
     places = {str(whole_of(entry.path)) for entry in entries}
-    if not any(map(os.path.exists, places)):
+    if not videos.found_some and not any(os.path.exists(place) for place in places):
         raise UserError(
-            f"{list_file}: none of its {len(places)} clips was found below {root} (looked for "
-            f"{Path(str(whole_of(entries[0].path))).name} and so on). Name the folder of the videos: --root, or "
-            "--data.root."
+            f"{list_file}: none of its {len(places)} clips was found below {videos.root} (looked for "
+            f"{whole_of(entries[0].path).name} and so on). Name the folder of the videos: --root, or --data.root."
         )
 
 
-def check_first_files(list_file: Path, entries: Sequence[LabeledPath], base: Path) -> None:
+def check_first_files(list_file: Path, entries: Sequence[LabeledPath], base: Where) -> None:
     """Refuses a list of which none of the first files exists.
 
     Raises:
         UserError: Showing how the first row was read.
     """
     # Every file is not checked: on network storage that takes minutes, and the reader reports a missing one by name.
-    paths = [Path(str(whole_of(entry.path))) for entry in entries[:_NUM_PROBED_FILES]]
-    if any(map(os.path.exists, paths)):
+    paths = [whole_of(entry.path) for entry in entries[:_NUM_PROBED_FILES]]
+    if any(map(exists, paths)):
         return
     if any("\\" in str(video) for video in paths):
         remedy = "Write / between folders, not the backslashes of Windows."
-    elif not any(video.is_relative_to(base) for video in paths):
+    elif any(is_url(str(video)) for video in paths):
+        remedy = "Correct the URLs; relative paths are below that of --root (or --data.root)."
+    elif not any(isinstance(base, Path) and Path(str(video)).is_relative_to(base) for video in paths):
         remedy = "The paths are absolute, so no root applies to them: give --data.path-prefix OLD=NEW, or correct them."
     else:
         remedy = f"Relative paths were resolved against {base}; set --data.root (or --root) to their base folder."
@@ -73,8 +90,42 @@ def check_first_files(list_file: Path, entries: Sequence[LabeledPath], base: Pat
     )
 
 
-def _files_by_stem(root: Path) -> dict[str, list[Path]]:
-    files: dict[str, list[Path]] = defaultdict(list)
+def exists(file: Path | ShardMember) -> bool:
+    """Whether there is such a file, here or at its URL.
+
+    Raises:
+        UserError: Its storage does not answer, or asks for credentials.
+    """
+    if not isinstance(file, UrlPath):
+        return os.path.exists(str(file))
+    try:
+        facts_of(file.url)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read ({error}).") from error
+    return True
+
+
+def _files_by_stem(root: Where) -> dict[str, list[Where]]:
+    files: dict[str, list[Where]] = defaultdict(list)
+    for path in _videos_at(root) if isinstance(root, UrlPath) else _videos_in(root):
+        files[path.stem].append(path)
+    return {stem: sorted(paths) for stem, paths in files.items()}
+
+
+def _videos_at(root: UrlPath) -> Iterator[UrlPath]:
+    list_folder, folders = Lister(root), [root]
+    while folders:
+        try:
+            files, below = list_folder(folder := folders.pop())
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be listed ({error}).") from error
+        folders += below
+        yield from (file for file in files if is_video_name(file.name))
+
+
+def _videos_in(root: Path) -> Iterator[Path]:
     visited = set()
     for folder, subfolders, names in os.walk(root, followlinks=True):
         if os.path.realpath(folder) in visited:  # links may go round in a circle
@@ -83,5 +134,4 @@ def _files_by_stem(root: Path) -> dict[str, list[Path]]:
         visited.add(os.path.realpath(folder))
         for name in names:
             if is_video_name(name):
-                files[Path(name).stem].append(Path(folder, name))
-    return {stem: sorted(paths) for stem, paths in files.items()}
+                yield Path(folder, name)

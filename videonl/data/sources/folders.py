@@ -4,14 +4,12 @@ A folder of videos without class folders is a source too, whose videos have no l
 """
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
-from videonl.data.reading.frame_folder_reader import is_frame_folder
-from videonl.data.reading.probe import opens_as_video
+from videonl.data.reading.url_path import UrlPath, Where
+from videonl.data.sources.contents import Content, ListContent, content_at, content_here, real_path
 from videonl.data.sources.entry import LabeledPath, is_video_name
 from videonl.errors import UserError
 from videonl.outputs import is_same
@@ -27,25 +25,20 @@ _NUM_SHOWN = 3
 _log = logging.getLogger(__name__)
 
 
-class _Content(NamedTuple):
-    """What is directly in a folder, each sorted by name."""
-
-    videos: list[Path]
-    folders: list[Path]
-    others: list[Path]
-
-
-def read_folder(folder: Path) -> list[LabeledPath]:
+def read_folder(folder: Where) -> list[LabeledPath]:
     """List the videos of class folders, sorted by split, class and name; a warning counts the files left out.
 
     Folders named train, val, test and the like, that hold class folders in turn, are splits rather than classes.
-    Videos in folders below a class folder are of that class. Without class folders the videos have no label.
+    Videos in folders below a class folder are of that class. Without class folders the videos have no label. At a URL,
+    files are videos by their names alone: to look into others would take a request for each.
 
     Raises:
-        UserError: There are no videos, a class folder is empty, or what is a class cannot be told.
+        UserError: There are no videos, a class folder is empty, or what is a class cannot be told; or, at a URL, there
+            is a folder of frames.
     """
-    left_out: dict[Path, str] = {}
-    entries = _read(folder, _content(folder), left_out)
+    left_out: dict[Where, str] = {}
+    content_of = content_at(folder) if isinstance(folder, UrlPath) else content_here
+    entries = _read(folder, content_of(folder), content_of, left_out)
     if left_out:
         _log.warning("%s: left out %s", folder, _counted(left_out))
     return entries
@@ -99,67 +92,38 @@ def split_of_name(name: str) -> str:
     return named.pop() if len(named) == 1 else ""
 
 
-def _read(folder: Path, top: _Content, left_out: dict[Path, str]) -> list[LabeledPath]:
-    inside = {inner: _content(inner) for inner in top.folders}
+def _read(folder: Where, top: Content, content_of: ListContent, left_out: dict[Where, str]) -> list[LabeledPath]:
+    inside = {inner: content_of(inner) for inner in top.folders}
     left_out |= {path: kind for path, kind in _no_videos(top).items() if not _describes(path)}
     if inside and all(_is_split(inner, content) for inner, content in inside.items()):
         return [
             entry._replace(split=split.name)
             for split, content in inside.items()
-            for entry in _read(split, content, left_out)
+            for entry in _read(split, content, content_of, left_out)
         ]
-    if top.videos and not any(_has_videos(inner, content) for inner, content in inside.items()):
+    if top.videos and not any(_has_videos(inner, content, content_of) for inner, content in inside.items()):
         left_out |= dict.fromkeys(top.folders, "folder without videos")
         return [LabeledPath(video, None, str(video)) for video in top.videos]
     if not inside:
         raise UserError(f"{folder}: no class folders in it. Arrange the videos as {folder}/CLASS/CLIP.mp4.")
     left_out |= dict.fromkeys(top.videos, "video beside the class folders")
-    return [
-        LabeledPath(video, printable(inner.name), str(video))
-        for inner, content in inside.items()
-        for video in _of_class(inner, content, left_out)
-    ]
+    entries = []
+    for inner, content in inside.items():
+        label = printable(inner.name)
+        entries += [LabeledPath(video, label, str(video)) for video in _of_class(inner, content, content_of, left_out)]
+    return entries
 
 
-def _content(folder: Path) -> _Content:
-    content = _Content([], [], [])
-    try:
-        for path in sorted(folder.iterdir()):
-            _place(path, content).append(path)
-    except OSError as error:
-        raise UserError(
-            f"{error.filename or folder} cannot be listed ({error.strerror or error}). Allow access, or remove it."
-        ) from error
-    return content
-
-
-def _place(path: Path, content: _Content) -> list[Path]:
-    if path.name.startswith("."):
-        return content.others
-    if path.is_dir():
-        return content.videos if _holds_frames(path) else content.folders
-    # A link to nothing counts, to be named as missing.
-    is_named = is_video_name(path.name) and (path.is_file() or path.is_symlink())
-    return content.videos if is_named or opens_as_video(path) else content.others
-
-
-def _holds_frames(folder: Path) -> bool:
-    """Whether its images are the frames of a video, rather than lie beside videos."""
-    return is_frame_folder(folder) and not any(
-        is_video_name(path.name) or (path.is_dir() and is_frame_folder(path)) for path in folder.iterdir()
-    )
-
-
-def _is_split(folder: Path, content: _Content) -> bool:
+def _is_split(folder: Where, content: Content) -> bool:
     return folder.name.lower() in _SPLIT_NAMES and bool(content.folders) and not content.videos
 
 
-def _has_videos(folder: Path, content: _Content) -> bool:
-    return bool(content.videos or _nested(content, {}, (os.path.realpath(folder),)))
+def _has_videos(folder: Where, content: Content, content_of: ListContent) -> bool:
+    return bool(content.videos or _nested(content, content_of, {}, (real_path(folder),)))
 
 
-def _of_class(folder: Path, content: _Content, left_out: dict[Path, str]) -> list[Path]:
-    nested = _nested(content, left_out, (os.path.realpath(folder),))
+def _of_class(folder: Where, content: Content, content_of: ListContent, left_out: dict[Where, str]) -> list[Where]:
+    nested = _nested(content, content_of, left_out, (real_path(folder),))
     if content.videos and nested and folder.name.lower() in _SPLIT_NAMES:
         raise UserError(
             f"{folder}: is named like a split, but holds videos such as {content.videos[0].name} beside folders of "
@@ -178,29 +142,31 @@ def _of_class(folder: Path, content: _Content, left_out: dict[Path, str]) -> lis
     )
 
 
-def _nested(content: _Content, left_out: dict[Path, str], above: tuple[str, ...]) -> list[Path]:
+def _nested(
+    content: Content, content_of: ListContent, left_out: dict[Where, str], above: tuple[str, ...]
+) -> list[Where]:
     """The videos in the folders below, at any depth; links that lead in a circle are not followed."""
     left_out |= _no_videos(content)
     videos = []
     for folder in content.folders:
-        real = os.path.realpath(folder)
+        real = real_path(folder)
         if real not in above:
-            below = _content(folder)
-            videos += [*below.videos, *_nested(below, left_out, (*above, real))]
+            below = content_of(folder)
+            videos += [*below.videos, *_nested(below, content_of, left_out, (*above, real))]
     return videos
 
 
-def _no_videos(content: _Content) -> dict[Path, str]:
+def _no_videos(content: Content) -> dict[Where, str]:
     return {path: _kind(path) for path in content.others}
 
 
-def _kind(path: Path) -> str:
+def _kind(path: Where) -> str:
     if path.name.startswith("."):
         return "file that is hidden"
     return f"file without a video ({path.suffix})" if path.suffix else "file without a video"
 
 
-def _describes(path: Path) -> bool:
+def _describes(path: Where) -> bool:
     """Whether a file beside class folders is about them, which nobody takes for a video.
 
     >>> [_describes(Path(name)) for name in ("labels.csv", "README", "clip.xyz", ".hidden.csv")]
@@ -210,7 +176,7 @@ def _describes(path: Path) -> bool:
     return not name.startswith(".") and (suffix in _DESCRIBING or (name in _DESCRIBING_NAMES and not suffix))
 
 
-def _counted(left_out: Mapping[Path, str]) -> str:
+def _counted(left_out: Mapping[Where, str]) -> str:
     """How many there are of which kind, and some of them.
 
     >>> _counted({Path("a.xyz"): "file without a video (.xyz)", Path("b.xyz"): "file without a video (.xyz)"})

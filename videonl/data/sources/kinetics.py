@@ -27,7 +27,7 @@ def read_kinetics(file: ListFile) -> list[LabeledPath]:
     """
     videos = VideosBelow(file.base)
     entries = [_entry(row, origin, videos) for origin, row in file.rows()]
-    require_some(file.path, entries, file.base)
+    require_some(file.path, entries, videos)
     return entries
 
 

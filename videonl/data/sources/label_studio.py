@@ -1,6 +1,5 @@
 """Label Studio's JSON export: choices for whole videos, or timeline labels for ranges of frames."""
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from videonl.data.reading.segment import Segment, part_of
+from videonl.data.reading.url_path import Where
 from videonl.data.sources.entry import LabeledPath, is_video_name
 from videonl.data.sources.finding import VideosBelow, require_some
 from videonl.data.sources.list_file import ListFile
@@ -64,7 +64,7 @@ def read_label_studio(file: ListFile) -> list[LabeledPath]:
             entries.append(LabeledPath(part_of(path, segment), label, at, split))
     if not entries:
         raise UserError(f"{file.path}: no video has a label. Annotate some, and export them again.")
-    require_some(file.path, entries, file.base)
+    require_some(file.path, entries, videos)
     return entries
 
 
@@ -143,12 +143,11 @@ def _video_of(data: Mapping[str, Any], origin: str) -> str:
     raise UserError(f"{origin}: its data names no video file, but {dict(data)!r}. Correct it.")
 
 
-def _find(path: str, videos: VideosBelow) -> Path:
+def _find(path: str, videos: VideosBelow) -> Where:
     """The longest end of the path that exists below the root, or else a file of that name."""
     parts = [part for part in path.split("/") if part not in ("", "..")]
     for first in range(len(parts)):
-        below = videos.root.joinpath(*parts[first:])
-        if os.path.exists(below):
+        if below := videos.below("/".join(parts[first:])):
             return below
     plain = _UPLOAD.sub("", Path(path).stem, count=1)
     return videos.find((Path(path).stem, plain), f"{plain}{Path(path).suffix}")

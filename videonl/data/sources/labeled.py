@@ -10,7 +10,9 @@ from typing import TypeVar
 
 from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, is_index, read_index
 from videonl.data.reading.shard_member import is_url
+from videonl.data.reading.url_path import UrlPath, Where
 from videonl.data.sources.entry import LabeledPath
+from videonl.data.sources.finding import exists
 from videonl.data.sources.folders import read_folder, split_of_name
 from videonl.data.sources.lists import read_list, shorten
 from videonl.data.sources.naming import apart, locate
@@ -29,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 def read_source(
     source: str,
-    root: Path | None = None,
+    root: Where | None = None,
     classes: Path | None = None,
     keep_unreadable: bool = False,
     columns: str | None = None,
@@ -49,6 +51,9 @@ def read_source(
     a split of HMDB51, ``'*_test_split1.txt#train'``. Where labels are numbers, a file ``classes.txt`` beside the list
     names them.
 
+    The URL of a folder is read as one here, but files of other names than those of videos are left out, and folders of
+    frames refused. Paths in a list may be URLs.
+
     An index is a file of ``videonl index``, or a folder that holds one, or the URL of either. Its broken and missing
     videos are left out, with a warning that counts them, or kept to be counted.
 
@@ -57,7 +62,8 @@ def read_source(
     Args:
         source: Folder, list file or index, the latter two optionally with ``#split``.
         root: Base folder of relative paths: of the source itself, and of the paths in a list. Without it the source is
-            relative to the current folder and the paths in a list to the folder the list is in.
+            relative to the current folder and the paths in a list to the folder the list is in. At a URL, a source that
+            exists here goes first.
         classes: A file with the names of numeric labels of a list, instead of ``classes.txt``.
         keep_unreadable: Keep the videos that an index calls broken or missing: an evaluation counts them.
         columns: What the columns of a list are called: ``path=filename,label=class``; see
@@ -75,10 +81,15 @@ def read_source(
     if is_own_source(source):
         refuse("a function of your own")
         return read_own(source, root)
+    if isinstance(root, UrlPath) and not _is_here(source):
+        source = source if is_url(source) else str(root / source)
     if is_url(source):
-        refuse("an index")
         url, _, split = source.partition("#")
-        return _of_index(url, split or None, keep_unreadable)
+        index = _index_at(url)
+        refuse("an index" if index else "a folder of videos")
+        if index is None:
+            return _of_folder(UrlPath(url.rstrip("/")), source, split or None)
+        return _of_index(index, split or None, keep_unreadable)
     if (pattern := _hmdb51(source, root)) is not None:
         refuse("a split of HMDB51, whose files are below the root")
         return pattern
@@ -91,6 +102,10 @@ def read_source(
     if not path.is_dir():
         return read_list(path, split_name, reading)
     refuse("a folder of videos")
+    return _of_folder(path, source, split_name)
+
+
+def _of_folder(path: Where, source: str, split_name: str | None) -> list[LabeledPath]:
     entries = read_folder(path)
     if split_name is None:
         return entries
@@ -101,29 +116,55 @@ def read_source(
     )
 
 
-def _hmdb51(source: str, root: Path | None) -> list[LabeledPath] | None:
+def _is_here(source: str) -> bool:
+    """Whether a source is on this machine, rather than below a root at a URL."""
+    path = os.path.expanduser(source)
+    is_there = any(os.path.lexists(name) for name in (path, path.rpartition("#")[0]) if name)
+    return is_there or glob.has_magic(source) or os.path.isabs(path)
+
+
+def _index_at(url: str) -> str | None:
+    """The index that a URL names, or a folder there holds; None of a folder without one."""
+    if url.endswith(".parquet"):
+        return url
+    if exists(UrlPath(url.rstrip("/")) / INDEX_NAME):
+        return url
+    if UrlPath(url).suffix and exists(UrlPath(url)):  # a folder of https:// exists, as the page that lists it
+        raise UserError(
+            f"{url}: is a file, and lists are read from disk. Copy it here, and name the folder of its videos: --root "
+            f"{UrlPath(url).parent} (or --data.root)."
+        )
+    return None
+
+
+def _hmdb51(source: str, root: Where | None) -> list[LabeledPath] | None:
     """The videos of the official files of HMDB51, which a pattern names; None where it names others, or is none."""
     if not _is_pattern(source, root):
         return None
     name, _, split = source.partition("#")
-    paths = [Path(each) for each in sorted(glob.glob(str((root or Path()) / os.path.expanduser(name))))]
+    paths = [Path(each) for each in sorted(glob.glob(str(_folder(root) / os.path.expanduser(name))))]
     if not is_hmdb51(paths):
         return None
     entries = read_hmdb51(paths, root)
     return _of_split(name, entries, split) if split else entries
 
 
-def _is_pattern(source: str, root: Path | None) -> bool:
-    return glob.has_magic(source) and not os.path.lexists((root or Path()) / os.path.expanduser(source))
+def _is_pattern(source: str, root: Where | None) -> bool:
+    return glob.has_magic(source) and not os.path.lexists(_folder(root) / os.path.expanduser(source))
 
 
-def file_of_source(source: str, root: Path | None = None) -> Path:
+def _folder(root: Where | None) -> Path:
+    """What patterns are relative to."""
+    return root if isinstance(root, Path) else Path()
+
+
+def file_of_source(source: str, root: Where | None = None) -> Path:
     """The list or index that a source is read from, without its split; or its folder, or its URL.
 
     Raises:
         UserError: It does not exist.
     """
-    if is_url(source) or is_own_source(source):
+    if is_url(source) or is_own_source(source) or (isinstance(root, UrlPath) and not _is_here(source)):
         return Path(source)
     if _is_pattern(source, root):
         return Path(source.partition("#")[0])
@@ -138,7 +179,7 @@ def files_of_sources(text: str) -> list[Path]:
 
 def read_sources(
     text: str,
-    root: Path | None = None,
+    root: Where | None = None,
     classes: Path | None = None,
     columns: str | None = None,
     path_prefix: str | None = None,
@@ -199,7 +240,7 @@ def _of_index(index: Path | str, split: str | None, keep_unreadable: bool) -> li
     ]
 
 
-def _of_split(source: Path | str, items: Sequence[_HasSplit], split: str) -> list[_HasSplit]:
+def _of_split(source: Where | str, items: Sequence[_HasSplit], split: str) -> list[_HasSplit]:
     chosen = [item for item in items if item.split == split]
     if not chosen:
         splits = sorted({item.split for item in items if item.split})

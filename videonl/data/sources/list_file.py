@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from videonl.data.reading.url_path import Where
 from videonl.data.sources.list_lines import Line, fields_of, separator_of
 from videonl.data.sources.options import Reading
 from videonl.errors import UserError
@@ -27,7 +28,7 @@ class ListFile:
     reading: Reading
 
     @property
-    def base(self) -> Path:
+    def base(self) -> Where:
         """What relative paths are relative to, and below which the files of official lists are."""
         return self.reading.root or self.path.parent
 

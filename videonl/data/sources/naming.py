@@ -3,22 +3,23 @@
 import os
 from pathlib import Path
 
+from videonl.data.reading.url_path import Where
 from videonl.errors import UserError
 
 
-def locate(source: str, root: Path | None) -> tuple[Path, str | None]:
+def locate(source: str, root: Where | None) -> tuple[Path, str | None]:
     """The file or folder of a source, and its split.
 
     Args:
         source: A path, relative to the root, perhaps with ``#split``.
-        root: The folder, by default the current one.
+        root: The folder, by default the current one; a URL is none, as sources are then relative to the current one.
 
     Raises:
         UserError: There is none.
     """
-    if root is not None and not os.path.isdir(root):
+    if isinstance(root, Path) and not os.path.isdir(root):
         raise UserError(f"{root}: no such folder. Correct --data.root.")
-    base = root or Path()
+    base = root if isinstance(root, Path) else Path()
     whole = base / os.path.expanduser(source)
     if os.path.lexists(whole):  # a name may contain '#' itself
         return whole, None

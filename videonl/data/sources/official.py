@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from videonl.data.reading.url_path import Where
 from videonl.data.sources.class_names import read_class_names
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.list_file import ListFile
@@ -69,7 +70,7 @@ def is_hmdb51(paths: Sequence[Path]) -> bool:
     return bool(paths) and all(_HMDB.fullmatch(path.name) for path in paths)
 
 
-def read_hmdb51(paths: Sequence[Path], root: Path | None) -> list[LabeledPath]:
+def read_hmdb51(paths: Sequence[Path], root: Where | None) -> list[LabeledPath]:
     """The rows of the files of one split of HMDB51: a video is ``CLASS/NAME`` below the root.
 
     Args:
@@ -89,7 +90,7 @@ def read_hmdb51(paths: Sequence[Path], root: Path | None) -> list[LabeledPath]:
     return [entry for path, match in named if match for entry in _of_class(path, match["label"], root or path.parent)]
 
 
-def _of_class(path: Path, label: str, base: Path) -> list[LabeledPath]:
+def _of_class(path: Path, label: str, base: Where) -> list[LabeledPath]:
     entries = []
     for line in content_lines(path):
         row = _HMDB_ROW.fullmatch(line.text)
@@ -98,7 +99,7 @@ def _of_class(path: Path, label: str, base: Path) -> list[LabeledPath]:
         check_length(row["name"], line.origin)
         if row["flag"] in _HMDB_SPLITS:
             split = _HMDB_SPLITS[row["flag"]]
-            entries.append(LabeledPath(base / label / row["name"], label, line.origin, split))
+            entries.append(LabeledPath(base / f"{label}/{row['name']}", label, line.origin, split))
     return entries
 
 

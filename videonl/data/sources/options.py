@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from videonl.data.reading.url_path import Where
 from videonl.errors import UserError
 
 COLUMNS = ("path", "label", "split", "start", "end", "start_frame", "end_frame", "group", "segments")
@@ -15,13 +16,13 @@ class Reading:
     """What a user says about a list, beside its name.
 
     Args:
-        root: What relative paths are relative to; by default the folder of the list.
+        root: What relative paths are relative to, perhaps at a URL; by default the folder of the list.
         classes: A file of the names that numeric labels stand for; by default ``classes.txt`` beside the list.
         columns: What the columns are called, by what they hold (:data:`COLUMNS`); an empty name says there is none.
         path_prefix: How the paths of the list begin, and what they begin with here.
     """
 
-    root: Path | None = None
+    root: Where | None = None
     classes: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     path_prefix: tuple[str, str] | None = None

@@ -1,9 +1,12 @@
 """Sources that a user's own function lists: ``python:my_source.read:ARGUMENT``."""
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from videonl.data.reading.shard_member import is_url
+from videonl.data.reading.url_path import UrlPath, Where
 from videonl.data.sources.entry import LabeledPath
 from videonl.errors import UserError
 from videonl.registry import Registry
@@ -28,14 +31,14 @@ def name_of_source(source: str) -> str:
     return source.removeprefix(PREFIX).partition(":")[0].partition("#")[0]
 
 
-def read_own(source: str, root: Path | None = None) -> list[LabeledPath]:
+def read_own(source: str, root: Where | None = None) -> list[LabeledPath]:
     """Lists the videos that a user's function yields.
 
     Args:
         source: ``python:FUNCTION:ARGUMENT``, with ``#split`` at the end for the videos of one split. The function is
             called with the argument as text; it yields ``(path, label)`` or ``(path, label, split)``, of which label
             may be None and split empty.
-        root: What relative paths are relative to; by default the current folder.
+        root: What relative paths are relative to, perhaps at a URL; by default the current folder.
 
     Raises:
         UserError: There is no such function, it fails, yields something else or no videos.
@@ -56,10 +59,15 @@ def read_own(source: str, root: Path | None = None) -> list[LabeledPath]:
     return chosen
 
 
-def _entry(row: Any, origin: str, root: Path | None) -> LabeledPath:
+def _entry(row: Any, origin: str, root: Where | None) -> LabeledPath:
     values = tuple(row) if isinstance(row, list | tuple) else ()
     path, label, split = (*values, "")[:3] if len(values) in (2, 3) else (None, None, None)
     if not (isinstance(path, str | Path) and isinstance(label, str | None) and isinstance(split, str)):
         raise UserError(f"{origin}: {row!r} is not (path, label) or (path, label, split)")
-    place = (root or Path()).absolute() / Path(path).expanduser()
-    return LabeledPath(place, label, origin, split)
+    return LabeledPath(_place(os.path.expanduser(path), root), label, origin, split)
+
+
+def _place(path: str | Path, root: Where | None) -> Where:
+    if is_url(str(path)):
+        return UrlPath(str(path))
+    return root / str(path) if isinstance(root, UrlPath) else (root or Path()).absolute() / path

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from videonl.data.reading.url_path import Where
 from videonl.data.sources.entry import LabeledPath, is_video_name
 from videonl.data.sources.list_file import ListFile
 from videonl.data.sources.list_lines import Line
@@ -37,7 +38,7 @@ def read_plain(file: ListFile) -> list[LabeledPath]:
     )
 
 
-def _refuse_header(first: Line, pairs: Sequence[tuple[str, str]], base: Path) -> None:
+def _refuse_header(first: Line, pairs: Sequence[tuple[str, str]], base: Where) -> None:
     """A first line that is no video, although the others are, names columns in words that are not known here."""
     (video, label), others = pairs[0], pairs[1:_NUM_PROBED_FILES]
     if "/" in video or label.removeprefix("-").isdecimal() or label in (other for _, other in others):
@@ -50,5 +51,5 @@ def _refuse_header(first: Line, pairs: Sequence[tuple[str, str]], base: Path) ->
         )
 
 
-def _is_video(name: str, base: Path) -> bool:
-    return is_video_name(Path(name).name) or os.path.exists(base / name)
+def _is_video(name: str, base: Where) -> bool:
+    return is_video_name(Path(name).name) or os.path.exists(str(base / name))

@@ -3,8 +3,8 @@
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
+from videonl.data.reading.url_path import Where
 from videonl.data.sources.entry import VIDEO_SUFFIXES, is_video_name
 from videonl.data.sources.list_lines import Line, fields_of, separator_of
 from videonl.errors import UserError
@@ -17,7 +17,7 @@ _NUMBERS_AFTER = re.compile(
 )
 
 
-def parse_row(line: Line, base: Path) -> tuple[str, str]:
+def parse_row(line: Line, base: Where) -> tuple[str, str]:
     """The path and the label of a line; the label is empty where there is but a path.
 
     Paths may contain spaces: the label is the last word. After a comma, semicolon or tab it may be several.
@@ -68,14 +68,14 @@ def _of_fields(line: Line, separator: str) -> tuple[str, str]:
     return fields[0], fields[1] if len(fields) == 2 else ""
 
 
-def _of_words(line: Line, head: str, label: str, base: Path) -> tuple[str, str]:
-    if is_video_name(_last_name(head)) or " " not in head or os.path.exists(base / head):
+def _of_words(line: Line, head: str, label: str, base: Where) -> tuple[str, str]:
+    if is_video_name(_last_name(head)) or " " not in head or os.path.exists(str(base / head)):
         return head, label
     words = line.text.split(" ")
     names = [" ".join(words[:count]) for count in range(1, len(words) - 1)]
     video = next((name for name in names if is_video_name(_last_name(name))), None)
     # Else it may be a folder of frames, after which its number of frames stands.
-    before = [name for name in names if words[len(name.split(" "))].isdecimal() and os.path.isdir(base / name)]
+    before = [name for name in names if words[len(name.split(" "))].isdecimal() and os.path.isdir(str(base / name))]
     start = video or (before[-1] if before else None)
     if start is None:
         return head, label

@@ -2,10 +2,14 @@
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
+
+import fsspec
 
 from videonl.data.reading.segment import part_of
 from videonl.data.reading.shard_member import is_url
+from videonl.data.reading.url_path import UrlPath, Where
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.header import Header, header_of, names_columns, names_path_and_classes, no_label_column
 from videonl.data.sources.list_file import ListFile
@@ -91,10 +95,29 @@ def _entry(row: Written, file: ListFile, in_frames: bool) -> LabeledPath:
             f"{line.origin}: needs a path and a label, got {line.text!r}. Write 'path label' or 'path,label'; [] for a "
             "video without any class."
         )
-    if is_url(row.video):
-        raise UserError(f"{line.origin}: {row.video} is a URL, but lists hold files. Download it, or pack shards.")
-    check_length(row.video, line.origin)
-    video = file.base / os.path.expanduser(file.reading.moved(row.video))
+    moved = os.path.expanduser(file.reading.moved(row.video))
+    if is_url(moved):
+        video: Where = _of_url(moved, line.origin)
+    else:
+        check_length(row.video, line.origin)
+        video = file.base / moved
     place = part_of(video, read_segment(*row.times, in_frames, line.origin))
     label = None if label is None else as_one_text(label, line.origin)
     return LabeledPath(place, label, line.origin, row.split)
+
+
+def _of_url(url: str, origin: str) -> UrlPath:
+    if not _is_storage(url.partition("://")[0].rpartition("::")[2]):
+        raise UserError(f"{origin}: {url} is a URL of no storage, such as s3:// and https:// are. Download it.")
+    return UrlPath(url)
+
+
+@cache
+def _is_storage(scheme: str) -> bool:
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except ValueError:
+        return False
+    except ImportError:  # who reads from it says what is missing
+        return True
+    return True

@@ -9,7 +9,8 @@ from pathlib import Path
 from videonl.data.reading.frame_folder_reader import is_frame_folder
 from videonl.data.reading.probe import opens_as_video
 from videonl.data.reading.segment import named_place, whole_of
-from videonl.data.reading.shard_member import is_url, remote_video
+from videonl.data.reading.shard_member import is_url
+from videonl.data.reading.url_path import UrlPath
 from videonl.data.sources.entry import LabeledPath, is_video_name
 from videonl.data.sources.labeled import read_source
 from videonl.data.sources.options import refuse_options
@@ -29,7 +30,7 @@ def is_one_video(source: str) -> bool:
     if is_own_source(source) or not source:
         return False
     if is_url(source):
-        return _scheme(source) not in _STREAMS and is_video_name(remote_video(source).name)
+        return _scheme(source) not in _STREAMS and is_video_name(UrlPath(source).name)
     if os.path.isdir(path):
         return is_frame_folder(path) and not any(is_video_name(name) for name in os.listdir(path))
     return (is_video_name(path.name) and not _is_pattern(source)) or opens_as_video(path)
@@ -81,7 +82,7 @@ def _read(source: str, columns: str | None, path_prefix: str | None) -> list[Lab
         raise UserError("an empty name names no video; give the path of a file, a folder or a list")
     path = Path(os.path.expanduser(source))
     if is_one_video(source):
-        return [LabeledPath(remote_video(source) if is_url(source) else named_place(path), None, source)]
+        return [LabeledPath(UrlPath(source) if is_url(source) else named_place(path), None, source)]
     if os.path.lexists(path) or not _is_pattern(source):
         if _scheme(source) in _STREAMS:
             raise UserError(f"{source} is a live stream; videonl stream reads those")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from videonl.data.indexing.index_file import is_index
 from videonl.data.reading.segment import COLUMNS as TIMES
+from videonl.data.reading.url_path import Where
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.formats import format_of
 from videonl.data.sources.header import header_of
@@ -34,7 +35,7 @@ class SourceRows(NamedTuple):
 
 
 def read_rows(
-    source: str, root: Path | None, columns: str | None, path_prefix: str | None, group_column: str
+    source: str, root: Where | None, columns: str | None, path_prefix: str | None, group_column: str
 ) -> SourceRows:
     """Reads a source as :func:`videonl.data.sources.labeled.read_sources` does, with all columns of its lists.
 
@@ -84,7 +85,7 @@ def _reads_as(ours: Sequence[str], names: list[str]) -> bool:
         return False
 
 
-def _list_file(path: Path, root: Path | None, columns: str | None) -> ListFile | None:
+def _list_file(path: Path, root: Where | None, columns: str | None) -> ListFile | None:
     # As read_sources names it, so that origins agree.
     path = Path(os.path.abspath(os.path.expanduser(path)))
     if not path.is_file() or is_index(path):

@@ -9,6 +9,7 @@ from pathlib import Path
 from videonl.data.reading.segment import COLUMNS as TIMES
 from videonl.data.reading.segment import segment_of, whole_of
 from videonl.data.reading.shard_member import ShardMember
+from videonl.data.reading.url_path import UrlPath, Where
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.formats import format_of
 from videonl.data.sources.list_file import ListFile
@@ -20,7 +21,7 @@ from videonl.files import whole_path
 
 
 def write_list(
-    out: Path, entries: Sequence[LabeledPath], others: Sequence[tuple[str, Sequence[str]]], root: Path | None
+    out: Path, entries: Sequence[LabeledPath], others: Sequence[tuple[str, Sequence[str]]], root: Where | None
 ) -> None:
     """Writes a CSV list, completely or not at all, that reads as these videos: it is read back before it is there.
 
@@ -80,13 +81,14 @@ def time_columns(entries: Sequence[LabeledPath]) -> list[str]:
     return [name for name in TIMES if units and name.endswith("_frame") == next(iter(units))]
 
 
-def _path(entry: LabeledPath, base: Path) -> str:
+def _path(entry: LabeledPath, base: Where) -> str:
     file = whole_of(entry.path)
-    if isinstance(file, ShardMember):
+    if isinstance(file, ShardMember) and not isinstance(file, UrlPath):
         raise UserError(
             f"{entry.origin}: lies in a shard, which a list cannot name. Split the videos before they are packed."
         )
-    path = str(file.relative_to(base) if file.is_relative_to(base) else file)
+    below = f"{base}/"
+    path = str(file).removeprefix(below)
     if set(f"{path}{entry.label}") & set("\n\r"):
         raise UserError(f"{entry.origin!r}: has a line break in its name, which no list can hold. Rename it.")
     return f"./{path}" if path.startswith(("#", "~")) else path  # else it would be a comment, or a home folder
@@ -102,7 +104,7 @@ def _encoded(text: str, out: Path) -> bytes:
         ) from error
 
 
-def _check(path: Path, entries: Sequence[LabeledPath], base: Path) -> None:
+def _check(path: Path, entries: Sequence[LabeledPath], base: Where) -> None:
     file = ListFile(path, content_lines(path), Reading(base))
     read = format_of(file).read(file)
     for entry, again in zip(entries, read, strict=False):
@@ -113,5 +115,6 @@ def _check(path: Path, entries: Sequence[LabeledPath], base: Path) -> None:
 
 
 def _facts(entry: LabeledPath) -> tuple[str, str, str, str]:
-    file = os.path.normpath(os.path.abspath(str(whole_of(entry.path))))
+    place = whole_of(entry.path)
+    file = str(place) if isinstance(place, UrlPath) else os.path.normpath(os.path.abspath(str(place)))
     return file, as_written(entry.label or ""), entry.split, str(segment_of(entry.path) or "")
