@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 import torch
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as vision
+from torchvision.transforms.v2.functional import _geometry
 
 from videonl.data.transforms import (
     ClipFormat,
@@ -52,11 +53,18 @@ def test_views_are_clip_by_clip_and_crop_by_crop() -> None:
     assert torch.equal(views[1::2], ViewTransform(SMALL, Views(num_crops=2))(gradient(5), [[0, 2], [1, 4]])[[1, 3]])
 
 
+def require_torchvisions(resized: torch.Tensor, expected: torch.Tensor) -> None:
+    """The same bits, or less than 1 off where torchvision 0.21 resizes floats on a CPU with AVX-512."""
+    in_bytes = _geometry._do_native_uint8_resize_on_cpu(InterpolationMode.BILINEAR)
+    of_floats = torch.backends.cpu.get_cpu_capability() == "AVX512" and not in_bytes
+    torch.testing.assert_close(resized, expected, rtol=0, atol=1 if of_floats else 0)
+
+
 def test_views_are_torchvisions_resize_and_crop() -> None:
     frames = torch.randint(0, 256, (2, 43, 61, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
     resized = v2.Resize(29, antialias=True)(frames)
     expected = v2.CenterCrop(23)(resized).transpose(0, 1)
-    assert torch.equal(ViewTransform(SMALL, Views())(frames, [[0, 1]])[0], expected)
+    require_torchvisions(ViewTransform(SMALL, Views())(frames, [[0, 1]])[0], expected)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 101), (240, 320), (11, 7)])
@@ -124,7 +132,7 @@ def test_frames_are_resized_as_torchvision_does_without_it(
     frames = torch.randint(256, (num_frames, *size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
     for given in (frames.permute(0, 3, 1, 2), frames.permute(0, 3, 1, 2).contiguous()):
         expected = vision.resize(given, list(wanted), antialias=True)
-        assert torch.equal(resize(given, wanted), expected)
+        require_torchvisions(resize(given, wanted), expected)
         for layout in (torch.channels_last, torch.contiguous_format):
             assert resize(given, wanted).is_contiguous(memory_format=layout) == expected.is_contiguous(
                 memory_format=layout

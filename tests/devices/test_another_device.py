@@ -151,6 +151,7 @@ def test_attention_and_evidence_of_a_network(elsewhere: torch.device, network: C
         torch.testing.assert_close(there, here, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.skipif(torch.__version__.startswith("2.6."), reason="torch 2.6 cannot view one subclass as another")
 @pytest.mark.parametrize("mixing", [Mixing(mixup_alpha=0.7), Mixing(cutmix_alpha=0.7)])
 @pytest.mark.parametrize("several", [False, True])
 def test_clips_are_mixed(

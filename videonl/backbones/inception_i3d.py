@@ -84,7 +84,7 @@ class InceptionI3D(nn.Module):
         """Scores clips (B, in_channels, T, H, W): logits (B, num_classes), averaged over time and space."""
         x = clip
         for name in ORDER:
-            x = self.get_submodule(name)(x)
+            x = getattr(self, name)(x)
         logits: Tensor = self.logits(self.dropout(self.avg_pool(x)))
         return logits.mean(dim=(2, 3, 4))
 

@@ -121,7 +121,7 @@ class ResidualNetwork(nn.Module):
         """Scores clips (B, 3, T, H, W): logits (B, num_classes)."""
         x = self.maxpool(self.relu(_run(self, self.stem, clip)))
         for level in range(1, 5):
-            x = self.get_submodule(f"layer{level}")(x)
+            x = getattr(self, f"layer{level}")(x)
         logits: Tensor = self.fc(self.dropout(x.mean(dim=(2, 3, 4))))
         return logits
 
@@ -205,7 +205,8 @@ def _add(owner: nn.Module, parts: Parts, epsilon: float) -> list[str]:
 def _run(owner: nn.Module, names: list[str], x: Tensor) -> Tensor:
     """Convolutions and norms, with an activation after all but the last."""
     for name in names:
-        x = owner.get_submodule(f"bn{name}")(owner.get_submodule(f"conv{name}")(x))
+        # Not by get_submodule, which torch.export of torch 2.6 cannot follow.
+        x = getattr(owner, f"bn{name}")(getattr(owner, f"conv{name}")(x))
         x = x if name == names[-1] else owner.relu(x)  # type: ignore[operator]  # a member of a module is no known type
     return x
 

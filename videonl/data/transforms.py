@@ -248,6 +248,8 @@ def resized_size(height_px: int, width_px: int, short_side_px: int) -> tuple[int
 def resize(frames: torch.Tensor, size_px: tuple[int, int]) -> torch.Tensor:
     """Resize with antialiasing, to the same bits as torchvision's ``resize``, whose import takes seconds.
 
+    On CPUs with AVX-512 older versions of torchvision (0.21) round otherwise, by at most 1.
+
     Args:
         frames: uint8 ``(T, C, H, W)``.
         size_px: Height and width wanted.
