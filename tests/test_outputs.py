@@ -75,3 +75,14 @@ def test_a_read_only_place(small_disk: Path) -> None:
     for check in (check_file, check_folder):
         with pytest.raises(UserError, match=r"\(Read-only file system\)"):
             check(small_disk / "new")
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/results.csv", "http://host/results.csv", "S3://bucket/results.csv"])
+def test_a_url_is_no_place_on_disk(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path has one slash of two, and would be a folder named s3: here."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"{url} is a URL, but this is written to disk; name a file here"):
+        check_file(Path(url))
+    with pytest.raises(UserError, match=f"{url} is a URL, but this is written to disk; name a folder here"):
+        check_folder(Path(url))
+    check_file(tmp_path / "s3:" / "results.csv")

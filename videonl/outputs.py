@@ -2,11 +2,13 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from videonl.errors import UserError
 
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:)//?(?=[^/])")  # in a path, two slashes are one
 _REMEDY = "Free space there, or name another place"
 
 
@@ -19,8 +21,9 @@ def check_file(path: Path, inputs: Iterable[Path] = (), num_bytes: int = 0) -> N
         num_bytes: How large the file will be at least.
 
     Raises:
-        UserError: It is one of the inputs, is a folder, may not be written, or there is no room for it.
+        UserError: It is a URL, one of the inputs, is a folder, may not be written, or there is no room for it.
     """
+    _refuse_url(path, "file")
     _check_place(path, num_bytes)
     if path.is_dir():
         raise UserError(f"{_cannot(path, os.strerror(errno.EISDIR))}. Name a file")
@@ -31,8 +34,9 @@ def check_folder(path: Path, num_bytes: int = 0) -> None:
     """Refuses a folder to write to before any work is done.
 
     Raises:
-        UserError: It is a file, may not be written to, or there is no room.
+        UserError: It is a URL or a file, may not be written to, or there is no room.
     """
+    _refuse_url(path, "folder")
     if os.path.isfile(path):
         raise UserError(f"{_cannot(path, 'it is a file')}. Name a folder")
     _check_place(path / "file", num_bytes)
@@ -88,6 +92,12 @@ def cannot_write(path: Path, error: OSError) -> UserError:
 
 def _cannot(path: Path, reason: str) -> str:
     return f"{path} cannot be written ({reason})"
+
+
+def _refuse_url(path: Path, kind: str) -> None:
+    if _SCHEME.match(str(path)):
+        url = _SCHEME.sub(r"\1//", str(path), count=1)
+        raise UserError(f"{url} is a URL, but this is written to disk; name a {kind} here, and copy it there")
 
 
 def _check_place(path: Path, num_bytes: int) -> None:

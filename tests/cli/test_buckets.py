@@ -106,13 +106,24 @@ def test_mistakes(videonl: Videonl, index: Path, tmp_path: Path, monkeypatch: py
             "https://127.0.0.1:9/b",
             "--shards",
         ): "127.0.0.1:9/b: cannot be written (Cannot",
+        (
+            "prepare",
+            index,
+            "memory://b/prepared",
+            "--shards",
+            "--work",
+            "s3://b/work",
+        ): "s3://b/work is a URL",
+        ("prepare", index, "memory://b/prepared", "--shards", "--work", "."): ".: is not empty, and is not of an",
+        ("prepare", index, "s3://", "--shards"): "s3:// names no bucket or host",
+        ("doctor", index, "--out", "s3://b/doctor.json"): "s3://b/doctor.json is a URL, but this is written to disk",
         ("prepare", "forbidden://b", "out"): "forbidden://b: cannot be read as an index (Access Denied",
     }
     for command, message in words.items():
         ran = videonl(*command)
         assert (ran.code, "Traceback" in ran.text) == (2, False)
         assert message in ran.text
-    assert not (tmp_path / "s3:").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.parquet", "one.csv"]
 
 
 def test_mistakes_with_s3(

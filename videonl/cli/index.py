@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from videonl.cli.long_work import workers_here
-from videonl.cli.refusals import refuse_url, root_of
+from videonl.cli.refusals import root_of
 from videonl.data.indexing.examine import make_index
 from videonl.data.indexing.facts import Check
 from videonl.data.indexing.findings import contradictions, copies, leaks, overlapping_splits, shared_clips
@@ -60,7 +60,6 @@ def index(
             here, or FILE.py, which is run, with a function client() that returns a distributed.Client. All workers must
             see the files by the same paths.
     """
-    refuse_url("--out", out)
     if out.suffix != ".parquet":
         raise UserError(f"{out}: an index must be named *.parquet. Correct --out.")
     console = Console()

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +62,8 @@ def prepare(
         cluster: A Dask cluster whose workers re-encode: tcp://HOST:PORT of its scheduler, local:N for N workers here,
             or FILE.py, which is run, with a function client() that returns a distributed.Client. All workers must see
             the videos and the folder to write by the same paths; shards are packed here.
-        work: A folder here for what is done so far, where ``out`` is a URL; by default one beside the index. It needs
-            room for four shards.
+        work: A folder of its own here for what is done so far, where ``out`` is a URL; by default one beside the index.
+            It needs room for four shards.
     """
     console = Console()
     start = time.monotonic()
@@ -75,9 +76,12 @@ def prepare(
         limits = Engine(num_workers, time_limit, engine)
         if isinstance(target, UrlPath):
             kept = work or _work_for(index, out)
-            result = prepare_shards(index, target, kept, encoding, shard_mb * 10**6, limits, progress, cut)
-            if work is None:
-                kept.rmdir()
+            try:
+                result = prepare_shards(index, target, kept, encoding, shard_mb * 10**6, limits, progress, cut)
+            finally:
+                if work is None:
+                    with suppress(OSError):  # it holds what is done so far, or was not made
+                        kept.rmdir()
         else:
             result = prepare_videos(index, target, encoding, num_workers, time_limit, progress, cut, engine)
     records, failed = packed, _ = result

@@ -2,14 +2,11 @@
 
 import math
 import os
-import re
 from pathlib import Path
 
 from videonl.data.reading.shard_member import is_url
 from videonl.data.reading.url_path import Where, where
 from videonl.errors import UserError, require_within
-
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/")  # as a path has it, in which two slashes are one
 
 
 def require_at_least(least: int, most: float = math.inf, **options: float | None) -> None:
@@ -35,16 +32,6 @@ def local_video(name: str) -> Path:
             f"ffmpeg -i {name} -t 10 -c copy clip.mkv"
         )
     return Path(name)
-
-
-def refuse_url(option: str, path: Path) -> None:
-    """Refuses a URL where a file is written to disk.
-
-    Raises:
-        UserError: Naming the option.
-    """
-    if _SCHEME.match(str(path)):
-        raise UserError(f"{option} {path} is a URL, but this is written to disk; name a file here, and copy it there")
 
 
 def root_of(root: str | None) -> Where | None:

@@ -208,7 +208,8 @@ def test_another_index_replaces_what_is_there(index: Path, memory: Any, tmp_path
 def test_what_is_there_already_is_left_alone(index: Path, memory: Any, tmp_path: Path) -> None:
     rows = prepared(index, tmp_path / "work")
     written = {path: memory.created(path) for path in memory.find("/bucket/prepared")}
-    (tmp_path / "work" / "shards.jsonl").touch()  # as a command leaves it that was killed at the very end
+    for name in ("shards.jsonl", "plan.json"):
+        (tmp_path / "work" / name).touch()  # as a command leaves it that was killed at the very end
     assert prepared(index, tmp_path / "work") == rows
     assert {path: memory.created(path) for path in memory.find("/bucket/prepared")} == written
     assert not list((tmp_path / "work").iterdir())
@@ -311,3 +312,21 @@ def test_from_a_bucket_to_a_bucket(
     store(tmp_path / "large", UrlPath("s3://clips/large"))
     assert storage.cat_file("clips/large") == large
     assert json.loads(storage.cat_file("clips/prepared/report.json"))["failed"] == []
+
+
+def test_what_others_have_in_the_folder_for_work_stays(index: Path, memory: Any, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in tmp_path.glob("*.parquet")}
+    with pytest.raises(UserError, match="is not empty, and is not of an interrupted `videonl prepare`"):
+        prepared(index, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.parquet")} == before
+    assert not memory.exists("/bucket/prepared")
+
+
+@pytest.mark.parametrize("name", ["videos", "videos/a", "videos/new", "videos/a/new", "."])
+def test_shards_do_not_mix_with_the_videos(index: Path, memory: Any, tmp_path: Path, name: str) -> None:
+    """A folder beside class folders would be a class for the next index."""
+    before = memory.find("/bucket")
+    output = UrlPath("memory://bucket") if name == "." else UrlPath(f"memory://bucket/{name}")
+    with pytest.raises(UserError, match="would mix with the source videos"):
+        prepared(index, tmp_path / "work", output)
+    assert memory.find("/bucket") == before and not (tmp_path / "work").exists()

@@ -65,7 +65,7 @@ def test_what_a_demuxer_opens_is_a_video_and_the_rest_is_counted(
     assert found == sorted(["a.mp4", "b.MTS", "c.ogv", "d.mxf", "no suffix", "e.unknown", "f.txt", "g.m2ts", "i.dat"])
     (told,) = (record.message for record in caplog.records if record.name.startswith("videonl"))  # not of PyAV 17
     counts = [
-        "1 file that is hidden",
+        "1 hidden file",
         "1 file without a video (.md)",
         "1 file without a video (.list)",
         "1 file without a video (.txt)",

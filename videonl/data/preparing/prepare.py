@@ -13,13 +13,13 @@ from videonl.data.indexing.fingerprint import file_key, place_key
 from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, file_of, read_index, write_index
 from videonl.data.indexing.journal import Journal
 from videonl.data.indexing.segments import frames_of
+from videonl.data.preparing.apart import refuse_mixing
 from videonl.data.preparing.encoding import Encoding, encode
 from videonl.data.reading.fetching import NOT_FETCHED, Outage
 from videonl.data.reading.segment import VideoPart, as_file_name, whole_of
 from videonl.data.reading.shard_reader import at_hand
 from videonl.data.reading.url_path import Where, absolute
 from videonl.data.reading.video_reader import DecodingError
-from videonl.data.sources.folders import are_splits
 from videonl.errors import UserError
 from videonl.files import LOCK, locked, unfinished_of, write_text
 from videonl.outputs import check_folder, refuse_inputs
@@ -91,7 +91,8 @@ def prepare(
     sources = sources_of(records, index, cut)
     here = [file for source in sources if isinstance(file := whole_of(source), Path)]
     check_folder(output)
-    _check_output(output, index, sources, records)
+    refuse_mixing(output, sources, records)
+    refuse_inputs([output / INDEX_NAME], [Path(file_of(index))])
     try:
         with locked(output / LOCK, f"{output} is being prepared"):
             _claim(output, {**asdict(encoding), **({"cut": True} if cut else {})})
@@ -225,31 +226,6 @@ def names_of(sources: Sequence[Where | VideoPart]) -> dict[Where | VideoPart, st
     num_uses = Counter(name.lower() for name in names.values())  # file systems may not tell capitals apart
     # a.avi and a.mov would both become a.mp4.
     return {source: name if num_uses[name.lower()] == 1 else f"{below[source]}.mp4" for source, name in names.items()}
-
-
-def _check_output(
-    output: Path, index: Path | str, sources: Sequence[Where | VideoPart], records: Sequence[IndexRow]
-) -> None:
-    folder = output.resolve()
-    places = {
-        (file.parent, row.label, row.split): file
-        for source, row in zip(sources, records, strict=True)
-        if isinstance(file := whole_of(source), Path)
-    }
-    for (parent, label, split), source in places.items():
-        data_set = _data_set_of(parent.resolve(), label, split, folder)
-        if folder.is_relative_to(data_set) or parent.resolve().is_relative_to(folder):
-            raise UserError(f"{output}: would mix with the source videos ({source}). Name a folder beside them.")
-    refuse_inputs([output / INDEX_NAME], [Path(file_of(index))])
-
-
-def _data_set_of(parent: Path, label: str, split: str, output: Path) -> Path:
-    """The folder of class folders, or of splits of them, where one more folder would be taken for another."""
-    classes = [folder for folder in (parent, parent.parent) if folder.name == label]
-    if not classes:
-        return parent
-    kept = classes[0].parent
-    return kept.parent if kept.name == split or are_splits(kept.parent, output) else kept
 
 
 def _claim(output: Path, asked: Mapping[str, Any]) -> None:

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, read_index
+from videonl.data.preparing.apart import refuse_mixing
 from videonl.data.preparing.encoding import Encoding
 from videonl.data.preparing.prepare import Failed, Job, names_of, sources_of, usable_records
-from videonl.data.preparing.shard_run import REPORT, Planned, ShardRun
+from videonl.data.preparing.shard_run import PLAN, REPORT, Planned, ShardRun
 from videonl.data.preparing.shards import in_order
 from videonl.data.preparing.storing import read_json, store
 from videonl.data.reading.segment import VideoPart, whole_of
 from videonl.data.reading.url_path import UrlPath, Where
 from videonl.data.sources.listing import Lister
 from videonl.errors import UserError, require_within
-from videonl.files import LOCK, locked
+from videonl.files import LOCK, locked, unfinished_of
 from videonl.outputs import check_folder
 from videonl.runtime.cluster import Cluster
 from videonl.runtime.parallel import require_limits
@@ -56,7 +57,8 @@ def prepare_shards(
         index: What ``videonl index`` wrote: a file, a folder with ``index.parquet``, or the URL of either.
         output: The folder to write: absent, empty, or of an earlier run with the same settings. If that run was of
             another index, its shards are replaced.
-        work: A folder on this machine for what is done so far, with room for four shards; it is emptied in the end.
+        work: A folder on this machine for what is done so far, with room for four shards: absent, empty, or of an
+            earlier run. It is emptied in the end.
         encoding: How to re-encode.
         shard_bytes: A shard is closed when it has as many.
         engine: What re-encodes. Workers of a cluster see ``work`` by the same path.
@@ -67,13 +69,16 @@ def prepare_shards(
         The records of the new index, in the order in which they are packed, and the videos that failed.
 
     Raises:
-        UserError: The output holds something else or cannot be written, nothing is usable, or a number is out of range.
+        UserError: The output or ``work`` holds something else, cannot be written, or lies among the sources; nothing is
+            usable, or a number is out of range.
     """
     require_limits(engine.num_workers, engine.limit_seconds)
     require_within(1, shard_bytes=shard_bytes)
     check_folder(work)
+    _require_ours(work)
     records = usable_records(index)
     sources = sources_of(records, index, cut)
+    refuse_mixing(output, sources, records)
     settings = {**asdict(encoding), "shard_bytes": shard_bytes, "cut": cut}
     try:
         with locked(work / LOCK, f"{output} is being prepared"):
@@ -92,6 +97,13 @@ def prepare_shards(
             return run.finish()
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error}). What is done is kept; repeat the command.") from error
+
+
+def _require_ours(work: Path) -> None:
+    """Only what such a run has noted here is removed, in the end or for another run."""
+    others = {path.name for path in work.iterdir()} - {LOCK, unfinished_of(work / PLAN).name} if work.is_dir() else ()
+    if others and PLAN not in others:
+        raise UserError(f"{work}: is not empty, and is not of an interrupted `videonl prepare`. Choose another --work.")
 
 
 def _claim(output: UrlPath, settings: Mapping[str, Any]) -> None:

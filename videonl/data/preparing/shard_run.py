@@ -20,6 +20,7 @@ from videonl.runtime.cluster import Cluster
 from videonl.runtime.parallel import map_limited
 
 REPORT = "report.json"
+PLAN = "plan.json"  # in the folder here, which is ours where this is
 _MOST_WAITING = 2  # shards of videos that are encoded while one before them takes long
 
 
@@ -70,7 +71,7 @@ class ShardRun:
             work,
             work / "files",
             work / "shards.jsonl",
-            work / "plan.json",
+            work / PLAN,
         )
         self._shards: list[_Shard] = []
         self._place = 0  # of the next file to pack
@@ -181,7 +182,7 @@ class ShardRun:
     def clear(self) -> None:
         """Removes what was noted and encoded here."""
         shutil.rmtree(self._files, ignore_errors=True)
-        for path in (self._notes, self._mine, self._work / INDEX_NAME, *self._work.glob("*.tar")):
+        for path in (self._notes, self._work / INDEX_NAME, *self._work.glob("*.tar"), self._mine):  # that last
             path.unlink(missing_ok=True)
 
     def _note(self, place: int) -> Path:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from videonl.data.reading.fetching import facts_of, fetch
 from videonl.data.reading.shard_member import ShardMember, is_url
+from videonl.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)  # there may be a million
@@ -100,6 +101,8 @@ def where(name: str | os.PathLike[str]) -> Where:
     (UrlPath(url='s3://bucket/videos', offset_bytes=0, size_bytes=0, name='videos', version=''), 'videos')
     """
     text = os.fspath(name)
+    if is_url(text) and not text.partition("://")[2].strip("/"):
+        raise UserError(f"{text} names no bucket or host. Write it behind the slashes, such as s3://bucket/videos.")
     return UrlPath(text.rstrip("/")) if is_url(text) else Path(os.path.expanduser(text))
 
 

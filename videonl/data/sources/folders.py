@@ -162,7 +162,7 @@ def _no_videos(content: Content) -> dict[Where, str]:
 
 def _kind(path: Where) -> str:
     if path.name.startswith("."):
-        return "file that is hidden"
+        return "hidden file"
     return f"file without a video ({path.suffix})" if path.suffix else "file without a video"
 
 
