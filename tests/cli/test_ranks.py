@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
+from tests.cli.test_distributed import finish, free_port, start
 from videonl.cli.main import main
 from videonl.cli.together import own_device
 from videonl.evaluation.unfinished import UnfinishedEvaluation
@@ -30,12 +30,6 @@ PREDICT = ["--num-clips", "2", "--num-crops", "1", "--num-workers", "0"]
 FEATURES = ["--time-limit", "0"]
 Change = Callable[[int, Path], None]
 COMMANDS = pytest.mark.parametrize("command", ["predict", "features"])
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
 
 
 class Ended(NamedTuple):
@@ -313,17 +307,11 @@ def test_each_process_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert own_device("auto", of_five[1]) == "auto"
 
 
-def start(words: Sequence[str], **variables: str) -> "subprocess.Popen[str]":
-    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
-    command = [sys.executable, "-W", "ignore", *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-
-
 def two_nodes(words: Sequence[str]) -> "list[subprocess.Popen[str]]":
     """Both machines' torchrun, with one process each."""
     address = ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
-    launcher = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", *address]
-    return [start([*launcher, "--node-rank", rank, "-m", "videonl", *words]) for rank in "01"]
+    launcher = ["torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", *address]
+    return [start(*launcher, "--node-rank", rank, "-m", "videonl", *words) for rank in "01"]
 
 
 def two_tasks(words: Sequence[str]) -> "list[subprocess.Popen[str]]":
@@ -331,7 +319,7 @@ def two_tasks(words: Sequence[str]) -> "list[subprocess.Popen[str]]":
     step = {"JOB_ID": str(free_port()), "STEP_ID": "0", "STEP_NUM_TASKS": "2", "STEP_NODELIST": "localhost"}
     tasks = [step | {"PROCID": rank, "LOCALID": rank} for rank in "01"]
     named = [{f"SLURM_{name}": value for name, value in task.items()} for task in tasks]
-    return [start(["-m", "videonl", *words], **variables) for variables in named]
+    return [start("videonl", *words, **variables) for variables in named]
 
 
 @pytest.mark.slow
@@ -342,13 +330,6 @@ def test_launchers_start_it(
 ) -> None:
     """With further processes that decode, as is the default."""
     (runner.videos / "4bad.mp4").unlink()
-    processes = launch(runner.words(command, "two")[:-2])
-    try:
-        for process in processes:
-            output, _ = process.communicate(timeout=240)
-            assert process.returncode == 0, output
-    finally:
-        for process in processes:
-            process.kill()
+    finish(*launch(runner.words(command, "two")[:-2]))
     assert runner.run(1, runner.words(command, "one")).codes == [0]
     assert runner.result(command, "two") == runner.result(command, "one")

@@ -48,7 +48,8 @@ def test_against_loops(apart: float) -> None:
         sum(row) / 3 + factor * sum(int(k) * (value - sum(own) / 3) for k, value in zip(picked, own, strict=True)) / 3
         for row, picked in zip(drawn, shares, strict=True)
     ]
-    assert interval(values, num_resamples, seed) == pytest.approx(np.quantile(expected, [0.025, 0.975]), abs=1e-10)
+    # scipy 1.15, the last one for Python 3.10, has eleven digits of Student's point.
+    assert interval(values, num_resamples, seed) == pytest.approx(np.quantile(expected, [0.025, 0.975]), abs=1e-9)
 
 
 def test_one_seed_is_the_bootstrap_over_videos() -> None:

@@ -311,7 +311,8 @@ def test_a_lost_connection_is_opened_again(
         found = list(model.stream(server.address, 0.25, realtime=False, time_limit_seconds=1))
     assert found[-1].counts.reconnects == 1
     assert server.num_asked >= 3
-    assert [record.message.rpartition(" in ")[2] for record in caplog.records] == ["1 s", "2 s"]
+    own = [record for record in caplog.records if record.name.startswith("videonl")]  # torchvision 0.21 lets FFmpeg log
+    assert [record.message.rpartition(" in ")[2] for record in own] == ["1 s", "2 s"]
     assert "secret" not in caplog.text
 
 

@@ -172,7 +172,8 @@ def test_what_is_frozen_before_the_first_part_that_trains_keeps_nothing(
     train([FreezeBackbone(num_epochs), Keeping()], network=network, max_epochs=1, val=False)
     assert kept
     if checkpoint:  # kept is where the block's unit is computed again from; there backward has begun
-        assert arrived[::2] == [(1, False)] * 3
+        own = 1 if torch.__version__.startswith("2.6.") else 0  # an empty one that its checkpoint needs
+        assert arrived[::2] == [(1 + own, False)] * 3
     else:
         assert arrived == [(0, False)] * 3
     assert runs["frozen"] == 3
