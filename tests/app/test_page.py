@@ -106,14 +106,12 @@ def test_a_clip_is_uploaded_and_asked(page: Any, clip: Path, weights: Path) -> N
     page.locator("#timeline img").wait_for()
     assert image_of(page, "#evidence").startswith(b"\x89PNG")
     assert page.locator("#class input").input_value() == prediction.label
-    before = image_of(page, "#evidence")
+    before, shown_at = image_of(page, "#evidence"), page.locator("#evidence img").get_attribute("src")
     page.locator("#class input").click()
     other = next(name for name in CLASS_NAMES if name != prediction.label)
     page.get_by_role("option", name=other).click()
-    page.wait_for_function(
-        "source => document.querySelector('#evidence img').src != source",
-        arg=page.locator("#evidence img").get_attribute("src"),
-    )
+    # Asked before the click: afterwards it may have changed already.
+    page.wait_for_function("source => document.querySelector('#evidence img').src != source", arg=shown_at)
     assert image_of(page, "#evidence") != before
     frames = page.locator("#frames img").first
     box = frames.bounding_box()
