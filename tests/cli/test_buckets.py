@@ -1,13 +1,14 @@
 """Commands on videos in a bucket: from there to a training, and what a user may get wrong."""
 
+import itertools
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -160,13 +161,12 @@ def test_a_storage_that_fails_now_and_then_loses_nothing(
 
     storage.put(f"{video_folder}/", "clips/videos", recursive=True)
     local = make_index(read_folder(video_folder), tmp_path / "local.parquet", "packets")
-    answer, lock, asked = Server.__call__, threading.Lock(), dict.fromkeys(("GET", "HEAD", "PUT"), 0)
+    answer, numbers, failed = Server.__call__, itertools.count(), Counter[str]()
 
     def fails_at_times(server: Any, request: Any, start_response: Any) -> Any:
-        with lock:
-            asked[request["REQUEST_METHOD"]] = number = asked.get(request["REQUEST_METHOD"], 0) + 1
-        if number % 7 != (1 if request["REQUEST_METHOD"] == "PUT" else 0):
+        if next(numbers) % 7 != 6:
             return answer(server, request, start_response)
+        failed[request["REQUEST_METHOD"]] += 1
         start_response("503 Slow Down", [("Content-Length", "0")])
         return []
 
@@ -180,13 +180,13 @@ def test_a_storage_that_fails_now_and_then_loses_nothing(
     ran = videonl("prepare", index, prepared, "--shards", "--short-side-px", 32, "--num-workers=2")
     assert ran.code == 0 and "packed 7 videos into 1 shards" in ran.text, ran.text
     made = read_index(prepared)
-    assert [(row.label, row.num_frames, row.source_hash) for row in made] == [
+    assert {(row.label, row.num_frames, row.source_hash) for row in made} == {
         (row.label, row.num_frames, row.content_hash) for row in rows
-    ]
+    }
     for row in made:
         with open_video(row.location(prepared)) as reader:
             assert reader.read([reader.num_frames - 1]).shape[0] == 1 and reader.num_frames == row.num_frames
-    assert asked["GET"] > 14 and asked["HEAD"] > 14 and asked["PUT"] > 3
+    assert failed["GET"] and failed["HEAD"] and failed.total() > 7
 
 
 @pytest.mark.slow
@@ -196,8 +196,8 @@ def test_an_index_over_a_cluster_resumes_after_a_kill(
 ) -> None:
     """Only the rest is examined: files that were done are damaged in between, which nobody notices."""
     pytest.importorskip("distributed", reason="Dask is absent: pip install 'videonl[cluster]'")
-    first = encode_video(tmp_path / "clips" / "a" / "0.mp4", num_frames=211)
-    for number in range(1, 41):
+    first = encode_video(tmp_path / "clips" / "a" / "0.mp4", num_frames=151)
+    for number in range(1, 23):
         shutil.copy(first, first.with_name(f"{number}.mp4"))
     folder, out = first.parent.parent, tmp_path / "index.parquet"
     expected = make_index(read_folder(folder), tmp_path / "elsewhere" / "index.parquet")
@@ -216,13 +216,13 @@ def test_an_index_over_a_cluster_resumes_after_a_kill(
         with suppress(ProcessLookupError):
             os.killpg(killed.pid, signal.SIGKILL)
     done = {row.path for row in journal.read()}
-    assert 3 <= len(done) < 41 and not out.exists()
+    assert 3 <= len(done) < 23 and not out.exists()
     for path in map(Path, done):
         status = path.stat()
         path.write_bytes(b"x" * status.st_size)
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     ran = videonl(*words)
-    assert ran.code == 0 and "41 videos: 41 ok" in ran.text, ran.text
+    assert ran.code == 0 and "23 videos: 23 ok" in ran.text, ran.text
     assert [replace(row, path=Path(row.path).name) for row in read_index(out)] == [
         replace(row, path=Path(row.path).name) for row in expected
     ]
@@ -286,6 +286,7 @@ def test_mistakes(videonl: Videonl, index: Path, tmp_path: Path, monkeypatch: py
         ("index", "s3:/b/videos"): "s3:/b/videos: there is no such folder, and a URL has two slashes. Write s3://b/",
         ("prepare", index, "s3:/b/prepared", "--shards"): "a URL has two slashes. Write s3://b/prepared",
         ("doctor", "S3://b/index.parquet"): "storages are called in small letters. Write s3://b/index.parquet",
+        ("bench", "windows", "s3://b/a.mp4"): "s3://b/a.mp4: reading from disk is timed here; name a whole file of",
         ("features", "s3:/b/a.mp4", "--checkpoint", "x"): "a URL has two slashes. Write s3://b/a.mp4",
         ("doctor", index, "--out", "s3://b/doctor.json"): "s3://b/doctor.json is a URL, but this is written to disk",
         ("prepare", "forbidden://b", "out"): "forbidden://b: cannot be read as an index (Access Denied",

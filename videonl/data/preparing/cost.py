@@ -64,8 +64,7 @@ def measure_preparing(
     if any(record.shard for record in records):
         raise UserError(f"{index}: its videos are prepared already, into shards. Leave out --cost")
     files = list({record.path: record for record in records}.values())
-    order = np.random.default_rng(0).permutation(len(files))[:num_sampled]
-    chosen = [files[place] for place in order]
+    chosen = _chosen(files, num_sampled)
     with temporary_folder() as folder:
         seconds, measured, rows = [], [], []
         for done, (record, source) in enumerate(zip(chosen, sources_of(chosen, index, cut=False), strict=True), 1):
@@ -78,6 +77,10 @@ def measure_preparing(
             progress(done, len(chosen))
         decoding = measure_decoding(rows, folder, *clip, num_sampled=len(rows))
     return _of_all(files, measured, seconds, rows, decoding) if rows else None
+
+
+def _chosen(files: Sequence[IndexRow], num_sampled: int) -> list[IndexRow]:
+    return [files[place] for place in np.random.default_rng(0).permutation(len(files))[:num_sampled].tolist()]
 
 
 def _of_all(
