@@ -70,6 +70,7 @@ def arrays_in(folder: Path) -> dict[str, Any]:
     return {path.name: np.load(path) for path in sorted(folder.glob("*.np[yz]"))}
 
 
+@pytest.mark.slow
 def test_commands_about_videos_read_them_from_a_bucket(
     videonl: Videonl, storage: Any, shallow: Path, video_folder: Path, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from videonl.errors import UserError
 from videonl.files import write_text
 from videonl.outputs import check_file
 from videonl.runtime.progress import progress_bar
+from videonl.temporary import temporary_folder
 from videonl.terminal import Console
 
 MOST_RATE = 10**6
@@ -80,8 +81,9 @@ def doctor(
     report = report_of(records, measured, clips_per_second)
     if cost and usable:
         clip = (num_frames, stride_frames)
-        with progress_bar("preparing some") as progress:
-            needed = measure_preparing(usable, index, clip, min(num_sampled, _NUM_PREPARED), progress=progress)
+        num_prepared = min(num_sampled, _NUM_PREPARED)
+        with progress_bar("preparing some") as progress, temporary_folder() as folder:
+            needed = measure_preparing(usable, index, folder, clip, num_prepared, progress=progress)
         report["cost"] = None if needed is None else cost_of(needed, trained_of(usable), clips_per_second)
     if out:
         write_text(out, json_text.dumps(report, indent=2) + "\n")

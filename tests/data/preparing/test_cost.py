@@ -27,7 +27,7 @@ def test_the_estimate_is_in_proportion_to_frames(
     real = cost.encode_one
     monkeypatch.setattr(cost, "encode_one", lambda job: encoded.append(job.record.num_frames) or real(job))
     monkeypatch.setattr(cost.time, "process_time", lambda: 3.0 * sum(encoded))
-    found = measure_preparing(records, index, (3, 2), 7, SMALL)
+    found = measure_preparing(records, index, tmp_path / "some", (3, 2), 7, SMALL)
     assert found is not None
     frames = 13 + 17 + 19 + 23 + 29 + 31 + 1
     assert sorted(encoded) == [1, 13, 17, 19, 23, 29, 31] and found.num_measured == found.num_files == 7
@@ -40,14 +40,14 @@ def test_the_estimate_is_in_proportion_to_frames(
     encoded.clear()
     gone = [replace(record, path=f"{record.path}.{number}") for record in records for number in range(17)]
     monkeypatch.setattr(cost, "_chosen", lambda files, num_sampled: list(files)[:num_sampled])
-    larger = measure_preparing([*records, *gone, *records], index, (3, 2), 7, SMALL)
+    larger = measure_preparing([*records, *gone, *records], index, tmp_path / "larger", (3, 2), 7, SMALL)
     assert larger is not None and larger.num_measured == 7 and larger.num_files == 7 * 18
     assert larger.core_seconds == pytest.approx((18 * 3 * frames,) * 3, rel=1e-10)
     assert larger.bytes_read == 18 * found.bytes_read
-    assert measure_preparing(gone, index, (3, 2), 7, SMALL) is None
+    assert measure_preparing(gone, index, tmp_path / "none", (3, 2), 7, SMALL) is None
 
 
 def test_videos_in_shards_are_refused(tmp_path: Path) -> None:
     row = IndexRow("a.mp4", "a", shard="1.tar", offset_bytes=512, num_bytes=3)
     with pytest.raises(UserError, match=r"prepared already, into shards. Leave out --cost"):
-        measure_preparing([row], tmp_path / "index.parquet", (3, 2), 2)
+        measure_preparing([row], tmp_path / "index.parquet", tmp_path, (3, 2), 2)

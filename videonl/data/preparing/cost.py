@@ -12,7 +12,6 @@ from videonl.data.indexing.index_file import IndexRow
 from videonl.data.preparing.encoding import Encoding
 from videonl.data.preparing.prepare import Job, encode_one, sources_of
 from videonl.errors import UserError
-from videonl.temporary import temporary_folder
 
 _NUM_RESAMPLED = 2000
 
@@ -40,16 +39,18 @@ class PrepareCost(NamedTuple):
 def measure_preparing(
     records: Sequence[IndexRow],
     index: Path | str,
+    folder: Path,
     clip: tuple[int, int],
     num_sampled: int,
     encoding: Encoding = Encoding(),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> PrepareCost | None:
-    """Prepares some videos into a temporary folder, in this process, and counts the time of its cores.
+    """Prepares some videos, in this process, and counts the time of its cores.
 
     Args:
         records: The usable rows of an index.
         index: Where that is.
+        folder: An empty folder to write to.
         clip: Number and distance of the frames of a clip, for the decoding of what was prepared.
         num_sampled: How many videos to prepare, at most.
         encoding: How.
@@ -65,17 +66,16 @@ def measure_preparing(
         raise UserError(f"{index}: its videos are prepared already, into shards. Leave out --cost")
     files = list({record.path: record for record in records}.values())
     chosen = _chosen(files, num_sampled)
-    with temporary_folder() as folder:
-        seconds, measured, rows = [], [], []
-        for done, (record, source) in enumerate(zip(chosen, sources_of(chosen, index, cut=False), strict=True), 1):
-            start = time.process_time()
-            row = encode_one(Job(record, source, folder, f"{done}.mp4", encoding))
-            if isinstance(row, IndexRow):
-                seconds.append(time.process_time() - start)
-                measured.append(record)
-                rows.append(row)
-            progress(done, len(chosen))
-        decoding = measure_decoding(rows, folder, *clip, num_sampled=len(rows))
+    seconds, measured, rows = [], [], []
+    for done, (record, source) in enumerate(zip(chosen, sources_of(chosen, index, cut=False), strict=True), 1):
+        start = time.process_time()
+        row = encode_one(Job(record, source, folder, f"{done}.mp4", encoding))
+        if isinstance(row, IndexRow):
+            seconds.append(time.process_time() - start)
+            measured.append(record)
+            rows.append(row)
+        progress(done, len(chosen))
+    decoding = measure_decoding(rows, folder, *clip, num_sampled=len(rows))
     return _of_all(files, measured, seconds, rows, decoding) if rows else None
 
 
