@@ -10,9 +10,10 @@ from videonl.data.indexing.index_file import IndexRow
 from videonl.data.preparing import cost
 from videonl.data.preparing.cost import measure_preparing
 from videonl.data.preparing.encoding import Encoding
-from videonl.data.preparing.prepare import prepare
+from videonl.data.preparing.prepare import Job, encode_one, prepare
 from videonl.data.sources.folders import read_folder
 from videonl.errors import UserError
+from videonl.runtime.parallel import NoResult
 
 SMALL = Encoding(short_side_px=34)
 
@@ -24,9 +25,13 @@ def test_the_estimate_is_in_proportion_to_frames(
     index = tmp_path / "index.parquet"
     records = make_index(read_folder(video_folder), index, "packets")
     encoded: list[int] = []
-    real = cost.encode_one
-    monkeypatch.setattr(cost, "encode_one", lambda job: encoded.append(job.record.num_frames) or real(job))
-    monkeypatch.setattr(cost.time, "process_time", lambda: 3.0 * sum(encoded))
+
+    def noted(job: Job) -> IndexRow | NoResult:
+        encoded.append(job.record.num_frames or 0)
+        return encode_one(job)
+
+    monkeypatch.setattr("videonl.data.preparing.cost.encode_one", noted)
+    monkeypatch.setattr("videonl.data.preparing.cost.time.process_time", lambda: 3.0 * sum(encoded))
     found = measure_preparing(records, index, tmp_path / "some", (3, 2), 7, SMALL)
     assert found is not None
     frames = 13 + 17 + 19 + 23 + 29 + 31 + 1
