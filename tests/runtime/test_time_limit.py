@@ -13,6 +13,7 @@ import torch
 
 from videonl.data.reading.decoding import DecodingError
 from videonl.errors import UserError
+from videonl.runtime.parallel import safe_context
 from videonl.runtime.time_limit import ChildTracebackError, EndedCallError, TimeLimited
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no time limit elsewhere")
@@ -27,6 +28,8 @@ def answer(key: str) -> torch.Tensor:
         raise TimeoutError("the network drive")
     if key == "refuse":
         raise DecodingError("a.mp4", "is no video")
+    if key == "environment":
+        return torch.tensor(list(os.environ["AWS_ACCESS_KEY_ID"].encode()), dtype=torch.uint8)
     if key == "pid":
         return torch.tensor(list(os.getpid().to_bytes(4, "little")), dtype=torch.uint8)
     if key == "innermost":
@@ -53,6 +56,16 @@ def ends(pid: int) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+def test_it_has_the_environment_of_when_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that are set after the server that forks processes began."""
+    safe_context(__name__)
+    for value in ("first", "another"):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", value)
+        calls = TimeLimited(answer, 60, lambda: safe_context(__name__))
+        assert bytes(calls("environment").tolist()) == value.encode()
+        calls.close()
 
 
 def test_results_come_from_one_other_process(limited: TimeLimited[str]) -> None:

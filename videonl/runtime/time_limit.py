@@ -21,7 +21,7 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import BaseContext
 from typing import Any, BinaryIO, Generic, NoReturn, ParamSpec, TypeVar, cast
 
@@ -153,11 +153,15 @@ def _start_nursery(function: Callable[[Key], torch.Tensor], context: Callable[[]
 
 
 def _start_alone(context: Any, worker: socket.socket, function: Callable[[Key], torch.Tensor]) -> None:
-    context.Process(target=_nurse_alone, args=(worker, function), daemon=True).start()
+    # Credentials may have been set since the server that forks processes began.
+    context.Process(target=_nurse_alone, args=(worker, function, dict(os.environ)), daemon=True).start()
 
 
-def _nurse_alone(worker: socket.socket, function: Callable[[Key], torch.Tensor]) -> None:
+def _nurse_alone(
+    worker: socket.socket, function: Callable[[Key], torch.Tensor], environment: Mapping[str, str]
+) -> None:
     """What a process of a safe context does."""
+    os.environ.update(environment)
     end_with_starter()
     torch.set_num_threads(1)  # the network has the cores
     with contextlib.suppress(ConnectionError):  # the one that asks is gone
