@@ -1,6 +1,7 @@
 """``videonl index``, ``doctor`` and ``prepare``, from a messy folder to a training."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -31,11 +32,13 @@ def test_from_a_messy_folder_to_a_training(videonl: Videonl, messy: Path, small_
     assert "exact duplicates in several splits: 1" in ran.text and "leak.mp4 (val, sum_0)" in ran.text
     assert videonl("index", messy / "videos", "-o", index, "--strict").code == 1
 
-    ran = videonl("doctor", index, "--clips-per-second", 50, "--num-sampled", 5)
+    ran = videonl("doctor", index, "--clips-per-second", 50, "--num-sampled", 5, "--cost")
     assert ran.code == 0
     assert "leakage: exact duplicates in several splits: 1" in ran.text
     assert "labels without a usable training video: none" in ran.text
     assert "for 50 clips/s: --data.loading.num_workers" in ran.text
+    assert re.search(r"estimated from 5 of \d+ files, by their frames: `videonl prepare` takes [\d.]+ core-s", ran.text)
+    assert re.search(r"at 50 clips/s an epoch takes [\d.]+ seconds, and \d+ workers decode as many of prep", ran.text)
 
     ran = videonl("prepare", index, tmp_path / "prepared", "--short_side_px", 32, "--key-frame-every", 4, "--shards")
     assert ran.code == 0

@@ -11,7 +11,9 @@ import av
 import pytest
 import torch
 
+from videonl.data.reading import fetching
 from videonl.inference import load
+from videonl.runtime.time_limit import TimeLimited
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,9 @@ def test_the_page_is_told_to_embed_or_says_what_it_copied(
         (["long.mp4", "--threshold", "1.5"], r"--threshold must be at most 1, got 1.5"),
         (["long.mp4", "--min-seconds", "-1"], r"--min-seconds must be at least 0"),
         (["long.mp4", "--stride-seconds", "0"], r"stride_seconds must be at least"),
-        (["https://example.com/a.mp4"], r"is a URL"),
+        (["https://127.0.0.1:9/a.mp4"], r"https://127.0.0.1:9/a.mp4: cannot be fetched"),
+        (["rtsp://127.0.0.1:9/a"], r"rtsp://127.0.0.1:9/a is a live stream, which videonl stream reads"),
+        (["s3:/bucket/a.mp4"], r"a URL has two slashes. Write s3://bucket/a.mp4"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(
@@ -107,6 +111,8 @@ def test_mistakes_are_one_line_and_exit_code_2(
     shutil.copy(video, "long.mp4")
     encode_video(Path("short.mp4"), num_frames=3)
     write_sound(Path("sound.mp4"))
+    monkeypatch.setattr(fetching, "_FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(TimeLimited, "is_available", staticmethod(lambda: False))  # so that it holds, in this process
     Path("three.txt").write_text("a\nb\nc\n")
     before = sorted(tmp_path.iterdir())
     ran = videonl("timeline", "--checkpoint", trained, "--out", "a.html", *words)

@@ -8,7 +8,9 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from videonl.data.loader import worker_options
-from videonl.data.reading.shard_member import ShardMember
+from videonl.data.reading.segment import Segment, VideoPart
+from videonl.data.reading.shard_member import FetchedMember, ShardMember
+from videonl.data.reading.url_path import UrlPath
 from videonl.data.video import PackedVideos, Video
 
 VIDEOS = [
@@ -27,6 +29,15 @@ def test_packed_videos_are_the_videos() -> None:
             packed[place]
     assert list(pickle.loads(pickle.dumps(packed))) == VIDEOS
     assert list(PackedVideos([])) == []
+
+
+def test_some_in_a_bucket_are_noticed_wherever_they_stand() -> None:
+    here = [VIDEOS[0], VIDEOS[2]]
+    fetched = Video(FetchedMember("s3://bucket/1.tar", 512, 1, "b.mp4", b"x"), 0)
+    on_disk = Video(ShardMember("/shards/1.tar", 512, 13, "b.mp4"), 0)
+    part = Video(VideoPart(UrlPath("s3://bucket/a.mp4", size_bytes=7), Segment(1, 2)), 0)
+    assert PackedVideos([*here, VIDEOS[1], *here]).any_remote and PackedVideos([*here, part]).any_remote
+    assert not PackedVideos([*here, fetched, on_disk]).any_remote and not PackedVideos([]).any_remote
 
 
 class Looked(Dataset[Any]):

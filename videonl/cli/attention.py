@@ -10,8 +10,9 @@ from torch import Tensor
 
 from videonl.blocks import AttentionBlock
 from videonl.cli.attention_files import Film, write_files, write_page
-from videonl.cli.refusals import local_video
+from videonl.cli.refusals import require_video
 from videonl.data.located_clip import LocatedClip, read_middle_clip
+from videonl.data.reading.segment import named_place, whole_of
 from videonl.data.sampling import clip_span
 from videonl.data.sources.folders import data_set_around
 from videonl.data.transforms import ClipFormat
@@ -54,7 +55,7 @@ def attention(
     Args:
         checkpoint: A checkpoint, the folder of a run or of ``videonl share``, converted weights, ``hf://user/name``, or
             a published name such as kinetics400/i3d_r50.
-        video: A video file.
+        video: A video file or its URL.
         out: Folder for BLOCK.png, BLOCK.mp4, BLOCK.npz and explorer.html. With several queries pictures and films are
             BLOCK_QUERY.png; with ``evidence`` there are evidence_CLASS.png and, to compare both,
             BLOCK_evidence_CLASS.png; with ``compare`` each checkpoint has a folder of its own.
@@ -72,8 +73,9 @@ def attention(
         trust_code: Run any code that the checkpoint names; only for files that you trust.
     """
     console = Console()
-    file = local_video(video)
-    inputs = [file, *(weights_file(each) for each in (checkpoint, compare) if each is not None)]
+    place = named_place(require_video(video))
+    file = whole_of(place)
+    inputs = [Path(str(file)), *(weights_file(each) for each in (checkpoint, compare) if each is not None)]
     check_folder(out)
     refuse_inputs([out, out / PAGE] if html else [out], inputs)
     networks = [_Network("", find_trained(checkpoint, trust_code=trust_code))]
@@ -84,10 +86,11 @@ def attention(
             _Network(names[1], find_trained(compare, trust_code=trust_code)),
         ]
     clip_format = _common_format([network.trained for network in networks])
-    clip = read_middle_clip(file, clip_format, decoder)
-    _warn_of_short_video(console, file, clip, clip_format)
-    _warn_of_data_set(console, file, out)
-    shown = _shown(printable(file.name), clip)
+    clip = read_middle_clip(place, clip_format, decoder)
+    _warn_of_short_video(console, video, clip, clip_format)
+    if isinstance(file, Path):
+        _warn_of_data_set(console, file, out)
+    shown = _shown(printable(Path(video).name), clip)
     queries = parse_queries(query or [AUTO], shown.size)
     classes = [name or AUTO for name in evidence] or ([AUTO] if evidence_layer else [])
     sources = [network.source(clip.pixels, checkpoint.name, classes, evidence_layer) for network in networks]
@@ -175,7 +178,7 @@ def _shown(name: str, clip: LocatedClip) -> ShownClip:
     return ShownClip(name, frames, clip.video_frames, clip.seconds, clip.crop)
 
 
-def _warn_of_short_video(console: Console, video: Path, clip: LocatedClip, clip_format: ClipFormat) -> None:
+def _warn_of_short_video(console: Console, video: str, clip: LocatedClip, clip_format: ClipFormat) -> None:
     if not clip.num_repeated:
         return
     repeated = f"{clip.num_repeated} of {clip_format.num_frames}"

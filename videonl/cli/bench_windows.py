@@ -9,8 +9,9 @@ from rich.table import Table
 from videonl.benchmarks.report import machine
 from videonl.benchmarks.windows import Job, Row, compare
 from videonl.cli.bench import saying_if_busy
-from videonl.cli.refusals import require_at_least
+from videonl.cli.refusals import require_at_least, require_video
 from videonl.data.reading.decoding import open_video
+from videonl.data.reading.segment import named_place
 from videonl.data.sampling import clip_span
 from videonl.data.transforms import ClipFormat
 from videonl.errors import MOST_ROUNDS, UserError
@@ -20,7 +21,7 @@ from videonl.terminal import Console
 
 
 def bench_windows(
-    video: Path,
+    video: str,
     backbone: str = "i3d_r50",
     width: int | None = None,
     num_frames: int = 32,
@@ -54,11 +55,14 @@ def bench_windows(
     require_at_least(1, MOST_ROUNDS, rounds=rounds)
     clip = ClipFormat(num_frames, stride_frames, short_side_px, crop_px)
     recognizer = Recognizer(ClipClassifier(backbone, num_classes=400, width=width).eval(), clip)
-    with open_video(video) as reader:
+    file = named_place(require_video(video))
+    if not isinstance(file, Path):
+        raise UserError(f"{video}: reading from disk is timed here; name a whole file of this machine")
+    with open_video(file) as reader:
         most = (reader.num_frames - clip_span(num_frames, stride_frames)) // window_stride_frames + 1
     if most < 1:
         raise UserError(f"{video} is too short for one window of {clip.describe()}; give a longer one")
-    job = Job(video, recognizer, window_stride_frames, min(most, num_windows))
+    job = Job(file, recognizer, window_stride_frames, min(most, num_windows))
     peers = ["pyav"] + ["decord"] * (find_spec("decord") is not None)
     console, rows = Console(), []
     with saying_if_busy():

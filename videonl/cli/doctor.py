@@ -7,19 +7,23 @@ from typing import Any
 
 from rich.table import Table
 
+from videonl.cli.cost import cost_lines, cost_of, duration
 from videonl.cli.refusals import require_at_least
 from videonl.data.indexing.decode_time import measure_decoding
 from videonl.data.indexing.index_file import file_of, read_index
-from videonl.data.indexing.index_report import report_of
+from videonl.data.indexing.index_report import report_of, trained_of
+from videonl.data.preparing.cost import measure_preparing
 from videonl.data.transforms import ClipFormat
 from videonl.errors import UserError
 from videonl.files import write_text
 from videonl.outputs import check_file
 from videonl.runtime.progress import progress_bar
+from videonl.temporary import temporary_folder
 from videonl.terminal import Console
 
 MOST_RATE = 10**6
 _NUM_SHOWN = 10
+_NUM_PREPARED = 8  # each takes seconds
 _PROBLEMS = {
     "broken": "broken or missing, left out of training",
     "damaged": "damaged: the decoder conceals errors",
@@ -47,6 +51,7 @@ def doctor(
     num_sampled: int = 40,
     json: bool = False,
     out: Path | None = None,
+    cost: bool = False,
 ) -> None:
     """Reports on an index: counts, durations, broken files, leakage, labels, and decoding time.
 
@@ -60,9 +65,11 @@ def doctor(
         num_sampled: Number of videos to decode for it; 0 skips the measurement.
         json: Print one JSON object instead of tables.
         out: Also write the JSON object to this file.
+        cost: Also estimate what `videonl prepare` needs, with its defaults: core-hours, bytes read and written. Up to 8
+            of the sampled videos are prepared for it, into a temporary folder.
     """
     ClipFormat(num_frames=num_frames, stride_frames=stride_frames)  # raises for a clip that there is not
-    require_at_least(0, num_sampled=num_sampled)
+    require_at_least(int(cost), num_sampled=num_sampled)
     if clips_per_second is not None and not 0 < clips_per_second <= MOST_RATE:
         raise UserError(f"--clips_per_second must be above 0 and at most {MOST_RATE:,}, got {clips_per_second}")
     if out:
@@ -72,6 +79,12 @@ def doctor(
     with progress_bar("decoding") as progress:
         measured = measure_decoding(usable, index, num_frames, stride_frames, num_sampled, progress=progress)
     report = report_of(records, measured, clips_per_second)
+    if cost and usable:
+        clip = (num_frames, stride_frames)
+        num_prepared = min(num_sampled, _NUM_PREPARED)
+        with progress_bar("preparing some") as progress, temporary_folder() as folder:
+            needed = measure_preparing(usable, index, folder, clip, num_prepared, progress=progress)
+        report["cost"] = None if needed is None else cost_of(needed, trained_of(usable), clips_per_second)
     if out:
         write_text(out, json_text.dumps(report, indent=2) + "\n")
     if json:
@@ -92,6 +105,7 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
         if name == "broken":
             lines += [f"  {count} x {reason}" for reason, count in report["reasons"].items()]
     lines += _decoding_lines(report.get("decoding"))
+    lines += cost_lines(report)
     for line in lines:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
@@ -148,18 +162,10 @@ def _decoding_lines(decoding: Mapping[str, Any] | None) -> list[str]:
     lines = [
         f"decoding a clip takes {mean:.0f} ms on one core ({low:.0f} to {high:.0f} with 95 % confidence, "
         f"{decoding['num_videos']} videos): {1000 / mean:.0f} clips/s per worker",
-        f"decoding an epoch of {decoding['epoch_videos']} clips: {_duration(epoch[0])} on one core "
-        f"({_duration(epoch[1])} to {_duration(epoch[2])})",
+        f"decoding an epoch of {decoding['epoch_videos']} clips: {duration(epoch[0])} on one core "
+        f"({duration(epoch[1])} to {duration(epoch[2])})",
     ]
     if "num_workers" in decoding:
         asked, num_workers = decoding["clips_per_second"], decoding["num_workers"]
         lines += [f"for {asked:g} clips/s: --data.loading.num_workers {num_workers}, one core each"]
     return lines
-
-
-def _duration(seconds: float) -> str:
-    """A duration in a suitable unit."""
-    for unit, length in (("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} seconds"

@@ -8,7 +8,7 @@ from videonl import __version__
 from videonl.cli.configuration import expand
 from videonl.cli.parsing import Parser
 from videonl.cli.predict import split_sources
-from videonl.cli.refusals import local_video, require_at_least
+from videonl.cli.refusals import require_at_least, require_video
 from videonl.cli.together import own_device, together
 from videonl.data.reading.decoding import check_decoder
 from videonl.data.sources.videos import read_videos
@@ -73,7 +73,7 @@ def features(
     Repeat an interrupted command to resume it.
 
     Args:
-        source: Video files, folders of frames, folders of videos, patterns, lists, indexes.
+        source: Video files, folders of frames, folders of videos, their URLs, patterns, lists, indexes.
         checkpoint: A checkpoint of videonl fit, the folder of a run, converted weights, or a published name such as
             kinetics400/i3d_r50.
         out: The folder to write. Its features.json says what the features are of, videos.csv which file is whose.
@@ -101,7 +101,7 @@ def features(
     check_folder(out)
     require_at_least(0, MOST_SECONDS, time_limit=time_limit)
     options = FeatureOptions(window_frames, stride_frames, layer, pool, last, centered, crops)
-    entries = read_videos([str(local_video(name)) for name in source], columns, path_prefix)
+    entries = read_videos([require_video(name) for name in source], columns, path_prefix)
     model = Model(find_trained(checkpoint, None, trust_code), own_device(device, ranks), precision)
     recognizer, weights = model.recognizer, model.source
     del model  # the network as it was trained, which is another copy of the weights

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from videonl.cli.configuration import expand
 from videonl.cli.parsing import Parser
-from videonl.cli.refusals import local_video, require_at_least
+from videonl.cli.refusals import require_at_least, require_video
 from videonl.cli.together import own_device, together
 from videonl.data.loader import Loading
 from videonl.data.reading.shard_member import is_url
@@ -102,7 +102,7 @@ def predict(
     """Prints the most probable classes of videos, averaged over the views of each, or writes them to a file.
 
     Args:
-        source: Video files or their URLs, folders of frames, folders of videos, patterns, lists, indexes.
+        source: Video files, folders of frames, folders of videos, their URLs, patterns, lists, indexes.
         checkpoint: A checkpoint, the folder of a run or of videonl share, converted weights, hf://user/name, or a
             published name such as kinetics400/i3d_r50.
         out: The file to write: .csv and .json hold the best classes, .parquet every view. Interrupted, the command goes
@@ -135,7 +135,7 @@ def predict(
     if out is not None:
         format_of(out)
         check_file(out, [weights_file(checkpoint)])
-    sources = [name if is_url(name) else str(local_video(name)) for name in source]
+    sources = [require_video(name) for name in source]
     if out is not None:
         refuse_within(out.parent, [Path(name) for name in sources if not is_url(name)])
     many = len(read_videos(sources, columns, path_prefix)) > _FEW

@@ -62,8 +62,8 @@ def prepare(
         cluster: A Dask cluster whose workers re-encode: tcp://HOST:PORT of its scheduler, local:N for N workers here,
             or FILE.py, which is run, with a function client() that returns a distributed.Client. All workers must see
             the videos and the folder to write by the same paths; shards are packed here.
-        work: A folder of its own here for what is done so far, where ``out`` is a URL; by default one beside the index.
-            It needs room for four shards.
+        work: A folder of its own here for what is done so far, where ``out`` is a URL; by default a hidden one
+            beside the index. It needs room for four shards.
     """
     console = Console()
     start = time.monotonic()
@@ -109,7 +109,7 @@ def _work_for(index: str, out: str) -> Path:
     """A folder beside the index, another one for each output; where the index is at a URL, in the current folder."""
     source = where(index)
     beside = source.absolute() if isinstance(source, Path) else Path(source.name)
-    return beside.with_name(f"{beside.stem}.prepare-{hashlib.blake2b(out.encode(), digest_size=4).hexdigest()}")
+    return beside.with_name(f".{beside.stem}.prepare-{hashlib.blake2b(out.encode(), digest_size=4).hexdigest()}")
 
 
 def _summary(sources: Sequence[IndexRow], records: Sequence[IndexRow], failed: Sequence[Failed]) -> list[str]:

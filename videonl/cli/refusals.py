@@ -4,8 +4,8 @@ import math
 import os
 from pathlib import Path
 
-from videonl.data.reading.shard_member import is_url
 from videonl.data.reading.url_path import Where, where
+from videonl.data.sources.videos import refuse_stream
 from videonl.errors import UserError, require_within
 
 
@@ -18,20 +18,16 @@ def require_at_least(least: int, most: float = math.inf, **options: float | None
     require_within(least, most, **{f"--{name}": value for name, value in options.items()})
 
 
-def local_video(name: str) -> Path:
-    """The video that an option names.
+def require_video(name: str) -> str:
+    """The file, folder or URL that an option names.
 
     Raises:
-        UserError: It names none, or a stream or another URL.
+        UserError: It names none, or a live stream.
     """
     if not name:
         raise UserError("--video names no file; write --video FILE")
-    if is_url(name):
-        raise UserError(
-            f"{name} is a URL, and videos are read from files; save some of it first, such as by "
-            f"ffmpeg -i {name} -t 10 -c copy clip.mkv"
-        )
-    return Path(name)
+    refuse_stream(name)
+    return name
 
 
 def root_of(root: str | None) -> Where | None:

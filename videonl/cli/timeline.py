@@ -5,7 +5,7 @@ from pathlib import Path
 from videonl.cli.configuration import expand
 from videonl.cli.parsing import Parser
 from videonl.cli.progress import status
-from videonl.cli.refusals import local_video, require_at_least
+from videonl.cli.refusals import require_at_least, require_video
 from videonl.data.transforms import MOST_VIEWS
 from videonl.errors import MOST_SECONDS, UserError, require_within
 from videonl.evaluation import Average
@@ -24,7 +24,7 @@ def parse(words: list[str]) -> None:
     """Runs a command line: only the video is positional."""
     about = "Scores windows all along a video, and writes what happens when."
     parser = Parser(prog="videonl timeline", description=about)
-    parser.add_argument("video", type=str, help="A video file, or a folder of frames.")
+    parser.add_argument("video", type=str, help="A video file or its URL, or a folder of frames.")
     parser.add_argument("--config", action="config", help="A file of these options.")
     what = f"What to write, by its suffix: {', '.join(SUFFIXES)}. May be given several times."
     parser.add_argument("--out", type=list[Path], required=True, help=what)
@@ -69,7 +69,7 @@ def timeline(
     """Scores windows all along a video, and writes the probabilities and the segments of one class.
 
     Args:
-        video: A video file, or a folder of frames.
+        video: A video file or its URL, or a folder of frames.
         out: What to write, by its suffix: a page (.html), the segments (.csv), everything (.json), subtitles (.srt,
             .vtt), or the video with the classes drawn into it (.mp4).
         checkpoint: A checkpoint of videonl fit, the folder of a run, converted weights, or a published name such as
@@ -96,8 +96,7 @@ def timeline(
     require_at_least(0, MOST_SECONDS, time_limit=time_limit)
     require_within(0, 1, **{"--threshold": threshold})
     require_within(0, **{"--min-seconds": min_seconds})
-    file = local_video(video)
-    _check_outputs(out, [file, checkpoint])
+    _check_outputs(out, [Path(require_video(video)), checkpoint])
     trained = find_trained(checkpoint, classes, trust_code)
     average = average_for(SEVERAL_LABELS if trained.has_several_labels else ONE_LABEL, average)
     model = Model(trained, device, precision)
@@ -107,7 +106,7 @@ def timeline(
         found = timeline_of(
             recognizer,
             class_names,
-            file,
+            video,
             stride_seconds=stride_seconds,
             num_crops=num_crops,
             average=average,

@@ -16,7 +16,7 @@ from videonl.data.augmentation import Augmentation, TrainTransform
 from videonl.data.balance import balanced_order, draw_weights
 from videonl.data.batches import collate_evaluation, collate_training
 from videonl.data.dataset import EvaluationVideos, TrainingClips
-from videonl.data.fetch_ahead import Foreseen, lie_in_bucket
+from videonl.data.fetch_ahead import Foreseen
 from videonl.data.loader import Loading, ResumableLoader, worker_options
 from videonl.data.multigrid import Multigrid
 from videonl.data.multigrid_schedule import MultigridSchedule
@@ -207,7 +207,7 @@ class ClipDataModule(LightningDataModule):
         clips.ahead.kept = loading.kept
         num_videos_per_batch = loading.batch_size // loading.clips_per_video
         sampler = TrainingSampler(len(videos), loading.seed, num_videos_per_batch, self._draws, str(self.balance))
-        options = {"collate_fn": collate_training, "foresees": lie_in_bucket(videos), **self._options()}
+        options = {"collate_fn": collate_training, "foresees": videos.any_remote, **self._options()}
         if schedule is not None:
             return ResumableLoader(clips, sampler, MultigridBatches(sampler, schedule), **options)
         return ResumableLoader(clips, sampler, batch_size=num_videos_per_batch, **options)
@@ -275,7 +275,7 @@ class ClipDataModule(LightningDataModule):
         batches: Sampler[Any] = EvaluationBatchSampler(
             len(videos), num_videos_per_batch, self.scored if name == "test" else ()
         )
-        if lie_in_bucket(videos):
+        if videos.any_remote:
             batches = Foreseen(batches, self.loading.num_workers)
         return DataLoader(clips, batch_sampler=batches, collate_fn=collate_evaluation, **self._options())
 

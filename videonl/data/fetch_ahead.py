@@ -16,7 +16,7 @@ from torch.utils.data import Sampler
 
 from videonl.data.reading.fetching import fetch, version_of
 from videonl.data.reading.segment import Place, VideoPart, whole_of
-from videonl.data.reading.shard_member import FetchedMember, ShardMember, is_url
+from videonl.data.reading.shard_member import FetchedMember, ShardMember
 from videonl.data.reading.url_path import UrlPath
 from videonl.data.video import Video
 from videonl.runtime.kept_files import KeptFiles
@@ -63,11 +63,6 @@ class Foreseen(Sampler[Batch]):
 
     def __len__(self) -> int:
         return len(self.batches)  # type: ignore[arg-type]  # each sampler of batches has a length
-
-
-def lie_in_bucket(videos: Sequence[Video]) -> bool:
-    """Whether videos are in a bucket, by the first."""
-    return len(videos) > 0 and _remote(videos[0].path) is not None
 
 
 class FetchAhead:
@@ -147,9 +142,7 @@ class FetchAhead:
 def _remote(place: Place) -> ShardMember | None:
     """The member of a shard, or file, in a bucket that a place is, or is part of; None for all else."""
     file = whole_of(place)
-    if not isinstance(file, ShardMember) or isinstance(file, FetchedMember):
-        return None
-    return file if is_url(file.url) and file.size_bytes else None
+    return file if isinstance(file, ShardMember) and file.is_remote and file.size_bytes else None
 
 
 def _with_bytes(video: Video, member: ShardMember, data: bytes) -> Video:

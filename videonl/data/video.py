@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from videonl.data.reading.decoding import DecodingError, FrameTable, VideoReader, open_video
-from videonl.data.reading.segment import Place
+from videonl.data.reading.segment import Place, whole_of
+from videonl.data.reading.shard_member import ShardMember
 from videonl.runtime.shared_bytes import SharedBytes
 
 Label: TypeAlias = int | tuple[int, ...]
@@ -79,13 +80,18 @@ class PackedVideos(Sequence[Video]):
 
     Args:
         videos: The videos.
+
+    Attributes:
+        any_remote: Whether some of them lie in a bucket.
     """
 
     def __init__(self, videos: Iterable[Video]) -> None:
+        self.any_remote = False
         # Segments of one video have one frame table, which may be large: each is kept once.
         tables: dict[str, int] = {}
         places, packed = [], []
         for video in videos:
+            self.any_remote = self.any_remote or _is_remote(video.path)
             places.append(tables.setdefault(video.frame_table, len(tables)))
             packed.append(pickle.dumps(replace(video, frame_table="")))
         self._num_videos = len(packed)
@@ -121,3 +127,8 @@ class PackedVideos(Sequence[Video]):
         ends = self._numbers[self._num_videos :]
         begin, end = ends[place : place + 2].tolist()
         return self._shared.view[self._numbers.nbytes :][begin:end]
+
+
+def _is_remote(place: Place) -> bool:
+    file = whole_of(place)
+    return isinstance(file, ShardMember) and file.is_remote

@@ -45,7 +45,7 @@ def timeline_of(
     Args:
         recognizer: Scores the windows; its clip format says how long they are.
         class_names: Names in the order of the logits.
-        video: A video file, a folder of frames, or decoded frames, uint8 RGB (T, H, W, 3).
+        video: A video file or its URL, a folder of frames, or decoded frames, uint8 RGB (T, H, W, 3).
         stride_seconds: Time from the start of a window to the next; the last window ends with the video.
         num_crops: Crops of each window, evenly spaced along the longer side.
         average: What is averaged over the crops: ``softmax`` or ``logits``.

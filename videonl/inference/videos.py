@@ -14,8 +14,6 @@ from videonl.data.reading.decoding import VideoReader, open_video
 from videonl.data.reading.frame_table import FrameTable
 from videonl.data.reading.limited_reader import LimitedDecoding
 from videonl.data.reading.segment import Place, named_place
-from videonl.data.reading.shard_member import is_url
-from videonl.data.reading.url_path import UrlPath
 from videonl.runtime.time_limit import TimeLimited
 
 FRAME_SECONDS = 600.0  # that commands give opening a video, or decoding its next frame
@@ -72,7 +70,7 @@ def open_any(
         with ArrayReader(video, fps) as reader:
             yield reader
         return
-    place = UrlPath(video) if isinstance(video, str) and is_url(video) else named_place(os.path.expanduser(video))
+    place = named_place(os.path.expanduser(video))
     with opening(decoder, time_limit_seconds) as opener, opener(place) as reader:
         yield reader
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from videonl.errors import UserError
@@ -30,22 +30,38 @@ class Launched(NamedTuple):
     port: int
 
 
-def launched(variables: Mapping[str, str] = os.environ) -> Launched | None:
+def has_terminal() -> bool:
+    """Whether this process, or whoever started it, was given a terminal; also where it reads and writes files."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True
+
+
+def launched(
+    variables: Mapping[str, str] = os.environ, in_terminal: Callable[[], bool] = has_terminal
+) -> Launched | None:
     """The place of this process among others; None where it has none beside it.
 
-    Of SLURM's only the variables of a step count, which ``srun`` sets: a batch script has others too, and runs once.
+    Of SLURM's only the variables of a step count, which ``srun`` sets: a batch script and the shell of ``salloc`` have
+    others too, such as the number of tasks, and run once. In the shell of ``srun --pty`` there are those of a step, of
+    which the first task alone has the terminal. What ``srun`` starts from that shell inherits ``SLURM_PTY_PORT``, but
+    no terminal.
 
     Args:
         variables: Those of the environment.
+        in_terminal: Tells whether there is a terminal.
 
     Raises:
         UserError: A variable is missing, or has a value that cannot be.
     """
     if any(name in variables for name in _OF_TORCHRUN):
         return _by_torchrun(variables)
-    if "SLURM_STEP_NUM_TASKS" in variables and "SLURM_PROCID" in variables:
-        return _by_slurm(variables)
-    return None
+    is_step = "SLURM_STEP_NUM_TASKS" in variables and "SLURM_PROCID" in variables
+    if not is_step or ("SLURM_PTY_PORT" in variables and in_terminal()):
+        return None
+    return _by_slurm(variables)
 
 
 def first_host(nodes: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
 from videonl.data.reading.fetching import fetch, why_not
 from videonl.data.reading.segment import Place, Segment, part_of
 from videonl.data.reading.shard_member import ShardMember, is_url
-from videonl.data.reading.url_path import UrlPath, Where
+from videonl.data.reading.url_path import UrlPath, Where, where
 from videonl.errors import UserError
 from videonl.files import whole_path
 
@@ -241,6 +241,7 @@ def _records(batches: Iterable["pa.RecordBatch"], known: "pa.Schema", index: Pat
 
 
 def _check_indexed(name: str) -> None:
+    where(name)  # refuses a URL with a mistake
     kind = "folder without an index" if os.path.isdir(name) else "file that is not an index"
     is_file = os.path.isfile(name) and not is_index(Path(name))
     if is_file or (os.path.isdir(name) and not os.path.exists(file_of(name))):

@@ -105,11 +105,15 @@ def _counts(facts: Iterable[str]) -> list[str]:
     return [f"{fact}: {count} videos" for fact, count in Counter(fact for fact in facts if fact).most_common()]
 
 
+def trained_of(usable: Sequence[IndexRow]) -> int:
+    """Number of clips in an epoch: one of each video of the split train, or of all where there is none."""
+    return sum(record.split == "train" for record in usable) or len(usable)
+
+
 def _decoding(measured: DecodeTime, usable: Sequence[IndexRow], clips_per_second: float | None) -> dict[str, Any]:
-    trained = [record for record in usable if record.split == "train"] or usable
     decoding: dict[str, Any] = measured._asdict()
-    decoding["epoch_videos"] = len(trained)
-    decoding["epoch_seconds"] = measured.epoch_seconds(len(trained))
+    decoding["epoch_videos"] = trained_of(usable)
+    decoding["epoch_seconds"] = measured.epoch_seconds(trained_of(usable))
     if clips_per_second is not None:
         decoding |= {"clips_per_second": clips_per_second, "num_workers": measured.workers_for(clips_per_second)}
     return decoding

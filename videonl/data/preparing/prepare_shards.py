@@ -79,6 +79,8 @@ def prepare_shards(
     records = usable_records(index)
     sources = sources_of(records, index, cut)
     refuse_mixing(output, sources, records)
+    if not work.name.startswith("."):  # which nobody takes for a class
+        refuse_mixing(work, sources, records)
     settings = {**asdict(encoding), "shard_bytes": shard_bytes, "cut": cut}
     try:
         with locked(work / LOCK, f"{output} is being prepared"):
@@ -114,7 +116,10 @@ def _claim(output: UrlPath, settings: Mapping[str, Any]) -> None:
     if found is None:
         if _holds_something(output):
             raise UserError(f"{output}: is not empty, and was not prepared by videonl. Choose another folder.")
-        store(json.dumps(settings, indent=2).encode() + b"\n", UrlPath(f"{output}/{_SETTINGS}"))
+        try:
+            store(json.dumps(settings, indent=2).encode() + b"\n", UrlPath(f"{output}/{_SETTINGS}"))
+        except FileNotFoundError as error:
+            raise UserError(f"{output}: there is no such bucket ({error}). Create it, or correct the URL.") from error
 
 
 def _holds_something(output: UrlPath) -> bool:

@@ -76,7 +76,10 @@ def find_source(source: int | str | Path, follow: bool = False) -> LiveSource:
     elif scheme in _LIVE + _DOWNLOADS:
         found = LiveSource(_PASSWORD.sub("***@", text), text, "download" if scheme in _DOWNLOADS else "live")
     elif scheme:
-        raise UserError(f"cannot read a stream from {scheme}://; known are {', '.join(_LIVE + _DOWNLOADS)}")
+        known = ", ".join(_LIVE + _DOWNLOADS)
+        raise UserError(
+            f"cannot read a stream from {scheme}://; known are {known}. Files in a bucket are read by videonl timeline"
+        )
     elif text == STDIN:
         found = LiveSource("standard input", text, "pipe")
     else:

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import torch
 
 from videonl.data.reading.shard_member import ShardMember
+from videonl.data.reading.url_path import Where, where
 from videonl.data.reading.video_reader import DecodingError, VideoReader
 
 ROUNDING_SECONDS = 1e-6
@@ -111,17 +112,24 @@ def segment_of(place: Place) -> Segment | None:
     return place.segment if isinstance(place, VideoPart) else None
 
 
-def named_place(name: str | Path) -> Path | VideoPart:
-    """The file that a name means, or the part of one: ``match.mp4#t=1,2``. A file of that very name goes first.
+def named_place(name: str | Path) -> Where | VideoPart:
+    """The file or URL that a name means, or the part of one: ``match.mp4#t=1,2``. A file of that very name goes first.
 
     >>> str(named_place("match.mp4#t=11.90,21.2"))
     'match.mp4#t=11.9,21.2'
+
+    Raises:
+        UserError: It is a URL with a mistake.
     """
     found = _NAME.fullmatch(str(name))
     if found is None or os.path.lexists(name):
-        return Path(name)
+        return _whole(name)
     end = math.inf if found["end"] is None else float(found["end"])
-    return VideoPart(Path(found["file"]), Segment(float(found["start"] or 0), end, found["unit"] == "frames"))
+    return VideoPart(_whole(found["file"]), Segment(float(found["start"] or 0), end, found["unit"] == "frames"))
+
+
+def _whole(name: str | Path) -> Where:
+    return Path(name) if isinstance(name, Path) else where(name)
 
 
 def as_file_name(place: Place) -> str:

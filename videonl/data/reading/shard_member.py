@@ -24,6 +24,11 @@ class ShardMember:
     def __str__(self) -> str:
         return f"{self.url}/{self.name}"
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it lies in a storage that has to be asked for it."""
+        return is_url(self.url)
+
     def fetch(self) -> bytes:
         """Read the video's bytes, and no others.
 
@@ -48,6 +53,11 @@ class FetchedMember(ShardMember):
 
     def __str__(self) -> str:
         return self.url if self.url.endswith(f"/{self.name}") else f"{self.url}/{self.name}"
+
+    @property
+    def is_remote(self) -> bool:
+        """It is here."""
+        return False
 
     def fetch(self) -> bytes:
         """The bytes."""

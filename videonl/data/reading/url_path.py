@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -9,6 +10,8 @@ from typing import TypeAlias
 from videonl.data.reading.fetching import facts_of, fetch
 from videonl.data.reading.shard_member import ShardMember, is_url
 from videonl.errors import UserError
+
+_ONE_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
 
 
 @dataclass(frozen=True, slots=True)  # there may be a million
@@ -99,11 +102,26 @@ def where(name: str | os.PathLike[str]) -> Where:
 
     >>> where("s3://bucket/videos/"), str(where("videos/"))
     (UrlPath(url='s3://bucket/videos', offset_bytes=0, size_bytes=0, name='videos', version=''), 'videos')
+
+    Raises:
+        UserError: It is a URL with a mistake: no bucket, a single slash, or a scheme in capitals.
     """
     text = os.fspath(name)
-    if is_url(text) and not text.partition("://")[2].strip("/"):
+    if not is_url(text):
+        _refuse_one_slash(text)
+        return Path(os.path.expanduser(text))
+    scheme, _, rest = text.partition("://")
+    if not rest.strip("/"):
         raise UserError(f"{text} names no bucket or host. Write it behind the slashes, such as s3://bucket/videos.")
-    return UrlPath(text.rstrip("/")) if is_url(text) else Path(os.path.expanduser(text))
+    if scheme != scheme.lower():
+        raise UserError(f"{text}: storages are called in small letters. Write {scheme.lower()}://{rest}")
+    return UrlPath(text.rstrip("/"))
+
+
+def _refuse_one_slash(text: str) -> None:
+    if (found := _ONE_SLASH.match(text)) and not os.path.lexists(found[1] + ":"):
+        url = f"{found[1].lower()}://{text[found.end() :]}"
+        raise UserError(f"{text}: there is no such folder, and a URL has two slashes. Write {url}")
 
 
 def absolute(file: Path | ShardMember) -> Where:

@@ -35,7 +35,7 @@ def content_at(root: UrlPath) -> ListContent:
     def content_of(folder: Where) -> Content:
         assert isinstance(folder, UrlPath)
         try:
-            files, folders = list_folder(folder)
+            files, folders, nameless = list_folder(folder)
         except OSError as error:
             raise UserError(f"{folder}: cannot be listed ({error}).") from error
         content = Content([file for file in files if is_video_name(file.name)], [], [])
@@ -46,6 +46,7 @@ def content_at(root: UrlPath) -> ListContent:
                 "make videos of them."
             )
         content.others.extend(file for file in files if not is_video_name(file.name))
+        content.others.extend(nameless)
         for inner in folders:
             (content.others if inner.name.startswith(".") else content.folders).append(inner)
         return content

@@ -1,5 +1,6 @@
 """The files that lists name: by what they are called, in any folder below a root, or at the paths that are listed."""
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from videonl.data.sources.listing import Lister
 from videonl.errors import UserError
 
 _NUM_PROBED_FILES = 20
+_log = logging.getLogger(__name__)
 
 
 class VideosBelow:
@@ -115,14 +117,17 @@ def _files_by_stem(root: Where) -> dict[str, list[Where]]:
 
 
 def _videos_at(root: UrlPath) -> Iterator[UrlPath]:
-    list_folder, folders = Lister(root), [root]
+    list_folder, folders, left_out = Lister(root), [root], []
     while folders:
         try:
-            files, below = list_folder(folder := folders.pop())
+            files, below, nameless = list_folder(folder := folders.pop())
         except OSError as error:
             raise UserError(f"{folder}: cannot be listed ({error}).") from error
         folders += below
+        left_out += nameless
         yield from (file for file in files if is_video_name(file.name))
+    if left_out:
+        _log.warning("%s: left out %d keys with an empty name, such as %s", root, len(left_out), left_out[0])
 
 
 def _videos_in(root: Path) -> Iterator[Path]:

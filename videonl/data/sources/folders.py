@@ -161,6 +161,8 @@ def _no_videos(content: Content) -> dict[Where, str]:
 
 
 def _kind(path: Where) -> str:
+    if not path.name:  # of a bucket, see Listed
+        return "folder without a name" if str(path).endswith("//") else "file named as a folder"
     if path.name.startswith("."):
         return "hidden file"
     return f"file without a video ({path.suffix})" if path.suffix else "file without a video"
@@ -183,7 +185,8 @@ def _counted(left_out: Mapping[Where, str]) -> str:
     '2 files without a video (.xyz): a.xyz, b.xyz'
     """
     counts = ", ".join(_several(count, kind) for kind, count in Counter(left_out.values()).most_common())
-    shown = ", ".join(str(path) for path in list(left_out)[:_NUM_SHOWN])
+    rare_first = sorted(left_out, key=lambda path: bool(path.name))
+    shown = ", ".join(str(path) for path in rare_first[:_NUM_SHOWN])
     return f"{counts}: {shown}{', ...' * (len(left_out) > _NUM_SHOWN)}"
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from videonl.data.indexing.index_file import INDEX_NAME, IndexRow, is_index, read_index
 from videonl.data.reading.shard_member import is_url
-from videonl.data.reading.url_path import UrlPath, Where
+from videonl.data.reading.url_path import UrlPath, Where, where
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.finding import exists
 from videonl.data.sources.folders import read_folder, split_of_name
@@ -85,6 +85,7 @@ def read_source(
         source = source if is_url(source) else str(root / source)
     if is_url(source):
         url, _, split = source.partition("#")
+        where(url)  # refuses one with a mistake
         index = _index_at(url)
         refuse("an index" if index else "a folder of videos")
         if index is None:

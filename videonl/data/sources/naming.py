@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from videonl.data.reading.url_path import Where
+from videonl.data.reading.url_path import Where, where
 from videonl.errors import UserError
 
 
@@ -27,6 +27,7 @@ def locate(source: str, root: Where | None) -> tuple[Path, str | None]:
     path = base / os.path.expanduser(name)
     if hash_sign and os.path.lexists(path):
         return path, split
+    where(source)  # says so where it is meant for a URL
     missing = path if hash_sign else whole
     hint = f" (relative sources are relative to --data.root {root})" if root else ""
     raise UserError(f"{missing}: no such folder or list file{hint}. Name a folder of class folders, or a CSV list.")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from videonl.data.reading.shard_member import is_url
-from videonl.data.reading.url_path import UrlPath, Where
+from videonl.data.reading.url_path import UrlPath, Where, where
 from videonl.data.sources.entry import LabeledPath
 from videonl.errors import UserError
 from videonl.registry import Registry
@@ -69,5 +69,5 @@ def _entry(row: Any, origin: str, root: Where | None) -> LabeledPath:
 
 def _place(path: str | Path, root: Where | None) -> Where:
     if is_url(str(path)):
-        return UrlPath(str(path))
+        return where(str(path))
     return root / str(path) if isinstance(root, UrlPath) else (root or Path()).absolute() / path

@@ -26,11 +26,12 @@ def is_one_video(source: str) -> bool:
 
     By its name, a missing one is, too.
     """
-    path = Path(str(whole_of(named_place(os.path.expanduser(source)))))
     if is_own_source(source) or not source:
         return False
-    if is_url(source):
-        return _scheme(source) not in _STREAMS and is_video_name(UrlPath(source).name)
+    file = whole_of(named_place(os.path.expanduser(source)))
+    if isinstance(file, UrlPath):
+        return scheme_of(source) not in _STREAMS and is_video_name(file.name)
+    path = Path(str(file))
     if os.path.isdir(path):
         return is_frame_folder(path) and not any(is_video_name(name) for name in os.listdir(path))
     return (is_video_name(path.name) and not _is_pattern(source)) or opens_as_video(path)
@@ -82,10 +83,9 @@ def _read(source: str, columns: str | None, path_prefix: str | None) -> list[Lab
         raise UserError("an empty name names no video; give the path of a file, a folder or a list")
     path = Path(os.path.expanduser(source))
     if is_one_video(source):
-        return [LabeledPath(UrlPath(source) if is_url(source) else named_place(path), None, source)]
+        return [LabeledPath(named_place(os.path.expanduser(source)), None, source)]
     if os.path.lexists(path) or not _is_pattern(source):
-        if _scheme(source) in _STREAMS:
-            raise UserError(f"{source} is a live stream; videonl stream reads those")
+        refuse_stream(source)
         if not (os.path.lexists(path) or "#" in source or is_url(source) or is_own_source(source)):
             raise UserError(f"{source}: no such file or folder. Name videos, folders of videos, or lists")
         return read_source(source, keep_unreadable=True, columns=columns, path_prefix=path_prefix)
@@ -97,7 +97,21 @@ def _read(source: str, columns: str | None, path_prefix: str | None) -> list[Lab
     return [entry for match in matches for entry in _read(match, columns, path_prefix)]
 
 
-def _scheme(source: str) -> str:
+def refuse_stream(source: str) -> None:
+    """Refuses the address of what has no end.
+
+    Raises:
+        UserError: It is one.
+    """
+    if scheme_of(source) in _STREAMS:
+        raise UserError(
+            f"{source} is a live stream, which videonl stream reads. For another command save some of it first, such "
+            f"as by ffmpeg -i {source} -t 10 -c copy clip.mkv"
+        )
+
+
+def scheme_of(source: str) -> str:
+    """The scheme of a URL in small letters; empty of a path."""
     return source.partition("://")[0].lower() if is_url(source) else ""
 
 

@@ -45,7 +45,7 @@ def write_film(timeline: Timeline, path: Path, segments: Sequence[Segment]) -> N
         UserError: The video is not there, or the film cannot be written.
         DecodingError: The video cannot be decoded.
     """
-    video = Path(timeline.video)
+    video = timeline.video
     if not is_video(video):
         raise UserError(f"{path} needs the frames of {timeline.video}, which is not a file here; write another format")
     with open_video(video) as reader, replacing(path, ".mp4") as unfinished:

@@ -76,20 +76,20 @@ def copy_beside(page: Path) -> Path:
 
 
 def _beside(timeline: Timeline, page: Path) -> _Video:
-    video = Path(timeline.video)
+    video = timeline.video
     if not is_video(video):
         return _Video(None)
     played = as_it_is(video)
     if played is not None:
         return _Video(relative_url(played.path, page), played.offset_seconds)
     copy = copy_beside(page)
-    refuse_inputs([copy], [video])
+    refuse_inputs([copy], [Path(video)])
     played = write_copy(video, copy)
     return _Video(relative_url(copy, page), played.offset_seconds, copy)
 
 
 def _embedded(timeline: Timeline) -> _Video:
-    video = Path(timeline.video)
+    video = timeline.video
     if not is_video(video):
         return _Video(None)
     with temporary_folder() as folder:

@@ -13,6 +13,7 @@ from videonl.data.reading.container import ATTACHED_PICTURE, open_container, pix
 from videonl.data.reading.decoding import VideoReader, open_video
 from videonl.data.reading.scan import find_orientation
 from videonl.data.reading.segment import named_place, whole_of
+from videonl.data.reading.url_path import UrlPath
 from videonl.data.reading.video_reader import with_recount
 from videonl.files import whole_path
 from videonl.visualization.h264 import Look, write_h264
@@ -36,13 +37,15 @@ class Played(NamedTuple):
     offset_seconds: float
 
 
-def is_video(path: Path) -> bool:
-    """Whether there is a file, a folder of frames, or a part of either, that can be shown again."""
-    return os.path.exists(str(whole_of(named_place(path))))
+def is_video(name: str) -> bool:
+    """Whether there is a file, a folder of frames, or a part of either, that can be shown again; a URL is believed."""
+    file = whole_of(named_place(name))
+    return isinstance(file, UrlPath) or os.path.exists(str(file))
 
 
-def as_it_is(path: Path) -> Played | None:
+def as_it_is(name: str) -> Played | None:
     """The file itself where browsers can play it and show the stream that is read here."""
+    path = Path(name)
     if path.suffix.lower() not in _CONTAINERS or not os.path.isfile(path):
         return None
     with open_container(path) as container:
@@ -65,7 +68,7 @@ def _is_decoded(codec: Any) -> bool:
     return not formats or codec.pix_fmt in formats
 
 
-def write_copy(video: Path, target: Path) -> Played:
+def write_copy(video: str, target: Path) -> Played:
     """Writes a small copy, H.264 in MP4 without sound, whose frames are shown when those of the video are.
 
     Raises:
