@@ -5,6 +5,7 @@ import getpass
 import os
 import resource
 import shutil
+import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,9 @@ from tests.small_weights import small_weights
 from videonl.runtime import parallel
 
 gc.disable()  # what modules make while they are collected stays, and to look through it again and again takes seconds
+# Tests start a hundred processes, and each would compile anew what it imports.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 NUM_BITS = 8
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
