@@ -210,7 +210,7 @@ def _header_facts(record: IndexRow, path: Path) -> tuple[IndexRow, int, Orientat
 
 def _decode_all(path: Path, wanted: set[int]) -> _Decoded:
     """Decode every frame in order, and keep the thumbnails of the wanted ones."""
-    thumbnails, key_frames, sizes = {}, [], set()
+    thumbnails, key_frames, layouts = {}, [], set()
     timestamps: list[Any] = []
     num_corrupt = num_invalid = 0
 
@@ -220,19 +220,21 @@ def _decode_all(path: Path, wanted: set[int]) -> _Decoded:
 
     with _captured_errors() as errors, _opened(path) as (container, stream):
         for frame in decode(container, stream, count_invalid):
-            sizes.add((frame.width, frame.height))
+            orientation = orientation_of(frame)
+            layouts.add((frame.width, frame.height, orientation))
             num_corrupt += frame.is_corrupt
             index = len(timestamps)
             if frame.key_frame:
                 key_frames.append(index)
             if index in wanted:
                 rgb = torch.from_numpy(frame.to_ndarray(format="rgb24", threads=1))
-                thumbnails[index] = thumbnail(upright(rgb, orientation_of(frame)))
+                thumbnails[index] = thumbnail(upright(rgb, orientation))
             timestamps.append(frame.pts)
     if not timestamps:
         raise DecodingError(path, "cannot be decoded (no frame of it is valid)")
-    if len(sizes) > 1:
-        raise DecodingError(path, f"its frames change size ({sorted(sizes)}); re-encode it")
+    if len(layouts) > 1:
+        sizes = sorted((width, height) for width, height, _ in layouts)
+        raise DecodingError(path, f"its frames change size or orientation ({sizes}); re-encode it")
     damage = [f"the decoder reports {errors[0]!r}"] if errors else []
     damage += [f"{num_corrupt} frames are marked as corrupt"] if num_corrupt else []
     damage += [f"{num_invalid} packets hold no valid data"] if num_invalid else []
