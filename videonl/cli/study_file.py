@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-
 from videonl.cli.configuration import load, merge, shipped_configs
 from videonl.cli.foreign_code import expand_trusted
 from videonl.cli.run_parsing import check_run
