@@ -12,7 +12,7 @@ from videonl.cli.refusals import require_at_least, require_video
 from videonl.cli.together import own_device, together
 from videonl.data.loader import Loading
 from videonl.data.reading.shard_member import is_url
-from videonl.data.sources.videos import read_videos
+from videonl.data.sources.videos import files_read, read_videos
 from videonl.data.transforms import MOST_VIEWS, Views
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, IncompleteError, UserError
 from videonl.evaluation import Average
@@ -134,7 +134,7 @@ def predict(
         raise UserError(f"{ranks.world_size} processes cannot print their predictions; write them to a file by --out")
     if out is not None:
         format_of(out)
-        check_file(out, [weights_file(checkpoint)])
+        check_file(out, [weights_file(checkpoint), *files_read(source)])
     sources = [require_video(name) for name in source]
     if out is not None:
         refuse_within(out.parent, [Path(name) for name in sources if not is_url(name)])
