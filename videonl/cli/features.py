@@ -21,6 +21,7 @@ from videonl.inference.layer import POOL, Pool
 from videonl.inference.loading import Precision, find_trained
 from videonl.inference.videos import FRAME_SECONDS
 from videonl.inference.windows import Last
+from videonl.models.execution import keep_freed_memory_on
 from videonl.models.locating import weights_file
 from videonl.outputs import check_folder, refuse_inputs
 from videonl.runtime.progress import progress_bar
@@ -106,6 +107,7 @@ def features(
     entries = read_videos([require_video(name) for name in source], columns, path_prefix)
     model = Model(find_trained(checkpoint, None, trust_code), own_device(device, ranks), precision)
     recognizer, weights = model.recognizer, model.source
+    keep_freed_memory_on(recognizer.device)
     del model  # the network as it was trained, which is another copy of the weights
     about = {"videonl": __version__, **about_network(recognizer, weights), "precision": precision}
     with progress_bar("features") if ranks.is_first else nullcontext(lambda done, total: None) as progress:

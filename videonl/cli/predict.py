@@ -21,6 +21,7 @@ from videonl.inference import VIEWS_PER_STEP, Model, Prediction, Predictions
 from videonl.inference.loading import Precision, find_trained
 from videonl.inference.predicting import Asked, predict_videos
 from videonl.inference.predictions import format_of
+from videonl.models.execution import keep_freed_memory_on
 from videonl.models.locating import weights_file
 from videonl.outputs import check_file, refuse_within
 from videonl.runtime.ranks import ALONE, Ranks
@@ -144,6 +145,7 @@ def predict(
     workers = (2 if many else few_workers) if num_workers is None else num_workers
     trained = find_trained(checkpoint, classes, trust_code)
     model = Model(trained, own_device(device, ranks), precision, views_per_step)
+    keep_freed_memory_on(model.recognizer.device)
     average = average_for(SEVERAL_LABELS if trained.has_several_labels else ONE_LABEL, average)
     views = Views(num_clips, num_crops)
     asked = Asked(sources, views, average, decoder, workers, limit, trained.threshold, columns, path_prefix)
