@@ -229,7 +229,17 @@ def test_no_text_is_a_traceback_or_a_class_that_is_a_video(place: Path) -> None:
         "youtube_id",
         "time_end",
     ]
-    marks = [*" \t,;'\"#|/\\~[]{\0\u2028\ufeff\u00b2\u0663", "\n", "\n", "\r\n", "  ", "memory://", 300 * "n", "7", "-1"]
+    marks = [
+        *" \t,;'\"#|/\\~[]{\0\u2028\ufeff\u00b2\u0663",
+        "\n",
+        "\n",
+        "\r\n",
+        "  ",
+        "memory://",
+        300 * "n",
+        "7",
+        "-1",
+    ]
     chance = random.Random(7)
     outcomes = Counter()
     for _ in range(9_973):
