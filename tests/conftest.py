@@ -5,6 +5,7 @@ import getpass
 import os
 import resource
 import shutil
+import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,12 @@ import torch
 from numpy.typing import NDArray
 
 from tests.small_weights import small_weights
+from videonl.runtime import parallel
+
+gc.disable()  # what modules make while they are collected stays, and to look through it again and again takes seconds
+# Tests start a hundred processes, and each would compile anew what it imports.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 NUM_BITS = 8
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -79,6 +86,7 @@ def pytest_collection_finish() -> None:
     """What is loaded now stays until the end: from here on it is no work for the garbage collector."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:
@@ -117,6 +125,19 @@ def unflushed() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_server() -> Iterator[None]:
+    """The server that forks workers begins with all that workers of tests import, whichever test is the first.
+
+    It lasts as long as the process. Else each worker imports for itself what the test's own module begins with, most
+    often Lightning, for seconds.
+    """
+    start = parallel._start_server
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "_start_server", lambda modules: start(("pytest", "videonl.training")))
         yield
 
 

@@ -40,6 +40,8 @@ def require_within(least: float, most: float = math.inf, **values: float | None)
         UserError: Naming the number, the limit that it breaks, and its value.
     """
     for name, value in values.items():
+        if value is not None and not isinstance(value, int | float):
+            raise UserError(f"{name} must be a number, got {value!r}")
         if value is None or least <= value <= most:
             continue
         limit = f"at most {most:,}" if value > most else f"at least {least:,}"

@@ -1,6 +1,7 @@
 """``videonl bench data`` on two small files, end to end, and mistakes."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,15 @@ def folder(tmp_path: Path, encode_video: Callable[..., Path]) -> Path:
     return tmp_path / "videos"
 
 
-def test_json_is_one_object_a_line(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_json_is_one_object_a_line(
+    folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchcodec", None)
     assert main(["bench", "data", str(folder), "--num_clips", "3", "--memory_reads", "23", "--json"]) == 0
-    rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    printed = capfd.readouterr()
+    assert "torchcodec is left out, as it cannot be imported" in printed.err
+    assert "(apt-get install ffmpeg)" in printed.err
+    rows = [json.loads(line) for line in printed.out.splitlines()]
     assert {row["bench"] for row in rows} == {"data"}
     compared = [row for row in rows if "ratio" in row]
     assert [(row["case"], row["peer"]) for row in compared] == [
@@ -47,7 +54,7 @@ def test_json_is_one_object_a_line(folder: Path, capfd: pytest.CaptureFixture[st
         assert row["rounds"] == (1 if "views" in row["case"] else 3)
         assert row["ours_frames_per_s"] == pytest.approx(8 * row["ours_clips_per_s"])
         assert row["num_clips"] == (20 if "views" in row["case"] else 6)
-    assert compared[0]["differing"] == []
+    assert (compared[0]["differing"], compared[0]["most_levels"], compared[0]["left_out"]) == ([], 0, [])
     for row, case in zip(rows[9:11], ("stages, raw", "stages, prepared"), strict=True):
         assert row.pop("case") == case
         assert {name for name in row if name.endswith("_ms")} == {

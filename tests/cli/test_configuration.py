@@ -140,3 +140,19 @@ def test_a_rate_before_the_file_trains(videonl: Callable[..., Any], small_config
     shown = videonl("fit", "--model.optimization.lr", 0.5, "--config", small_config, "--print_config")
     assert shown.code == 0
     assert " lr: 0.5 " in shown.text
+
+
+@pytest.mark.parametrize("setting", ["model.optimization.lr", "data.clip"])
+def test_a_setting_without_a_value_is_refused(videonl: Any, small_config: Path, tmp_path: Path, setting: str) -> None:
+    text = ""
+    for place, key in enumerate(setting.split(".")):
+        text += f"{2 * place * ' '}{key}:\n"
+    (tmp_path / "empty.yaml").write_text(f"extends: {small_config}\n{text}")
+    refused = videonl("summary", "--config", tmp_path / "empty.yaml")
+    assert (refused.code, f"{setting} must have a value, but is null" in refused.text) == (2, True), refused.text
+
+
+def test_keys_given_twice_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "twice.yaml").write_text("run: {dir: a}\ndata: {root: b}\nrun: {wandb: disabled}\n")
+    with pytest.raises(UserError, match=r"twice\.yaml: run is given twice; rename or remove one"):
+        load(tmp_path / "twice.yaml")

@@ -68,6 +68,10 @@ HIDDEN = {
     "backbone_options: {pretrained: true}}}}",
     "loader": "model: {network: {init_args: {backbone: torch.hub.load, blocks: [], "
     "backbone_options: {repo_or_dir: stranger/repo, num_classes_argument: model}}}}",
+    "function of torch": "trainer: {callbacks: [{class_path: lightning.pytorch.callbacks.LambdaCallback, init_args: "
+    "{setup: {class_path: torch.hub.load, init_args: {repo_or_dir: FOLDER, model: net, source: local}}}}]}",
+    "through torch": "trainer: {callbacks: [{class_path: lightning.pytorch.callbacks.LambdaCallback, "
+    "init_args: {on_fit_start: torch.os.system}}]}",
     "standard library": "trainer: {callbacks: [{class_path: os.system, init_args: {command: ls}}]}",
 }
 

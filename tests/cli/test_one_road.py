@@ -13,7 +13,7 @@ from videonl.data.dataset import read_views
 from videonl.data.transforms import ClipFormat, Views
 from videonl.data.video import Video
 from videonl.inference import Recognizer
-from videonl.models import ClipClassifier
+from videonl.models import ClipClassifier, execution
 from videonl.models.checkpoints import load_trained
 
 
@@ -35,7 +35,13 @@ def logits(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
 
 
 def test_commands_give_the_same_logits_of_a_video_to_the_bit(
-    videonl: Callable[..., Any], trained: Path, small_config: Path, clips: Path, tmp_path: Path, logits: list[Tensor]
+    videonl: Callable[..., Any],
+    trained: Path,
+    small_config: Path,
+    clips: Path,
+    tmp_path: Path,
+    logits: list[Tensor],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     video, checkpoint = next((clips / "test").glob("*/*.mp4")), trained / "checkpoints" / "best.ckpt"
     (tmp_path / "one.csv").write_text(f"path,label\n{video},{video.parent.name}\n")
@@ -58,8 +64,11 @@ def test_commands_give_the_same_logits_of_a_video_to_the_bit(
         ["diagnose", *with_checkpoint, "--source", one, "--num_clips", "1", *alone],
         ["attention", *with_checkpoint, "--video", video, "--film", "none"],
     ]
+    kept: list[str] = []
+    monkeypatch.setattr(execution, "keep_freed_memory", lambda: kept.append(words[0]))
     for words in commands:
         logits.clear()
         ran = videonl(*words)
         assert ran.code == 0, ran.text
         assert torch.equal(logits[0], expected), words[0]
+    assert kept == ["evaluate", "predict", "diagnose"]  # those of a configuration ask run.py for it

@@ -55,7 +55,11 @@ def test_outputs_that_are_inputs_are_refused(
     (block,) = load_trained(checkpoint).network.blocks
     film = tmp_path / "film" / f"{block}.mp4"
     film.write_bytes(Path(listed.read_text().partition(",")[0]).read_bytes())
-    files = {path: path.read_bytes() for path in (checkpoint, record, listed, index, film)}
+    table = tmp_path / "tables" / "videos.csv"
+    table.parent.mkdir()
+    table.write_text(f"path,label,split\n{listed.read_text().partition(',')[0]},run,train\n")
+    (tmp_path / "hard.csv").hardlink_to(table)
+    files = {path: path.read_bytes() for path in (checkpoint, record, listed, index, film, table)}
     own = ["--checkpoint", checkpoint]
     for words in (
         ["export", *own, "--format", "onnx", "--out", checkpoint],
@@ -68,6 +72,9 @@ def test_outputs_that_are_inputs_are_refused(
         ["evaluate", *own, "--source", listed, "--out", tmp_path],
         ["diagnose", *own, "--source", listed, "--out", tmp_path],
         ["attention", *own, "--video", film, "--out", tmp_path / "film"],
+        ["predict", index, *own, "--out", index],
+        ["predict", f"{table}#train", *own, "--out", tmp_path / "hard.csv"],
+        ["features", table, *own, "--out", table.parent],
     ):
         refused = videonl(*words)
         assert refused.code == 2, words

@@ -174,3 +174,24 @@ def test_models_of_the_libraries_need_no_trust(tmp_path: Path) -> None:
     about = {"network": network.settings, "class_names": CLASS_NAMES, "clip": asdict(ClipFormat())}
     trained = load_trained(save({"state_dict": state, "videonl": about}, tmp_path / "mc3.ckpt"))
     assert trained.network.settings == network.settings
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"class_names": ["run"]}, r"does not name the 3 classes of its network, but \['run'\]"),
+        ({"class_names": [1, None, "run"]}, "does not name the 3 classes of its network, but"),
+        ({"task": "os.system"}, "is of the task 'os.system', and known are single_label, multi_label"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(
+    checkpoint: Any, tmp_path: Path, changed: Any, message: str
+) -> None:
+    about = {**checkpoint["videonl"], **changed}
+    with pytest.raises(UserError, match=message):
+        load_trained(save({**checkpoint, "videonl": about}, tmp_path / "changed.ckpt"))
+
+
+def test_more_classes_than_any_memory_holds_are_refused() -> None:
+    with pytest.raises(UserError, match="num_classes must be at most 100,000"):
+        ClipClassifier("c2d_r50", 10**12, width=3)

@@ -14,6 +14,7 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 
+from videonl.backbones.fold import folded
 from videonl.backbones.rewrites import FrameConv3d, FrameMaxPool3d
 from videonl.models import ClipClassifier, Execution, Insertion
 from videonl.models.execution import set_execution
@@ -149,6 +150,27 @@ def test_settings_without_execution_are_those_of_older_networks() -> None:
     network = ClipClassifier.from_settings(settings)
     assert network.settings["execution"] == dataclasses.asdict(Execution())
     assert network.settings["batch_norm"] == "trained"
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("mixed", [True, False], ids=["bf16-mixed", "bf16-true"])
+def test_in_bfloat16_channels_stay_innermost(mixed: bool, training: bool) -> None:
+    network = classifier(Execution()).train() if training else folded(classifier(Execution()))
+    network = network if mixed else network.to(torch.bfloat16)
+    seen: dict[str, Tensor] = {}
+    for path, module in network.named_modules():
+        module.register_forward_hook(lambda module, given, found, path=path: seen.update({path: found}))
+    x = clip().to(torch.float32 if mixed else torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed), torch.set_grad_enabled(training):
+        network(x)
+    features = {path: found for path, found in seen.items() if isinstance(found, Tensor) and found.ndim == 5}
+    # Without its positions one order of memory is as good as another.
+    spread = {path: found for path, found in features.items() if found[0, 0].numel() > 1}
+    assert len(spread) > 100
+    assert [path for path, x in spread.items() if not x.is_contiguous(memory_format=torch.channels_last_3d)] == []
+    convolutions = [path for path in spread if isinstance(network.get_submodule(path), nn.Conv3d)]
+    assert len(convolutions) > 50
+    assert {features[path].dtype for path in convolutions} == {torch.bfloat16}
 
 
 PROBE = """

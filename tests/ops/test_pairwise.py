@@ -8,9 +8,23 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from videonl.ops import dot_product, dot_product_weights, embedded_gaussian, embedded_gaussian_weights
+from videonl.ops import (
+    dot_product,
+    dot_product_weights,
+    embedded_gaussian,
+    embedded_gaussian_weights,
+    fused_softmax,
+)
 
 BATCH, NUM_QUERIES, NUM_KEYS, DIM_INNER, DIM_VALUE = 2, 13, 5, 7, 11
+
+
+@pytest.fixture(autouse=True, params=[0, fused_softmax.WRITTEN_OUT_NUMEL], ids=["fused", "written out"])
+def largest_matrix(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Small matrices of weights take another way than large ones; everything here holds for both."""
+    monkeypatch.setattr(fused_softmax, "WRITTEN_OUT_NUMEL", request.param)
+    numel: int = request.param
+    return numel
 
 
 def draw(dtype: torch.dtype = torch.float64, dim_value: int = DIM_VALUE) -> tuple[Tensor, Tensor, Tensor]:
@@ -136,7 +150,9 @@ class LargestTensor(TorchDispatchMode):
 @pytest.mark.parametrize("aggregate", [embedded_gaussian, dot_product])
 @pytest.mark.parametrize("layout", ["positions innermost", "channels innermost"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
-def test_aggregation_never_builds_queries_by_keys(dtype: torch.dtype, layout: str, aggregate, dim_value: int) -> None:
+def test_only_a_small_matrix_of_queries_by_keys_is_built(
+    dtype: torch.dtype, layout: str, aggregate, dim_value: int, largest_matrix: int
+) -> None:
     num_queries, num_keys = 983, 241
     sizes = ((num_queries, DIM_INNER), (num_keys, DIM_INNER), (num_keys, dim_value))
     if layout == "channels innermost":
@@ -145,7 +161,30 @@ def test_aggregation_never_builds_queries_by_keys(dtype: torch.dtype, layout: st
         theta, phi, g = (torch.ones(1, width, num, dtype=dtype).transpose(1, 2) for num, width in sizes)
     with LargestTensor() as largest:
         aggregate(*(part.requires_grad_() for part in (theta, phi, g))).sum().backward()
-    assert 0 < largest.numel <= max(DIM_INNER, dim_value) * num_queries
+    matrix = largest_matrix and aggregate is embedded_gaussian and dtype in (torch.float32, torch.float64)
+    assert 0 < largest.numel <= max(num_keys if matrix else 0, DIM_INNER, dim_value) * num_queries
+
+
+@pytest.mark.parametrize(("numel", "built"), [(NUM_QUERIES * NUM_KEYS, True), (NUM_QUERIES * NUM_KEYS - 1, False)])
+@pytest.mark.parametrize("batch", [2, 17])
+def test_the_size_of_a_clip_decides_and_not_the_batch(numel: int, built: bool, batch: int, monkeypatch) -> None:
+    monkeypatch.setattr(fused_softmax, "WRITTEN_OUT_NUMEL", numel)
+    shapes = ((NUM_QUERIES, 2), (NUM_KEYS, 2), (NUM_KEYS, 2))  # features smaller than the matrix
+    with LargestTensor() as largest:
+        embedded_gaussian(*(torch.ones(batch, *shape) for shape in shapes))
+    assert (largest.numel == batch * NUM_QUERIES * NUM_KEYS) is built
+
+
+@pytest.mark.parametrize("numel", [0, 2**22])
+def test_a_compiled_graph_takes_the_same_way(numel: int, monkeypatch) -> None:
+    monkeypatch.setattr(fused_softmax, "WRITTEN_OUT_NUMEL", numel)
+
+    class Attention(torch.nn.Module):
+        def forward(self, theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
+            return embedded_gaussian(theta, phi, g)
+
+    graph = torch.export.export(Attention(), draw(torch.float32)).graph
+    assert any("scaled_dot_product_attention" in str(node.target) for node in graph.nodes) is (numel == 0)
 
 
 @pytest.mark.parametrize("dim_value", [11, 7, 3])

@@ -20,10 +20,6 @@ def draw(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64).to(dtype)
 
 
-def pool(x: Tensor, levels: list[tuple[int, ...]]) -> Tensor:
-    return pyramid_pool(x, pyramid_matrix(levels, x.shape[2:], dtype=x.dtype))
-
-
 def spread(weights: Tensor, grid: tuple[int, ...]) -> Tensor:
     return pyramid_spread(weights, pyramid_matrix(LEVELS, grid, dtype=weights.dtype)).unflatten(2, grid)
 
@@ -45,20 +41,20 @@ def test_bins_are_means_of_their_cells(grid: tuple[int, int, int]) -> None:
     bins = [cells for level in LEVELS for cells in cells_of_bins(level, grid)]
     expected = torch.stack([x.flatten(2)[:, :, cells].mean(dim=2) for cells in bins], dim=2)
     assert expected.shape == (BATCH, CHANNELS, 1 + 30 + 24)
-    torch.testing.assert_close(pool(x, LEVELS), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(pyramid_pool(x, LEVELS), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("grid", GRIDS)
 def test_pooling_is_adaptive_average_pooling(grid: tuple[int, int, int]) -> None:
     x = draw(BATCH, CHANNELS, *grid)
     expected = torch.cat([F.adaptive_avg_pool3d(x, level).flatten(2) for level in LEVELS], dim=2)
-    torch.testing.assert_close(pool(x, LEVELS), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(pyramid_pool(x, LEVELS), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_images_are_pooled_like_clips_of_one_frame() -> None:
     x = draw(BATCH, CHANNELS, 5, 7)
-    image = pool(x, [(1, 1), (3, 2)])
-    assert torch.equal(image, pool(x.unsqueeze(2), [(1, 1, 1), (1, 3, 2)]))
+    image = pyramid_pool(x, [(1, 1), (3, 2)])
+    assert torch.equal(image, pyramid_pool(x.unsqueeze(2), [(1, 1, 1), (1, 3, 2)]))
 
 
 @pytest.mark.parametrize("grid", GRIDS)
@@ -76,7 +72,7 @@ def test_weights_are_spread_in_equal_parts(grid: tuple[int, int, int]) -> None:
 def test_reading_spread_weights_is_reading_the_bins() -> None:
     x, weights = draw(BATCH, CHANNELS, 4, 7, 11), draw(BATCH, 7, 55)
     from_cells = torch.einsum("bqthw,bcthw->bqc", spread(weights, (4, 7, 11)), x)
-    from_bins = torch.einsum("bqs,bcs->bqc", weights, pool(x, LEVELS))
+    from_bins = torch.einsum("bqs,bcs->bqc", weights, pyramid_pool(x, LEVELS))
     torch.testing.assert_close(from_cells, from_bins, rtol=1e-12, atol=1e-12)
 
 
@@ -89,13 +85,13 @@ def test_a_grid_of_other_axes_is_refused() -> None:
     ("dtype", "bound"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2), (torch.float16, 1e-3)], ids=str
 )
 def test_lower_precisions_stay_close_to_float64(dtype: torch.dtype, bound: float) -> None:
-    expected = pool(draw(BATCH, CHANNELS, 4, 7, 11), LEVELS)
-    actual = pool(draw(BATCH, CHANNELS, 4, 7, 11, dtype=dtype), LEVELS)
+    expected = pyramid_pool(draw(BATCH, CHANNELS, 4, 7, 11), LEVELS)
+    actual = pyramid_pool(draw(BATCH, CHANNELS, 4, 7, 11, dtype=dtype), LEVELS)
     assert actual.dtype == dtype
     assert (actual.double() - expected).abs().max() / expected.abs().max() < bound
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
     x, weights = draw(1, 2, 2, 3, 2).requires_grad_(), draw(1, 2, 55).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: pool(x, LEVELS), (x,))
+    assert torch.autograd.gradcheck(lambda x: pyramid_pool(x, LEVELS), (x,))
     assert torch.autograd.gradcheck(lambda weights: spread(weights, (2, 3, 2)), (weights,))

@@ -7,9 +7,6 @@ import threading
 import time
 from multiprocessing import active_children
 
-from torch.utils.data import DataLoader
-
-from videonl.data.loader import worker_options
 from videonl.runtime.parallel import map_limited, safe_context
 
 NUM_PROCESSES = 2
@@ -41,6 +38,11 @@ if __name__ == "__main__":
         safe_context(time.sleep.__module__)
         threading.Thread(target=die).start()
         list(map_limited(time.sleep, [1000, 1000], num_workers=NUM_PROCESSES, limit_seconds=1000))
+
+    from torch.utils.data import DataLoader
+
+    from videonl.data.loader import worker_options
+
     items = Slow() if sys.argv[1] == "busy loader" else range(NUM_PROCESSES)
     for done, _ in enumerate(DataLoader(items, batch_size=1, **worker_options(NUM_PROCESSES)), start=1):
         if done == NUM_PROCESSES:

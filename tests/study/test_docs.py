@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from videonl.cli.foreign_code import expand_trusted
 from videonl.cli.run_parsing import check_run
@@ -59,6 +58,8 @@ def test_every_key_is_documented() -> None:
 def test_a_sweep_calls_fit_with_the_options_of_its_parameters(
     words_of: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args  # a second, for every process that collects
+
     sweep = yaml.safe_load(YAML[1])
     values = {"model.optimization.lr": 0.0015, "model.optimization.weight_decay": 0.01, "seed_everything": 2}
     assert values.keys() == sweep["parameters"].keys()

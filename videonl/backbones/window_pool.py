@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,4 +22,6 @@ class WindowPool(nn.Module):
         """Maps (B, C, T, H, W) to one mean for each place of the window."""
         lengths = zip(self.window, x.shape[2:], strict=True)
         window = [size if length is None else min(length, size) for length, size in lengths]
-        return F.avg_pool3d(x, window, stride=1)
+        # CPUs have this pool in float32 and float64 alone.
+        wide = x.float() if x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16) else x
+        return F.avg_pool3d(wide, window, stride=1).to(x.dtype)

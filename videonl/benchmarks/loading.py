@@ -2,25 +2,25 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from videonl.benchmarks.loading_sides import (
-    CLIP,
-    File,
+from videonl.benchmarks.loading_peers import (
+    SEEK_MODES,
+    SeekMode,
     decord_clip,
     decord_frames,
     decord_reader,
     get_batch,
-    our_clip,
-    our_frames,
-    our_indexed_clip,
     pytorchvideo_clips,
+    torchcodec_clip,
+    torchcodec_frames,
 )
+from videonl.benchmarks.loading_sides import CLIP, File, our_clip, our_frames, our_indexed_clip
 from videonl.benchmarks.rounds import Rounds
 from videonl.data.dataset import read_views
 from videonl.data.sampling import even_clips
@@ -46,6 +46,8 @@ class Row:
         unstable: Whether it may be off by too much to be shown.
         differing: Names of the files of which three clips were not the same to the last bit; None where none are
             compared.
+        most_levels: By how many levels of 255 a value of a pixel differed at most; None where none are compared.
+        left_out: Names of the files that the peer cannot read, which neither side read here.
     """
 
     case: str
@@ -57,6 +59,8 @@ class Row:
     spread: float | None = None
     unstable: bool = False
     differing: list[str] | None = None
+    most_levels: int | None = None
+    left_out: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """The row as plain data, with the ratio of ours to the peer's; None where it is unstable."""
@@ -72,22 +76,26 @@ class Row:
         return None if self.unstable else self.ours_clips_per_s / self.peer_clips_per_s
 
 
-def compare(files: Sequence[File], prepared: Sequence[File], num_clips: int) -> Iterator[Row]:
+def compare(
+    files: Sequence[File], prepared: Sequence[File], num_clips: int, seek_modes: Sequence[SeekMode] = SEEK_MODES
+) -> Iterator[Row]:
     """Compare on files as they are, and on the same ones prepared for random access.
 
     Args:
         files: Those as they are.
         prepared: The same, in the same order.
         num_clips: Number of clips of each file.
+        seek_modes: Those of torchcodec to compare with; none where it is not installed.
 
     Yields:
         A row as soon as it is measured.
     """
     raw, ours = _each(decord_clip, files), _each(our_clip, files)
-    frames = _in_turn(_each(our_frames, files), _each(decord_frames, files), num_clips)
-    yield Row("raw, frames alone", "decord", *frames, differing=[file.path.name for file in files if _differs(file)])
+    yield _frames_alone("decord", decord_frames, files, num_clips)
     yield Row("raw", "decord", *_in_turn(ours, raw, num_clips))
     yield Row("raw, indexed", "decord", *_in_turn(_each(our_indexed_clip, files), raw, num_clips))
+    for seek_mode in seek_modes:
+        yield from beside_torchcodec(seek_mode, files, num_clips)
     for decoder in ("decord", "pyav"):
         theirs = [pytorchvideo_clips(file, num_clips + 1, decoder) for file in files]
         yield Row("raw", f"pytorchvideo ({decoder})", *_in_turn(ours, theirs, num_clips))
@@ -100,8 +108,48 @@ def compare(files: Sequence[File], prepared: Sequence[File], num_clips: int) -> 
     yield Row("raw, test views", "decord, clip by clip", *views)
 
 
-def _differs(file: File) -> bool:
-    return not all(torch.equal(our_frames(file, draw), decord_frames(file, draw)) for draw in range(3))
+def _frames_alone(peer: str, theirs: Callable[[File, int], Tensor], files: Sequence[File], num_clips: int) -> Row:
+    levels = {file.path.name: _levels_apart(file, theirs) for file in files}
+    frames = _in_turn(_each(our_frames, files), _each(theirs, files), num_clips)
+    differing = [name for name, apart in levels.items() if apart]
+    return Row("raw, frames alone", peer, *frames, differing=differing, most_levels=max(levels.values()))
+
+
+def _levels_apart(file: File, theirs: Callable[[File, int], Tensor]) -> int:
+    """How far a value of three clips is from ours at most; 255 where their frames are of another size."""
+    pairs = [(our_frames(file, draw).int(), theirs(file, draw).int()) for draw in range(3)]
+    return max(int((ours - other).abs().max()) if ours.shape == other.shape else 255 for ours, other in pairs)
+
+
+def beside_torchcodec(seek_mode: SeekMode, files: Sequence[File], num_clips: int) -> Iterator[Row]:
+    """Compares with torchcodec, on the files that it reads.
+
+    Ours lists the frames where theirs goes through the packets, and knows them from an index where theirs guesses.
+
+    Args:
+        seek_mode: Theirs.
+        files: The files.
+        num_clips: Number of clips of each.
+
+    Yields:
+        The frames alone, and whole clips; nothing if it can read none of the files.
+    """
+    peer, frames = f"torchcodec ({seek_mode})", partial(torchcodec_frames, seek_mode)
+    read = [file for file in files if _can(frames, file)]
+    if not read:
+        return
+    case, ours = ("raw", our_clip) if seek_mode == "exact" else ("raw, indexed", our_indexed_clip)
+    clips = _in_turn(_each(ours, read), _each(partial(torchcodec_clip, seek_mode), read), num_clips)
+    left_out = [file.path.name for file in files if file not in read]
+    yield replace(_frames_alone(peer, frames, read, num_clips), left_out=left_out)
+    yield Row(case, peer, *clips, left_out=left_out)
+
+
+def _can(theirs: Callable[[File, int], Tensor], file: File) -> bool:
+    try:
+        return all(len(theirs(file, draw)) for draw in range(3))
+    except (RuntimeError, ValueError, IndexError):  # torchcodec's
+        return False
 
 
 def _each(read: Callable[[File, int], Tensor], files: Sequence[File]) -> list[Read]:

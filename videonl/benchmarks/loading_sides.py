@@ -1,18 +1,14 @@
-"""What loading is compared with: the same clip of the same file by our data set, by decord, and by pytorchvideo."""
+"""The files that loading is timed on, and a clip of each by our reader and by our data set."""
 
 import contextlib
 import itertools
 import os
-from collections.abc import Callable, Sequence
-from fractions import Fraction
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
-import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torchvision.transforms import v2
 
 from videonl.data.augmentation import Augmentation, TrainTransform
 from videonl.data.dataset import TrainingClips
@@ -27,8 +23,6 @@ from videonl.errors import UserError
 
 CLIP = ClipFormat()  # 8 frames, 8 apart; 224 x 224 out of a short side of 256
 SPAN_FRAMES = clip_span(CLIP.num_frames, CLIP.stride_frames)
-
-
 _NUMBERS = itertools.count()
 
 
@@ -100,25 +94,6 @@ def our_frames(file: File, draw: int) -> Tensor:
         return reader.read(file.indices(draw))
 
 
-def decord_frames(file: File, draw: int) -> Tensor:
-    """The same by decord's ``get_batch``, on one thread."""
-    return get_batch(decord_reader(file.renamed()), file.indices(draw))
-
-
-def decord_reader(path: Path) -> Any:
-    """A ``VideoReader`` on one thread."""
-    import decord
-
-    decord.logging.set_level(decord.logging.QUIET)
-    return decord.VideoReader(str(path), num_threads=1)
-
-
-def get_batch(reader: Any, indices: Sequence[int]) -> Tensor:
-    """Frames as a tensor, whether or not pytorchvideo has switched decord to returning those."""
-    batch = reader.get_batch(list(indices))
-    return batch if isinstance(batch, Tensor) else torch.from_numpy(batch.asnumpy())
-
-
 def our_clip(file: File, draw: int) -> Tensor:
     """A clip of our data set, cropped at random and mirrored half of the time: uint8 (C, T, H, W)."""
     return _from_data_set(Video(file.renamed(), 0), file, draw)
@@ -137,50 +112,6 @@ def _from_data_set(video: Video, file: File, draw: int) -> Tensor:
 def plain_transform() -> TrainTransform:
     """Our transform, which always cuts out of the same short side."""
     return TrainTransform(CLIP, Augmentation(short_side_px=(CLIP.short_side_px, CLIP.short_side_px)))
-
-
-def decord_clip(file: File, draw: int) -> Tensor:
-    """The frames of ``get_batch``, resized, cropped and mirrored by torchvision: uint8 (C, T, H, W)."""
-    crop = v2.Compose(
-        [
-            v2.Resize(CLIP.short_side_px, antialias=True),
-            v2.RandomCrop(CLIP.crop_px),
-            v2.RandomHorizontalFlip(),
-        ]
-    )
-    frames: Tensor = crop(decord_frames(file, draw).permute(0, 3, 1, 2))
-    return frames.transpose(0, 1).contiguous()
-
-
-def pytorchvideo_clips(file: File, num_clips: int, decoder: str) -> Callable[[int], Tensor]:
-    """Clips of pytorchvideo's ``LabeledVideoDataset``, one after another, with the transforms of its tutorials."""
-    from pytorchvideo.data import LabeledVideoDataset
-    from pytorchvideo.data.clip_sampling import RandomClipSampler
-
-    dataset = LabeledVideoDataset(
-        [(str(file.path), {"label": 0})] * num_clips,
-        RandomClipSampler(Fraction(SPAN_FRAMES) / Fraction(file.fps).limit_denominator(1001)),
-        torch.utils.data.SequentialSampler,
-        transform=_tutorial_transform,
-        decode_audio=False,
-        decoder=decoder,
-    )
-    return lambda draw: next(dataset)
-
-
-def _tutorial_transform(sample: dict[str, Any]) -> Tensor:
-    """UniformTemporalSubsample, ShortSideScale, RandomCrop and RandomHorizontalFlip, as pytorchvideo computes them.
-
-    Its own module of transforms cannot be imported with today's torchvision.
-    """
-    video: Tensor = sample["video"]  # float32 (C, T, H, W)
-    video = video[:, torch.linspace(0, video.shape[1] - 1, CLIP.num_frames).long()]
-    height, width = video.shape[-2:]
-    size = (height * CLIP.short_side_px // min(height, width), width * CLIP.short_side_px // min(height, width))
-    video = F.interpolate(video, size, mode="bilinear", align_corners=False)
-    crop = v2.Compose([v2.RandomCrop(CLIP.crop_px), v2.RandomHorizontalFlip()])
-    cropped: Tensor = crop(video)
-    return cropped
 
 
 def prepare(files: Sequence[File], folder: Path) -> list[File]:

@@ -67,10 +67,9 @@ class Asymmetric(AttentionBlock):
 
     def _relate(self, x: Tensor, theta: Tensor, phi: Tensor, low: Tensor) -> Tensor:
         """Lets x read the bins: theta over the grid of x, phi and the values over the grid of low."""
-        means = self._pyramid(phi)
         # g is linear, so it commutes with the mean: pooled first, it projects S bins instead of every position.
-        g = self.g(ops.pyramid_pool(low, means.to(low.dtype))[..., None, None])  # (B, C, S, 1, 1)
-        keys = ops.pyramid_pool(phi, means).transpose(1, 2)  # (B, Ci, S) -> (B, S, Ci)
+        g = self.g(ops.pyramid_pool(low, self.levels)[..., None, None])  # (B, C, S, 1, 1)
+        keys = ops.pyramid_pool(phi, self.levels).transpose(1, 2)  # (B, Ci, S) -> (B, S, Ci)
         y = ops.embedded_gaussian(_rows(theta), keys, _rows(g), scale=self.scale)
         change: Tensor = self.out(y.transpose(1, 2).unflatten(2, x.shape[2:]))  # (B, N, Cv) -> (B, C, T, H, W)
         if self.fuse is None:
@@ -91,13 +90,9 @@ class Asymmetric(AttentionBlock):
 
     def _read_bins(self, theta: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
         """Weights of the bins for some rows of theta, (B, Q, S), and the matrix of the pyramid, (S, M)."""
-        means = self._pyramid(phi)
-        keys = ops.pyramid_pool(phi, means).transpose(1, 2)  # (B, Ci, S) -> (B, S, Ci)
+        keys = ops.pyramid_pool(phi, self.levels).transpose(1, 2)  # (B, Ci, S) -> (B, S, Ci)
         weights = ops.embedded_gaussian_weights(theta, keys, scale=self.scale)
-        return weights, means.to(weights.dtype)
-
-    def _pyramid(self, x: Tensor) -> Tensor:
-        return ops.pyramid_matrix(self.levels, x.shape[2:], dtype=x.dtype, device=x.device)
+        return weights, ops.pyramid_matrix(self.levels, phi.shape[2:], dtype=weights.dtype, device=weights.device)
 
 
 @register_block("asymmetric_pyramid")

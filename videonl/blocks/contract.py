@@ -29,7 +29,7 @@ class AttentionBlock(nn.Module, ABC):
 
     A block is built as ``Block(channels, *, ...)`` from plain data; wrong values raise ``ValueError`` at construction.
     It is the identity at initialization, so inserting it does not change a pretrained network, unless
-    ``identity_at_init`` is False. No method may build an N x N tensor.
+    ``identity_at_init`` is False. No method may build a large N x N tensor.
 
     A block only has to implement ``forward``. A block with attention also implements ``factors`` or ``attention``;
     the second follows from the first. The rest has defaults.

@@ -1,6 +1,7 @@
 """Configuration files that state only what differs from others, through a key ``extends``."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -167,8 +168,10 @@ def _find(name: str, folder: Path) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        if (num_values := _num_values(yaml.compose(text, yaml.SafeLoader))) > MOST_VALUES:
+        root = yaml.compose(text, yaml.SafeLoader)
+        if (num_values := _num_values(root)) > MOST_VALUES:
             raise UserError(f"configuration {path} has {num_values:.3g} values, more than the {MOST_VALUES:,} allowed")
+        _refuse_twice(root, f"configuration {path}")
         content = load_names_as_text(text)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError, OSError) as error:
         if isinstance(error, UserError):
@@ -181,6 +184,28 @@ def _read(path: Path) -> dict[str, Any]:
         if not isinstance(content.get(section, {}), dict):
             raise UserError(f"configuration {path}: {section} must be a mapping of keys, got {content[section]!r}")
     return content
+
+
+def _refuse_twice(root: yaml.Node | None, origin: str) -> None:
+    """Refuses equal keys, of which YAML lets the last one win without a word.
+
+    Args:
+        root: A document without circles.
+        origin: The file, for messages.
+
+    Raises:
+        UserError: Naming the key.
+    """
+    unread = [root]
+    while unread:
+        node = unread.pop()
+        if isinstance(node, yaml.MappingNode):
+            counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+            if twice := next((key for key, number in counts.items() if number > 1), None):
+                raise UserError(f"{origin}: {twice} is given twice; rename or remove one")
+            unread += [value for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            unread += node.value
 
 
 def _num_values(root: yaml.Node | None) -> float:

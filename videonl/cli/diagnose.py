@@ -28,6 +28,7 @@ from videonl.evaluation import Average
 from videonl.evaluation.about import describe_network, describe_source, today
 from videonl.inference import Recognizer
 from videonl.inference.loading import find_trained
+from videonl.models.execution import keep_freed_memory_on
 from videonl.models.locating import weights_file
 from videonl.outputs import check_folder, refuse_inputs, refuse_within
 from videonl.runtime.device import device_of
@@ -94,6 +95,7 @@ def diagnose(
             "attention --evidence` shows class evidence for any network"
         )
     recognizer = Recognizer(trained.network.to(device_of(device)), ClipFormat(**trained.clip))
+    keep_freed_memory_on(recognizer.device)
     several = trained.has_several_labels
     entries = read_source(source, folder, classes, columns=columns, path_prefix=path_prefix)
     videos = spread_out(assign(entries, trained.class_names, several), num_clips)

@@ -19,6 +19,7 @@ from videonl.evaluation.views import ONE_LABEL, SEVERAL_LABELS, average_for
 from videonl.files import LOCK, locked
 from videonl.inference import VIEWS_PER_STEP, Recognizer, score_videos
 from videonl.inference.loading import find_trained
+from videonl.models.execution import keep_freed_memory_on
 from videonl.models.locating import weights_file
 from videonl.outputs import check_folder, refuse_inputs, refuse_within
 from videonl.profiling import require_clip
@@ -119,6 +120,7 @@ def evaluate(
     num_classes = len(trained.class_names) if several else None
     data = EvaluationVideos(videos, clip, views, decoder, time_limit or None, num_classes)
     recognizer = Recognizer(trained.network.to(device_of(device)), clip, views_per_step)
+    keep_freed_memory_on(recognizer.device)
     with locked(out / LOCK, f"an evaluation is written to {out}"):
         with UnfinishedEvaluation(out / "evaluation.part", trained.class_names, asked) as unfinished:
             if unfinished.scores:

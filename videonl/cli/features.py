@@ -11,17 +11,19 @@ from videonl.cli.predict import split_sources
 from videonl.cli.refusals import require_at_least, require_video
 from videonl.cli.together import own_device, together
 from videonl.data.reading.decoding import check_decoder
-from videonl.data.sources.videos import read_videos
+from videonl.data.sources.videos import files_read, read_videos
 from videonl.errors import MOST_SECONDS, IncompleteError, UserError
 from videonl.inference import Model
 from videonl.inference.feature_files import FeatureFormat, require_format
-from videonl.inference.feature_folder import Written, about_network, write_features
+from videonl.inference.feature_folder import ABOUT, VIDEOS, Written, about_network, write_features
 from videonl.inference.features import FeatureOptions
 from videonl.inference.layer import POOL, Pool
 from videonl.inference.loading import Precision, find_trained
 from videonl.inference.videos import FRAME_SECONDS
 from videonl.inference.windows import Last
-from videonl.outputs import check_folder
+from videonl.models.execution import keep_freed_memory_on
+from videonl.models.locating import weights_file
+from videonl.outputs import check_folder, refuse_inputs
 from videonl.runtime.progress import progress_bar
 from videonl.runtime.ranks import ALONE, Ranks
 from videonl.terminal import Console
@@ -101,9 +103,11 @@ def features(
     check_folder(out)
     require_at_least(0, MOST_SECONDS, time_limit=time_limit)
     options = FeatureOptions(window_frames, stride_frames, layer, pool, last, centered, crops)
+    refuse_inputs([out / name for name in (ABOUT, VIDEOS)], [weights_file(checkpoint), *files_read(source)])
     entries = read_videos([require_video(name) for name in source], columns, path_prefix)
     model = Model(find_trained(checkpoint, None, trust_code), own_device(device, ranks), precision)
     recognizer, weights = model.recognizer, model.source
+    keep_freed_memory_on(recognizer.device)
     del model  # the network as it was trained, which is another copy of the weights
     about = {"videonl": __version__, **about_network(recognizer, weights), "precision": precision}
     with progress_bar("features") if ranks.is_first else nullcontext(lambda done, total: None) as progress:

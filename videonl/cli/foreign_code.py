@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import yaml
@@ -14,7 +15,7 @@ from videonl.cli.configuration import expand
 from videonl.cli.own_parts import imports_of, with_parts_imported
 from videonl.data.sources.own import is_own_source, name_of_source
 from videonl.errors import UserError
-from videonl.models.trust import require_block, require_builder, require_sampling
+from videonl.models.trust import BUILDERS, require_block, require_builder, require_sampling
 from videonl.runtime.own_modules import find_own_modules
 
 _TRUST = "A configuration is code. If you trust this one, add --trust-code"
@@ -99,6 +100,22 @@ def _require_known(path: Path, content: Any) -> None:
                 f"{path} names {name}, which is not part of {', '.join(KNOWN[:-1])} or {KNOWN[-1]}. A configuration "
                 "is code: videonl runs what it names. If you trust this one, add --trust-code"
             )
+        if root in KNOWN and not _is_harmless(name):
+            raise UserError(f"{path} names {name}, which is no class of {root}, and would run. {_TRUST}")
+
+
+def _is_harmless(name: str) -> bool:
+    """Whether a path into a known package leads to a class of such a package, to no code, or nowhere.
+
+    Functions are not: ``torch.hub.load`` runs what its arguments name. Nor is what a module has from elsewhere, such as
+    ``torch.os.system``.
+    """
+    try:
+        target = resolve_name(name)
+    except Exception:  # it is no path, and whoever wants one there says so
+        return True
+    is_known = str(getattr(target, "__module__", "")).partition(".")[0] in KNOWN
+    return not callable(target) or name in BUILDERS or (isinstance(target, type) and is_known)
 
 
 def _mappings(content: Any) -> Iterator[dict[Any, Any]]:

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import takewhile
-from typing import Any, NoReturn, get_origin
+from types import NoneType
+from typing import Any, NoReturn, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader
 from yaml import YAMLError
 
+from videonl.errors import UserError
 from videonl.terminal import printable
 
 _WORDS = "words"  # how values are read
@@ -66,6 +68,25 @@ class Parser(ArgumentParser):
             else:
                 spelled.append(word)
         return spelled
+
+
+def require_values(parser: ArgumentParser, config: Namespace) -> None:
+    """Refuses null for settings that have no such value, as an empty line of YAML is; jsonargparse passes it on.
+
+    Raises:
+        UserError: Naming the setting.
+    """
+    for action in parser._actions:
+        name = action.dest
+        if config.get(name, "") is None and not _takes_none(parser, action):
+            raise UserError(f"{name} must have a value, but is null, as an empty line is; give one, or remove the line")
+
+
+def _takes_none(parser: ArgumentParser, action: Any) -> bool:
+    kind = getattr(action, "_typehint", None)
+    if kind is None:  # of a group of settings, or of a file
+        return parser.get_defaults().get(action.dest) is None
+    return kind is Any or NoneType in get_args(kind)
 
 
 def _load(text: str) -> Any:

@@ -12,7 +12,7 @@ from videonl.cli.refusals import require_at_least, require_video
 from videonl.cli.together import own_device, together
 from videonl.data.loader import Loading
 from videonl.data.reading.shard_member import is_url
-from videonl.data.sources.videos import read_videos
+from videonl.data.sources.videos import files_read, read_videos
 from videonl.data.transforms import MOST_VIEWS, Views
 from videonl.errors import MOST_SECONDS, MOST_WORKERS, IncompleteError, UserError
 from videonl.evaluation import Average
@@ -21,6 +21,7 @@ from videonl.inference import VIEWS_PER_STEP, Model, Prediction, Predictions
 from videonl.inference.loading import Precision, find_trained
 from videonl.inference.predicting import Asked, predict_videos
 from videonl.inference.predictions import format_of
+from videonl.models.execution import keep_freed_memory_on
 from videonl.models.locating import weights_file
 from videonl.outputs import check_file, refuse_within
 from videonl.runtime.ranks import ALONE, Ranks
@@ -134,7 +135,7 @@ def predict(
         raise UserError(f"{ranks.world_size} processes cannot print their predictions; write them to a file by --out")
     if out is not None:
         format_of(out)
-        check_file(out, [weights_file(checkpoint)])
+        check_file(out, [weights_file(checkpoint), *files_read(source)])
     sources = [require_video(name) for name in source]
     if out is not None:
         refuse_within(out.parent, [Path(name) for name in sources if not is_url(name)])
@@ -144,6 +145,7 @@ def predict(
     workers = (2 if many else few_workers) if num_workers is None else num_workers
     trained = find_trained(checkpoint, classes, trust_code)
     model = Model(trained, own_device(device, ranks), precision, views_per_step)
+    keep_freed_memory_on(model.recognizer.device)
     average = average_for(SEVERAL_LABELS if trained.has_several_labels else ONE_LABEL, average)
     views = Views(num_clips, num_crops)
     asked = Asked(sources, views, average, decoder, workers, limit, trained.threshold, columns, path_prefix)

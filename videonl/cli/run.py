@@ -18,6 +18,7 @@ from torch import nn
 
 from videonl.cli.ending import TerminatedError
 from videonl.cli.messages import is_verbose
+from videonl.cli.parsing import require_values
 from videonl.cli.run_callbacks import callbacks
 from videonl.cli.run_folder import Run, SaveRunConfig, begin_or_resume, find_checkpoint, goes_on
 from videonl.cli.run_loggers import loggers, missing_tensorboard
@@ -76,7 +77,7 @@ class VideonlCLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         """Turns off Lightning's own table of accuracies: ours has intervals."""
-        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        self._chosen = parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand in ("validate", "test"):
             parser.set_defaults(verbose=False)
         return parser
@@ -102,6 +103,7 @@ class VideonlCLI(LightningCLI):
         """Parses the given arguments, without Lightning's warning that ``sys.argv`` differs."""
         self.config = parser.parse_args(args)  # type: ignore[arg-type]  # always a list here
         config = self.config[self.config.subcommand]
+        require_values(self._chosen, config)
         require_trainer_values(config.trainer.as_dict(), config.seed_everything, self.config.subcommand)
 
     def _parse_ckpt_path(self) -> None:

@@ -18,6 +18,7 @@ from videonl.errors import MOST_SECONDS, UserError
 from videonl.inference import Model, Stream, StreamPrediction
 from videonl.inference.capture import Streaming
 from videonl.inference.loading import Precision, find_trained
+from videonl.models.execution import keep_freed_memory_on
 from videonl.terminal import Console, printable
 
 _log = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ def stream(
     options = _options(ffmpeg)
     streaming = Streaming(stride_seconds, realtime, follow, partial, reconnect, time_limit or None, options)
     model = Model(find_trained(checkpoint, classes, trust_code), device, precision)
+    keep_freed_memory_on(model.recognizer.device)
     with Stream(model.recognizer, model.class_names, source, streaming) as opened:
         first = "the first frame" if partial else "the first whole clip"
         _log.info("%s: clips of %s; the first prediction follows %s", opened.name, model.clip.describe(), first)

@@ -1,13 +1,10 @@
 """A study file: read, checked, and taken apart into cells, before anything is trained."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from videonl.cli.configuration import load, merge, shipped_configs
 from videonl.cli.foreign_code import expand_trusted
@@ -67,8 +64,7 @@ def read_study(path: Path) -> Study:
 
 
 def _resolve(path: Path, own: Settings) -> None:
-    """Makes the files that a study file names independent of where they are named, and refuses names given twice."""
-    _refuse_twice(path)
+    """Makes the files that a study file names independent of where they are named."""
     if "base" in own:
         own["base"] = _each_file(own["base"], path.parent)
     for part in ("variants", "folds"):
@@ -91,20 +87,6 @@ def _found(name: str, folder: Path) -> str:
             inside = path.resolve().is_relative_to(shipped.resolve())
             return str(path.resolve().relative_to(shipped.resolve()) if inside else path.resolve())
     raise UserError(f"configuration {folder / name} does not exist, and {shipped} has no {name}")
-
-
-def _refuse_twice(path: Path) -> None:
-    """YAML lets the last of two equal keys win without a word; here it would be a cell that is never run."""
-    unread = [yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)]
-    while unread:
-        node = unread.pop()
-        if isinstance(node, yaml.MappingNode):
-            counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-            if twice := next((key for key, number in counts.items() if number > 1), None):
-                raise UserError(f"study {path}: {twice} is given twice; rename or remove one")
-            unread += [value for _, value in node.value]
-        elif isinstance(node, yaml.SequenceNode):
-            unread += node.value
 
 
 def _base(path: Path, content: Settings) -> Settings:

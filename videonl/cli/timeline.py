@@ -14,6 +14,7 @@ from videonl.inference import Model
 from videonl.inference.loading import Precision, find_trained
 from videonl.inference.timeline import STRIDE_SECONDS, Timeline, timeline_of
 from videonl.inference.videos import FRAME_SECONDS
+from videonl.models.execution import keep_freed_memory_on
 from videonl.outputs import check_file
 from videonl.runtime.progress import progress_bar
 from videonl.terminal import Console, printable
@@ -101,6 +102,7 @@ def timeline(
     average = average_for(SEVERAL_LABELS if trained.has_several_labels else ONE_LABEL, average)
     model = Model(trained, device, precision)
     recognizer, class_names = model.recognizer, model.class_names
+    keep_freed_memory_on(recognizer.device)
     del model, trained  # the network as it was trained, which is another copy of the weights
     with progress_bar("scoring windows") as progress:
         found = timeline_of(

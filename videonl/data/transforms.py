@@ -231,7 +231,8 @@ def normalize(clips: torch.Tensor, mean: Sequence[float], std: Sequence[float]) 
     """
     clips = clips if clips.is_floating_point() else clips.float()
     shape = (1, -1, 1, 1, 1)
-    return (clips / 255 - clips.new_tensor(mean).view(shape)) / clips.new_tensor(std).view(shape)
+    # In place from the second step on: each would otherwise take memory for a whole batch.
+    return (clips / 255).sub_(clips.new_tensor(mean).view(shape)).div_(clips.new_tensor(std).view(shape))
 
 
 def resized_size(height_px: int, width_px: int, short_side_px: int) -> tuple[int, int]:

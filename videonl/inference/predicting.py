@@ -10,7 +10,7 @@ from videonl.data.reading.decoding import check_decoder
 from videonl.data.sources.entry import LabeledPath
 from videonl.data.sources.labels import assign_known
 from videonl.data.sources.several import joined, labels_of
-from videonl.data.sources.videos import read_videos
+from videonl.data.sources.videos import files_read, read_videos
 from videonl.data.transforms import Views
 from videonl.errors import UserError
 from videonl.evaluation import Average, EvaluationRecord
@@ -89,7 +89,7 @@ def predict_videos(
     out = None if out is None else Path(out)
     if out is not None:
         format_of(out)
-        check_file(out)
+        check_file(out, files_read(asked.sources))
     several = asked.has_several_labels
 
     def merged(entry: LabeledPath, again: LabeledPath) -> LabeledPath:

@@ -17,6 +17,7 @@ from videonl.models.weights import FORMAT, Weights
 from videonl.pickles import refusal_of_code
 from videonl.terminal import printable
 
+_TASKS = ("single_label", "multi_label")
 NETWORK_PREFIX = "network.network."  # the LightningModule of a training run keeps the classifier, and that the network
 
 
@@ -120,7 +121,12 @@ def trained_of(weights: Weights, path: str | Path, trust_code: bool = False) -> 
         network = weights.build()
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not describe a network that can be built ({error!r})") from error
-    names = weights.class_names or _numbered(network.settings["num_classes"])
+    num_classes = network.settings["num_classes"]
+    names = weights.class_names or _numbered(num_classes)
+    if len(names) != num_classes or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path} does not name the {num_classes} classes of its network, but {names!r:.80}")
+    if weights.task not in _TASKS:
+        raise UserError(f"{path} is of the task {weights.task!r}, and known are {', '.join(_TASKS)}; update videonl")
     names = [printable(name) for name in names]
     return Trained(network, names, weights.clip, str(path), weights.task, weights.threshold)
 

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 from videonl.backbones import BACKBONES, build_backbone, input_channels
 from videonl.backbones.batch_norm import BatchNormMode, set_batch_norm
 from videonl.blocks import BLOCKS
-from videonl.errors import UserError
+from videonl.errors import UserError, require_within
 from videonl.models.execution import Execution, set_execution
 from videonl.models.placement import Insertion, insert
+
+_MOST_CLASSES = 100_000
 
 
 class ClipClassifier(nn.Module):
@@ -57,6 +59,7 @@ class ClipClassifier(nn.Module):
         execution: Execution = Execution(),
     ) -> None:
         super().__init__()
+        require_within(1, _MOST_CLASSES, num_classes=num_classes)
         insertions = blocks or []
         built = build_backbone(backbone, num_classes, _options(width, dropout, backbone_options), stages)
         if batch_norm == "frozen":

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import nn
 
 from videonl.backbones.rewrites import run_frames_in_2d, run_out_of_place
@@ -59,6 +60,12 @@ def set_execution(network: nn.Module, stages: Mapping[str, Sequence[str]], execu
             recompute(network.get_submodule(path))
     if execution.compile:
         network.compile()
+
+
+def keep_freed_memory_on(device: torch.device) -> None:
+    """As :func:`keep_freed_memory`, where networks run on the CPU: GPUs have memory of their own."""
+    if device.type == "cpu":
+        keep_freed_memory()
 
 
 def keep_freed_memory() -> bool:

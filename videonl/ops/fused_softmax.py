@@ -1,5 +1,6 @@
 """Softmax attention in memory linear in the number of positions, by PyTorch's fused kernels wherever they are fast.
 
+On CPUs a small matrix of weights is written out, which is faster; it is bounded, so memory stays linear.
 Shapes: B batch, N query positions, M key positions, Ci width of queries and keys, Cg width of values.
 """
 
@@ -9,11 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
+# On CPUs, the weights of a clip up to which their matrix is written out: 16 MiB in float32. Up to there the matrix is
+# faster, and takes less than the features around it (docs/benchmarks.md, "Small sizes").
+WRITTEN_OUT_NUMEL = 2**22
 TILE_NUMEL = 2**20  # weights at a time, 4 MiB in float32; twice or half of it makes little difference
 
 
 def fused_softmax(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    """``softmax(scale * query key^T) value``, the rows of which are never all there at once.
+    """``softmax(scale * query key^T) value``; the rows of a large softmax are never all there at once.
 
     Args:
         query: (B, N, Ci).
@@ -26,11 +30,16 @@ def fused_softmax(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Te
     """
     on_cpu = query.device.type == "cpu"
     exact = all(part.dtype in (torch.float32, torch.float64) for part in (query, key, value))
-    # Dynamo cannot trace an autograd.Function within a network.
-    if on_cpu and exact and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling():
-        y: Tensor = _TiledBackward.apply(query, key, value, scale)
-        return y
-    return _fused_kernel(query, key, value, scale)
+    if not on_cpu or not exact or torch.is_autocast_enabled("cpu"):
+        return _fused_kernel(query, key, value, scale)
+    # The batch does not count, so that clips round alike in batches of any size, and exported graphs take any.
+    if query.shape[1] * key.shape[1] <= WRITTEN_OUT_NUMEL:
+        scaled = query if scale == 1 else scale * query
+        return torch.matmul(torch.matmul(scaled, key.mT).softmax(dim=2), value)
+    if torch.compiler.is_compiling():  # dynamo cannot trace an autograd.Function within a network
+        return _fused_kernel(query, key, value, scale)
+    y: Tensor = _TiledBackward.apply(query, key, value, scale)
+    return y
 
 
 def _fused_kernel(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:

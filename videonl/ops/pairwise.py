@@ -23,7 +23,8 @@ def embedded_gaussian(theta: Tensor, phi: Tensor, g: Tensor, *, scale: float = 1
         scale: Factor on the logits; the paper has none, so 1.
 
     Returns:
-        The aggregated values, (B, N, Cg). Nothing of size N x M is kept: PyTorch's fused attention works in tiles.
+        The aggregated values, (B, N, Cg). No large N x M matrix is built: PyTorch's fused
+        attention works in tiles.
     """
     return fused_softmax(theta, phi, g, scale)
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import av
 import pytest
 import torch
+from av.bitstream import BitStreamFilterContext
 
 from videonl.data.indexing.facts import Task, examine
 from videonl.data.indexing.fingerprint import content_hash
 from videonl.data.indexing.index_file import IndexRow
 from videonl.data.indexing.index_report import report_of
-from videonl.data.reading.decoding import DECODERS
+from videonl.data.reading.decoding import DECODERS, open_video
 from videonl.data.reading.pyav_reader import PyAVReader
 
 Encode = Callable[..., Path]
@@ -44,6 +45,29 @@ def test_lighter_checks_find_the_same_but_for_exact_decoders(tmp_path: Path, enc
     whole, light = examine(Task(path)), examine(Task(path, check))
     assert light.compared_backends == light.exact_backends == []
     assert (light.num_frames, light.key_frames, light.fps) == (whole.num_frames, whole.key_frames, whole.fps)
+
+
+def test_the_length_is_that_of_the_frames_where_the_header_counts_empty_slots(
+    tmp_path: Path, encode_video: Encode
+) -> None:
+    path = encode_video(tmp_path / "a.avi", num_frames=29, times=range(0, 29 * 4, 4))  # in slots of 1/100 s
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate == 100
+    record = examine(Task(path, "decode"))
+    with open_video(path) as reader:
+        assert (record.fps, record.duration_seconds) == (reader.fps, reader.duration_seconds)
+    assert record.duration_seconds == pytest.approx(29 / 25, abs=2 / 25)
+
+
+def test_frames_that_change_their_orientation_are_refused(tmp_path: Path, encode_video: Encode) -> None:
+    source, path = encode_video(tmp_path / "a.mp4"), tmp_path / "b.mp4"
+    with av.open(str(source)) as container, av.open(str(path), "w") as copy:
+        stream = copy.add_stream_from_template(container.streams.video[0])
+        turned = BitStreamFilterContext("h264_metadata=display_orientation=insert:rotate=90", stream, stream)
+        for packet in container.demux(video=0):  # the message is for the first picture alone
+            copy.mux(turned.filter(packet if packet.size else None))
+    record = examine(Task(path))
+    assert (record.status, record.reason.partition(" (")[0]) == ("broken", "its frames change size or orientation")
 
 
 def test_decoders_that_return_other_frames_are_not_exact(shared_clips: Path) -> None:

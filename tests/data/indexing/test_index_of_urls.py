@@ -260,6 +260,7 @@ def test_a_list_of_a_split_names_urls(videos: str, tmp_path: Path) -> None:
 
 def test_folders_of_a_web_server(video_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which has neither tags nor listings but pages with links."""
+    monkeypatch.setattr(fetching, "_FIRST_WAIT_SECONDS", 0.001)
     monkeypatch.setattr(
         examining, "map_limited", lambda function, tasks, *_: ((task, function(task)) for task in tasks)
     )

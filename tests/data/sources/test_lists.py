@@ -33,6 +33,7 @@ def read(place: Path, text: str) -> list[tuple[str, str | None, str]]:
     ("text", "expected"),
     [
         ("filename,class\nx.mp4,run", [("x.mp4", "run", "")]),
+        ("sep=;\npath;label\nx.mp4;run", [("x.mp4", "run", "")]),
         ("Video Path;Class Name;subset\nx.mp4;run;train", [("x.mp4", "run", "train")]),
         ("path\tlabel\tsplit\nx.mp4\tplaying guitar\tval", [("x.mp4", "playing guitar", "val")]),
         ("path split label\nx.mp4 train run", [("x.mp4", "run", "train")]),
@@ -83,6 +84,15 @@ def test_what_is_read(place: Path, text: str, expected: list[tuple[str, str | No
         ("x.mp4,run\n" + 300 * "n" + ".mp4,walk", r":2: the file name is too long \(304 bytes"),
         ("rtsp://camera/live.mp4 run", r":1: rtsp://camera/live\.mp4 is a URL"),
         ("C:\\clips\\x.mp4 run", r"none of the first files.*C:\\clips\\x\.mp4 with the label 'run'\. Write / between"),
+        ("C:/clips/x.mp4 run", r"none of the first files.*a drive of Windows.*--data\.path-prefix"),
+        ("x.mp4|run", r"none of the first files.*'x\.mp4' is there: write the path first"),
+        ("run,x.mp4", r"none of the first files.*'x\.mp4' is there: write the path first"),
+        ("x.mp4: run", r"none of the first files.*'x\.mp4' is there: write the path first"),
+        ("path,label\n'x.mp4',run", r"none of the first files.*'x\.mp4' is there: .*without quotes"),
+        ("clip_id,label\nx,run", r"none of the first files.*If that line is a header"),
+        ('{"path": "x.mp4"}\n{"path": "y.mp4"}', r"has JSON in every line, which is not read"),
+        ("path,verb,noun\nx.mp4,cut,onion", r":1: 3 columns and no header.*--data\.columns"),
+        *((f"path,label,{name}\nx.mp4,run,1", f":1: the columns {name} look like a part") for name in ("span", "in")),
         ("/gone/x.mp4 run", r"none of the first files.*absolute, so no root applies to them"),
         ("gone.mp4", r"none of the first files.*gone\.mp4 with no label.*--data\.root"),
         ('{"x.mp4": "run"}', r"is JSON"),
@@ -189,11 +199,19 @@ def test_class_names_that_do_not_fit(place: Path, text: str, message: str) -> No
         read_source(str(place / "list.csv"))
 
 
+def test_classes_that_look_alike_are_told(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (place / "list.csv").write_text("path,label\nx.mp4,cafe\u0301\ny.mp4,Caf\u00e9\n", encoding="utf-8")
+    assert classes_of(read_source(str(place / "list.csv"))) == ["Caf\u00e9", "cafe\u0301"]
+    assert r"the classes 'Caf\xe9' and 'cafe\u0301' differ in capitals, spaces or invisible" in caplog.text
+
+
 def test_labels_that_are_names_need_no_file(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     (place / "classes.txt").write_text("something\nelse\n")
     with caplog.at_level(logging.INFO):
         assert read(place, "x.mp4,run\ny.mp4,3\n") == [("x.mp4", "run", ""), ("y.mp4", "3", "")]
     assert caplog.messages == []
+    read_source(str(place / "list.csv"), classes=place / "classes.txt")
+    assert "names none of the labels, which are no numbers, such as 'run'" in caplog.text
 
 
 @pytest.mark.slow
@@ -211,7 +229,17 @@ def test_no_text_is_a_traceback_or_a_class_that_is_a_video(place: Path) -> None:
         "youtube_id",
         "time_end",
     ]
-    marks = [*" \t,;'\"#|/\\~[]{\0\u2028\ufeff\u00b2\u0663", "\n", "\n", "\r\n", "  ", "http://", 300 * "n", "7", "-1"]
+    marks = [
+        *" \t,;'\"#|/\\~[]{\0\u2028\ufeff\u00b2\u0663",
+        "\n",
+        "\n",
+        "\r\n",
+        "  ",
+        "memory://",
+        300 * "n",
+        "7",
+        "-1",
+    ]
     chance = random.Random(7)
     outcomes = Counter()
     for _ in range(9_973):

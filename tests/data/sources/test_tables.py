@@ -88,6 +88,7 @@ def test_what_is_refused_and_how(place: Path, text: str, message: str) -> None:
         ("path,label\nx.mp4,\"['a', 'b']\"\ny.mp4,c", ['["a", "b"]', "c"]),
         ("path,run,wave\nx.mp4,1,1\ny.mp4,0,0", ['["run", "wave"]', "[]"]),
         ("wave,path,split,run\n0.0,x.mp4,train,1.0\n1,y.mp4,train,1", ["run", '["wave", "run"]']),
+        ("path,run,wave\nx.mp4,True,False\ny.mp4,False,True", ["run", "wave"]),
         (",path,start,end,run,wave\n0,x.mp4,0,1,1,1\n1,y.mp4,0,1,1,0", ['["run", "wave"]', "run"]),
         ("path,label\nx.mp4,[a\ny.mp4,b]", ["[a", "b]"]),  # half a list is a label like any other
         ("x.mp4 1 3 5\ny.mp4 2\n", ['["1", "3", "5"]', "2"]),

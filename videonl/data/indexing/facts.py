@@ -23,6 +23,7 @@ from videonl.data.reading.container import (
 from videonl.data.reading.decoding import open_video
 from videonl.data.reading.fetching import NOT_FETCHED
 from videonl.data.reading.frame_folder_reader import FrameFolderReader, numbers_are_consecutive
+from videonl.data.reading.frame_table import FrameTable
 from videonl.data.reading.orientation import Orientation, orientation_of, upright
 from videonl.data.reading.scan import counted, remember, table_of
 from videonl.data.reading.shard_reader import at_hand
@@ -145,15 +146,16 @@ def _read_through(record: IndexRow, task: _Here, num_packets: int) -> IndexRow:
     if task.check == "packets":
         with open_video(task.path) as reader:
             with_recount(lambda: reader.read(spread(reader.num_frames, 3)))
-            return _with_num_frames(record, reader.num_frames)
+            return _with_length(record, reader.table)
     backends = installed_backends() if task.check == "compare" else []
     decoded = _decode_all(task.path, compared_frames(num_packets) if backends else set())
     _correct_table(task.path, decoded)
+    table = table_of(task.path)
     num_frames = len(decoded.timestamps)
     exact = [name for name in backends if is_exact(task.path, name, num_frames, decoded.thumbnails)]
     damage = decoded.damage or ("no decoder gives the frames of sequential decoding" if backends and not exact else "")
     return replace(
-        _with_num_frames(record, num_frames),
+        _with_length(record, table),
         status="damaged" if damage else "ok",
         reason=damage,
         key_frames=decoded.key_frames,
@@ -172,9 +174,9 @@ def _correct_table(path: Path, decoded: _Decoded) -> None:
         remember(path, counted(table, decoded.timestamps, decoded.num_invalid))
 
 
-def _with_num_frames(record: IndexRow, num_frames: int) -> IndexRow:
-    assert record.fps is not None
-    return replace(record, num_frames=num_frames, duration_seconds=num_frames / record.fps)
+def _with_length(record: IndexRow, table: FrameTable) -> IndexRow:
+    """By when frames are shown: a header's rate may be that of slots, of which AVI leaves some empty."""
+    return replace(record, num_frames=table.num_frames, fps=table.fps, duration_seconds=table.duration_seconds)
 
 
 def _header_facts(record: IndexRow, path: Path) -> tuple[IndexRow, int, Orientation]:
@@ -201,7 +203,6 @@ def _header_facts(record: IndexRow, path: Path) -> tuple[IndexRow, int, Orientat
             mirrored=orientation.mirrored,
             pixel_aspect=f"{aspect.numerator}:{aspect.denominator}" if aspect else "",
             interlaced=bool(first.interlaced_frame),
-            fps=float(stream.average_rate or stream.guessed_rate or 25),
             key_frames=sorted(keys),
         )
     return record, len(packets), orientation
@@ -209,7 +210,7 @@ def _header_facts(record: IndexRow, path: Path) -> tuple[IndexRow, int, Orientat
 
 def _decode_all(path: Path, wanted: set[int]) -> _Decoded:
     """Decode every frame in order, and keep the thumbnails of the wanted ones."""
-    thumbnails, key_frames, sizes = {}, [], set()
+    thumbnails, key_frames, layouts = {}, [], set()
     timestamps: list[Any] = []
     num_corrupt = num_invalid = 0
 
@@ -219,19 +220,21 @@ def _decode_all(path: Path, wanted: set[int]) -> _Decoded:
 
     with _captured_errors() as errors, _opened(path) as (container, stream):
         for frame in decode(container, stream, count_invalid):
-            sizes.add((frame.width, frame.height))
+            orientation = orientation_of(frame)
+            layouts.add((frame.width, frame.height, orientation))
             num_corrupt += frame.is_corrupt
             index = len(timestamps)
             if frame.key_frame:
                 key_frames.append(index)
             if index in wanted:
                 rgb = torch.from_numpy(frame.to_ndarray(format="rgb24", threads=1))
-                thumbnails[index] = thumbnail(upright(rgb, orientation_of(frame)))
+                thumbnails[index] = thumbnail(upright(rgb, orientation))
             timestamps.append(frame.pts)
     if not timestamps:
         raise DecodingError(path, "cannot be decoded (no frame of it is valid)")
-    if len(sizes) > 1:
-        raise DecodingError(path, f"its frames change size ({sorted(sizes)}); re-encode it")
+    if len(layouts) > 1:
+        sizes = sorted((width, height) for width, height, _ in layouts)
+        raise DecodingError(path, f"its frames change size or orientation ({sizes}); re-encode it")
     damage = [f"the decoder reports {errors[0]!r}"] if errors else []
     damage += [f"{num_corrupt} frames are marked as corrupt"] if num_corrupt else []
     damage += [f"{num_invalid} packets hold no valid data"] if num_invalid else []

@@ -49,7 +49,7 @@ class IndexRow:
         interlaced: Whether the first frame is two fields of different times, woven.
         num_frames: Number of frames.
         fps: Frames per second, on average; empty for folders of frames, which have no rate.
-        duration_seconds: Number of frames over fps.
+        duration_seconds: From the first frame's appearance to the last one's end.
         key_frames: Indices of the frames at which decoding can begin.
         compared_backends: Decoders that were compared with sequential decoding.
         exact_backends: Those of them that returned exactly the same frames.

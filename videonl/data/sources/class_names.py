@@ -58,9 +58,10 @@ def named_by_file(entries: Sequence[LabeledPath], list_file: Path, classes: Path
     beside = list_file.with_name(BESIDE)
     names_file = classes or (beside if beside.is_file() and beside != list_file else None)
     labels = [labels_of(entry.label or "") if entry.label else () for entry in entries]
-    if names_file is None or not any(labels) or not all(label.isdecimal() for each in labels for label in each):
-        return list(entries)
-    if any(entry.label is None for entry in entries):
+    other = next((label for each in labels for label in each if not label.isdecimal()), None)
+    if names_file is None or not any(labels) or other is not None or any(entry.label is None for entry in entries):
+        if classes and other is not None:
+            _log.warning("%s: %s names none of the labels, which are no numbers, such as %r", list_file, classes, other)
         return list(entries)
     names = read_class_names(names_file)
     _log.info("%s: the names of the labels come from %s", list_file, names_file)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,11 +12,14 @@ from videonl.data.reading.segment import whole_of
 from videonl.data.reading.shard_member import ShardMember, is_url
 from videonl.data.reading.url_path import UrlPath, Where
 from videonl.data.sources.entry import LabeledPath, is_video_name
+from videonl.data.sources.header import name_a_column
 from videonl.data.sources.listing import Lister
 from videonl.errors import UserError
 
 _NUM_PROBED_FILES = 20
 _log = logging.getLogger(__name__)
+_OF_WINDOWS = re.compile(r"[A-Za-z]:/")
+_QUOTES = "\"'\u2018\u2019\u201c\u201d"
 
 
 class VideosBelow:
@@ -77,8 +81,24 @@ def check_first_files(list_file: Path, entries: Sequence[LabeledPath], base: Whe
     paths = [whole_of(entry.path) for entry in entries[:_NUM_PROBED_FILES]]
     if any(map(exists, paths)):
         return
-    if any("\\" in str(video) for video in paths):
+    words = _words(entries[0], base)
+    if (listed := _video_among(words, base)) is not None:
+        remedy = (
+            f"{listed!r} is there: write the path first and without quotes, or in double ones, then a comma, a tab, a "
+            "semicolon or a space, then the label."
+        )
+    elif name_a_column(re.split(r"[,;|]", f"{_written(paths[0], base)};{entries[0].label or ''}")):
+        remedy = (
+            "If that line is a header, name its columns path and label, or by --data.columns path=NAME,label=NAME (or "
+            f"--columns); if it is a video, it is looked for below {base} (--data.root, or --root)."
+        )
+    elif any("\\" in str(video) for video in paths):
         remedy = "Write / between folders, not the backslashes of Windows."
+    elif any(_OF_WINDOWS.match(_written(video, base)) for video in paths):
+        remedy = (
+            "The paths begin with a drive of Windows: give --data.path-prefix OLD=NEW, such as C:/data=/mnt/data (or "
+            "--path-prefix), or correct them."
+        )
     elif any(is_url(str(video)) for video in paths):
         remedy = "Correct the URLs; relative paths are below that of --root (or --data.root)."
     elif not any(isinstance(base, Path) and Path(str(video)).is_relative_to(base) for video in paths):
@@ -90,6 +110,22 @@ def check_first_files(list_file: Path, entries: Sequence[LabeledPath], base: Whe
         f"{list_file}: none of the first files listed exists. {entries[0].origin} was read as {paths[0]} with {label}. "
         f"{remedy}"
     )
+
+
+def _words(entry: LabeledPath, base: Where) -> list[str]:
+    """A row in words, whatever may separate its columns."""
+    written = f"{_written(whole_of(entry.path), base)} {entry.label or ''}"
+    return [word.strip(_QUOTES) for word in re.split(r"[\s,;|:=]+", written) if word.strip(_QUOTES)]
+
+
+def _written(video: Path | ShardMember, base: Where) -> str:
+    return str(video).removeprefix(f"{base}/")
+
+
+def _video_among(words: Sequence[str], base: Where) -> str | None:
+    """A video that a row names which was not understood, such as ``a.mp4|run``."""
+    there = (word for word in words if isinstance(base, Path) and is_video_name(word) and (base / word).is_file())
+    return next(there, None)
 
 
 def exists(file: Path | ShardMember) -> bool:

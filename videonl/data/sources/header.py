@@ -23,10 +23,25 @@ _START, _END = (
 )
 _START_FRAME = ("startframe", "framestart", "beginframe", "startframeindex", "startframeidx")
 _END_FRAME = ("endframe", "frameend", "stopframe", "endframeindex", "endframeidx")
-_TIME_WORDS = frozenset(("start", "end", "begin", "stop", "onset", "offset", "segment", "segments"))
+_TIME_WORDS = frozenset(
+    (
+        "start",
+        "end",
+        "begin",
+        "stop",
+        "finish",
+        "onset",
+        "offset",
+        "segment",
+        "segments",
+        "temporal",
+        "interval",
+        "span",
+    )
+)
 _TIME = re.compile(
     r"(t|frame|time)?(start|end|begin|stop)(ing)?(time|frame|seconds?|secs?|ms|s)?"
-    r"|(first|last)frame|from|to|times?|timestamps?|t[0-9]"
+    r"|(first|last)frame|from|to|times?|timestamps?|t[0-9]|(time)?(in|out)(point|time)?|intervals?|spans?|seconds"
 )
 _SEVERAL = re.compile(r"(labels|classes|categories|actions|tags)|(label|class|category|action|tag)\d+")
 _REMEDY = "Name the right ones by --data.columns (or --columns), as path=filename,label=class"
@@ -67,6 +82,15 @@ def names_columns(names: Sequence[str]) -> bool:
         if word in (*_PATH, *_LABEL, *_SPLIT) or _TIME.fullmatch(word) or _SEVERAL.fullmatch(word)
     ]
     return len(names) == 1 == len(known) or len(known) > 1
+
+
+def name_a_column(names: Sequence[str]) -> bool:
+    """Whether one of these words is a name of a column of paths or labels, so that they may all be such names.
+
+    >>> name_a_column(["clip_id", "label"]), name_a_column(["a.mp4", "run"])
+    (True, False)
+    """
+    return any(_word(name) in (*_PATH, *_LABEL) for name in names)
 
 
 def names_path_and_classes(names: Sequence[str]) -> bool:

@@ -1,7 +1,8 @@
 """From labels as they are written to indices of classes."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 
 from videonl.data.loader import are_too_many
 from videonl.data.sources.entry import LabeledPath
@@ -40,8 +41,24 @@ def classes_of(labeled: Sequence[LabeledPath], several: bool = False) -> list[st
     for entry in labeled:
         names = _names_of(entry, several)
         numbers.update(zip(names, labels_of(entry.number) if entry.number else len(names) * ("",), strict=True))
+    _tell_of_alike(numbers)
     in_order = bool(numbers) and all(numbers.values())
     return sorted(numbers, key=lambda label: int(numbers[label])) if in_order else class_list(list(numbers))
+
+
+def _tell_of_alike(classes: Iterable[str]) -> None:
+    """Tells of classes that nobody can tell apart, or by capitals alone: copied from elsewhere, or mistyped."""
+    seen: dict[str, str] = {}
+    for label in sorted(classes):
+        visible = "".join(char for char in label if unicodedata.category(char) != "Cf")
+        other = seen.setdefault(" ".join(unicodedata.normalize("NFKC", visible).casefold().split()), label)
+        if other != label:
+            _log.warning(
+                "the classes %s and %s differ in capitals, spaces or invisible characters alone, and are two classes. "
+                "If they are one, correct the labels.",
+                ascii(other),
+                ascii(label),
+            )
 
 
 def assign(labeled: Sequence[LabeledPath], classes: Sequence[str], several: bool = False) -> list[Video]:

@@ -48,6 +48,11 @@ class ListFile:
         try:
             return json.loads("\n".join(line.text for line in self.lines))
         except (ValueError, RecursionError) as error:
+            if len(self.lines) > 1 and _is_json(self.lines[0].text):
+                raise UserError(
+                    f"{self.path}: has JSON in every line, which is not read. Write a list with one 'path label' per "
+                    "line."
+                ) from error
             raise UserError(f"{self.path}: is no whole JSON ({error}). Copy it again.") from error
 
     @cached_property
@@ -95,3 +100,11 @@ class ListFile:
         """Where each row is, for messages, and its columns by their names without capitals."""
         names = [name.lower() for name in self.names]
         return [(line.origin, dict(zip(names, self.fields(line), strict=True))) for line in self.body]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

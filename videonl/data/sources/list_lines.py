@@ -14,6 +14,7 @@ _NAME_BYTES, _PATH_BYTES = 255, 4095  # what Linux and its file systems allow
 # Within a name there may be other characters that Unicode calls a line's end or a space.
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _BLANK = " \t\v\f"
+_FOR_EXCEL = re.compile(r"sep=[,;\t|]?")  # a first line that tells spreadsheets what separates the columns
 _log = logging.getLogger(__name__)
 
 
@@ -36,7 +37,8 @@ def content_lines(path: Path) -> list[Line]:
         if "\0" in line.text:
             raise UserError(f"{line.origin}: has a NUL byte ({line.text!r}). Save the list as UTF-8 text, without it.")
     _tell_of_comments(path, [line for line in lines if line.text.startswith("#")])
-    return [line for line in lines if line.text and not line.text.startswith("#")]
+    kept = [line for line in lines if line.text and not line.text.startswith("#")]
+    return kept[1:] if kept and _FOR_EXCEL.fullmatch(kept[0].text) else kept
 
 
 def _text_of(path: Path) -> str:

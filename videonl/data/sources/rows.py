@@ -63,7 +63,8 @@ def _of_fields(line: Line, separator: str) -> tuple[str, str]:
         return fields[0], fields[2]  # a folder of frames, their number, the label
     if len(fields) > 2:
         raise UserError(
-            f"{line.origin}: {len(fields)} columns and no header. Begin the file with one that names path and label."
+            f"{line.origin}: {len(fields)} columns and no header that names path and label. Begin the file with one; "
+            "if the first line is one, name its columns: --data.columns path=NAME,label=NAME (or --columns)."
         )
     return fields[0], fields[1] if len(fields) == 2 else ""
 

@@ -19,7 +19,7 @@ from videonl.data.sources.several import as_one_text, joined, looks_like_several
 from videonl.data.sources.times import read_segment
 from videonl.errors import UserError
 
-_BINARY = {"0": False, "1": True, "0.0": False, "1.0": True}
+_BINARY = {"0": False, "1": True, "0.0": False, "1.0": True, "False": False, "True": True}
 
 
 class Written(NamedTuple):

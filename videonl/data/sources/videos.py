@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from videonl.data.indexing.index_file import INDEX_NAME
 from videonl.data.reading.frame_folder_reader import is_frame_folder
 from videonl.data.reading.probe import opens_as_video
 from videonl.data.reading.segment import named_place, whole_of
@@ -76,6 +77,16 @@ def read_videos(
     if not found:
         raise UserError("no videos are named; give files, folders or lists")
     return list(listed.values())
+
+
+def files_read(sources: Iterable[str | Path]) -> list[Path]:
+    """The files that :func:`read_videos` may read to list some sources: lists, indexes; some may not exist."""
+    paths = [Path(os.path.expanduser(name)) for source in sources for name in _without_split(os.fspath(source))]
+    return [file for path in paths for file in (path, path / INDEX_NAME)]
+
+
+def _without_split(source: str) -> list[str]:
+    return [name for name in (source, source.rpartition("#")[0]) if name]
 
 
 def _read(source: str, columns: str | None, path_prefix: str | None) -> list[LabeledPath]:
