@@ -201,6 +201,8 @@ def lines(
     words = ["evaluate", "--checkpoint", checkpoint, *few]
     assert main([*map(str, words), "--out", str(record.parent)]) == 0
     run = ["--config", small_config, "--run.dir=run", "--ckpt_path"]
+    study = folder / "study.yaml"
+    study.write_text(yaml.safe_dump({"base": str(small_config), "variants": {"none": {}}, "seeds": [0]}))
     one = ["--checkpoint", checkpoint, "--video", min(clips.glob("test/*/*.mp4"))]
     found: dict[str, list[Any]] = {
         "bench blocks": ["bench", "blocks", "--positions=16", "--channels=8", "--blocks=snl", "--seconds=0.1"],
@@ -218,7 +220,7 @@ def lines(
             "--batch_size=1",
             "--seconds=0.1",
         ],
-        "convert": ["convert", checkpoint, "--from=mmaction2", "--out=weights.pth"],
+        "convert": ["convert", checkpoint, "--from=videonl", "--clip=5x1", "--out=weights.pth"],
         "compare": ["compare", record, record],
         "report": ["report", record, "--out=report.html"],
         "diagnose": ["diagnose", *words[1:5], "--num_workers=0", "--num_queries=3", "--num_clips=2"],
@@ -227,7 +229,7 @@ def lines(
         "export": ["export", "--checkpoint", checkpoint, "--format=torch-export", "--out=network.pt2"],
         "index": ["index", clips / "val"],
         "prepare": ["prepare", index, "prepared", "--shards"],
-        "study": ["study", small_config],
+        "study": ["study", study, "--out=study"],
         "summary": ["summary", "--config", small_config],
         "synth": ["synth", "made", "--num_train=2", "--num_val=1", "--num_test=1", "--size_px=32", "--num_frames=4"],
         ONE_VIDEO: ["predict", *one, "--num_clips=1", "--num_crops=1"],
