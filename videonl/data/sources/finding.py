@@ -124,7 +124,7 @@ def _written(video: Path | ShardMember, base: Where) -> str:
 
 def _video_among(words: Sequence[str], base: Where) -> str | None:
     """A video that a row names which was not understood, such as ``a.mp4|run``."""
-    there = (word for word in words if isinstance(base, Path) and is_video_name(word) and (base / word).is_file())
+    there = (word for word in words if isinstance(base, Path) and is_video_name(word) and os.path.isfile(base / word))
     return next(there, None)
 
 
