@@ -2,8 +2,8 @@
 """Times a training step on an idle machine, beside a process that keeps a core busy, and beside a second training.
 
 ``python scripts/bench_waiting.py`` compares how long threads of OpenMP spin while they wait: PyTorch's default, what
-the ``videonl`` command sets (``videonl/runtime/waiting.py``), sleeping at once, and one thread, which waits for nobody.
-Each is a pair of warm processes; all take turns.
+the ``videonl`` command sets on a busy machine (``videonl/runtime/waiting.py``), sleeping at once, and one thread, which
+waits for nobody. Each is a pair of warm processes; all take turns.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from videonl.runtime.waiting import VARIABLES, wait_briefly
+from videonl.runtime.waiting import BLOCKTIME, SPINS, VARIABLES
 
 # Times as many steps as each line of its input says; a step is small, so that its threads wait often.
 WORKER = """
@@ -89,8 +89,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     given = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
-    ours: dict[str, str] = {}
-    wait_briefly(ours)
+    ours = {"GOMP_SPINCOUNT": SPINS, "KMP_BLOCKTIME": BLOCKTIME}
     sides = {
         "PyTorch's default": ({}, cores),
         f"videonl ({ours})": (ours, cores),

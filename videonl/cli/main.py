@@ -17,7 +17,7 @@ from videonl.cli.short_help import EVERYTHING, short_help
 from videonl.cli.written import written_help
 from videonl.errors import UserError
 from videonl.runtime.safe_path import start_safely
-from videonl.runtime.waiting import wait_briefly
+from videonl.runtime.waiting import wait_briefly_if_busy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,7 +112,7 @@ def _run_trainer(command: str, arguments: list[str]) -> None:
 def entry_point() -> None:
     """The console script."""
     _open_standard_streams()
-    wait_briefly()  # before PyTorch is loaded, which reads it then
+    wait_briefly_if_busy()  # before PyTorch is loaded, which reads it then
     try:
         code = main()
         sys.stdout.flush()

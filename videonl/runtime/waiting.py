@@ -5,18 +5,17 @@ from collections.abc import MutableMapping
 
 # Of GNU's OpenMP, which PyTorch's wheels bring, and of Intel's and LLVM's, which others bring; the first is for all.
 VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
-# Turns of a loop, tens of microseconds. GNU's default is 300,000, which is milliseconds.
-SPINS = "3000"
-# Milliseconds; the default is 200.
-BLOCKTIME = "1"
+SPINS = "3000"  # turns of a loop, tens of microseconds; GNU's default is 300,000, which is milliseconds
+BLOCKTIME = "1"  # milliseconds; Intel's default is 200
+BUSY_LOAD = 0.5  # processes that want to run, the mean of a minute, before the command is one of them
 
 
-def wait_briefly(environment: MutableMapping[str, str] | None = None) -> None:
-    """Has threads of OpenMP that wait for others leave their core soon, in this process and those it starts.
+def wait_briefly_if_busy(environment: MutableMapping[str, str] | None = None) -> None:
+    """Has threads of OpenMP leave their core soon while they wait, where others want it: here and in processes started.
 
-    Threads wait after every operation for the slowest. Those that spin take the core that the slowest needs, if another
-    process has the other. Those that sleep at once are slow to wake, on an idle machine too. A short spin bridges the
-    gap between two operations; ``scripts/bench_waiting.py`` has the figures. No number computed changes.
+    After every operation threads wait for the slowest. Those that spin take the core that the slowest needs, if another
+    process has the other. On an idle machine a short spin is no gain, and costs 4 % of a step, so there nothing is set.
+    ``scripts/bench_waiting.py`` has the figures. No number computed changes.
 
     It takes effect if no library that uses OpenMP is loaded yet. What the user has set is left as it is.
 
@@ -24,5 +23,7 @@ def wait_briefly(environment: MutableMapping[str, str] | None = None) -> None:
         environment: Of this process when not given.
     """
     environment = os.environ if environment is None else environment
-    if not any(name in environment for name in VARIABLES):
+    # Windows knows no load, and its PyTorch has another OpenMP.
+    busy = hasattr(os, "getloadavg") and os.getloadavg()[0] >= BUSY_LOAD
+    if busy and not any(name in environment for name in VARIABLES):
         environment["GOMP_SPINCOUNT"], environment["KMP_BLOCKTIME"] = SPINS, BLOCKTIME
