@@ -1,4 +1,4 @@
-"""Pairwise forms of the non-local operation, without the N x M tensor.
+"""Pairwise forms of the non-local operation, without a large N x M tensor.
 
 Source: Wang et al. 2018, "Non-local Neural Networks", equation 1, arXiv:1711.07971. The concatenation form has its own
 file, :mod:`videonl.ops.concatenation`.
